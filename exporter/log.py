@@ -1,0 +1,99 @@
+"""Log lines on standard output: logfmt, as the Prometheus family writes it, or JSON.
+
+Records pass through a bounded queue to one writing thread. A reader of standard output that has stopped reading costs
+lines, which are counted, and never blocks a check or an answer.
+"""
+
+import json
+import logging
+import queue
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+BACKLOG = 1000  # records
+FLUSH = 1.0  # seconds that the end of the process waits for the last lines
+_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
+
+
+def start(level: str, form: str, stream: TextIO = sys.stdout) -> "Writer":
+    """Send this process's log records to the stream. `level` is debug, info, warn or error; `form` logfmt or json."""
+    writer = Writer(stream, Json() if form == "json" else Logfmt())
+    root = logging.getLogger()
+    root.handlers[:] = [writer]
+    root.setLevel({"warn": "WARNING"}.get(level, level.upper()))
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings name the URLs it was given
+    return writer
+
+
+class Writer(logging.Handler):
+    """Hands records to a thread that writes them, and drops and counts what that thread cannot keep up with."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.dropped = 0
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Write what is left, for a bounded time."""
+        try:
+            self._lines.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(FLUSH)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            dropped, self.dropped = self.dropped, 0
+            if dropped:
+                line += f"\n{self.format(logging.makeLogRecord(_lost(dropped)))}"
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):  # nobody reads any more; the exporter's work goes on
+                continue
+
+
+class _Formatter(logging.Formatter):
+    def pairs(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What a record says, in the order to show it."""
+        level = {"warning": "warn", "critical": "error"}.get(record.levelname.lower(), record.levelname.lower())
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        pairs = {"ts": time, "level": level, "msg": record.getMessage(), **getattr(record, "fields", {})}
+        if record.exc_info:
+            pairs["exception"] = self.formatException(record.exc_info)
+        return {key: value for key, value in pairs.items() if value is not None}
+
+
+class Logfmt(_Formatter):
+    """key=value pairs on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return " ".join(f"{key}={_quoted(str(value))}" for key, value in self.pairs(record).items())
+
+
+class Json(_Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.pairs(record), default=str)
+
+
+def _quoted(text: str) -> str:
+    return text if text and _BARE.issuperset(text) else json.dumps(text)
+
+
+def _lost(count: int) -> dict[str, Any]:
+    return {"levelname": "WARNING", "levelno": logging.WARNING, "msg": f"{count} log lines were dropped"}

@@ -1,0 +1,90 @@
+"""Snapshot -> the health endpoints' answers: plain text in the Kubernetes apiserver's grammar, and health+json.
+
+The text is that of k8s.io/apiserver pkg/server/healthz. Reasons are withheld from it as there; the JSON carries the
+closed set of reasons, and free text is in neither.
+"""
+
+import json
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from exporter import __version__
+from exporter.judge import satisfies
+from exporter.model import Group, Snapshot, State, Verdict
+
+SHUTDOWN = "shutdown"  # the name under which the apiserver lists the same condition
+
+
+def line(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
+    """The body of a group's plain answer: `ok`, or the list of its checks when asked for or when it fails."""
+    if verdict.up and not verbose:
+        return "ok"
+    lines = [_line(state, verdict.group, exclude) for state in verdict.members]
+    if verdict.draining:
+        lines.append(f"[-]{SHUTDOWN} failed: reason withheld")
+    unknown = sorted(set(exclude) - {state.spec.name for state in verdict.members})
+    if unknown:
+        names = ",".join(json.dumps(name) for name in unknown)
+        lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
+    lines.append(f"{path} check {'passed' if verdict.up else 'failed'}")
+    return "".join(f"{_one_line(each)}\n" for each in lines)
+
+
+def single(state: State, group: Group) -> str:
+    """The body of one check's plain answer."""
+    return "ok" if satisfies(state, group) else f"{_one_line(state.spec.name)} failed: {state.reason}\n"
+
+
+def document(snapshot: Snapshot, verdict: Verdict) -> str:
+    """The IETF draft's document (draft-inadarei-api-health-check-06) with the generation it shows."""
+    return json.dumps(
+        {
+            "status": verdict.status,
+            "releaseId": __version__,
+            "serviceId": "health-exporter",
+            "description": f"verdict of the group {verdict.group}",
+            "generation": snapshot.generation,
+            "group": verdict.group,
+            "time": _time(snapshot.timestamp),
+            **({"notes": ["shutting down"]} if verdict.draining else {}),
+            "checks": {state.spec.name: [component(state)] for state in verdict.members},
+        }
+    )
+
+
+def component(state: State) -> dict[str, Any]:
+    """One check as the draft's component object. `status` is settled, `lastStatus` the latest run's."""
+    last = state.last
+    described: dict[str, Any] = {
+        "componentType": state.spec.kind,
+        "status": state.status,
+        "reason": state.reason,
+        "time": _time(last.started) if last else None,
+        "lastStatus": last.outcome.status if last else None,
+        "lastReason": last.outcome.reason if last else None,
+        "durationSeconds": last.duration if last else None,
+        "since": _time(state.since) if state.since else None,
+        "runs": state.runs,
+        "failures": sum(state.failures.values()),
+        "consecutiveFailures": state.consecutive_failures,
+        "groups": sorted(group for group in Group if state.spec.belongs_to(group)),
+        "severity": state.spec.severity,
+        "measurements": {each.name: each.value for each in last.outcome.measurements} if last else {},
+    }
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def _line(state: State, group: Group, exclude: Collection[str]) -> str:
+    if state.spec.name in exclude:
+        return f"[+]{state.spec.name} excluded: ok"
+    return f"[+]{state.spec.name} ok" if satisfies(state, group) else f"[-]{state.spec.name} failed: reason withheld"
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _time(moment: float) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,59 @@
+"""Numbers as people read them, for the page and the report."""
+
+from exporter.model import Measurement, Snapshot, State, Status
+
+BADNESS = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
+"""What is wrong first. Unknown stands below fail: an unreadable number must not hide an outage."""
+
+
+def headline(snapshot: Snapshot) -> str:
+    """How things stand, in one line."""
+    total = len(snapshot.states)
+    counts = {status: sum(state.status is status for state in snapshot.states.values()) for status in BADNESS}
+    bad = [f"{counts[status]} {status}" for status in BADNESS if counts[status] and status is not Status.PASS]
+    checks = "1 check" if total == 1 else f"{total} checks"
+    return f"{', '.join(bad)} of {checks}" if bad else f"{checks}, all pass"
+
+
+def worst_first(snapshot: Snapshot) -> list[State]:
+    """The States, what is wrong first, otherwise in the order of the configuration."""
+    return sorted(snapshot.states.values(), key=lambda state: BADNESS.index(state.status))
+
+
+def quantity(name: str, value: float) -> str:
+    """A number in the unit that its measurement's name ends with."""
+    if name.endswith("_timestamp_seconds"):
+        return f"{value:.0f}"
+    if name.endswith("_seconds"):
+        return duration(value)
+    if name.endswith("_bytes"):
+        return size(value)
+    if name.endswith("_ratio"):
+        return f"{value:.1%}"
+    return f"{value:.6g}"
+
+
+def limits(measurement: Measurement) -> str:
+    """`warn 70.0%, fail 90.0%`; empty where there is none."""
+    return ", ".join(f"{level} {quantity(measurement.name, limit)}" for level, limit in measurement.limits.items())
+
+
+def duration(seconds: float) -> str:
+    """`3.2 ms`, `4.0 s`, `5 min`, `2 h`, `3 d`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    for unit, length, until in (("min", 60, 3600), ("h", 3600, 86400)):
+        if seconds < until:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds // 86400:.0f} d"
+
+
+def size(count: float) -> str:
+    """Bytes in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} TiB"

@@ -1,0 +1,123 @@
+"""Fixtures: things that are started for a test and ended after it."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from support import Clock, Exporter, Process, command, ended, eventually, free_port, get
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
+    """Start the exporter: `start(yaml, *flags)` writes the YAML to `health.yml` in `tmp_path` and serves it."""
+    with ExitStack() as stack:
+
+        def start_(yaml: str | None = None, *flags: str, env: dict[str, str] | None = None) -> Exporter:
+            config = None
+            if yaml is not None:
+                config = tmp_path / "health.yml"
+                config.write_text(dedent(yaml))
+            return stack.enter_context(ended(Exporter(*flags, config=config, env=env)))
+
+        yield start_
+
+
+class Server:
+    """A real web server that can be stopped and started again on the same port."""
+
+    def __init__(self, folder: Path, name: str, arguments: list[str], port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self._name = name
+        self._arguments = arguments
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        self._process = Process([command(self._name), *self._arguments], cwd=self.folder)
+        eventually(self.answers, what=f"{self._name} answers")
+
+    def answers(self) -> bool:
+        try:
+            return get(f"{self.url}/", timeout=2).status > 0
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+            eventually(lambda: not self.answers(), what=f"{self._name} is gone")
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.end()
+
+
+_NGINX = """
+daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
+events {{ worker_connections 256; }}
+http {{
+    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
+    scgi_temp_path s;
+    server {{
+        listen 127.0.0.1:{port};
+        location = /health {{ return 200 "well\\n"; }}
+{statuses}
+        location / {{ return 200 "nginx\\n"; }}
+    }}
+}}
+"""
+_APACHE = """
+ServerRoot "{folder}"
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+PidFile apache.pid
+ErrorLog /dev/stderr
+DocumentRoot "{folder}/htdocs"
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule alias_module {modules}/mod_alias.so
+Redirect 204 /nothing
+Redirect 500 /broken
+Redirect 301 /moved /health
+"""
+_STATUSES = (200, 201, 204, 300, 304, 399, 400, 404, 500, 503)
+
+
+@pytest.fixture
+def nginx() -> Iterator[Server]:
+    """nginx, running: /health answers 200, /status/CODE answers CODE."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        statuses = "\n".join(f"        location = /status/{code} {{ return {code}; }}" for code in _STATUSES)
+        (Path(folder) / "nginx.conf").write_text(_NGINX.format(port=port, statuses=statuses))
+        arguments = ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]
+        with ended(Server(Path(folder), "nginx", arguments, port)) as server:
+            server.start()
+            yield server
+
+
+@pytest.fixture
+def apache() -> Iterator[Server]:
+    """Apache, running: /health answers 200, /nothing 204, /broken 500, /moved redirects to /health."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        documents = Path(folder) / "htdocs"
+        documents.mkdir()
+        (documents / "health").write_text("well\n")
+        (documents / "index.html").write_text("apache\n")
+        configuration = Path(folder) / "apache.conf"
+        configuration.write_text(_APACHE.format(folder=folder, port=port, modules="/usr/lib/apache2/modules"))
+        arguments = ["-f", str(configuration), "-D", "FOREGROUND"]
+        with ended(Server(Path(folder), "apache2", arguments, port)) as server:
+            server.start()
+            yield server

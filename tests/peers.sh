@@ -1,0 +1,34 @@
+#!/bin/sh
+# Installs the servers the tests run against, where this may be done: from Debian's packages, as root or by sudo.
+# Where it may not, the tests that need one skip and say so. Nothing is started by installing.
+set -eu
+
+missing=""
+need() { # need COMMAND PACKAGE...
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || { shift; missing="$missing $*"; }
+}
+need prometheus prometheus
+need promtool prometheus
+need prometheus-blackbox-exporter prometheus-blackbox-exporter
+need nginx nginx-light
+need apache2 apache2-bin
+need chromium chromium
+need chromedriver chromium-driver
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "not installed, and this is no Debian:$missing" >&2
+    exit 0
+fi
+as_root=""
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null || {
+        echo "not installed, and there is no right to:$missing" >&2
+        exit 0
+    }
+    as_root="sudo -n"
+fi
+# RUNLEVEL=1 keeps the packages' services from being started.
+$as_root apt-get update -qq
+# shellcheck disable=SC2086
+$as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,187 @@
+"""What the tests share: a clock that is told the time, real peers, and the real exporter as a process."""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> float:
+        self.now += seconds
+        return self.now
+
+
+def eventually(condition: Callable[[], Any], within: float = 10.0, what: str = "") -> Any:
+    """Wait for a condition that nothing announces, and return its first true value."""
+    until = time.monotonic() + within
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > until:
+            pytest.fail(f"not within {within} s: {what or condition}")
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A TCP port that is free on loopback now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def unavailable(what: str) -> NoReturn:
+    """Skip for want of a peer; in CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what}, and in CI everything must be there")
+    pytest.skip(what)
+
+
+def command(name: str) -> str:
+    """The path of a peer's program, or a skip that says what is missing."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    return found or unavailable(f"{name} is not installed (tests/peers.sh installs it)")
+
+
+class Process:
+    """A program under test or a peer, with its output, ended at the end by its own pid."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._child = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+        )
+        self.pid = self._child.pid
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        with self._child.stdout:
+            for line in self._child.stdout:
+                with self._news:
+                    self.lines.append(line.rstrip("\n"))
+                    self._news.notify_all()
+
+    def line(self, pattern: str, within: float = 15.0, after: int = 0) -> re.Match[str]:
+        """The first line, from number `after` on, in which the pattern is found; waits for it."""
+        until = time.monotonic() + within
+        with self._news:
+            while True:
+                for text in self.lines[after:]:
+                    if match := re.search(pattern, text):
+                        return match
+                remaining = until - time.monotonic()
+                if remaining <= 0 or (self._child.poll() is not None and not self._reader.is_alive()):
+                    said = "\n".join(self.lines)
+                    pytest.fail(f"no line with {pattern!r} (exit {self._child.poll()}); it said:\n{said}")
+                self._news.wait(min(remaining, 0.5))
+
+    def signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
+
+    def wait(self, within: float = 15.0) -> int:
+        code = self._child.wait(within)
+        self._reader.join(5)
+        return code
+
+    def end(self) -> None:
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGCONT)
+            self._child.terminate()
+            try:
+                self._child.wait(5)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+        self._reader.join(5)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def generation(self) -> int:
+        return int(self.headers["Health-Generation"])
+
+
+def get(url: str, method: str = "GET", headers: dict[str, str] | None = None, timeout: float = 10) -> Answer:
+    """One request on a connection of its own; redirects are not followed."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=timeout)
+    try:
+        connection.request(method, url.split(parts.netloc, 1)[1] or "/", headers=headers or {})
+        response = connection.getresponse()
+        return Answer(response.status, response.msg, response.read())
+    finally:
+        connection.close()
+
+
+class Exporter(Process):
+    """`health-exporter serve` on a free port of loopback."""
+
+    def __init__(self, *arguments: str, config: Path | None = None, env: dict[str, str] | None = None) -> None:
+        given = ["--config.file", str(config)] if config else []
+        listen = [] if "--web.listen-address" in arguments else ["--web.listen-address", "127.0.0.1:0"]
+        delay = [] if "--shutdown-delay" in arguments else ["--shutdown-delay", "0"]
+        super().__init__([sys.executable, "-m", "exporter", "serve", *listen, *delay, *given, *arguments], env)
+
+    @property
+    def url(self) -> str:
+        """The address it says it listens on, without a slash at the end."""
+        return self.line(r"msg=listening address=(\S+)/").group(1)
+
+    def get(self, path: str, **options: Any) -> Answer:
+        return get(self.url + path, **options)
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of the exposition by its name and labels, as they are written."""
+        samples = (line.rpartition(" ") for line in self.get("/metrics").text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
+
+
+@contextmanager
+def ended(process: Any) -> Iterator[Any]:
+    """The process, ended at the end of the block."""
+    try:
+        yield process
+    finally:
+        process.end()
