@@ -38,7 +38,7 @@ def pool_size(specs: Iterable[Spec]) -> int:
     One check never occupies more than one, so there are never more workers than checks.
     """
     shares = [min(1.0, spec.timeout / spec.period) for spec in specs]
-    return min(len(shares), math.ceil(1.5 * sum(shares)) + HEADROOM)
+    return min(len(shares), math.ceil(1.5 * math.fsum(shares)) + HEADROOM)
 
 
 def phase(name: str) -> float:
@@ -244,6 +244,7 @@ class Schedule:
                     self._turn.notify()
                     return check
                 self._wait(now)
+            self._workers.discard(threading.current_thread())  # at once, else every worker would see one too many
             return None
 
     def _wait(self, now: float) -> None:

@@ -90,14 +90,16 @@ class Store:
 def _tell(before: State, after: State, generation: int) -> None:
     """One log line per transition, and one when a check that could look no longer can."""
     last = after.last.outcome if after.last else None
+    level = logging.WARNING
     if after.status is not before.status:
         what, reason = f"{before.status} -> {after.status}", after.reason
+        level = logging.INFO if after.status is Status.PASS else level
     elif last and last.status is Status.UNKNOWN and not _blind(before):
         what, reason = "could not look", last.reason
     else:
         return
     _log.log(
-        logging.INFO if after.status is Status.PASS else logging.WARNING,
+        level,
         "check %s: %s",
         after.spec.name,
         what,

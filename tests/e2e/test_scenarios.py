@@ -1,0 +1,276 @@
+"""What people write about Kubernetes probes, as cases, against a real nginx and a real Apache."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from support import eventually
+
+CLASSIC = """
+checks:
+  - name: load
+    loadAverage: {{window: 1m, failRatio: {ratio}}}
+    periodSeconds: 1
+    groups: [liveness]
+  - name: web
+    httpGet: {{path: {path}, port: {port}, expectStatus: [200]}}
+    periodSeconds: 1
+    failureThreshold: 2
+    groups: [liveness]
+"""
+
+
+@pytest.fixture(params=["nginx", "apache"])
+def web(request):
+    return request.getfixturevalue(request.param)
+
+
+def check(config: Path, *arguments: str) -> tuple[int, dict]:
+    """Exit code and report of `health-exporter check`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter", "check", "--config.file", str(config), "--format", "json", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    return done.returncode, {each["name"]: each for each in json.loads(done.stdout)["checks"]}
+
+
+@pytest.fixture
+def classic(tmp_path):
+    """The classic liveness script as a configuration; the limit is out of reach, so that a busy machine passes."""
+
+    def write(port: int, path: str = "/health", ratio: float = 1000) -> Path:
+        config = tmp_path / "classic.yml"
+        config.write_text(CLASSIC.format(port=port, path=path, ratio=ratio))
+        return config
+
+    return write
+
+
+def test_the_classic_script_while_all_is_well(web, classic, start):
+    """Scenario 1: exit 0 and what was seen; the same in a running exporter, with the same numbers in the metrics."""
+    config = classic(web.port)
+    code, report = check(config)
+    assert code == 0
+    assert report["load"]["measurements"]["cpus"] == os.cpu_count()
+    assert 0 < report["load"]["measurements"]["load_ratio"] + 1e-9 < 1000
+    assert report["web"]["summary"] == f"{web.url}/health answered 200"
+    assert report["web"]["measurements"]["endpoint_latency_seconds"] > 0
+
+    exporter = start(config.read_text())
+    eventually(lambda: exporter.get("/livez/web").status == 200)
+    eventually(lambda: exporter.get("/healthz").status == 200)
+    assert exporter.get("/livez").status == 200
+    snapshot = exporter.get("/livez?format=json")
+    metrics = exporter.metrics()
+    if metrics["health_snapshot_generation"] == snapshot.generation:
+        seen = json.loads(snapshot.body)["checks"]["load"][0]["measurements"]
+        assert metrics['health_load1{check="load",kind="loadAverage"}'] == seen["load1"]
+    assert metrics['health_cpus{check="load",kind="loadAverage"}'] == os.cpu_count()
+    assert metrics['health_load_ratio_limit{check="load",kind="loadAverage",level="fail"}'] == 1000
+    assert metrics['health_group_up{group="liveness"}'] == 1
+
+
+def test_the_web_server_is_stopped(web, classic, start):
+    """Scenario 2: exit 1; the log, the probe, the gauge and the counter say the same; and back again."""
+    config = classic(web.port)
+    exporter = start(config.read_text())
+    eventually(
+        lambda: (
+            exporter.get("/livez/web").status == 200
+            and exporter.metrics()['health_check_up{check="web",kind="httpGet"}']
+        )
+    )
+    web.stop()
+
+    code, report = check(config)
+    assert code == 1
+    assert (report["web"]["status"], report["web"]["reason"]) == ("fail", "connect")
+    exporter.line(r'msg="check web: pass -> fail" .*reason=connect summary="127.0.0.1:\d+: Connection refused"')
+    answer = exporter.get("/livez")
+    assert answer.status == 503
+    assert "[-]web failed: reason withheld" in answer.text
+    metrics = exporter.metrics()
+    assert metrics['health_check_up{check="web",kind="httpGet"}'] == 0
+    assert metrics['health_check_reason{check="web",kind="httpGet",reason="connect"}'] == 1
+    assert metrics['health_check_failures_total{check="web",kind="httpGet",reason="connect"}'] >= 2
+    assert metrics['health_check_consecutive_failures{check="web",kind="httpGet"}'] >= 2
+    assert metrics['health_group_up{group="liveness"}'] == 0
+
+    web.start()
+    exporter.line(r'level=info msg="check web: fail -> pass"')
+    assert exporter.get("/livez").status == 200
+    assert exporter.metrics()['health_check_transitions_total{check="web",kind="httpGet"}'] == 3
+
+
+def test_one_failure_is_seen_and_does_not_yet_decide(nginx, start):
+    """The raw result turns at once, the settled one after failureThreshold."""
+    exporter = start(f"""
+        checks:
+          - name: web
+            httpGet: {{path: /health, port: {nginx.port}}}
+            periodSeconds: 1
+            failureThreshold: 1000
+            groups: [liveness, readiness]
+        """)
+    eventually(lambda: exporter.get("/readyz").status == 200)
+    nginx.stop()
+    eventually(lambda: exporter.metrics()['health_check_last_up{check="web",kind="httpGet"}'] == 0)
+
+    assert exporter.metrics()['health_check_up{check="web",kind="httpGet"}'] == 1
+    assert exporter.get("/readyz").status == 200
+
+
+@pytest.mark.parametrize(("path", "code"), [("/nothing", 204), ("/broken", 500)])
+def test_another_status_than_the_expected_one(apache, classic, path, code):
+    """Scenario 3."""
+    exit_code, report = check(classic(apache.port, path))
+
+    assert exit_code == 1
+    assert (report["web"]["status"], report["web"]["reason"]) == ("fail", "status")
+    assert report["web"]["summary"] == f"{apache.url}{path} answered {code}, expected 200"
+
+
+def test_a_load_at_the_limit_fails(nginx, classic):
+    """The classic script's other half: the load decides too, and the report shows value and limit."""
+    code, report = check(classic(nginx.port, ratio=1e-9))
+    load = report["load"]
+
+    if load["measurements"]["load1"] == 0.0:
+        assert load["status"] == "pass"  # scenario 3: 0.0 is healthy
+    else:
+        assert (code, load["status"], load["reason"]) == (1, "fail", "threshold")
+        assert load["summary"].endswith("fail limit 1e-09 reached")
+
+
+@pytest.mark.parametrize("code", [200, 201, 204, 300, 304, 399, 400, 404, 500, 503])
+def test_status_codes_as_the_kubelet_judges_them(nginx, tmp_path, code):
+    """Scenario 6."""
+    config = tmp_path / "codes.yml"
+    config.write_text(f"checks: [{{name: web, httpGet: {{path: /status/{code}, port: {nginx.port}}}}}]")
+    exit_code, report = check(config)
+
+    assert exit_code == (0 if 200 <= code < 400 else 1)
+    assert f"answered {code}" in report["web"]["summary"]
+
+
+def test_redirects_as_the_kubelet_follows_them(apache, tmp_path):
+    """Scenario 6: on the same host it is followed."""
+    config = tmp_path / "moved.yml"
+    config.write_text(f"checks: [{{name: web, httpGet: {{path: /moved, port: {apache.port}}}}}]")
+    code, report = check(config)
+
+    assert code == 0
+    assert "answered 200" in report["web"]["summary"]
+
+
+def test_a_file_that_is_removed(start, tmp_path):
+    """Scenario 8: output for people, a reason for machines."""
+    healthy = tmp_path / "healthy"
+    healthy.write_text("since breakfast\n")
+    exporter = start(f"""
+        checks:
+          - name: warm
+            exec: {{command: [cat, {healthy}]}}
+            periodSeconds: 1
+            failureThreshold: 1
+        """)
+    exporter.line(r'check warm: unknown -> pass.*summary="cat ended with 0: since breakfast"')
+    healthy.unlink()
+    exporter.line(r'check warm: pass -> fail" .*reason=exit summary="cat ended with 1: .*No such file')
+
+    exposition = exporter.get("/metrics").text
+    assert 'health_check_reason{check="warm",kind="exec",reason="exit"} 1.0' in exposition
+    assert "No such file" not in exposition
+    assert "No such file" in exporter.get("/").text
+
+
+def test_a_slow_server_is_not_ready_and_recovers_by_itself(start):
+    """Scenario 5 without the pod: reason timeout after about the timeout."""
+    slow = threading.Event()
+    over = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if slow.is_set():
+                over.wait(30)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        exporter = start(f"""
+            checks:
+              - name: app
+                httpGet: {{port: {server.server_port}}}
+                periodSeconds: 1
+                timeoutSeconds: 1
+                failureThreshold: 1
+            """)
+        eventually(lambda: exporter.get("/readyz").status == 200)
+        slow.set()
+        eventually(lambda: exporter.get("/readyz").status == 503)
+        metrics = exporter.metrics()
+        assert metrics['health_check_reason{check="app",kind="httpGet",reason="timeout"}'] == 1
+        assert 1 <= metrics['health_check_duration_seconds{check="app",kind="httpGet"}'] < 1.25
+        assert exporter.get("/livez").status == 200
+        slow.clear()
+        over.set()
+        eventually(lambda: exporter.get("/readyz").status == 200)
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_the_log_is_quiet_and_complete(nginx, start, form):
+    """Scenario 15: a line per transition and per answer that is not 200, nothing per ordinary probe."""
+    exporter = start(
+        f"""
+        checks:
+          - name: web
+            httpGet: {{path: /health, port: {nginx.port}}}
+            periodSeconds: 1
+            failureThreshold: 1
+        """,
+        "--log.format",
+        form,
+    )
+    address = exporter.line(r"http://127.0.0.1:\d+").group(0)
+
+    def get(path: str):
+        from support import get as ask
+
+        return ask(address + path)
+
+    eventually(lambda: get("/readyz").status == 200)
+    for _ in range(20):
+        get("/readyz")
+        get("/metrics")
+    nginx.stop()
+    eventually(lambda: get("/healthz/web").status == 503)
+    before = len(exporter.lines)
+    get("/readyz")
+    exporter.line("answered 503", after=before)
+
+    lines = [line for line in exporter.lines[1:] if "/healthz/web" not in line]
+    transitions = [line for line in lines if "check web:" in line]
+    answers = [line for line in lines if "answered 503" in line and "web (connect)" in line]
+    assert len(transitions) == 2
+    assert answers
+    assert all("answered" in line for line in lines if line not in transitions)
+    if form == "json":
+        assert json.loads(transitions[1])["reason"] == "connect"
+        assert json.loads(answers[0])["because"] == "web (connect)"

@@ -1,0 +1,101 @@
+"""The nouns refuse to be nonsense."""
+
+import math
+
+import pytest
+from make import snapshot
+from support import Clock
+
+from exporter.model import Deadline, Group, Measurement, Outcome, Reason, Spec, Status
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "Load",
+        "load-1",
+        "1load",
+        "lo ad",
+        "load1\n",
+        "ä",
+        "check_up",
+        "group_up",
+        "exporter_x",
+        "answers",
+        "x_limit",
+    ],
+)
+def test_a_measurement_has_a_metric_name_of_its_own(name):
+    if name == "answers":
+        assert Measurement(name, 1).name == "answers"
+    else:
+        with pytest.raises(ValueError, match="cannot be the name of a measurement"):
+            Measurement(name, 1)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_measurement_is_a_finite_number(number):
+    with pytest.raises(ValueError, match="not finite"):
+        Measurement("load1", number)
+    with pytest.raises(ValueError, match="not finite"):
+        Measurement("load1", 1, fail=number)
+
+
+@pytest.mark.parametrize(
+    ("value", "warn", "fail", "status"),
+    [
+        (0.0, 0.7, 0.9, "pass"),
+        (0.69, 0.7, 0.9, "pass"),
+        (0.7, 0.7, 0.9, "warn"),
+        (0.9, 0.7, 0.9, "fail"),
+        (5.0, None, 0.9, "fail"),
+        (5.0, 0.7, None, "warn"),
+        (5.0, None, None, "pass"),
+        (0.0, None, 0.0, "fail"),  # a limit of 0 is a limit
+    ],
+)
+def test_a_number_at_its_limit_is_beyond_it(value, warn, fail, status):
+    assert Measurement("x", value, warn, fail).status == status
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_outcome_has_a_reason_if_and_only_if_it_is_not_pass(status):
+    wrong = Reason.ERROR if status is Status.PASS else None
+    with pytest.raises(ValueError, match="if and only if"):
+        Outcome(status, wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "summary"),
+    [
+        (0.5, "pass", "half (warn at 0.7 and fail at 0.9)"),
+        (0.7, "warn", "half: warn limit 0.7 reached"),
+        (0.95, "fail", "half: fail limit 0.9 reached"),
+    ],
+)
+def test_a_judged_outcome_tells_the_limit(value, status, summary):
+    outcome = Outcome.judged("half", Measurement("x", value, 0.7, 0.9), Measurement("y", 1))
+
+    assert (outcome.status, outcome.summary) == (status, summary)
+    assert [each.name for each in outcome.measurements] == ["x", "y"]
+
+
+def test_a_deadline_runs_out():
+    clock = Clock(10)
+    deadline = Deadline(12, clock)
+    clock.advance(1.5)
+
+    assert deadline.remaining() == 0.5
+    clock.advance(1)
+    assert deadline.remaining() == -0.5
+
+
+def test_every_check_belongs_to_all():
+    spec = Spec("a", "exec", groups=frozenset({Group.STARTUP}))
+
+    assert [group for group in Group if spec.belongs_to(group)] == [Group.STARTUP, Group.ALL]
+
+
+def test_a_snapshot_without_checks_stays_fresh():
+    assert snapshot([]).fresh_until == math.inf
