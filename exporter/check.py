@@ -5,14 +5,15 @@ A kind is one file in `exporter/probes/`: `http_get.py` holds the kind `httpGet`
 """
 
 import importlib
+import importlib.util
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from exporter import probes
@@ -53,6 +54,16 @@ class Probe(Options, ABC):
 
     measures: ClassVar[Mapping[str, str]] = {}
     """The measurements this kind makes, each with the HELP text of its metric."""
+
+    needs: ClassVar[Mapping[str, str]] = {}
+    """The modules of other packages that this kind imports when it looks, each with the extra that installs it."""
+
+    @model_validator(mode="after")
+    def _installed(self) -> Self:
+        for module, extra in self.needs.items():
+            if importlib.util.find_spec(module) is None:
+                raise ValueError(f"needs the package {module}: install health-exporter[{extra}]")
+        return self
 
     @property
     def target(self) -> str:
