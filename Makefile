@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench format lock clean
+.PHONY: run test bench format docs lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter on its built-in default
@@ -24,6 +24,9 @@ bench: $(VENV)/test.stamp ## figures beside blackbox_exporter's, in one run
 format: $(VENV)/test.stamp ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/test.stamp ## write the reference pages from the code
+	$(BIN)/python docs/reference.py
 
 lock: $(VENV)/test.stamp ## pin the dependencies' newest allowed versions, with hashes
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \

@@ -1,0 +1,70 @@
+"""The documentation says what the code does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+
+from exporter.check import kinds
+from exporter.config import load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The reference pages as the code would write them now."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "reference.py").write_text((ROOT / "docs" / "reference.py").read_text())
+    subprocess.run([sys.executable, folder / "reference.py"], check=True, capture_output=True, cwd=ROOT)
+    return {path.name: path.read_text() for path in folder.glob("*.md")}
+
+
+@pytest.mark.parametrize("name", ["kinds.md", "configuration.md", "metrics.md"])
+def test_the_reference_is_in_step_with_the_code(pages, name):
+    assert (ROOT / "docs" / name).read_text() == pages[name], "run `make docs`"
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_has_examples_that_load(kind, tmp_path):
+    examples = kinds()[kind].examples
+    assert examples, f"{kind} has no example"
+    for number, example in enumerate(examples):
+        config = tmp_path / f"{number}.yml"
+        config.write_text(f"checks:\n{indent(example, '  ')}\n")
+        (check,) = load(config).checks
+        assert check.spec.kind == kind
+
+
+def test_every_family_is_in_the_readme(pages):
+    families = set(re.findall(r"^\| `(health_[a-z0-9_]+)`", pages["metrics.md"], re.MULTILINE))
+
+    assert {family for family in families if f"`{family}`" not in README} == set()
+
+
+def test_the_readme_names_no_family_that_is_not_there(pages):
+    named = set(re.findall(r"`(health_[a-z0-9_]+)`", README))
+
+    assert named - set(re.findall(r"`(health_[a-z0-9_]+)`", pages["metrics.md"])) == set()
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_is_in_the_readme(kind):
+    assert f"| `{kind}` |" in README
+
+
+def test_the_readme_s_configuration_loads(tmp_path):
+    config = tmp_path / "health.yml"
+    config.write_text(re.search(r"```yaml\n(# health.yml\n.*?)```", README, re.DOTALL)[1])
+
+    assert [check.spec.name for check in load(config).checks] == ["api", "database", "warm", "load"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
+        assert (ROOT / target).exists(), target
