@@ -121,6 +121,7 @@ class Measurement:
     value: float
     warn: float | None = None
     fail: float | None = None
+    falling: bool = False  # the limits are the least that is well, not the most
 
     def __post_init__(self) -> None:
         if not _MEASUREMENT_NAME.match(self.name) or self.name.startswith(_RESERVED) or self.name.endswith("_limit"):
@@ -136,9 +137,12 @@ class Measurement:
     @property
     def status(self) -> Status:
         """What this number means by its limits: at a limit counts as beyond it."""
-        if self.fail is not None and self.value >= self.fail:
+        if self._reaches(self.fail):
             return Status.FAIL
-        return Status.WARN if self.warn is not None and self.value >= self.warn else Status.PASS
+        return Status.WARN if self._reaches(self.warn) else Status.PASS
+
+    def _reaches(self, limit: float | None) -> bool:
+        return limit is not None and (self.value <= limit if self.falling else self.value >= limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,11 @@ def test_a_number_at_its_limit_is_beyond_it(value, warn, fail, status):
     assert Measurement("x", value, warn, fail).status == status
 
 
+@pytest.mark.parametrize(("value", "status"), [(31, "pass"), (30, "warn"), (8, "warn"), (7, "fail"), (-1, "fail")])
+def test_limits_may_be_the_least_that_is_well(value, status):
+    assert Measurement("days", value, 30, 7, falling=True).status == status
+
+
 @pytest.mark.parametrize("status", Status)
 def test_an_outcome_has_a_reason_if_and_only_if_it_is_not_pass(status):
     wrong = Reason.ERROR if status is Status.PASS else None
