@@ -30,6 +30,9 @@ class Status(StrEnum):
         return self in (Status.PASS, Status.WARN)
 
 
+_BADNESS = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
+
+
 class Reason(StrEnum):
     """Why something is not `pass`. Closed: these are label values, and free text never is."""
 
@@ -122,12 +125,18 @@ class Measurement:
     warn: float | None = None
     fail: float | None = None
     falling: bool = False  # the limits are the least that is well, not the most
+    phase: str | None = None  # the part of the act that it is about, where one run has the number several times
 
     def __post_init__(self) -> None:
         if not _MEASUREMENT_NAME.match(self.name) or self.name.startswith(_RESERVED) or self.name.endswith("_limit"):
             raise ValueError(f"{self.name!r} cannot be the name of a measurement")
         if not all(math.isfinite(number) for number in (self.value, *self.limits.values())):
             raise ValueError(f"measurement {self.name} is {self.value}, limits {self.limits}: not finite")
+
+    @property
+    def key(self) -> str:
+        """The name, made unique within a run."""
+        return self.name if self.phase is None else f"{self.name}:{self.phase}"
 
     @property
     def limits(self) -> dict[str, float]:
@@ -176,6 +185,26 @@ class Outcome:
             limits = " and ".join(f"{level} at {limit:g}" for level, limit in by.limits.items())
             return cls(status, None, f"{summary} ({limits})" if limits else summary, (by, *others))
         return cls(status, Reason.THRESHOLD, f"{summary}: {status} limit {by.limits[status]:g} reached", (by, *others))
+
+    @classmethod
+    def counted(cls, summary: str, name: str, count: int, least: int | None, most: int | None) -> "Outcome":
+        """A whole number decides: the least and the most that are well, so that the limits lie one beyond them."""
+        below = Measurement(name, count, fail=least - 1 if least else None, falling=True)
+        above = Measurement(name, count, fail=None if most is None else most + 1)
+        seen = below if most is None else above  # a measurement has limits on one side
+        if below.status is Status.FAIL:
+            return cls.failed(Reason.THRESHOLD, f"{summary}, expected at least {least}", seen)
+        if above.status is Status.FAIL:
+            return cls.failed(Reason.THRESHOLD, f"{summary}, expected at most {most}", seen)
+        return cls.passed(summary, seen)
+
+    @classmethod
+    def worst(cls, *outcomes: "Outcome") -> "Outcome":
+        """Several conclusions about one target as one: the worst decides, and nothing that was measured is lost."""
+        decides = min(outcomes, key=lambda each: _BADNESS.index(each.status))
+        summary = "; ".join(each.summary for each in outcomes)
+        measurements = tuple(seen for each in outcomes for seen in each.measurements)
+        return cls(decides.status, decides.reason, summary, measurements)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,3 +104,46 @@ def test_every_check_belongs_to_all():
 
 def test_a_snapshot_without_checks_stays_fresh():
     assert snapshot([]).fresh_until == math.inf
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "most", "status", "limits"),
+    [
+        (3, None, None, "pass", {}),
+        (0, 0, None, "pass", {}),  # no number is less
+        (0, 1, None, "fail", {"fail": 0}),
+        (1, 1, None, "pass", {"fail": 0}),
+        (2, None, 2, "pass", {"fail": 3}),
+        (3, None, 2, "fail", {"fail": 3}),
+        (0, 1, 2, "fail", {"fail": 3}),
+        (1, 1, 1, "pass", {"fail": 2}),
+        (1, None, 0, "fail", {"fail": 1}),
+    ],
+)
+def test_a_count_is_well_from_the_least_to_the_most(count, least, most, status, limits):
+    outcome = Outcome.counted("counted", "things", count, least, most)
+
+    assert outcome.status == status
+    assert outcome.measurements[0].limits == limits
+
+
+@pytest.mark.parametrize(
+    ("statuses", "worst"),
+    [("pass", "pass"), ("pass warn", "warn"), ("warn unknown pass", "unknown"), ("unknown fail warn", "fail")],
+)
+def test_of_several_outcomes_the_worst_decides_and_all_are_kept(statuses, worst):
+    outcomes = [
+        Outcome(Status(each), None if each == "pass" else Reason.ERROR, each, (Measurement(each, 1),))
+        for each in statuses.split()
+    ]
+    outcome = Outcome.worst(*outcomes)
+
+    assert outcome.status == worst
+    assert outcome.summary == statuses.replace(" ", "; ")
+    assert [each.name for each in outcome.measurements] == statuses.split()
+
+
+def test_of_outcomes_that_are_equally_bad_the_first_gives_the_reason():
+    outcomes = [Outcome.failed(reason, "") for reason in (Reason.MISSING, Reason.THRESHOLD)]
+
+    assert Outcome.worst(Outcome.passed(""), *outcomes).reason is Reason.MISSING

@@ -226,16 +226,20 @@ def test_a_hung_check_delays_no_other(running):
 
 
 def test_what_could_not_be_started_for_long_means_the_schedule_is_not_running():
+    """The only worker hangs, and another check is due."""
     release = threading.Event()
     clock = Clock()
     store = Store(clock)
     schedule = Schedule(store, clock)
-    one = check("hung", lambda deadline: release.wait(30) or PASS, period=1)
+    hung, other = check("hung", lambda deadline: release.wait(30) or PASS), check("other")
     try:
-        schedule.replace(store.configure([one]))
+        schedule.replace(store.configure([hung]))
+        clock.advance(1)
+        eventually(lambda: schedule.vitals().busy == 1, what="the worker hangs")
+        schedule._timetable.replace((hung, other), clock())
+        clock.advance(10)
         assert schedule.vitals().running
-        schedule._timetable.replace((*store.configure([one]), *store.configure([check("other")])), clock())
-        clock.advance(11)
+        clock.advance(2)
         assert not schedule.vitals().running
     finally:
         release.set()

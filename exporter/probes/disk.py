@@ -1,30 +1,18 @@
 """The kind `disk`: how full a filesystem is."""
 
-import errno
-import os
-import subprocess
-import sys
 from typing import Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from exporter.check import Probe, Ratio
-from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
+from exporter.child import PathError, Question
+from exporter.model import Deadline, Measurement, Outcome
 
-# A statfs on a dead mount cannot be interrupted, and a thread stuck in one makes the whole process unkillable; so a
-# child process asks, and is given up when it must be. It prints an errno, and the numbers when that is 0.
-_ASK = """
-import os, sys
-try:
-    s = os.statvfs(sys.argv[1])
-    print(0, s.f_blocks, s.f_bfree, s.f_bavail, s.f_frsize)
-except OSError as error:
-    print(error.errno)
-"""
+_FIELDS = ("f_blocks", "f_bfree", "f_bavail", "f_frsize", "f_files", "f_ffree")
 
 
 class Disk(Probe):
-    """The part of a filesystem's space that is in use, counted as `df` does.
+    """The part of a filesystem's space that is in use, and of its inodes, both counted as `df` does.
 
     A mount that does not answer within the timeout fails with the reason `timeout`. While an asking process hangs on
     it, no second one is started.
@@ -34,7 +22,13 @@ class Disk(Probe):
         "disk_used_ratio": "Space in use, as a part of what users may use, as of the latest run.",
         "disk_available_bytes": "Space available to users, as of the latest run.",
         "disk_size_bytes": "Size of the filesystem, as of the latest run.",
+        "disk_inodes_used_ratio": "Inodes in use, as a part of all there can be, as of the latest run.",
     }
+
+    examples: ClassVar = (
+        "- name: data\n  disk: {path: /var/lib/data, warnRatio: 0.8}",
+        "- name: spool\n  disk: {path: /var/spool, failInodesRatio: 0.9}",
+    )
 
     path: Annotated[str, Field(min_length=1)] = "/"
     """Any path on the filesystem."""
@@ -42,8 +36,12 @@ class Disk(Probe):
     """Used part at and above which the check fails."""
     warn_ratio: Ratio | None = None
     """Used part at and above which it warns."""
+    fail_inodes_ratio: Ratio | None = None
+    """Used part of the inodes at and above which the check fails. Some filesystems, such as btrfs, count none."""
+    warn_inodes_ratio: Ratio | None = None
+    """Used part of the inodes at and above which it warns."""
 
-    _asking: "subprocess.Popen[bytes] | None" = PrivateAttr(default=None)
+    _asking: Question = PrivateAttr(default_factory=lambda: Question("statvfs", *_FIELDS))
 
     @property
     def target(self) -> str:
@@ -53,42 +51,26 @@ class Disk(Probe):
         return "a full or dead disk is rarely cured by a restart"
 
     def probe(self, deadline: Deadline) -> Outcome:
-        if self._asking is not None and self._asking.poll() is None:
-            return Outcome.failed(Reason.TIMEOUT, f"{self.path} still does not answer statfs (pid {self._asking.pid})")
-        answer = self._ask(deadline)
-        if answer is None:
-            return Outcome.failed(Reason.TIMEOUT, f"{self.path} did not answer statfs in time")
-        error, *numbers = answer
-        if error in (errno.ENOENT, errno.ENOTDIR):
-            return Outcome.failed(Reason.MISSING, f"{self.path} does not exist")
-        if error in (errno.EACCES, errno.EPERM):
-            raise ProbeError(Reason.PERMISSION, f"{self.path}: {os.strerror(error)}")
-        if error:
-            return Outcome.failed(Reason.ERROR, f"{self.path}: {os.strerror(error)}")
-        blocks, free, available, size = numbers
+        try:
+            blocks, free, available, size, files, files_free = self._asking.ask(self.path, deadline)
+        except PathError as error:
+            return error.outcome()
         used = blocks - free
         ratio = used / (used + available) if used + available else 0.0
-        return Outcome.judged(
+        space = Outcome.judged(
             f"{ratio:.0%} of {self.path} is in use, {available * size / 2**30:.1f} GiB available",
             Measurement("disk_used_ratio", ratio, self.warn_ratio, self.fail_ratio),
             Measurement("disk_available_bytes", available * size),
             Measurement("disk_size_bytes", blocks * size),
         )
+        return Outcome.worst(space, self._inodes(files, files_free)) if files else space
+
+    def _inodes(self, files: int, free: int) -> Outcome:
+        ratio = 1 - free / files
+        return Outcome.judged(
+            f"{ratio:.0%} of its inodes",
+            Measurement("disk_inodes_used_ratio", ratio, self.warn_inodes_ratio, self.fail_inodes_ratio),
+        )
 
     def close(self) -> None:
-        if self._asking is not None:
-            self._asking.kill()
-
-    def _ask(self, deadline: Deadline) -> list[int] | None:
-        command = [sys.executable, "-I", "-S", "-c", _ASK, self.path]
-        self._asking = child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        with child.stdout:
-            try:
-                output, _ = child.communicate(timeout=max(0.0, deadline.remaining()))
-            except subprocess.TimeoutExpired:
-                child.kill()  # not waited for: in a dead mount it dies when the mount answers
-                return None
-        if not output:
-            raise ProbeError(Reason.ERROR, f"the process that asks for {self.path} ended with {child.returncode}")
-        return [int(each) for each in output.split()]
+        self._asking.close()

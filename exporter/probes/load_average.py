@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
+from exporter.cgroup import machine_cpus
 from exporter.check import Probe, Ratio
 from exporter.model import Deadline, Measurement, Outcome
 
@@ -13,8 +14,11 @@ _WINDOWS = ("1m", "5m", "15m")
 class LoadAverage(Probe):
     """The machine's load average over a window, divided by the number of its CPUs.
 
-    `/proc/loadavg` is the whole machine's, in a container too, and so is the number of CPUs it is divided by. A load
-    of 0.0 is healthy. The classic form is `os.getloadavg()[0] / os.cpu_count() < 0.9`, which is `loadAverage: {}`.
+    `/proc/loadavg` is the whole machine's, in a container too, and so is the number of CPUs it is divided by: never the
+    container's quota or cpuset, for then others' work would look like its own. For a container there are the kinds
+    `cpu` and `pressure` with `scope: container`. A load of 0.0 is healthy.
+
+    The classic form is `os.getloadavg()[0] / os.cpu_count() < 0.9`, which is `loadAverage: {}`.
     """
 
     measures: ClassVar = {
@@ -24,6 +28,11 @@ class LoadAverage(Probe):
         "load_ratio": "Load average over the check's window divided by the number of CPUs, as of the latest run.",
         "cpus": "CPUs of the machine, as of the latest run.",
     }
+
+    examples: ClassVar = (
+        "- name: load\n  loadAverage: {}",
+        "- name: load\n  loadAverage: {window: 5m, warnRatio: 0.7, failRatio: 2}\n  groups: []",
+    )
 
     window: Literal["1m", "5m", "15m"] = "1m"
     """Which of the three load averages is judged."""
@@ -43,9 +52,9 @@ class LoadAverage(Probe):
         self,
         deadline: Deadline,
         getloadavg: Callable[[], tuple[float, float, float]] = os.getloadavg,
-        cpu_count: Callable[[], int | None] = os.cpu_count,
+        cpu_count: Callable[[], int] = machine_cpus,
     ) -> Outcome:
-        loads, cpus = getloadavg(), cpu_count() or 1
+        loads, cpus = getloadavg(), cpu_count()
         load = loads[_WINDOWS.index(self.window)]
         return Outcome.judged(
             f"load over {self.window} is {load:.2f} on {cpus} CPUs, {load / cpus:.2f} per CPU",
