@@ -4,14 +4,18 @@ The standard library's timeouts are per operation, and name resolution has none 
 monotonic clock bounds everything, and what goes wrong is a DialError with a Reason.
 """
 
+import errno
+import math
 import queue
 import socket
 import ssl
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from exporter.model import Deadline, Outcome, Reason
+from exporter.model import Deadline, Outcome, ProbeError, Reason
 
 RESOLVERS = 4
 """Threads that resolve names. The C library cannot be interrupted, so a resolver that never answers holds some of these
@@ -27,17 +31,35 @@ class DialError(Exception):
         super().__init__(message)
         self.reason = reason
 
-    def outcome(self) -> Outcome:
-        """The failure this is: the kubelet takes every trouble up to the answer as one."""
-        return Outcome.failed(self.reason, str(self))
+    def outcome(self, where: str = "") -> Outcome:
+        """The failure this is, and where: the kubelet takes every trouble up to the answer as one."""
+        said = str(self)
+        return Outcome.failed(self.reason, said if said.startswith(where) else f"{where}: {said}")
+
+
+class Stopwatch:
+    """Where the time of an act goes: seconds by phase, summed where a phase comes again."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, phase: str) -> None:
+        """The time since the last lap was spent on this."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
+        self._since = now
 
 
 class _Bounded:
-    """Mixed into a socket: no operation lasts beyond the deadline, whatever the peer does; DialError `timeout` then."""
+    """Mixed into a socket: no operation lasts beyond the deadline, and what goes wrong in one is a DialError."""
 
-    deadline: Deadline
+    deadline: Deadline | None = None  # ssl itself uses the socket before it has one
+    allowance = math.inf  # bytes that may still be received, for a driver that reads whatever comes
 
     def _call(self, operation: Any, *args: Any) -> Any:
+        if self.deadline is None:
+            return operation(*args)
         remaining = self.deadline.remaining()
         if remaining > 0:
             self.settimeout(remaining)  # type: ignore[attr-defined]
@@ -45,13 +67,29 @@ class _Bounded:
                 return operation(*args)
             except TimeoutError:
                 pass
+            except ssl.SSLError as error:
+                raise DialError(Reason.TLS, f"TLS: {_words(error)}") from None
+            except OSError as error:
+                raise DialError(Reason.CONNECT, _words(error)) from None
         raise DialError(Reason.TIMEOUT, "no complete answer in time")
 
+    def _spend(self, size: int) -> None:
+        self.allowance -= size
+        if self.allowance < 0:
+            raise DialError(Reason.STATUS, "the answer is too long")
+
     def recv_into(self, *args: Any) -> int:
-        return self._call(super().recv_into, *args)  # type: ignore[misc,no-any-return]
+        size: int = self._call(super().recv_into, *args)  # type: ignore[misc]
+        self._spend(size)
+        return size
 
     def recv(self, *args: Any) -> bytes:
-        return self._call(super().recv, *args)  # type: ignore[misc,no-any-return]
+        data: bytes = self._call(super().recv, *args)  # type: ignore[misc]
+        self._spend(len(data))
+        return data
+
+    def send(self, *args: Any) -> int:
+        return self._call(super().send, *args)  # type: ignore[misc,no-any-return]
 
     def sendall(self, *args: Any) -> None:
         self._call(super().sendall, *args)  # type: ignore[misc]
@@ -64,124 +102,173 @@ class Socket(_Bounded, socket.socket):
 class TLSSocket(_Bounded, ssl.SSLSocket):
     """A TLS socket with a deadline."""
 
+    def do_handshake(self, *args: Any) -> None:  # noqa: D102  # documented in ssl
+        self._call(super().do_handshake, *args)
 
-def connect(host: str, port: int, deadline: Deadline) -> Socket:
+    def getpeername(self) -> Any:
+        """As of every socket, or None: ssl leaves one open whose peer has gone. So that shows in the handshake."""
+        try:
+            return super().getpeername()
+        except OSError:
+            return None
+
+
+class Resolver:
+    """A few threads that resolve names, started at the first names. Askers for the same name share one look-up."""
+
+    def __init__(self, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
+        self._look_up = look_up
+        self._lock = threading.Lock()
+        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._pending: dict[str, Future[list[Address]]] = {}
+        self._threads = 0
+
+    def resolve(self, host: str, port: int, deadline: Deadline) -> list[Address]:
+        """The addresses of a host. Raises DialError `dns`, also when the deadline comes first."""
+        if numeric := _numeric(host, port):
+            return numeric
+        future = self._ask(host)
+        try:
+            found = future.result(max(0.0, deadline.remaining()))
+        except TimeoutError:
+            raise DialError(Reason.DNS, f"the name {host} was not resolved in time") from None
+        except (OSError, ValueError) as error:
+            message = getattr(error, "strerror", None) or "not a host name"
+            raise DialError(Reason.DNS, f"the name {host} was not resolved: {message}") from None
+        return [(family, (address[0], port, *address[2:])) for family, address in found]
+
+    def _ask(self, host: str) -> "Future[list[Address]]":
+        with self._lock:
+            future = self._pending.get(host)
+            if future is None:
+                if self._threads < min(RESOLVERS, len(self._pending) + 1):
+                    threading.Thread(target=self._work, name="resolver", daemon=True).start()
+                    self._threads += 1  # where none can be started, nobody can look
+                future = self._pending[host] = Future()
+                self._asked.put(host)
+            return future
+
+    def _work(self) -> None:
+        while True:
+            host = self._asked.get()
+            answer: list[Address] | Exception
+            try:
+                found = self._look_up(host, None, type=socket.SOCK_STREAM)
+                answer = [(family, address) for family, _, _, _, address in found]
+            except (OSError, ValueError, MemoryError) as error:  # ValueError: too long a label, or a NUL
+                answer = error
+            with self._lock:
+                future = self._pending.pop(host)
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+
+RESOLVER = Resolver()
+
+
+def connect(
+    host: str, port: int, deadline: Deadline, resolver: Resolver = RESOLVER, watch: Stopwatch | None = None
+) -> Socket:
     """A TCP connection. Every address of the name is tried, in the resolver's order, each with its share of the time.
 
     Raises DialError: `dns`, `connect` or `timeout`; of several addresses the first one's error.
     """
-    addresses = resolve(host, port, deadline)
+    watch = watch or Stopwatch()
+    addresses = resolver.resolve(host, port, deadline)
+    watch.lap("resolve")
     first: DialError | None = None
     for index, (family, address) in enumerate(addresses):
         try:
-            return _connect(family, address, deadline, len(addresses) - index)
+            sock = _connect(family, address, deadline, len(addresses) - index)
         except DialError as error:
             first = first or error
+        else:
+            watch.lap("connect")
+            return sock
     assert first is not None, "a resolver gives at least one address or raises"
     raise first
 
 
+def connect_unix(path: str, deadline: Deadline, watch: Stopwatch | None = None) -> Socket:
+    """A connection to a Unix socket. Raises DialError `connect` or `timeout`."""
+    sock = _connect(socket.AF_UNIX, path, deadline, 1)
+    if watch:
+        watch.lap("connect")
+    return sock
+
+
 def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> TLSSocket:
-    """TLS over a connection; the host goes into SNI unless it is an address. Raises DialError: `tls` or `timeout`."""
+    """TLS over a connection; the host goes into SNI unless it is an address.
+
+    Raises DialError: `tls`, `timeout`, or `connect` where the connection breaks. The connection is closed then.
+    """
     context.sslsocket_class = TLSSocket
-    sock.settimeout(max(0.001, deadline.remaining()))
-    try:
-        secured = context.wrap_socket(sock, server_hostname=None if is_address(host) else host)
-    except TimeoutError:
-        sock.close()
-        raise DialError(Reason.TIMEOUT, "the TLS handshake did not end in time") from None
-    except (ssl.SSLError, ssl.CertificateError, OSError, ValueError) as error:
-        sock.close()
-        raise DialError(Reason.TLS, f"TLS: {getattr(error, 'reason', None) or error}") from None
+    name = host.rstrip(".") if context.check_hostname or not _numeric(host, 0) else None
+    secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     assert isinstance(secured, TLSSocket)
     secured.deadline = deadline
+    try:
+        secured.do_handshake()
+    except DialError as error:
+        secured.close()
+        if error.reason is Reason.TIMEOUT:
+            raise DialError(Reason.TIMEOUT, "the TLS handshake did not end in time") from None
+        raise
     return secured
 
 
-def is_address(host: str) -> bool:
-    """Whether this is an address rather than a name."""
-    return _numeric(host, 0) is not None
-
-
-def resolve(host: str, port: int, deadline: Deadline) -> list[Address]:
-    """The addresses of a host. Raises DialError `dns`, also when the deadline comes first."""
-    numeric = _numeric(host, port)
-    return numeric if numeric is not None else _resolver.resolve(host, port, deadline)
-
-
 def _connect(family: socket.AddressFamily, address: Any, deadline: Deadline, shares: int) -> Socket:
-    where = f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
+    where = _where(family, address)
     share = deadline.remaining() / shares
     if share <= 0:
         raise DialError(Reason.TIMEOUT, f"{where} was not reached in time")
-    sock = Socket(family, socket.SOCK_STREAM)
-    sock.deadline = deadline
+    sock = _socket(family)
     try:
         sock.settimeout(share)
         sock.connect(address)
     except TimeoutError:
         sock.close()
         raise DialError(Reason.TIMEOUT, f"{where} did not accept the connection in time") from None
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         sock.close()
-        raise DialError(Reason.CONNECT, f"{where}: {error.strerror or error}") from None
+        raise DialError(Reason.CONNECT, f"{where}: {_words(error)}") from None
+    sock.deadline = deadline
     return sock
 
 
-def _numeric(host: str, port: int) -> list[Address] | None:
+def _where(family: socket.AddressFamily, address: Any) -> str:
+    if family == socket.AF_UNIX:
+        return str(address)
+    return f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
+
+
+def _socket(family: socket.AddressFamily) -> Socket:
     try:
+        return Socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            raise DialError(Reason.CONNECT, f"{family.name} is not supported here") from None
+        raise ProbeError(Reason.ERROR, f"no connection can be opened: {_words(error)}") from None
+
+
+def _numeric(host: str, port: int) -> list[Address]:
+    """The address that this is; empty for a name."""
+    try:
+        if ":" not in host:
+            socket.inet_pton(socket.AF_INET, host)
+            return [(socket.AF_INET, (host, port))]
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        return None
+    except (OSError, ValueError):
+        return []
     return [(family, address) for family, _, _, _, address in found]
 
 
-class _Resolver:
-    """A few threads that resolve names, started at the first name. Two askers for one name share one look-up."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asked: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._pending: dict[tuple[str, int], Future[list[Address]]] = {}
-        self._threads = 0
-
-    def resolve(self, host: str, port: int, deadline: Deadline) -> list[Address]:
-        future = self._ask((host, port))
-        try:
-            return future.result(max(0.0, deadline.remaining()))
-        except TimeoutError:
-            raise DialError(Reason.DNS, f"the name {host} was not resolved in time") from None
-        except (OSError, UnicodeError) as error:
-            message = getattr(error, "strerror", None) or "not a host name"
-            raise DialError(Reason.DNS, f"the name {host} was not resolved: {message}") from None
-
-    def _ask(self, name: tuple[str, int]) -> "Future[list[Address]]":
-        with self._lock:
-            future = self._pending.get(name)
-            if future is None:
-                future = self._pending[name] = Future()
-                self._asked.put(name)
-                if self._threads < min(RESOLVERS, len(self._pending)):
-                    self._threads += 1
-                    threading.Thread(target=self._work, name="resolver", daemon=True).start()
-            return future
-
-    def _work(self) -> None:
-        while True:
-            name = self._asked.get()
-            found: list[Address] = []
-            failure: Exception | None = None
-            try:
-                answers = socket.getaddrinfo(*name, type=socket.SOCK_STREAM)
-                found = [(family, address) for family, _, _, _, address in answers]
-            except (OSError, UnicodeError) as error:
-                failure = error
-            with self._lock:
-                future = self._pending.pop(name)
-            if failure is not None:
-                future.set_exception(failure)
-            else:
-                future.set_result(found)
-
-
-_resolver = _Resolver()
+def _words(error: Exception) -> str:
+    """What went wrong, without numbers and the names of functions."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message.rstrip(".")
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "broken").replace("_", " ").lower()
+    return getattr(error, "strerror", None) or str(error)

@@ -35,7 +35,7 @@ Pattern = Annotated[str, AfterValidator(_pattern)]
 """A regular expression in RE2's syntax, found anywhere in the text."""
 JsonPath = Annotated[str, AfterValidator(_path)]
 """A JSONPath of RFC 9535, without its functions match and search, which are not bounded."""
-_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class JsonExpectation(Options):
@@ -97,6 +97,11 @@ def body_complaint(
     except (ValueError, RecursionError):
         return "the body is no JSON"
     return next((wrong for each in expectations if (wrong := each.complaint(document))), None)
+
+
+def found(pattern: str, text: str) -> bool:
+    """Whether the regular expression is found anywhere in the text."""
+    return _compiled(pattern).search(text) is not None
 
 
 @cache

@@ -8,12 +8,15 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 from exporter.check import Check
 from exporter.model import Deadline, Outcome, ProbeError, Reason, Result, Status
 
 ATTEMPTS = 3
 """An attempt that could not look is repeated at once, as maxProbeRetries does (pkg/kubelet/prober/prober.go)."""
+LONGEST = 2e6
+"""Seconds. Kubernetes allows timeouts beyond what the C library can wait for, milliseconds in 32 bits."""
 SUMMARY_LIMIT = 500  # characters
 
 _log = logging.getLogger(__name__)
@@ -22,7 +25,7 @@ _log = logging.getLogger(__name__)
 def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> Result:
     """Look once. All attempts share the one deadline that `timeoutSeconds` sets."""
     started, began = wall(), clock()
-    deadline = Deadline(began + check.spec.timeout, clock)
+    deadline = Deadline(began + min(check.spec.timeout, LONGEST), clock)
     outcome = _attempt(check, deadline)
     for _ in range(ATTEMPTS - 1):
         if outcome.status is not Status.UNKNOWN or deadline.remaining() <= 0:
@@ -34,13 +37,19 @@ def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callabl
 
 def _attempt(check: Check, deadline: Deadline) -> Outcome:
     try:
-        outcome = check.probe.probe(deadline)
+        return _clean(check.probe.probe(deadline))
     except ProbeError as error:
         return Outcome(Status.UNKNOWN, error.reason, _readable(str(error)))
     except BaseException as error:  # noqa: BLE001  # SystemExit in a plugin must not end a worker either
         _log.debug("check %s: the probe raised", check.spec.name, exc_info=True)
         return Outcome(Status.UNKNOWN, _reason(error), _readable(_whereabouts(error)))
-    return Outcome(outcome.status, outcome.reason, _readable(outcome.summary), outcome.measurements)
+
+
+def _clean(outcome: Outcome) -> Outcome:
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"a probe returns an Outcome, this one returned {type(outcome).__name__}")
+    summary = _readable(outcome.summary)
+    return outcome if summary is outcome.summary else replace(outcome, summary=summary)
 
 
 def _reason(error: BaseException) -> Reason:
@@ -55,9 +64,12 @@ def _reason(error: BaseException) -> Reason:
 
 
 def _whereabouts(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    last = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{last}"
+    """The exception in words, even one that cannot say anything itself, and the line that raised it."""
+    raised = error.__traceback__
+    while raised is not None and raised.tb_next is not None:
+        raised = raised.tb_next
+    line = f" ({raised.tb_frame.f_code.co_filename.rpartition('/')[2]}:{raised.tb_lineno})" if raised else ""
+    return "".join(traceback.format_exception_only(error)).strip() + line
 
 
 def _readable(text: str) -> str:

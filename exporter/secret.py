@@ -43,3 +43,19 @@ class Secret(Options):
             raise ProbeError(Reason.PERMISSION, f"the file {self.file} may not be read") from None
         except (OSError, UnicodeDecodeError):
             raise ProbeError(Reason.ERROR, f"the file {self.file} cannot be read as text") from None
+
+
+class BasicAuth(Options):
+    """A user and a password, sent as basic authentication."""
+
+    username: str
+    """The user's name."""
+    password: Secret
+    """The password."""
+
+
+def hidden(text: str, *values: str) -> str:
+    """The text without these values: what was told a server, it may say in its answer."""
+    for value in filter(None, values):
+        text = text.replace(value, "***")
+    return text

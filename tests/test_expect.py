@@ -1,5 +1,6 @@
 """What a body must hold."""
 
+import math
 import time
 
 import pytest
@@ -53,7 +54,8 @@ def test_what_a_json_value_must_be(expectation, complaint):
         ({"path": "$.a", "matches": "("}, "is no regular expression of RE2's syntax: missing ): ("),
         ({"path": "$.a", "matches": r"(a)\1"}, "is no regular expression of RE2's syntax: invalid escape sequence"),
         ({"path": "$.a", "min": 2, "max": 1}, "min must not be above max"),
-        ({"path": "$.a", "min": "nan"}, "finite"),
+        ({"path": "$.a", "min": math.nan}, "finite"),
+        ({"path": "$.a", "min": True}, "valid number"),
     ],
 )
 def test_what_cannot_be_expected_is_told_at_once(expectation, complaint):

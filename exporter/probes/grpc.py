@@ -24,7 +24,7 @@ class Grpc(Probe):
     """Calls `grpc.health.v1.Health/Check` without TLS; only SERVING passes (pkg/probe/grpc/grpc.go).
 
     One deadline bounds the connection and the call. A connection that is refused is tried again until the deadline, as
-    the kubelet does, so a closed port fails only then. Needs the extra `grpc`.
+    the kubelet does, so a closed port fails only then.
 
     Where it differs from the kubelet: an answer with the status UNAVAILABLE cannot be told from a failing connection,
     and is asked for again until the deadline.
@@ -32,6 +32,7 @@ class Grpc(Probe):
 
     measures: ClassVar = LATENCY
     needs: ClassVar = {"grpc": "grpc", "grpc_health": "grpc"}
+    examples: ClassVar = ("- name: orders\n  grpc: {port: 50051, service: shop.Orders}",)
 
     port: Port
     """Port to connect to."""
@@ -91,7 +92,7 @@ class Grpc(Probe):
 
 @cache
 def _library() -> Any:
-    """grpcio, imported at the first use: it costs memory and time that only its users should pay."""
+    """grpcio, imported for those who use it: it costs memory and time."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 

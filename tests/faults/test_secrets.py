@@ -1,0 +1,114 @@
+"""Secrets never show: canaries wherever a configuration may hold one, on every way to fail."""
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+
+import pytest
+from support import eventually, free_port
+
+CANARY = "tweety"
+HEADER = f"{{name: Authorization, value: Bearer {CANARY}}}, {{name: X-Api-Key, value: {CANARY}}}"
+
+
+def _serve(stack: ExitStack, answer: bytes, *, reset: bool = False) -> int:
+    """A server that reads a request, gives this answer and closes, or resets, or says nothing at all."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def work() -> None:
+        with ExitStack() as held:
+            while True:
+                try:
+                    client = held.enter_context(listener.accept()[0])
+                except OSError:
+                    return
+                if not answer and not reset:
+                    continue  # silent, and open
+                client.recv(65536)
+                if reset:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                else:
+                    client.sendall(answer)
+                client.close()
+
+    threading.Thread(target=work, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """Checks that fail in every way, each with a canary in its query, its headers or its arguments."""
+    redirect = f"HTTP/1.1 302 Found\r\nLocation: http://probe:{CANARY}@elsewhere.invalid/?t={CANARY}\r\n\r\n"
+    loop = f"HTTP/1.1 302 Found\r\nLocation: /again?token={CANARY}\r\nContent-Length: 0\r\n\r\n"
+    answers = {
+        "well": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "bad": b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+        "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx",
+        "garbage": b"SMTP? no\r\n\r\n",
+        "redirect": redirect.encode(),
+        "badlocation": f"HTTP/1.1 302 Found\r\nLocation: http://[{CANARY}\r\n\r\n".encode(),
+        "ftp": f"HTTP/1.1 302 Found\r\nLocation: ftp://127.0.0.1/{CANARY}?{CANARY}\r\n\r\n".encode(),
+        "loop": loop.encode(),
+        "silent": b"",
+    }
+    with ExitStack() as stack:
+        ports = {name: _serve(stack, answer) for name, answer in answers.items()}
+        ports["reset"] = _serve(stack, b"", reset=True)
+        ports["refused"] = free_port()
+        checks = [
+            f"{{name: {name}, httpGet: {{path: '/p?token={CANARY}', port: {port}, httpHeaders: [{HEADER}]}}}}"
+            for name, port in ports.items()
+        ]
+        tls = f"{{path: '/?{CANARY}', port: {ports['bad']}, scheme: HTTPS, httpHeaders: [{HEADER}]}}"
+        split = f"{{path: '/?{CANARY}', port: {ports['bad']}, httpHeaders: [{{name: A, value: \"x\\r\\n{CANARY}\"}}]}}"
+        checks += [
+            f"{{name: tls, httpGet: {tls}}}",
+            f"{{name: split, httpGet: {split}}}",
+            f"{{name: name, httpGet: {{path: '/?{CANARY}', port: 80, host: no.such.host.invalid}}}}",
+            f"{{name: userinfo, httpGet: {{path: 'http://probe:{CANARY}@127.0.0.1/x', port: {ports['bad']}}}}}",
+            f"{{name: exit, exec: {{command: [sh, -c, 'exit 1', {CANARY}]}}}}",
+            f"{{name: missing, exec: {{command: [no-such-command, --password={CANARY}]}}}}",
+            f"{{name: late, exec: {{command: [sh, -c, 'sleep 5', {CANARY}]}}}}",
+        ]
+        file = tmp_path_factory.mktemp("secrets") / "health.yml"
+        timing = "periodSeconds: 2, failureThreshold: 1"
+        lines = (f"  - {check.removesuffix('}')}, {timing}}}" for check in checks)
+        file.write_text("checks:\n" + "\n".join(lines) + "\n")
+        yield file
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_a_serving_exporter_shows_no_secret(start, config, form):
+    exporter = start(config.read_text(), "--log.level", "debug", "--log.format", form, env={"SECRET": CANARY})
+    address = re.search(r"http://[\d.:]+", exporter.line("http://").string)[0]
+
+    def get(path: str, **headers: str):
+        from support import get as ask
+
+        return ask(address + path, headers=headers)
+
+    eventually(lambda: get("/metrics").text.count("health_check_last_run_timestamp_seconds{") >= 18, within=20)
+    eventually(lambda: 'check="silent",kind="httpGet",reason="timeout"' in get("/metrics").text)
+    shown = [
+        get("/").text,
+        get("/metrics").text,
+        get("/metrics", Accept="application/openmetrics-text").text,
+        *(get(f"/{path}?{how}").text for path in ("healthz", "readyz", "livez") for how in ("verbose", "format=json")),
+        *(get(f"/readyz/{name}").text for name in ("silent", "garbage", "exit")),
+        *exporter.lines,
+    ]
+
+    assert [text for text in shown if CANARY in text] == []
+    assert any("reset" in text for text in exporter.lines)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_commands_show_no_secret(config, form):
+    for arguments in (["check", "--config.file", config, "--format", form], ["validate", config]):
+        command = [sys.executable, "-m", "exporter", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert CANARY not in done.stdout + done.stderr
+        assert "reset" in done.stdout or arguments[0] == "validate"

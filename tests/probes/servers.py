@@ -1,0 +1,128 @@
+"""Servers that say exactly what they are told, byte by byte, and remember what they were asked."""
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+
+class Server:
+    """Answers each connection with a script: bytes to send, and functions for what is not sending.
+
+    The first connection gets the first script, and so on; the last script serves all that follow. After its script a
+    connection is closed. `{port}` in what is sent becomes the server's own. A request is read up to its empty line
+    first, unless `listens` is false.
+    """
+
+    def __init__(
+        self, *scripts: tuple, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1", listens: bool = True
+    ) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, 0), family=family, backlog=64)
+        self._scripts = scripts or ((),)
+        self._tls = tls
+        self._listens = listens
+        self._threads: list[threading.Thread] = []
+        self._connections: list[socket.socket] = []
+        self.closing = threading.Event()
+        self.port = int(self._listener.getsockname()[1])
+        self.requests: list[bytes] = []
+        self.accepted = 0
+        self._start(self._accept)
+
+    def close(self) -> None:
+        self.closing.set()
+        for each in (self._listener, *self._connections):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        self._listener.close()
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while not self.closing.is_set():
+                connection, _ = self._listener.accept()
+                self._connections.append(connection)
+                script = self._scripts[min(self.accepted, len(self._scripts) - 1)]
+                self.accepted += 1
+                self._start(self._serve, connection, script)
+
+    def _serve(self, connection: socket.socket, script: tuple) -> None:
+        with connection, suppress(OSError):
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._connections.append(connection)
+            with connection:
+                if self._listens:
+                    self.requests.append(_request(connection))
+                for step in script:
+                    if isinstance(step, bytes):
+                        connection.sendall(step.replace(b"{port}", b"%d" % self.port))
+                    else:
+                        step(self, connection)
+
+
+def _request(connection: socket.socket) -> bytes:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        chunk = connection.recv(65536)
+        if not chunk:
+            break
+        head += chunk
+    return head
+
+
+@contextmanager
+def serving(*scripts: tuple, **options: object) -> Iterator[Server]:
+    """A server, closed at the end."""
+    server = Server(*scripts, **options)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def hang(server: Server, _: socket.socket) -> None:
+    """Keep the connection open and say nothing more."""
+    server.closing.wait(30)
+
+
+def reset(_: Server, connection: socket.socket) -> None:
+    """Close with a reset instead of an end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def pause(seconds: float) -> Callable[[Server, socket.socket], None]:
+    """Say nothing for so long."""
+    return lambda server, _: server.closing.wait(seconds) and None
+
+
+def drip(data: bytes, every: float = 0.02) -> Callable[[Server, socket.socket], None]:
+    """Send the data over and over, one byte at a time."""
+
+    def act(server: Server, connection: socket.socket) -> None:
+        while not server.closing.is_set():
+            for number in range(len(data)):
+                connection.sendall(data[number : number + 1])
+                server.closing.wait(every)
+
+    return act
+
+
+def flood(data: bytes) -> Callable[[Server, socket.socket], None]:
+    """Send the data over and over, as fast as it goes."""
+
+    def act(server: Server, connection: socket.socket) -> None:
+        while not server.closing.is_set():
+            connection.sendall(data)
+
+    return act
