@@ -12,6 +12,10 @@ need promtool prometheus
 need prometheus-blackbox-exporter prometheus-blackbox-exporter
 need nginx nginx-light
 need apache2 apache2-bin
+need redis-server redis-server
+need mariadbd mariadb-server
+need mariadb-install-db mariadb-server
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need chromium chromium
 need chromedriver chromium-driver
 [ -n "$missing" ] || exit 0

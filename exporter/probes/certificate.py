@@ -1,0 +1,142 @@
+"""The kind `certificate`: how long the certificates of a TLS server are still valid."""
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from exporter.check import LATENCY, Host, Port, Probe, elsewhere
+from exporter.dial import DialError, TLSSocket, connect, secure
+from exporter.model import Deadline, Measurement, Outcome, Reason, Status
+
+DAY = 86400.0  # seconds
+
+_Days = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Certificate(Probe):
+    """Reads the certificates that a TLS server sends; the one that expires first decides.
+
+    They are read whatever they are worth: expired, self-signed, for another name. One that is not valid yet fails with
+    the reason `tls`. With `verify`, a second connection shows whether chain and name hold, as a client would judge.
+    """
+
+    measures: ClassVar = {
+        "certificate_days": "Days until the first of the server's certificates expires, as of the latest run.",
+        "certificate_expiry_timestamp_seconds": "Moment at which that certificate expires, as of the latest run.",
+        **LATENCY,
+    }
+    examples: ClassVar = (
+        "- name: shop-certificate\n  certificate: {host: shop.example.com, verify: true}\n  periodSeconds: 3600",
+    )
+
+    port: Port = 443
+    """Port to connect to."""
+    host: Host = "127.0.0.1"
+    """Address or name to connect to."""
+    server_name: Host | None = None
+    """Name to ask the server for and to verify; by default the host."""
+    warn_days: _Days | None = 21
+    """Days left at and below which it warns."""
+    fail_days: _Days = 7
+    """Days left at and below which it fails."""
+    verify: bool = False
+    """Whether chain and name must hold too."""
+    ca_file: Path | None = None
+    """Certificates of authorities to verify by, in PEM; by default the system's."""
+
+    @model_validator(mode="after")
+    def _meant(self) -> Self:
+        if self.warn_days is not None and self.warn_days < self.fail_days:
+            raise ValueError("warnDays must not be below failDays")
+        if self.ca_file and not self.verify:
+            raise ValueError("caFile is of use only with verify: true")
+        return self
+
+    @property
+    def target(self) -> str:
+        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{address} ({self.server_name})" if self.server_name else address
+
+    def liveness_risk(self) -> str | None:
+        return elsewhere(self.host)
+
+    def probe(self, deadline: Deadline, wall: Callable[[], float] = time.time) -> Outcome:
+        began = time.perf_counter()
+        try:
+            with self._connected(_unverified(), deadline) as sock:
+                sent = _sent(sock)
+            latency = Measurement("endpoint_latency_seconds", time.perf_counter() - began)
+            outcome = self._judged(sent, wall(), latency)
+        except DialError as error:
+            return error.outcome(self.target.partition(" ")[0])
+        return self._verified(outcome, deadline) if self.verify and outcome.status is not Status.FAIL else outcome
+
+    def _connected(self, context: ssl.SSLContext, deadline: Deadline) -> TLSSocket:
+        return secure(connect(self.host, self.port, deadline), context, self.server_name or self.host, deadline)
+
+    def _judged(self, sent: "list[_Validity]", now: float, latency: Measurement) -> Outcome:
+        first = min(sent, key=lambda each: each.until)
+        days = Measurement("certificate_days", (first.until - now) / DAY, self.warn_days, self.fail_days, falling=True)
+        expiry = Measurement("certificate_expiry_timestamp_seconds", first.until)
+        early = next((each for each in sent if each.since > now), None)
+        if early:
+            start = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(early.since))
+            words = f"{self.target}: the certificate of {early.name} is not valid before {start}"
+            return Outcome.failed(Reason.TLS, words, days, expiry, latency)
+        ends = f"expires in {days.value:.1f} days" if days.value >= 0 else f"expired {-days.value:.1f} days ago"
+        return Outcome.judged(f"{self.target}: the certificate of {first.name} {ends}", days, expiry, latency)
+
+    def _verified(self, outcome: Outcome, deadline: Deadline) -> Outcome:
+        """The outcome, if a client that verifies would take the certificates too."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        try:
+            self._connected(context, deadline).close()
+        except DialError as error:
+            return Outcome.failed(error.reason, f"{self.target}: {error}", *outcome.measurements)
+        return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Validity:
+    """Whose certificate it is, and from when until when it is valid, in seconds since 1970."""
+
+    name: str
+    since: float
+    until: float
+
+
+def _sent(sock: TLSSocket) -> list[_Validity]:
+    """The certificates that the server sent. Raises DialError where there is none that can be read."""
+    # Python has a public name for this from 3.13 on, which leaves the reading of certificates to others.
+    chain = sock._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]  # noqa: SLF001
+    try:
+        read = [_validity(each.get_info()) for each in chain]
+    except (ValueError, LookupError, OSError):
+        raise DialError(Reason.TLS, "the server sent a certificate that cannot be read") from None
+    if not read:
+        raise DialError(Reason.TLS, "the server sent no certificate")
+    return read
+
+
+def _validity(read: dict[str, Any]) -> _Validity:
+    names = [value for part in read["subject"] for key, value in part if key == "commonName"]
+    names += [value for key, value in read.get("subjectAltName", ()) if key in ("DNS", "IP Address")]
+    times = (ssl.cert_time_to_seconds(read[each]) for each in ("notBefore", "notAfter"))
+    return _Validity(names[0] if names else "nobody", *times)
+
+
+@cache
+def _unverified() -> ssl.SSLContext:
+    """TLS that takes any certificate, with keys of any length, because it is only read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context

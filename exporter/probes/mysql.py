@@ -1,0 +1,136 @@
+"""The kind `mysql`: what a MySQL or MariaDB server answers to a query."""
+
+import struct
+import time
+from functools import cache
+from types import SimpleNamespace
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from exporter.check import LATENCY, Host, Port, elsewhere
+from exporter.dial import DialError, connect
+from exporter.limits import Limited
+from exporter.model import Deadline, Measurement, Outcome, Reason
+from exporter.secret import Secret, hidden
+
+ANSWER_LIMIT = 64 * 1024  # bytes of all answers
+_DENIED = (1044, 1045, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
+"""Access denied: to a database, a user, a host, a table, a column, an act, a routine, or by a locked account."""
+_ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
+_LOST = (2003, 2006, 2013)  # the driver's own numbers for a connection that broke
+
+
+class Mysql(Limited):
+    """Connects to MySQL or MariaDB without TLS, authenticates and runs a query.
+
+    The first value of its first row is measured where it is a number, and judged by `warn` and `fail` where they are
+    given: then an answer without a row, or with NULL, fails with the reason `missing`. A user that is refused fails
+    with the reason `permission`. The password is never sent in clear text, whatever the server asks for.
+    """
+
+    measures: ClassVar = {**LATENCY, "mysql_value": "Number that the query was answered with in the latest run."}
+    needs: ClassVar = {"pymysql": "mysql"}
+    examples: ClassVar = (
+        "- name: orders\n  mysql: {username: health, password: {env: MYSQL_PASSWORD}}",
+        """\
+- name: backlog
+  mysql:
+    username: health
+    password: {file: /etc/health/mysql}
+    database: shop
+    query: SELECT COUNT(*) FROM orders WHERE state = 'new'
+    warn: 100
+    fail: 1000""",
+    )
+
+    port: Port = 3306
+    """Port to connect to."""
+    host: Host = "127.0.0.1"
+    """Address or name to connect to."""
+    username: Annotated[str, Field(min_length=1)]
+    """User to authenticate as."""
+    password: Secret | None = None
+    """The user's password."""
+    database: str | None = None
+    """Database that the query is about."""
+    query: Annotated[str, Field(min_length=1)] = "SELECT 1"
+    """SQL to run."""
+
+    @property
+    def target(self) -> str:
+        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{address}/{self.database}" if self.database else address
+
+    def liveness_risk(self) -> str | None:
+        return elsewhere(self.host)
+
+    def probe(self, deadline: Deadline) -> Outcome:
+        password = self.password.read() if self.password else ""
+        began = time.perf_counter()
+        try:
+            answer = self._ask(password, deadline)
+        except DialError as error:
+            return error.outcome(self.target.partition("/")[0])
+        except _library().errors as error:
+            reason, said = _failure(error)
+            return Outcome.failed(reason, f"{self.target}: {hidden(said, password)}")
+        latency = Measurement("endpoint_latency_seconds", time.perf_counter() - began)
+        return self.judge("mysql_value", f"{self.target} answered the query", answer, latency)
+
+    def _ask(self, password: str, deadline: Deadline) -> Any:
+        """The first value of the first row, or None."""
+        connection = _library().connection(user=self.username, password=password, database=self.database)
+        sock = connect(self.host, self.port, deadline)
+        sock.allowance = ANSWER_LIMIT
+        try:
+            connection.connect(sock)
+            cursor = connection.cursor()
+            cursor.execute(self.query)
+            row = cursor.fetchone()
+        finally:
+            if connection.open:
+                connection.close()  # says so to the server, which would count it as aborted
+        return row[0] if row else None
+
+
+def _failure(error: Exception) -> tuple[Reason, str]:
+    """The reason and the words for what the driver raised."""
+    match error.args:
+        case (int(number), str(words)):
+            return _reason(number), f"{words} ({number})"
+        case (str(words),) if isinstance(error, _library().refused):
+            return Reason.PERMISSION, words
+    return Reason.STATUS, "the answer is not MySQL's"
+
+
+def _reason(number: int) -> Reason:
+    if number in _DENIED:
+        return Reason.PERMISSION
+    if number in _ABSENT:
+        return Reason.MISSING
+    return Reason.CONNECT if number in _LOST else Reason.STATUS
+
+
+@cache
+def _library() -> Any:
+    """PyMySQL, which uses the socket it is given. It raises many things where a server breaks the protocol."""
+    from pymysql import connections, err
+
+    class Refused(err.OperationalError):
+        """The server asks for what is not given."""
+
+    class Refusing:
+        def __init__(self, _: Any) -> None: ...
+
+        def authenticate(self, _: Any) -> None:
+            raise Refused("the server asks for the password in clear text")
+
+    def connection(**options: Any) -> Any:
+        plain: dict[str, Any] = dict.fromkeys(("mysql_clear_password", "dialog"), Refusing)
+        return connections.Connection(
+            **options, defer_connect=True, ssl_disabled=True, autocommit=None, auth_plugin_map=plain
+        )
+
+    broken = (RuntimeError, ValueError, LookupError, TypeError, NameError, AttributeError, AssertionError, struct.error)
+    return SimpleNamespace(connection=connection, refused=Refused, errors=(err.MySQLError, *broken))
