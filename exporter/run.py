@@ -26,23 +26,24 @@ def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callabl
     """Look once. All attempts share the one deadline that `timeoutSeconds` sets."""
     started, began = wall(), clock()
     deadline = Deadline(began + min(check.spec.timeout, LONGEST), clock)
-    outcome = _attempt(check, deadline)
+    outcome = attempt(check, deadline)
     for _ in range(ATTEMPTS - 1):
         if outcome.status is not Status.UNKNOWN or deadline.remaining() <= 0:
             break
-        outcome = _attempt(check, deadline)
+        outcome = attempt(check, deadline)
     ended = clock()
     return Result(outcome, started, ended, max(0.0, ended - began))
 
 
-def _attempt(check: Check, deadline: Deadline) -> Outcome:
+def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -> Outcome:
+    """One act of looking. `raised` is what an exception means that is no ProbeError."""
     try:
         return _clean(check.probe.probe(deadline))
     except ProbeError as error:
         return Outcome(Status.UNKNOWN, error.reason, _readable(str(error)))
     except BaseException as error:  # noqa: BLE001  # SystemExit in a plugin must not end a worker either
         _log.debug("check %s: the probe raised", check.spec.name, exc_info=True)
-        return Outcome(Status.UNKNOWN, _reason(error), _readable(_whereabouts(error)))
+        return Outcome(raised, _reason(error), _readable(_whereabouts(error)))
 
 
 def _clean(outcome: Outcome) -> Outcome:

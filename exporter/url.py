@@ -113,7 +113,7 @@ def build(scheme: str, host: str, port: int, path: str) -> Url:
     try:
         given = parse(path)
     except ValueError:
-        given = Url(path=quote(path, safe=_PATH_SAFE))
+        given = Url(path=quote(path, safe=_PATH_SAFE, errors="surrogateescape"))
     if given.opaque:
         return replace(given, scheme=scheme, host="")
     absolute = given.path if given.path.startswith("/") or not given.path else f"/{given.path}"

@@ -134,12 +134,14 @@ def _exit_notice(pid: int, selector: selectors.BaseSelector) -> Iterator[bool]:
 
 
 def _release(child: "subprocess.Popen[bytes]") -> None:
-    """Close the pipes, and kill the command's process group if it still runs."""
+    """Kill the command's process group unless the command was seen to end, and close the pipes."""
+    running = child.returncode is None
+    if running:
+        _kill(child.pid)  # first: the end of the pipes ends some commands, and their children would be left
     for pipe in (child.stdout, child.stderr):
         assert pipe is not None
         pipe.close()
-    if child.poll() is None:
-        _kill(child.pid)
+    if running:
         with contextlib.suppress(subprocess.TimeoutExpired):  # of one that hangs in the kernel the worker is freed
             child.wait(REAP)
 
