@@ -5,29 +5,82 @@ A kind is one file in `exporter/probes/`: `http_get.py` holds the kind `httpGet`
 """
 
 import importlib
-import importlib.util
+import importlib.metadata
 import pkgutil
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError, core_schema
 
 from exporter import probes
 from exporter.model import Deadline, Outcome, Spec
+
+PLUGINS = "health_exporter.probes"
+"""The group of entry points by which another package adds kinds: each the kind's name and its Probe."""
 
 LATENCY = {
     "endpoint_latency_seconds": "Seconds the endpoint took to answer in the latest run, name resolution included."
 }
 
-Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-"""A port by number. Kubernetes' port names belong to a container's manifest, which the exporter does not have."""
-Host = Annotated[str, Field(min_length=1)]
-Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a text must be spelt: a pattern for the JSON Schema, and the rule in words for people."""
+
+    pattern: str
+    rule: str
+
+    def fits(self, text: str) -> bool:
+        """Whether the whole text is spelt so."""
+        return re.fullmatch(self.pattern, text) is not None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _checked(self, text: str) -> str:
+        if not self.fits(text):
+            raise PydanticCustomError("spelling", "{rule}", {"rule": self.rule})
+        return text
+
+
+def _numbered(port: Any) -> Any:
+    """Kubernetes' port names belong to a container's manifest, which the exporter does not have."""
+    if isinstance(port, str):
+        why = "numbers stand without quotes" if port.isdigit() else "only the kubelet knows the names of ports"
+        text = "must be a whole number, not {port}: {why}"
+        raise PydanticCustomError("verbatim", text, {"port": repr(port), "why": why})
+    return port
+
+
+Port = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_numbered)]
+Host = Annotated[str, Spelling(r"^[^\s/@?#\[\]]+$", "must be a name or an address, with no scheme, port or brackets")]
+Ratio = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 """A part of a whole, or a load per CPU; 1 is all of it."""
+
+
+def require(module: str, extra: str) -> Any:
+    """A module that only an extra installs. Raises ValueError, with what to install, where it is not there."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ValueError(f"needs the package {module}: install health-exporter[{extra}]") from None
 
 
 def elsewhere(host: str) -> str | None:
@@ -35,6 +88,10 @@ def elsewhere(host: str) -> str | None:
     if host in ("localhost", "::1") or host.startswith("127."):
         return None
     return f"{host} is another host: a restart here does not mend it"
+
+
+class KindError(Exception):
+    """A kind that cannot be used. It stops the start, and the message names it."""
 
 
 class Options(BaseModel):
@@ -55,14 +112,15 @@ class Probe(Options, ABC):
     measures: ClassVar[Mapping[str, str]] = {}
     """The measurements this kind makes, each with the HELP text of its metric."""
 
+    examples: ClassVar[Sequence[str]] = ()
+    """Checks of this kind for the manual, each an item of `checks` in YAML. A test loads them."""
     needs: ClassVar[Mapping[str, str]] = {}
     """The modules of other packages that this kind imports when it looks, each with the extra that installs it."""
 
     @model_validator(mode="after")
     def _installed(self) -> Self:
         for module, extra in self.needs.items():
-            if importlib.util.find_spec(module) is None:
-                raise ValueError(f"needs the package {module}: install health-exporter[{extra}]")
+            require(module, extra)
         return self
 
     @property
@@ -102,16 +160,38 @@ class Check:
 
 @cache
 def kinds() -> Mapping[str, type[Probe]]:
-    """Every kind by its name. Raises TypeError, naming the file, where a file in `probes/` holds no kind."""
-    found = {}
-    for entry in sorted(pkgutil.iter_modules(probes.__path__), key=lambda entry: entry.name):
-        module = importlib.import_module(f"{probes.__name__}.{entry.name}")
-        own = [
-            each
-            for each in vars(module).values()
-            if isinstance(each, type) and issubclass(each, Probe) and each.__module__ == module.__name__
-        ]
-        if len(own) != 1:
-            raise TypeError(f"{module.__file__}: a kind's file holds exactly one Probe, this one holds {len(own)}")
-        found[to_camel(entry.name)] = own[0]
-    return found
+    """Every kind by its name: those in `probes/`, and those of other packages (entry points `health_exporter.probes`).
+
+    Raises KindError for one that is none: a check that silently disappears would be worse than no start.
+    """
+    found = {to_camel(entry.name): _own(entry.name) for entry in pkgutil.iter_modules(probes.__path__)}
+    for plugin in importlib.metadata.entry_points(group=PLUGINS):
+        if plugin.name in found:
+            raise KindError(f"the plugin {plugin.value}: the kind {plugin.name} is there already")
+        found[plugin.name] = _foreign(plugin)
+    return dict(sorted(found.items()))
+
+
+def _own(name: str) -> type[Probe]:
+    module = importlib.import_module(f"{probes.__name__}.{name}")
+    own = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Probe) and each.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        raise KindError(f"{module.__file__}: a kind's file holds exactly one Probe, this one holds {len(own)}")
+    return own[0]
+
+
+def _foreign(plugin: importlib.metadata.EntryPoint) -> type[Probe]:
+    package = f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an unknown package"
+    try:
+        kind = plugin.load()
+    except Exception as error:
+        raise KindError(
+            f"the kind {plugin.name} of {package} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Probe)):
+        raise KindError(f"the kind {plugin.name} of {package} is no Probe: {plugin.value}")
+    return kind

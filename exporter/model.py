@@ -106,6 +106,7 @@ class Spec:
     success_threshold: int = 1
     failure_threshold: int = 3
     stale_after: float = 31
+    depends_on: tuple[str, ...] = ()  # the checks without which this one cannot be well
 
     def belongs_to(self, group: Group) -> bool:
         """Whether this check has a say in the group's verdict; every check has one in `all`."""

@@ -3,7 +3,7 @@
 import pytest
 from make import in_groups, settled, snapshot
 
-from exporter.judge import judge
+from exporter.judge import causes, judge
 from exporter.model import Group, State, Status
 from exporter.settle import expire
 
@@ -77,3 +77,36 @@ def test_draining_makes_readiness_false_and_nothing_else():
 @pytest.mark.parametrize(("letters", "status"), [("P", Status.PASS), ("W", Status.WARN), ("FFF", Status.FAIL)])
 def test_the_verdict_is_one_of_three_words(letters, status):
     assert judge(snapshot([settled(letters)]), Group.ALL).status is status
+
+
+def dependent(name: str, letters: str, *parents: str):
+    return settled(letters, name=name, depends_on=parents)
+
+
+@pytest.mark.parametrize(
+    ("states", "causes_of_app"),
+    [
+        ([dependent("app", "FFF", "db"), dependent("db", "FFF")], ("db",)),
+        ([dependent("app", "FFF", "db"), dependent("db", "P")], ()),
+        ([dependent("app", "FFF", "db"), dependent("db", "F")], ()),  # not settled: no evidence
+        ([dependent("app", "P", "db"), dependent("db", "FFF")], ()),  # well all the same
+        ([dependent("app", "FFF", "api"), dependent("api", "FFF", "db"), dependent("db", "FFF")], ("db",)),
+        ([dependent("app", "FFF", "api"), dependent("api", "P", "db"), dependent("db", "FFF")], ("db",)),
+        ([dependent("app", "", "db"), dependent("db", "FFF")], ("db",)),  # unknown
+        ([dependent("app", "FFF", "db", "dns"), dependent("db", "FFF", "dns"), dependent("dns", "FFF")], ("dns",)),
+        ([dependent("app", "FFF", "db", "dns"), dependent("db", "FFF"), dependent("dns", "FFF")], ("db", "dns")),
+        ([dependent("app", "FFF", "gone")], ()),
+        ([dependent("app", "FFF", "b"), dependent("b", "FFF", "app")], ("b",)),  # a circle ends
+    ],
+)
+def test_what_fails_because_of_another_names_it(states, causes_of_app):
+    assert causes(snapshot(states), states[0]) == causes_of_app
+
+
+def test_the_verdict_names_the_parent_first_and_still_counts_the_child():
+    states = [dependent("app", "FFF", "db"), dependent("other", "P"), dependent("db", "FFF")]
+    verdict = judge(snapshot(states), Group.ALL)
+
+    assert [state.spec.name for state in verdict.culprits] == ["db", "app"]
+    assert [state.spec.name for state in verdict.members] == ["other", "db", "app"]
+    assert not judge(snapshot(states), Group.ALL, exclude=["db"]).up
