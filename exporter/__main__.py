@@ -5,9 +5,7 @@ Left alone, Python exits with 1 on any crash, which here would say "not healthy"
 
 import contextlib
 import os
-import signal
 import sys
-import traceback
 
 USAGE = 2
 COULD_NOT_ASK = 3
@@ -18,23 +16,31 @@ def main() -> None:
     """Run the command line. Everything but a verdict ends with 2, or with 3 for `ask`."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     trouble = COULD_NOT_ASK if command == "ask" else USAGE
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # None, where whoever started the process has closed it
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if command == "serve":
+        import signal
+
         # As PID 1 of a container a process without a handler does not see the signal at all, and imports take time.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
-        code = _run(trouble)
+        code = _asked() if command == "ask" else None
+        code = _run(trouble) if code is None else code
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BaseException:  # noqa: BLE001  # whatever it is, it is no verdict
-        traceback.print_exc()
         code = trouble
-    # The verdict stands even if nobody reads what is said about it; Python would make a failing flush exit code 120.
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(code)
+        _tell()
+    _end(code)
+
+
+def _asked() -> int | None:
+    """The exit code of a plain `ask`, which runs every few seconds and so does without click; None for any other."""
+    from exporter import ask
+
+    words = ask.plainly(sys.argv[2:]) if sys.argv[1] == "ask" else None
+    return None if words is None else ask.run(*words)
 
 
 def _run(trouble: int) -> int:
@@ -49,9 +55,29 @@ def _run(trouble: int) -> int:
     except click.ClickException as error:
         error.show()
         return trouble
-    except SystemExit as error:  # click's answer to a closed pipe is 1
-        return trouble if error.code else 0
-    return code if isinstance(code, int) else 0
+    except SystemExit as error:
+        if isinstance(error.__context__, OSError):  # click's answer to a closed pipe
+            return trouble
+        raise
+    return code if isinstance(code, int) else trouble
+
+
+def _tell() -> None:
+    import traceback
+
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        traceback.print_exc()
+
+
+def _end(code: int) -> None:
+    """Exit at once: the verdict stands even if nobody reads what is said about it, and whatever thread still hangs.
+
+    Python would make a failing flush exit code 120, and would wait for threads.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

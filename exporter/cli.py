@@ -1,32 +1,26 @@
 """The command line: arguments in, exit code out. The only file that builds every part.
 
-The parts are imported where a command needs them: `ask` runs in an exec probe every few seconds and needs almost none.
+The parts are imported where a command needs them. A plain `ask`, which runs in exec probes every few seconds, does not
+come here at all (`__main__`). The file is long for the words of every command's help, which stand in it.
 """
 
-import contextlib
 import json
 import os
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from exporter import __version__
+from exporter.ask import LONGEST, PATHS, TIMEOUT, URL, say
 from exporter.model import Group, Vitals
 
 if TYPE_CHECKING:
-    from exporter.check import Check
     from exporter.config import Config
-    from exporter.model import Snapshot
 
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
-CHECKERS = 32  # checks that `check` runs at the same time
-AFTERTHOUGHT = 1.0  # seconds that `check` waits beyond the longest timeout
 
 _config_file = click.option(
     "--config.file",
@@ -37,17 +31,23 @@ _config_file = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The commands in the order of their use rather than of the alphabet."""
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="health-exporter")
 def cli() -> None:
     """Run health checks and answer Kubernetes probes and Prometheus from one evaluation.
 
     \b
-    health-exporter serve                                   watch this machine, on port 4584
-    health-exporter serve --config.file health.yml          watch what the file says
-    health-exporter check --config.file health.yml          run every check once, now
-    health-exporter ask livez                               ask the running exporter
-    health-exporter validate health.yml                     find what is wrong, and what is unwise
+    health-exporter serve                             watch this machine, on port 4584
+    health-exporter serve --config.file health.yml    watch what the file says
+    health-exporter check --config.file health.yml    run every check once, now
+    health-exporter ask livez                         ask the running exporter
+    health-exporter validate health.yml               find what is wrong, and what is unwise
 
     A configuration is a list of Kubernetes probes with names:
 
@@ -59,7 +59,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Run the checks and serve their results.")
 @_config_file
 @click.option(
     "--web.listen-address",
@@ -94,9 +94,21 @@ def cli() -> None:
     help="After SIGTERM, go on serving this long, with readiness false.",
 )
 @click.option(
-    "--log.level", "level", type=click.Choice(["debug", "info", "warn", "error"]), default="info", show_default=True
+    "--log.level",
+    "level",
+    type=click.Choice(["debug", "info", "warn", "error"]),
+    default="info",
+    show_default=True,
+    help="The least important lines to write.",
 )
-@click.option("--log.format", "form", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True)
+@click.option(
+    "--log.format",
+    "form",
+    type=click.Choice(["logfmt", "json"]),
+    default="logfmt",
+    show_default=True,
+    help="How lines are written, to standard output.",
+)
 def serve(
     config_file: Path | None,
     web_addresses: Sequence[str],
@@ -107,25 +119,43 @@ def serve(
     level: str,
     form: str,
 ) -> int:
-    """Run the checks and serve their results until SIGTERM.
+    """Run the checks on their schedule and serve their results until SIGTERM.
+
+    \b
+    health-exporter serve
+    health-exporter serve --config.file health.yml --web.listen-address 127.0.0.1:4584
+
+    \b
+    /livez /readyz /startupz /healthz   200 or 503, for Kubernetes probes
+    /metrics                            for Prometheus
+    /                                   a page for people
 
     SIGHUP, or a change of the file, reloads the configuration; a bad one changes nothing. SIGTERM turns readiness off,
-    waits for the shutdown delay and exits with 0. A configuration or address that cannot be used exits with 2.
+    and the exporter goes on serving for the shutdown delay.
+
+    \b
+    Exit codes:
+      0   after SIGTERM
+      2   a configuration, an address or an option cannot be used
     """
     from dataclasses import replace
 
+    from exporter import lean
+
+    lean.trim()  # before the libraries it trims are imported
     from exporter import config, log, web, web_config
     from exporter import serve as serving
     from exporter.document import ConfigError
+    from exporter.doors import ListenError, listen
     from exporter.schedule import Schedule
     from exporter.store import Store
 
     first = _loaded(config_file)
     try:
         guard = web_config.load(web_config_file) if web_config_file else web_config.WebConfig()
-        web_sockets = [serving.listen(address) for address in web_addresses]
-        probe_sockets = [serving.listen(address) for address in probe_addresses]
-    except (ConfigError, serving.ListenError) as error:
+        web_doors = [listen(address) for address in web_addresses]
+        probe_doors = [listen(address) for address in probe_addresses]
+    except (ConfigError, ListenError) as error:
         raise _Refused(str(error)) from None
     writer = log.start(level, form)
     store, answers = Store(), web.Answers()
@@ -147,9 +177,9 @@ def serve(
     rotation = guard.tls_server_config and web_config.Rotation(guard.tls_server_config)
     users = guard.basic_auth_users and web_config.Users(guard.basic_auth_users).authorize
     app = web.create_app(store, answers, vitals, reloader.reload if lifecycle else None, users or None)
-    listeners = [serving.Listener(web_sockets, app, rotation.context if rotation else None)]
-    if probe_sockets:
-        listeners.append(serving.Listener(probe_sockets, web.probe_app(store, answers)))
+    listeners = [serving.Listener(web_doors, app, rotation.context if rotation else None)]
+    if probe_doors:
+        listeners.append(serving.Listener(probe_doors, web.probe_app(store, answers)))
     apply(first)
     serving.serve(listeners, reloader=reloader, tick=tick, drain=store.drain, shutdown_delay=shutdown_delay)
     schedule.stop()
@@ -157,54 +187,87 @@ def serve(
     return 0
 
 
-@cli.command()
+@cli.command(short_help="Run every check once, now, and report.")
 @_config_file
 @click.option(
-    "--group", type=click.Choice([*Group]), default=Group.ALL, show_default=True, help="Only this group's checks."
+    "--group",
+    type=click.Choice([group.value for group in Group]),
+    default=Group.ALL.value,
+    show_default=True,
+    help="Only this group's checks, and its verdict.",
 )
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Only the check of this name. May be repeated.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="A report for people, or one JSON object.",
+)
 def check(config_file: Path | None, group: str, names: Sequence[str], form: str) -> int:
-    """Run every check once, now, and report.
+    """Run every check once, now, and report what each saw.
 
-    One run decides: thresholds count runs, and here there is one. Exits with 0 if all is healthy, with 1 if not, and
-    with 2 if it could not be found out.
+    One run decides: thresholds count runs, and here there is one. No exporter has to be running.
+
+    \b
+    health-exporter check --config.file health.yml --group liveness
+    health-exporter check --config.file health.yml --name api --name mysql --format json
+
+    \b
+    Exit codes:
+      0   healthy
+      1   not healthy
+      2   a fault of the configuration or of the command line
     """
     from exporter.judge import judge
+    from exporter.once import look
     from exporter.render import report
 
     checks = [each for each in _loaded(config_file).checks if each.spec.belongs_to(Group(group))]
-    unknown = sorted(set(names) - {each.spec.name for each in checks})
-    if unknown:
-        raise _Refused(f"no such check: {', '.join(unknown)}; there are: {', '.join(c.spec.name for c in checks)}")
-    snapshot = _look([each for each in checks if not names or each.spec.name in names])
+    there = [each.spec.name for each in checks]
+    if unknown := sorted(set(names) - set(there)):
+        of_group = "" if group == Group.ALL else f" in the group {group}"
+        raise _Refused(f"no such check{of_group}: {', '.join(unknown)}; there are: {', '.join(there) or 'none'}")
+    snapshot = look([each for each in checks if not names or each.spec.name in names])
     verdict = judge(snapshot, Group(group))
-    _say(report.as_json(snapshot, verdict) if form == "json" else report.text(snapshot, colour=_colour()))
+    text = report.as_json(snapshot, verdict) if form == "json" else report.text(snapshot, verdict, colour=_colour())
+    say(text, sys.stdout)
     return 0 if verdict.up else 1
 
 
-@cli.command()
-@click.argument(
-    "path", metavar="[livez|readyz|startupz|healthz]", type=click.Choice(["livez", "readyz", "startupz", "healthz"])
+@cli.command(short_help="Ask the running exporter: the form for exec probes and scripts.")
+@click.argument("path", metavar=f"{{{'|'.join(PATHS)}}}", type=click.Choice(PATHS))
+@click.option("--url", default=URL, show_default=True, metavar="URL", help="Where the exporter is.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True, max=LONGEST),
+    default=TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="For everything, from the name's resolution to the last byte.",
 )
-@click.option("--url", default="http://127.0.0.1:4584", show_default=True, help="Where the exporter is.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=1, show_default=True, metavar="SECONDS")
 def ask(path: str, url: str, timeout: float) -> int:
     """Ask the running exporter, as an exec probe, a script or a Docker HEALTHCHECK does.
 
-    Exits with 0 for yes, with 1 for no, and with 3 if it could not be asked. Prints the checks that made it so.
+    Prints the verdict and the checks that made it so.
+
+    \b
+    health-exporter ask livez
+    health-exporter ask readyz --url http://10.1.2.3:4584 --timeout 3
+
+    \b
+    Exit codes:
+      0   yes
+      1   no
+      3   could not ask: nobody there, no answer in time, or none of a health exporter
     """
-    from exporter.ask import AskError, answer
+    from exporter.ask import run
 
-    try:
-        yes, lines = answer(url, path, timeout)
-    except AskError as error:
-        raise _Refused(str(error)) from None
-    _say("\n".join(lines))
-    return 0 if yes else 1
+    return run(path, url, timeout)
 
 
-@cli.command()
+@cli.command(short_help="Find every fault of a configuration file, and give advice.")
 @click.argument("config_file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option(
     "--scrape-interval",
@@ -215,25 +278,41 @@ def ask(path: str, url: str, timeout: float) -> int:
     help="How often your Prometheus scrapes; the advice depends on it.",
 )
 def validate(config_file: Path, scrape_interval: float) -> int:
-    """Find every fault of a configuration file, and what is allowed in it but rarely meant.
+    """Find every fault of a configuration file, and give advice on what is allowed in it but rarely meant.
 
-    Exits with 2 if there is a fault, and with 0 otherwise, advice or not.
+    \b
+    health-exporter validate health.yml
+    health.yml:3: checks[0].httpGet.port: is required
+
+    \b
+    Exit codes:
+      0   valid, with or without advice
+      2   a fault of the configuration or of the command line
     """
-    from exporter.config import advice
+    from exporter.advice import advice
 
     config = _loaded(config_file)
     lines = [f"{each} (advice)" for each in advice(config, scrape_interval)]
     count = len(config.checks)
-    _say("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]))
+    say("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]), sys.stdout)
     return 0
 
 
-@cli.command()
+@cli.command(short_help="Print the JSON Schema of the configuration file, for editors.")
 def schema() -> int:
-    """Print the JSON Schema of the configuration file, for editors."""
+    """Print the JSON Schema of the configuration file, for editors.
+
+    \b
+    health-exporter schema > health.schema.json
+
+    With the YAML language server, the first line of health.yml is then:
+
+    \b
+    # yaml-language-server: $schema=health.schema.json
+    """
     from exporter.config import schema as described
 
-    _say(json.dumps(described(), indent=2))
+    say(json.dumps(described(), indent=2), sys.stdout)
     return 0
 
 
@@ -254,45 +333,7 @@ def _loaded(path: Path | None) -> "Config":
         raise _Refused(str(error)) from None
 
 
-def _look(checks: "Sequence[Check]") -> "Snapshot":
-    """One run of each check, in the same store that `serve` uses; a check that outlasts its timeout stays unknown."""
-    from dataclasses import replace
-
-    from exporter.check import Check
-    from exporter.run import run
-    from exporter.store import Store
-
-    store = Store()
-    once = [Check(replace(each.spec, success_threshold=1, failure_threshold=1), each.probe) for each in checks]
-    waiting: SimpleQueue[Check] = SimpleQueue()
-    for each in store.configure(once):
-        waiting.put(each)
-
-    def work() -> None:
-        with contextlib.suppress(Empty):
-            while True:
-                each = waiting.get_nowait()
-                store.record(each, run(each))
-
-    # Daemons: a probe that breaks its promise and outlasts its timeout must not keep the report from being given.
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(CHECKERS, len(once)))]
-    for worker in workers:
-        worker.start()
-    rounds = -(-len(once) // CHECKERS)
-    until = time.monotonic() + rounds * max((each.spec.timeout for each in once), default=0) + AFTERTHOUGHT
-    for worker in workers:
-        worker.join(max(0.0, until - time.monotonic()))
-    return store.snapshot()
-
-
-def _say(text: str) -> None:
-    """Print, and go on when nobody reads: the exit code is the answer."""
-    try:
-        click.echo(text)
-    except OSError as error:
-        click.echo(f"the report could not be written: {error.strerror}", err=True)
-
-
 def _colour() -> bool:
-    """Colour on a terminal, unless NO_COLOR says otherwise."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Colour on a terminal that has it, unless NO_COLOR says otherwise (no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.stdout is not None and sys.stdout.isatty()

@@ -4,16 +4,18 @@ The vocabulary, the defaults and the limits are those of a Kubernetes probe (cor
 pkg/apis/core/validation).
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, create_model
+from pydantic import AfterValidator, Field, create_model
 
-from exporter.check import Check, Options, Probe, kinds
-from exporter.document import Complaint, Document, Keys
+from exporter.check import Check, Options, Probe, Spelling, kinds
+from exporter.complaint import Complaint, Keys, near
+from exporter.document import Document
 from exporter.model import Group, Severity, Spec
 
 BUILT_IN = """\
@@ -27,8 +29,16 @@ checks:
     disk: {path: /}
 """
 
+_FOREIGN = {
+    "terminationGracePeriodSeconds": "stays in the manifest's probe: the exporter ends no application",
+}
+"""Keys of a Kubernetes probe that mean nothing here, and why."""
 _INT32 = 2**31 - 1
-_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"  # a Kubernetes label value: fits URLs, labels and lists
+# A Kubernetes label value: fits URLs, labels and lists.
+_NAME = Spelling(
+    r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    "must be letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+)
 _Whole = Annotated[int, Field(strict=True, ge=0, le=_INT32)]
 # Kubernetes replaces a 0 by the field's default (SetDefaults_Probe).
 _Period = Annotated[_Whole, AfterValidator(lambda value: value or 10)]
@@ -40,12 +50,14 @@ _Failures = Annotated[_Whole, AfterValidator(lambda value: value or 3)]
 class CheckOptions(Options):
     """One check: a name, one kind, and a Kubernetes probe's timing."""
 
-    name: Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
+    name: Annotated[str, Field(max_length=63), _NAME]
     """Names the check in metrics, answers and logs: letters, digits, '-', '_' and '.', at most 63."""
     groups: frozenset[Group] = frozenset({Group.READINESS})
     """The questions this check has a say in. Every check has one in `all`."""
     severity: Severity = Severity.CRITICAL
     """How much a failure matters to the people who are called."""
+    depends_on: tuple[str, ...] = ()
+    """Names of checks without which this one cannot be well: while one of them fails, this one is suppressed."""
     initial_delay_seconds: _Whole = 0
     """Seconds from the start of the exporter, or from the reload that brought the check, to its first run."""
     period_seconds: _Period = 10
@@ -69,6 +81,7 @@ class CheckOptions(Options):
             target=probe.target,
             groups=self.groups | {Group.ALL},
             severity=self.severity,
+            depends_on=self.depends_on,
             initial_delay=self.initial_delay_seconds,
             period=self.period_seconds,
             timeout=self.timeout_seconds,
@@ -87,12 +100,20 @@ class Config:
     document: Document
 
 
+class _Configuration(Options):
+    """What the exporter watches."""
+
+    checks: list[CheckOptions]
+    """The checks, each with a name of its own."""
+
+
 @cache
-def _model() -> type[BaseModel]:
+def _model() -> type[_Configuration]:
     """The file's model, made from the kinds there are: each is one optional key of a check."""
     fields: dict[str, Any] = {kind: (probe | None, None) for kind, probe in kinds().items()}
     check = create_model("Check", __base__=CheckOptions, __doc__=CheckOptions.__doc__, **fields)
-    return create_model("Configuration", __base__=Options, checks=(list[check], ...))
+    described = Field(description=_Configuration.model_fields["checks"].description)
+    return create_model("Configuration", __base__=_Configuration, checks=(list[check], described))
 
 
 def schema() -> dict[str, Any]:
@@ -100,17 +121,31 @@ def schema() -> dict[str, Any]:
     document = _model().model_json_schema()
     check = document["$defs"]["Check"]
     check["oneOf"] = [{"required": [kind]} for kind in kinds()]
-    for kind in kinds():  # null is not a way to write a kind
-        check["properties"][kind] = next(each for each in check["properties"][kind]["anyOf"] if "$ref" in each)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "health-exporter"}
+    for kind, probe in kinds().items():  # null is not a way to write a kind
+        options = next(each for each in check["properties"][kind]["anyOf"] if "$ref" in each)
+        check["properties"][kind] = {**options, "description": (inspect.getdoc(probe) or kind).splitlines()[0]}
+    del check["properties"]["groups"]["uniqueItems"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "health-exporter",
+        **_untitled(document),
+    }
+
+
+def _untitled(schema: Any) -> Any:
+    """Without pydantic's titles, which only repeat the names."""
+    if isinstance(schema, list):
+        return [_untitled(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _untitled(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
 
 
 def load(path: Path | None) -> Config:
     """Read a configuration file, or the built-in default. Raises document.ConfigError with every complaint there is."""
     document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
     model = document.validated(_model(), rules(document))
-    checks: list[CheckOptions] = model.checks  # type: ignore[attr-defined]
-    return Config(tuple(check.check() for check in checks), document)
+    return Config(tuple(check.check() for check in model.checks), document)
 
 
 def rules(document: Document) -> Iterator[Complaint]:
@@ -121,60 +156,64 @@ def rules(document: Document) -> Iterator[Complaint]:
         if not isinstance(check, dict):
             continue
         name = check.get("name")
-        if isinstance(name, str) and names.setdefault(name, index) != index:
+        if isinstance(name, str) and _NAME.fits(name) and names.setdefault(name, index) != index:
             first = document.line(("checks", names[name], "name"))
-            yield document.complaint(
-                ("checks", index, "name"), f"the name {name!r} is taken by the check in line {first}"
-            )
-        for key, message in _rules(check):
+            message = f"the name {name!r} is taken by the check in line {first}"
+            yield document.complaint(("checks", index, "name"), message)
+        for key, message in (*_kind_rules(check), *_timing_rules(check)):
             yield document.complaint(("checks", index, *key), message)
+        for foreign in _FOREIGN.keys() & check.keys():
+            yield document.complaint(("checks", index, foreign), _FOREIGN[foreign])
+    yield from (document.complaint(keys, message) for keys, message in _dependency_rules(checks))
 
 
-def _rules(check: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
-    chosen = [kind for kind in kinds() if kind in check]
-    if not chosen:
-        yield (), f"one kind is required: {', '.join(kinds())}"
+def _dependency_rules(checks: Any) -> Iterator[tuple[Keys, str]]:
+    """Every dependency is a check of this file, and none leads back to where it began."""
+    named = [check for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
+    parents = {check["name"]: check["dependsOn"] for check in named if _has_dependencies(check)}
+    names = {check["name"] for check in named if isinstance(check.get("name"), str)}
+    for index, check in enumerate(checks if parents else ()):
+        for place, parent in enumerate(check["dependsOn"] if _has_dependencies(check) else ()):
+            keys = ("checks", index, "dependsOn", place)
+            if isinstance(parent, str) and parent not in names:
+                yield keys, f"there is no check {parent!r}"
+            elif isinstance(parent, str) and check["name"] in _ancestors(parent, parents):
+                yield keys, f"{parent!r} itself depends on {check['name']!r}"
+
+
+def _has_dependencies(check: Any) -> bool:
+    return isinstance(check, dict) and isinstance(check.get("name"), str) and isinstance(check.get("dependsOn"), list)
+
+
+def _ancestors(name: str, parents: dict[str, list[Any]]) -> set[str]:
+    """A check and all that it depends on."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        if isinstance(each := waiting.pop(), str) and each not in found:
+            found.add(each)
+            waiting += parents.get(each, ())
+    return found
+
+
+def _kind_rules(check: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
+    chosen = [kind for kind in check if kind in kinds()]
     if len(chosen) > 1:
-        yield (), f"may not specify more than 1 kind, found {' and '.join(chosen)}"
-    yield from (((kind,), f"is empty: write {kind}: {{}} for its defaults") for kind in chosen if check[kind] is None)
-    groups = check.get("groups")
+        yield (), f"has more than one kind, {' and '.join(chosen)}: make each a check of its own"
+    elif chosen and check[chosen[0]] is None:
+        needed = [each.alias or name for name, each in kinds()[chosen[0]].model_fields.items() if each.is_required()]
+        form = f"{chosen[0]}: {{{', '.join(f'{name}: ...' for name in needed)}}}"
+        yield (chosen[0],), f"is empty: write {form}{'' if needed else ' for its defaults'}"
+    elif not chosen and not any(near(key, kinds()) for key in check):
+        yield (), f"has no kind: write one of {', '.join(kinds())}"
+
+
+def _timing_rules(check: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
+    groups, successes = check.get("groups"), check.get("successThreshold")
     strict = [group for group in ("liveness", "startup") if isinstance(groups, list) and group in groups]
-    if strict and check.get("successThreshold", 1) not in (0, 1):
+    if strict and type(successes) is int and successes > 1:
         yield ("successThreshold",), f"must be 1 for a check in the group {strict[0]}, as in Kubernetes"
-    stale, period = check.get("staleAfterSeconds"), check.get("periodSeconds") or 10
-    if isinstance(stale, int) and isinstance(period, int) and 0 < stale < period:
-        yield ("staleAfterSeconds",), f"must not be below periodSeconds ({period}): every result would go stale"
-
-
-def advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
-    """What is allowed and rarely meant."""
-    if not config.checks:
-        yield config.document.complaint(("checks",), "nothing is watched, and so every answer is yes")
-    for index, check in enumerate(config.checks):
-        for key, message in _advice(check, scrape_interval):
-            yield config.document.complaint(("checks", index, *key), message)
-
-
-def _advice(check: Check, scrape_interval: float) -> Iterator[tuple[Keys, str]]:
-    spec = check.spec
-    if spec.timeout > spec.period:
-        yield (
-            ("timeoutSeconds",),
-            (
-                f"a timeout of {spec.timeout} s is longer than the period of {spec.period} s: a run that "
-                "hangs makes the next one late"
-            ),
-        )
-    if Group.LIVENESS not in spec.groups:
-        return
-    if risk := check.probe.liveness_risk():
-        yield ("groups",), f"liveness restarts the application, and {risk}"
-    kill_after = spec.failure_threshold * spec.period
-    if kill_after < scrape_interval:
-        yield (
-            ("failureThreshold",),
-            (
-                f"the kill comes {kill_after} s after the first failure (failureThreshold * periodSeconds), before a "
-                f"Prometheus that scrapes every {scrape_interval:g} s has seen the reason"
-            ),
-        )
+    stale, period = check.get("staleAfterSeconds"), check.get("periodSeconds", 10)
+    if type(stale) is int and type(period) is int and 0 < stale < (period or 10):
+        message = f"must not be below periodSeconds ({period or 10}): every result would go stale before the next"
+        yield ("staleAfterSeconds",), message

@@ -1,67 +1,27 @@
 """A YAML document that knows its lines, so that a complaint can say where.
 
-YAML 1.2's core schema rather than PyYAML's 1.1: `on` and `1:30` are strings, as a reader expects. Duplicate keys,
-alias bombs, foreign tags and files larger than any sane configuration are complaints, never a traceback.
+Duplicate keys, alias bombs, foreign tags and files larger than any sane configuration are complaints, never a
+traceback.
 """
 
-import difflib
-import re
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+
+from exporter import complaint, syntax
+from exporter.complaint import Complaint, ConfigError, Keys
+
+__all__ = ["Complaint", "ConfigError", "Document", "Keys"]
 
 SIZE_LIMIT = 4 * 2**20  # bytes; a ConfigMap ends at 1 MiB
-DEPTH_LIMIT = 20  # levels; a configuration needs seven
-ALIAS_LIMIT = 20_000  # nodes reached through aliases
 
 Model = TypeVar("Model", bound=BaseModel)
-Keys = tuple[str | int, ...]
-"""The way from the root of a document to a place in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """One thing that is wrong, and where."""
-
-    source: str
-    line: int | None
-    path: Keys
-    message: str
-
-    def __str__(self) -> str:
-        where = self.source if self.line is None else f"{self.source}:{self.line}"
-        path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path).removeprefix(".")
-        return f"{where}: {path}: {self.message}" if path else f"{where}: {self.message}"
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used. Carries every complaint there is, in the order of the lines."""
-
-    def __init__(self, complaints: list[Complaint]) -> None:
-        self.complaints = sorted(set(complaints), key=lambda each: (each.line or 0, str(each)))
-        super().__init__("\n".join(map(str, self.complaints)))
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """libyaml's parser where it is there, with the resolvers of YAML 1.2's core schema."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
-
-
-for _tag, _pattern, _first in (
-    ("null", "~|null|Null|NULL|", "~nN"),
-    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", "[-+]?(0|[1-9][0-9]{0,30})|0x[0-9a-fA-F]{1,16}", "-+0123456789"),
-    ("float", r"[-+]?((0|[1-9][0-9]{0,30})(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][-+]?[0-9]{1,3})?", "-+.0123456789"),
-    ("merge", "<<", "<"),
-):
-    _starts = [*_first, ""] if _tag == "null" else [*_first]
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _starts)
 
 
 @dataclass(slots=True)
@@ -72,6 +32,8 @@ class Document:
     data: Any = None
     lines: dict[Keys, int] = field(default_factory=dict)
     complaints: list[Complaint] = field(default_factory=list)
+    unreadable: set[Keys] = field(default_factory=set)
+    """Places whose value is not known, which `complaints` tells of: what follows from that is not told as well."""
 
     @classmethod
     def read(cls, path: Path) -> "Document":
@@ -86,26 +48,16 @@ class Document:
     @classmethod
     def parse(cls, content: bytes, source: str) -> "Document":
         """Parse a file's content. Raises ConfigError when it is no YAML; smaller faults are left in `complaints`."""
+        document = cls(source)
         if len(content) > SIZE_LIMIT:
             message = f"larger than {SIZE_LIMIT // 2**20} MiB: not a configuration"
             raise ConfigError([Complaint(source, None, (), message)])
-        document = cls(source)
         try:
-            text = content.decode("utf-8-sig")
-            loader = _Loader(text)
-            _Builder(document, loader).build(loader.get_single_node())
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise ConfigError([Complaint(source, line, (), "not UTF-8 text")]) from None
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            problem = ", ".join(each for each in (error.context, error.problem) if each)
-            raise ConfigError(
-                [Complaint(source, mark.line + 1 if mark else None, (), f"not YAML: {problem}")]
-            ) from None
-        except yaml.YAMLError as error:  # the reader's: a character that no YAML may hold
-            message = f"not YAML: {str(error).splitlines()[0]}"
-            raise ConfigError([Complaint(source, None, (), message)]) from None
+            root = syntax.compose(syntax.decode(content))
+            if root is not None and (root.value or not isinstance(root, yaml.ScalarNode)):
+                document.data = _Builder(document).value(root, ())
+        except syntax.TextError as error:
+            raise ConfigError([*document.complaints, Complaint(source, error.line, (), str(error))]) from None
         return document
 
     def line(self, path: Keys) -> int | None:
@@ -120,120 +72,111 @@ class Document:
 
     def validated(self, model: type[Model], further: Iterable[Complaint] = ()) -> Model:
         """The document as this model. Raises ConfigError with its own complaints, the model's and the further ones."""
-        complaints = [*self.complaints, *further]
+        own = [each for each in further if each.path not in self.unreadable]
+        complaints = [*self.complaints, *own]
         try:
-            value = model.model_validate(self.data)
+            # As JSON, in which strictness is about the types that a file can hold: a list is right for a tuple.
+            value = model.model_validate_json(json.dumps(self.data), strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
-            complaints += [self.complaint(_keys(each), _message(model, each)) for each in error.errors()]
+            complaints += self._explained(model, error, {each.path for each in own})
         if complaints:
             raise ConfigError(complaints)
         return value
+
+    def _explained(self, model: type[BaseModel], error: ValidationError, told: set[Keys]) -> Iterator[Complaint]:
+        """The model's complaints, without those that follow from another fault or have been told in better words."""
+        errors = error.errors(include_url=False)
+        known = told | self.unreadable | complaint.misspelt(model, errors)
+        for each in errors:
+            path = tuple(key for key in each["loc"] if key != "[key]")
+            place = path[:-1] if each["type"] == "missing" else path
+            if path in known or place in self.unreadable:
+                continue
+            if each["type"] == "too_short" and len(each["input"]) >= each["ctx"]["min_length"]:
+                continue  # only because entries of it are wrong
+            yield Complaint(self.source, self.line(place), path, complaint.message(model, each))
 
 
 class _Builder:
     """Turns YAML nodes into plain data, noting lines and complaining of what YAML allows and nobody means."""
 
-    def __init__(self, document: Document, loader: yaml.SafeLoader) -> None:
+    def __init__(self, document: Document) -> None:
         self._document = document
-        self._loader = loader
-        self._seen: set[int] = set()
-        self._repeated = 0
+        self._open: list[yaml.Node] = []
+        self._values = 0
 
-    def build(self, node: yaml.Node | None) -> None:
-        if node is not None:
-            self._document.data = self._value(node, ())
-
-    def _value(self, node: yaml.Node, path: Keys) -> Any:
+    def value(self, node: yaml.Node, path: Keys) -> Any:
+        """What a node says; None, with a complaint, where that is not known."""
         self._document.lines.setdefault(path, node.start_mark.line + 1)
-        self._bound(node, path)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
-        try:
-            return self._loader.construct_object(node)
-        except (yaml.constructor.ConstructorError, ValueError):
-            return self._complain(node, path, f"the tag {node.tag} is not supported")
+        self._values += 1
+        if self._values > syntax.VALUE_LIMIT:
+            self._refuse(node, f"holds more than {syntax.VALUE_LIMIT} values, counting what aliases repeat")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if node in self._open:
+            return self._unreadable(node, path, "refers to itself through an alias")
+        if message := syntax.unsupported(node):
+            return self._unreadable(node, path, message)
+        with self._opened(node):
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
+            return [self.value(child, (*path, index)) for index, child in enumerate(node.value)]
 
-    def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[Any, Any]:
-        own: dict[Any, Any] = {}
-        merged: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                merged = self._merged(value_node, path) | merged
+    def _scalar(self, node: yaml.ScalarNode, path: Keys) -> Any:
+        try:
+            return syntax.scalar(node)
+        except ValueError as error:
+            return self._unreadable(node, path, str(error))
+
+    def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.tag == syntax.MERGE:
+                merged = self._merged(value, path) | merged
+        own: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.tag == syntax.MERGE:
                 continue
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None:
-                self._complain(key_node, path, "a key must be a word")
+            if not isinstance(key, yaml.ScalarNode):
+                self._unreadable(key, path, "a key must be a word; if this is a template's {{ }}, it was not filled in")
                 continue
-            inner = (*path, key)
-            if key in own:
-                self._complain(key_node, inner, f"duplicate key, first in line {self._document.lines[inner]}")
-            self._document.lines[inner] = key_node.start_mark.line + 1
-            own[key] = self._value(value_node, inner)
+            inner = (*path, key.value)
+            if key.value in own:
+                self._complain(key, inner, f"duplicate key, first in line {self._document.lines[inner]}")
+            self._document.lines[inner] = key.start_mark.line + 1
+            own[key.value] = self.value(value, inner)
         return merged | own
 
-    def _merged(self, node: yaml.Node, path: Keys) -> dict[Any, Any]:
-        self._bound(node, path)
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        merged: dict[Any, Any] = {}
-        for source in sources:
-            if not isinstance(source, yaml.MappingNode):
-                self._complain(source, path, "'<<' takes a mapping or a list of mappings")
-                continue
-            merged = self._value(source, path) | merged
+    def _merged(self, node: yaml.Node, path: Keys) -> dict[str, Any]:
+        if isinstance(node, yaml.SequenceNode):
+            with self._opened(node):
+                return self._all_merged(node.value, path)
+        return self._all_merged([node], path)
+
+    def _all_merged(self, nodes: list[yaml.Node], path: Keys) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for node in nodes:
+            if isinstance(node, yaml.MappingNode):
+                merged = (self.value(node, path) or {}) | merged
+            else:
+                self._unreadable(node, path, "'<<' takes a mapping or a list of mappings")
         return merged
 
-    def _bound(self, node: yaml.Node, path: Keys) -> None:
-        """Keep what aliases multiply within limits."""
-        self._repeated += id(node) in self._seen
-        self._seen.add(id(node))
-        if self._repeated > ALIAS_LIMIT:
-            self._refuse(node, path[:1], "too much of this file is aliases")
-        if len(path) > DEPTH_LIMIT:
-            self._refuse(node, path[:1], f"nested deeper than {DEPTH_LIMIT} levels")
+    @contextmanager
+    def _opened(self, node: yaml.Node) -> Iterator[None]:
+        """Within this node. Aliases and '<<' nest what is not nested in the text."""
+        if len(self._open) >= syntax.DEPTH_LIMIT:
+            self._refuse(node, f"nested deeper than {syntax.DEPTH_LIMIT} levels, counting aliases")
+        self._open.append(node)
+        yield
+        self._open.pop()
 
     def _complain(self, node: yaml.Node, path: Keys, message: str) -> None:
         self._document.complaints.append(Complaint(self._document.source, node.start_mark.line + 1, path, message))
 
-    def _refuse(self, node: yaml.Node, path: Keys, message: str) -> None:
+    def _unreadable(self, node: yaml.Node, path: Keys, message: str) -> None:
         self._complain(node, path, message)
-        raise ConfigError(self._document.complaints)
+        self._document.unreadable.add(path)
 
-
-def _keys(error: ErrorDetails) -> Keys:
-    return tuple(key for key in error["loc"] if key != "[key]")
-
-
-def _message(model: type[BaseModel], error: ErrorDetails) -> str:
-    match error["type"]:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            key = str(error["loc"][-1])
-            near = difflib.get_close_matches(key, _keys_at(model, error["loc"][:-1]), 1)
-            return f"unknown key{f', did you mean {near[0]}?' if near else ''}"
-        case "string_pattern_mismatch" if error["loc"][-1] == "name":
-            text = "must be letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            text = "must be a mapping of keys to values"
-        case "int_type" | "int_from_float":
-            text = "must be a whole number"
-        case _:
-            text = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-            text = text[0].lower() + text[1:]
-    given = error["input"]
-    return f"{text}, not {given!r:.60}" if isinstance(given, str | int | float) or given is None else text
-
-
-def _keys_at(model: type[BaseModel], path: Keys) -> list[str]:
-    """The keys that may stand at a place of the model."""
-    current: Any = model
-    for key in path:
-        if isinstance(key, str):
-            current = next(
-                each.annotation for name, each in current.model_fields.items() if key == (each.alias or name)
-            )
-        while not (isinstance(current, type) and hasattr(current, "model_fields")):
-            current = next(arg for arg in get_args(current) if arg is not type(None))
-    return [each.alias or name for name, each in current.model_fields.items()]
+    def _refuse(self, node: yaml.Node, message: str) -> None:
+        raise syntax.TextError(node.start_mark.line + 1, message)

@@ -2,7 +2,9 @@
 
 import hashlib
 import importlib
+import importlib.util
 import logging
+import re
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,9 +13,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from exporter.document import Complaint, ConfigError, Document
+from exporter.complaint import Complaint, ConfigError
+from exporter.document import Document
 
 KNOWN_LIMIT = 100  # credentials whose success is remembered, so that not every scrape costs a bcrypt run
+
+_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
+_TOOLKIT = {
+    (): ("http_server_config", "rate_limit"),
+    ("tls_server_config",): (
+        *("cert", "key", "client_ca", "client_allowed_sans", "max_version"),
+        *("cipher_suites", "curve_preferences", "prefer_server_cipher_suites"),
+    ),
+}
+"""Keys of the exporter-toolkit's format that are not supported here."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,45 +56,51 @@ class Tls(_Section):
             "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
             "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
         }[self.client_auth_type]
-        self.load_certificate(context)
+        context.load_cert_chain(self.cert_file, self.key_file, password=lambda: "")  # nobody is there to be asked
         return context
 
-    def load_certificate(self, context: ssl.SSLContext) -> None:
-        """Serve the certificate that is in the files now, from the next handshake on."""
-        context.load_cert_chain(self.cert_file, self.key_file)
+    def files(self) -> dict[str, Path]:
+        """The files that it names, by key."""
+        return {key: path for key, path in self if isinstance(path, Path)}
 
     def beside(self, folder: Path) -> "Tls":
         """The same with relative paths taken from this folder."""
-        paths = {name: folder / path for name, path in self if isinstance(path, Path)}
-        return self.model_copy(update=paths)
+        return self.model_copy(update={key: folder / path for key, path in self.files().items()})
 
 
 class Rotation:
-    """Serves the certificate that the files hold now; a bad pair leaves the old one in place."""
+    """Serves with what the files hold now; what cannot be used leaves the old in place."""
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        self.context = tls.context()
+        self._current = self.context = tls.context()
+        self.context.sni_callback = self._begin
         self._seen = self._signature()
 
     def poll(self) -> None:
-        """Look at the files, and load them when they have changed."""
+        """Look at the files, and use them from the next handshake on when they have changed."""
         signature = self._signature()
         if signature == self._seen:
             return
         self._seen = signature
         try:
-            self._tls.load_certificate(self.context)
+            # A whole context anew: a new certificate without its key would spoil the one in use.
+            self._current = self._tls.context()
         except OSError as error:
             _log.error("certificate not loaded, the old one goes on", extra={"fields": {"error": str(error)}})
         else:
             _log.info("certificate loaded", extra={"fields": {"file": str(self._tls.cert_file)}})
 
+    def _begin(self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Called in every handshake, also when the client names no host."""
+        connection.context = self._current
+
     def _signature(self) -> object:
         try:
-            return [(each.st_ino, each.st_mtime_ns) for each in (self._tls.cert_file.stat(), self._tls.key_file.stat())]
+            seen = [path.stat() for path in self._tls.files().values()]
         except OSError as error:
             return error.errno
+        return [(each.st_ino, each.st_mtime_ns) for each in seen]
 
 
 class WebConfig(_Section):
@@ -94,29 +113,50 @@ class WebConfig(_Section):
 def load(path: Path) -> WebConfig:
     """Read the file. Raises ConfigError with every complaint there is, also for files it names that cannot be used."""
     document = Document.read(path)
+    if document.data is None:
+        return WebConfig()
     config = document.validated(WebConfig, _rules(document))
     if config.tls_server_config is None:
         return config
     tls = config.tls_server_config.beside(path.parent)
+    if complaints := list(_unusable(tls, document)):
+        raise ConfigError(complaints)
+    return config.model_copy(update={"tls_server_config": tls})
+
+
+def _unusable(tls: Tls, document: Document) -> Iterator[Complaint]:
+    """What is wrong with the files that the file names."""
+    unread = False
+    for key, path in tls.files().items():
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            unread = True
+            yield document.complaint(("tls_server_config", key), f"{path} cannot be read: {error.strerror}")
+    if unread:
+        return
     try:
         tls.context()
-    except OSError as error:
-        raise ConfigError([document.complaint(("tls_server_config",), f"cannot be used: {error}")]) from None
-    return config.model_copy(update={"tls_server_config": tls})
+    except ssl.SSLError as error:
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        message = "key_file is not the key of cert_file" if mismatch else "a file is not PEM, or asks for a password"
+        yield document.complaint(("tls_server_config",), message)
 
 
 def _rules(document: Document) -> Iterator[Complaint]:
     data: dict[str, Any] = document.data if isinstance(document.data, dict) else {}
     users = data.get("basic_auth_users")
     for user, password in users.items() if isinstance(users, dict) else ():
-        if not str(password).startswith(("$2a$", "$2b$", "$2y$")):
-            yield document.complaint(("basic_auth_users", user), "must be a bcrypt hash")
-    if users:
-        try:
-            importlib.import_module("bcrypt")
-        except ImportError:
-            yield document.complaint(("basic_auth_users",), "needs the package bcrypt: install health-exporter[auth]")
+        if not _HASH.match(str(password)):
+            yield document.complaint(("basic_auth_users", user), "must be a bcrypt hash, as `htpasswd -nB` makes it")
+    if users and importlib.util.find_spec("bcrypt") is None:
+        yield document.complaint(("basic_auth_users",), "needs the package bcrypt: install health-exporter[auth]")
     tls = data.get("tls_server_config")
+    for path, keys in _TOOLKIT.items():
+        section = tls if path else data
+        for key in keys:
+            if isinstance(section, dict) and key in section:
+                yield document.complaint((*path, key), "is not supported here")
     asked = tls.get("client_auth_type", "NoClientCert") if isinstance(tls, dict) else "NoClientCert"
     if isinstance(tls, dict) and asked != "NoClientCert" and not tls.get("client_ca_file"):
         yield document.complaint(("tls_server_config", "client_ca_file"), "is required by this client_auth_type")
@@ -128,13 +168,14 @@ class Users:
     def __init__(self, hashes: Mapping[str, str]) -> None:
         self._bcrypt: Any = importlib.import_module("bcrypt")
         self._hashes = {user: password.encode() for user, password in hashes.items()}
-        self._nobody: bytes = self._bcrypt.hashpw(b"", self._bcrypt.gensalt(10))
+        cost = max((each.split("$")[2] for each in hashes.values()), default="10")
+        self._nobody = f"$2b${cost}${'.' * 53}".encode()  # takes as long as a user's, and is nobody's
         self._lock = threading.Lock()
         self._known: set[bytes] = set()
 
     def authorize(self, user: str, password: str) -> bool:
         """Whether this user has this password. bcrypt looks at the first 72 bytes of it."""
-        seen = hashlib.sha256(f"{user}\0{password}".encode("utf-8", "replace")).digest()
+        seen = hashlib.sha256(repr((user, password)).encode()).digest()
         if seen in self._known:
             return True
         with self._lock:

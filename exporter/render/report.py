@@ -3,24 +3,27 @@
 import json
 from typing import Any
 
-from exporter.model import Snapshot, State, Status, Verdict
+from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
 from exporter.words import duration, headline, limits, quantity, worst_first
 
+WIDEST = 32  # characters of a column; a longer name moves its own line alone
 _COLOURS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "1;31", Status.UNKNOWN: "35"}
 
 
-def text(snapshot: Snapshot, *, colour: bool) -> str:
+def text(snapshot: Snapshot, verdict: Verdict, *, colour: bool) -> str:
     """Aligned columns, what is wrong first, each check with its reason and its numbers."""
     states = worst_first(snapshot)
     rows = [_cells(state) for state in states]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [min(WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = []
     for state, row in zip(states, rows, strict=True):
         first, *cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join([_painted(first, state.status, colour=colour), *cells, _summary(state)]).rstrip())
         numbers = _numbers(state)
         lines += [f"{'':{widths[0]}}  {numbers}"] if numbers else []
-    return "\n".join([*lines, "", headline(snapshot), ""])
+    blank = [""] if lines else []
+    question = "" if verdict.group is Group.ALL else f" on {verdict.group}"
+    return "\n".join([*lines, *blank, f"verdict{question}: {verdict.status} ({headline(snapshot)})"])
 
 
 def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
@@ -31,7 +34,13 @@ def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
 
 def _cells(state: State) -> tuple[str, ...]:
     took = duration(state.last.duration) if state.last else ""
-    return state.status.upper(), state.spec.name, state.spec.kind, state.reason or "", took.rjust(8)
+    return state.status.upper(), state.spec.name, state.spec.kind, _reason(state) or "", took.rjust(8)
+
+
+def _reason(state: State) -> Reason | None:
+    """Why; of a check that could not look, why not."""
+    blind = state.last is not None and state.last.outcome.status is state.status is Status.UNKNOWN
+    return state.last.outcome.reason if blind and state.last else state.reason
 
 
 def _summary(state: State) -> str:
@@ -42,7 +51,7 @@ def _numbers(state: State) -> str:
     shown = []
     for each in state.last.outcome.measurements if state.last else ():
         limit = limits(each)
-        shown.append(f"{each.name} {quantity(each.name, each.value)}{f' ({limit})' if limit else ''}")
+        shown.append(f"{each.key} {quantity(each.name, each.value)}{f' ({limit})' if limit else ''}")
     return ", ".join(shown)
 
 
@@ -51,10 +60,10 @@ def _entry(state: State) -> dict[str, Any]:
         "name": state.spec.name,
         "kind": state.spec.kind,
         "status": state.status,
-        "reason": state.reason,
+        "reason": _reason(state),
         "summary": _summary(state),
         "durationSeconds": state.last.duration if state.last else None,
-        "measurements": {each.name: each.value for each in state.last.outcome.measurements} if state.last else {},
+        "measurements": {each.key: each.value for each in state.last.outcome.measurements} if state.last else {},
     }
 
 

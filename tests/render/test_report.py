@@ -1,0 +1,134 @@
+"""The report of `health-exporter check`: aligned for people, exact for programs."""
+
+import json
+import re
+
+import pytest
+from make import FAIL, PASS, UNKNOWN, WARN, result, settled, snapshot, spec
+from scene import golden, scene
+
+from exporter.judge import judge
+from exporter.model import Group, Measurement, Outcome, Reason, Snapshot, State
+from exporter.render.report import as_json, text
+from exporter.settle import settle
+
+
+def once(name: str, outcome: Outcome, **options: object) -> State:
+    """A check after its one run, as `check` makes it."""
+    return settle(State(spec(name, failure_threshold=1, **options)), result(outcome))
+
+
+RUNS = (
+    once("api", Outcome.passed("http://127.0.0.1:80/ answered 200", Measurement("endpoint_latency_seconds", 0.00321))),
+    once(
+        "load",
+        Outcome.judged("load is 0.75 per CPU", Measurement("load_ratio", 0.75, 0.7, 0.9), Measurement("cpus", 2)),
+    ),
+    once("disk", Outcome.judged("97% is in use", Measurement("disk_used_ratio", 0.97, None, 0.9))),
+    once("mysql", Outcome.failed(Reason.CONNECT, "127.0.0.1:3306: Connection refused")),
+    once("warm", Outcome(UNKNOWN.status, Reason.MISSING, "cat: no such command"), kind="exec"),
+    State(spec("stuck", kind="tcpSocket")),
+)
+
+
+def report(*states: State, group: Group = Group.ALL, colour: bool = False) -> str:
+    shown = snapshot(states)
+    return text(shown, judge(shown, group), colour=colour)
+
+
+def test_the_report_for_people():
+    golden("report.txt", report(*RUNS) + "\n")
+
+
+def test_the_report_on_a_terminal_has_colours():
+    golden("report.colour.txt", report(*RUNS, colour=True) + "\n")
+
+
+def test_the_report_of_everything_there_can_be():
+    golden("report.scene.txt", text(scene(), judge(scene(), Group.READINESS), colour=False) + "\n")
+
+
+def test_the_report_as_json():
+    golden("report.json", as_json(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL)) + "\n")
+
+
+def test_colour_changes_nothing_else():
+    assert re.sub(r"\x1b\[[0-9;]*m", "", report(*RUNS, colour=True)) == report(*RUNS)
+
+
+def test_the_columns_stand_under_each_other():
+    names = ["a", "a-name-of-some-length", "another"]
+    lines = report(*[once(name, PASS, kind="exec") for name in names]).splitlines()[:3]
+
+    assert len({line.index("exec") for line in lines}) == 1
+    assert len({line.index("well") for line in lines}) == 1
+
+
+def test_a_long_name_moves_its_own_line_alone():
+    long, *others = report(*[once(name, PASS, kind="exec") for name in ("n" * 63, "a", "b")]).splitlines()[:3]
+
+    assert {line.index("exec") for line in others} == {long.index("nnn") + 32 + 2}
+    assert long.index("exec") == long.index("nnn") + 63 + 2
+
+
+def test_no_line_ends_in_spaces():
+    assert not re.search(r" +$", report(*RUNS, once("mute", Outcome.passed(""))), re.MULTILINE)
+
+
+def test_what_is_wrong_comes_first():
+    states = [once("p", PASS), once("w", WARN), once("u", UNKNOWN), once("f", FAIL), once("p2", PASS)]
+    words = [line.split()[:2] for line in report(*states).splitlines()[:5]]
+
+    assert words == [["FAIL", "f"], ["UNKNOWN", "u"], ["WARN", "w"], ["PASS", "p"], ["PASS", "p2"]]
+
+
+def test_a_check_that_could_not_look_says_why():
+    (line, *_) = report(RUNS[4]).splitlines()
+
+    assert line == "UNKNOWN  warm  exec  missing   10.0 ms  cat: no such command"
+
+
+def test_a_check_that_did_not_end_has_no_duration_and_says_so():
+    (line, *_) = report(RUNS[5]).splitlines()
+
+    assert line == "UNKNOWN  stuck  tcpSocket  pending            did not end in time"
+
+
+@pytest.mark.parametrize(
+    ("letters", "group", "last"),
+    [
+        ([], Group.ALL, "verdict: pass (no checks)"),
+        (["P"], Group.ALL, "verdict: pass (1 check, all pass)"),
+        (["P", "W"], Group.ALL, "verdict: warn (1 warn of 2 checks)"),
+        (["P", "F"], Group.ALL, "verdict: fail (1 fail of 2 checks)"),
+        (["U"], Group.ALL, "verdict: fail (1 unknown of 1 check)"),
+        (["U"], Group.LIVENESS, "verdict on liveness: pass (1 unknown of 1 check)"),
+        (["U"], Group.READINESS, "verdict on readiness: fail (1 unknown of 1 check)"),
+    ],
+)
+def test_the_last_line_is_the_verdict(letters, group, last):
+    groups = frozenset({group, Group.ALL})
+    states = [settled(each, name=f"c{n}", failure_threshold=1, groups=groups) for n, each in enumerate(letters)]
+
+    assert report(*states, group=group).splitlines()[-1] == last
+
+
+def test_the_json_has_exactly_these_keys():
+    written = json.loads(as_json(snapshot(RUNS, generation=7), judge(snapshot(RUNS), Group.ALL)))
+
+    assert list(written) == ["generation", "status", "checks"]
+    assert (written["generation"], written["status"]) == (7, "fail")
+    for check in written["checks"]:
+        assert list(check) == ["name", "kind", "status", "reason", "summary", "durationSeconds", "measurements"]
+
+
+def test_the_json_lists_the_checks_in_the_order_of_the_configuration():
+    written = json.loads(as_json(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL)))
+
+    assert [check["name"] for check in written["checks"]] == ["api", "load", "disk", "mysql", "warm", "stuck"]
+
+
+def test_nothing_checked_is_a_list_of_nothing():
+    nothing = Snapshot(1, 0.0, {})
+
+    assert json.loads(as_json(nothing, judge(nothing, Group.ALL))) == {"generation": 1, "status": "pass", "checks": []}
