@@ -6,6 +6,7 @@ lines, which are counted, and never blocks a check or an answer.
 
 import json
 import logging
+import os
 import queue
 import sys
 import threading
@@ -34,7 +35,8 @@ class Writer(logging.Handler):
         super().__init__()
         self.setFormatter(formatter)
         self.dropped = 0
-        self._stream = stream
+        # Not the stream itself: its lock, held while nobody reads, would keep the process from ending.
+        self._descriptor = stream.fileno()
         self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
@@ -59,11 +61,12 @@ class Writer(logging.Handler):
             dropped, self.dropped = self.dropped, 0
             if dropped:
                 line += f"\n{self.format(logging.makeLogRecord(_lost(dropped)))}"
+            rest = f"{line}\n".encode()
             try:
-                self._stream.write(line + "\n")
-                self._stream.flush()
-            except (OSError, ValueError):  # nobody reads any more; the exporter's work goes on
-                continue
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+            except OSError:  # nobody reads any more; the exporter's work goes on
+                self.dropped += dropped + 1
 
 
 class _Formatter(logging.Formatter):

@@ -11,63 +11,37 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn
 from hypercorn.config import Config as Hypercorn
+from hypercorn.config import Sockets
+from hypercorn.protocol.h11 import H11Protocol
 
+from exporter.doors import CLIENT_TIMEOUT, Door
+from exporter.mount import WSGI, mounted
 from exporter.web import PATHS
 
-CLIENT_TIMEOUT = 5.0  # seconds for a client's handshake, for its request, and for taking the next part of an answer
 GRACE = 3.0  # seconds for answers under way when the listeners close
 THREADS = 4  # for what is not answered on the loop: expositions, pages, passwords, reloads
-CHUNK = 64 * 1024  # bytes of an answer in one client's buffer
 TICK = 1.0  # seconds between looks at the clock and at files
 
-WSGI = Callable[..., Iterable[bytes]]
-
 _log = logging.getLogger(__name__)
-
-
-class ListenError(Exception):
-    """An address that cannot be listened on."""
-
-
-def listen(address: str) -> socket.socket:
-    """A listening socket on HOST:PORT, [HOST]:PORT or :PORT, the last on every interface. Raises ListenError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ListenError(f"{address}: an address is HOST:PORT or :PORT, for example 127.0.0.1:4584")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=1024)
-    except OSError as error:
-        raise ListenError(f"{address}: cannot listen: {error.strerror or error}") from None
-
-
-def url(sock: socket.socket, scheme: str = "http") -> str:
-    """The address at which this machine reaches a listening socket."""
-    host, port = sock.getsockname()[:2]
-    host = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host)  # noqa: S104  # compared, not bound
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 class Reloader:
     """Keeps what runs in step with the configuration file; a bad file changes nothing and is told of."""
 
     def __init__(self, path: Path | None, apply: Callable[[], int], wall: Callable[[], float] = time.time) -> None:
-        """`apply` reads the configuration, puts it to work and returns the number of checks; it raises ValueError."""
+        """`apply` reads the configuration, puts it to work and returns the number of checks.
+
+        It raises ValueError for a bad file, and RuntimeError where the system has no more threads to give.
+        """
         self._path = path
         self._apply = apply
         self._wall = wall
@@ -82,7 +56,7 @@ class Reloader:
             self._loaded = self._seen = self._signature()
             try:
                 checks = self._apply()
-            except ValueError as error:
+            except (ValueError, RuntimeError) as error:
                 self.ok = False
                 for complaint in str(error).splitlines():
                     _log.error("configuration not loaded, the old one goes on", extra={"fields": {"error": complaint}})
@@ -112,30 +86,37 @@ class Reloader:
 class Listener:
     """Sockets, and the application they serve."""
 
-    def __init__(self, sockets: Sequence[socket.socket], app: WSGI, tls: ssl.SSLContext | None = None) -> None:
-        self.urls = [url(sock, "https" if tls else "http") for sock in sockets]
+    def __init__(self, doors: Sequence[Door], app: WSGI, tls: ssl.SSLContext | None = None) -> None:
+        self.urls = [door.url("https" if tls else "http") for door in doors]
+        self._doors = doors
         self._app = app
-        self._config = _Hypercorn(sockets, tls)
+        self._config = _Hypercorn(doors, tls)
 
-    def serve(self, threads: ThreadPoolExecutor, until: Callable[[], Awaitable[Any]]) -> Awaitable[None]:
-        """Serve until `until` returns, then finish the answers under way."""
-        return hypercorn(mounted(self._app, threads), self._config, shutdown_trigger=until, mode="asgi")
+    async def serve(self, threads: ThreadPoolExecutor, until: Callable[[], Awaitable[Any]]) -> None:
+        """Serve until `until` returns, then finish the answers under way, for a bounded time."""
+
+        async def over() -> None:
+            await until()
+            for door in self._doors:
+                asyncio.get_running_loop().call_later(GRACE, door.cut)
+
+        await hypercorn(mounted(self._app, tuple(PATHS), threads), self._config, shutdown_trigger=over, mode="asgi")
 
 
 class _Hypercorn(Hypercorn):
     """Hypercorn with the limits under which half-open, dripping and silent clients were measured to do no harm."""
 
-    def __init__(self, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None) -> None:
+    def __init__(self, doors: Sequence[Door], tls: ssl.SSLContext | None) -> None:
         super().__init__()
-        self.bind = [f"fd://{sock.detach()}" for sock in sockets]
         self.read_timeout = CLIENT_TIMEOUT  # type: ignore[assignment]  # passed to asyncio.wait_for, which takes floats
         self.ssl_handshake_timeout = CLIENT_TIMEOUT
-        self.graceful_timeout = GRACE
+        self.graceful_timeout = GRACE + 1  # by then every connection has been cut
         self.backlog = 1024
         self.include_server_header = False
         self.accesslog = None
         self.errorlog = logging.getLogger("hypercorn.error")
         self.errorlog.setLevel(logging.WARNING)
+        self._doors = doors
         self._tls = tls
 
     @property
@@ -145,75 +126,19 @@ class _Hypercorn(Hypercorn):
     def create_ssl_context(self) -> ssl.SSLContext | None:
         return self._tls
 
+    def create_sockets(self) -> Sockets:
+        doors: list[socket.socket] = [*self._doors]
+        return Sockets(doors, [], []) if self.ssl_enabled else Sockets([], doors, [])
 
-def mounted(app: WSGI, threads: ThreadPoolExecutor) -> Callable[..., Awaitable[None]]:
-    """The WSGI application as an ASGI one.
 
-    Hypercorn's own WSGI adapter holds a thread while a slow client takes its answer, and answers 500 where the body is
-    empty (HEAD).
+async def _no_upgrade(_protocol: H11Protocol, _request: object) -> None:
+    """Never leave HTTP/1.1: over HTTP/2 a client holds a connection for good, and thousands of streams on it at once.
+
+    Hypercorn looks here for the upgrade to h2c and for HTTP/2 without one, and cannot be told not to.
     """
 
-    async def application(scope: dict[str, Any], _receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
-        if scope["type"] != "http":
-            return
-        call = partial(_call, app, _environ(scope))
-        if scope["path"].startswith(tuple(PATHS)):
-            status, headers, body = call()
-        else:
-            status, headers, body = await asyncio.get_running_loop().run_in_executor(threads, call)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        for start in range(0, len(body), CHUNK):
-            await send({"type": "http.response.body", "body": body[start : start + CHUNK], "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    return application
-
-
-def _call(app: WSGI, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    started: list[Any] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], Any]:
-        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        started[:] = int(status.partition(" ")[0]), encoded
-        return lambda _: None
-
-    chunks = app(environ, start_response)
-    try:
-        body = b"".join(chunks)
-    finally:
-        if hasattr(chunks, "close"):
-            chunks.close()
-    status, headers = started
-    return status, headers, body
-
-
-def _environ(scope: dict[str, Any]) -> dict[str, Any]:
-    """The WSGI environment (PEP 3333) of an ASGI scope. Requests with a body are answered without reading it."""
-    server, client = scope.get("server") or ("localhost", 80), scope.get("client")
-    environ = {
-        "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": "",
-        "PATH_INFO": scope["path"].encode().decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1]),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "REMOTE_ADDR": client[0] if client else "",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": BytesIO(),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-    for raw_name, raw_value in scope["headers"]:
-        name = f"HTTP_{raw_name.decode('latin-1').upper().replace('-', '_')}"
-        value = raw_value.decode("latin-1")
-        environ[name] = f"{environ[name]},{value}" if name in environ else value
-    return environ
+H11Protocol._check_protocol = _no_upgrade  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
 def serve(

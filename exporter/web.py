@@ -6,6 +6,7 @@ exactly or is a 404.
 
 import gzip
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -28,6 +29,7 @@ PATHS = {
 }
 HEALTH_JSON = "application/health+json"
 _PLAIN = "text/plain; charset=utf-8"
+_ONE_SLASH = re.compile(r"/(?!/)")
 _REFUSED = (0.0, 3)  # q=0, however closely it was named
 _ACCEPT_LIMIT = 4096  # characters; a longer header is nobody's preference
 
@@ -66,7 +68,7 @@ def probe_app(store: Store, answers: Answers) -> Flask:
     @app.before_request
     def _now() -> None:
         g.snapshot = store.snapshot()
-        if request.environ["PATH_INFO"].startswith("//"):  # which Werkzeug would take for one slash
+        if not _ONE_SLASH.match(request.environ["PATH_INFO"]):  # Werkzeug takes two for one, and redirects for none
             abort(404)
 
     @app.after_request
@@ -192,7 +194,7 @@ def _metrics(vitals: Vitals, answers: Answers) -> Response:
 
 
 def _page() -> Response:
-    body = page.page(g.snapshot, PATHS, time.time())
+    body = page.page(g.snapshot, PATHS, time.time(), root=request.script_root, renew="still" not in request.args)
     return Response(
         body, headers={"Content-Security-Policy": page.CONTENT_SECURITY_POLICY}, content_type="text/html; charset=utf-8"
     )

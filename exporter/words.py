@@ -9,6 +9,8 @@ BADNESS = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
 def headline(snapshot: Snapshot) -> str:
     """How things stand, in one line."""
     total = len(snapshot.states)
+    if not total:
+        return "no checks"
     counts = {status: sum(state.status is status for state in snapshot.states.values()) for status in BADNESS}
     bad = [f"{counts[status]} {status}" for status in BADNESS if counts[status] and status is not Status.PASS]
     checks = "1 check" if total == 1 else f"{total} checks"
@@ -16,8 +18,12 @@ def headline(snapshot: Snapshot) -> str:
 
 
 def worst_first(snapshot: Snapshot) -> list[State]:
-    """The States, what is wrong first, otherwise in the order of the configuration."""
-    return sorted(snapshot.states.values(), key=lambda state: BADNESS.index(state.status))
+    """The States, what is wrong first, then what may become so, otherwise in the order of the configuration."""
+
+    def goodness(state: State) -> tuple[int, bool]:
+        return BADNESS.index(state.status), state.last is not None and state.last.outcome.status.healthy
+
+    return sorted(snapshot.states.values(), key=goodness)
 
 
 def quantity(name: str, value: float) -> str:
@@ -40,20 +46,20 @@ def limits(measurement: Measurement) -> str:
 
 def duration(seconds: float) -> str:
     """`3.2 ms`, `4.0 s`, `5 min`, `2 h`, `3 d`."""
-    if seconds < 1:
+    if seconds < 0.99995:  # else 1000.0 ms
         return f"{seconds * 1000:.1f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     for unit, length, until in (("min", 60, 3600), ("h", 3600, 86400)):
         if seconds < until:
-            return f"{seconds // length:.0f} {unit}"
+            return f"{max(1, seconds // length):.0f} {unit}"
     return f"{seconds // 86400:.0f} d"
 
 
 def size(count: float) -> str:
     """Bytes in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
+        if abs(count) < 1023.5:  # else 1024
             return f"{count:.4g} {unit}"
         count /= 1024
     return f"{count:.4g} TiB"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exporter import __version__
-from exporter.judge import satisfies
+from exporter.judge import causes, satisfies
 from exporter.model import Group, Snapshot, State, Verdict
 
 SHUTDOWN = "shutdown"  # the name under which the apiserver lists the same condition
@@ -25,7 +25,7 @@ def line(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str]
         lines.append(f"[-]{SHUTDOWN} failed: reason withheld")
     unknown = sorted(set(exclude) - {state.spec.name for state in verdict.members})
     if unknown:
-        names = ",".join(json.dumps(name) for name in unknown)
+        names = ",".join(json.dumps(name, ensure_ascii=False) for name in unknown)
         lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
     lines.append(f"{path} check {'passed' if verdict.up else 'failed'}")
     return "".join(f"{_one_line(each)}\n" for each in lines)
@@ -48,12 +48,12 @@ def document(snapshot: Snapshot, verdict: Verdict) -> str:
             "group": verdict.group,
             "time": _time(snapshot.timestamp),
             **({"notes": ["shutting down"]} if verdict.draining else {}),
-            "checks": {state.spec.name: [component(state)] for state in verdict.members},
+            "checks": {state.spec.name: [component(snapshot, state)] for state in verdict.members},
         }
     )
 
 
-def component(state: State) -> dict[str, Any]:
+def component(snapshot: Snapshot, state: State) -> dict[str, Any]:
     """One check as the draft's component object. `status` is settled, `lastStatus` the latest run's."""
     last = state.last
     described: dict[str, Any] = {
@@ -70,7 +70,8 @@ def component(state: State) -> dict[str, Any]:
         "consecutiveFailures": state.consecutive_failures,
         "groups": sorted(group for group in Group if state.spec.belongs_to(group)),
         "severity": state.spec.severity,
-        "measurements": {each.name: each.value for each in last.outcome.measurements} if last else {},
+        "suppressedBy": list(causes(snapshot, state)) or None,
+        "measurements": {each.key: each.value for each in last.outcome.measurements} if last else {},
     }
     return {key: value for key, value in described.items() if value is not None}
 

@@ -1,44 +1,43 @@
 """Snapshot -> the Prometheus exposition, by one collector that makes every family anew for each scrape.
 
-Nothing is kept between scrapes, so the series are exactly those of the current configuration, and all of them come from
-one generation. Values never carry a timestamp of their own: their age is a value too
-(`health_check_last_run_timestamp_seconds`).
+Nothing but what the configuration alone decides is kept between scrapes, so the series are exactly those of the current
+configuration, and all of them come from one generation. Values never carry a timestamp of their own: their age is a
+value too (`health_check_last_run_timestamp_seconds`).
 """
 
 import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client import generate_latest as text
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, Sample
+from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.check import kinds
-from exporter.judge import judge
-from exporter.model import Group, Result, Snapshot, State, Status, Vitals
+from exporter.judge import causes, judge
+from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, Status, Vitals
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Answers = Mapping[tuple[str, int], int]
 """Answers given so far, by group and HTTP status code."""
+Labels = dict[str, str]
+Labelled = Collection[tuple[Labels, State]]
+"""States, each with the labels that its samples share."""
+Rows = Iterable[tuple[Labels, float | None]]
+"""Samples to be, by labels; None is none."""
 
+_END = b"# EOF\n"  # of OpenMetrics
 _LABEL_LIMIT = 200  # characters
-_CHECK = ("check", "kind")
 _LATEST = "as of the latest run, whose age health_check_last_run_timestamp_seconds tells"
 
 _PER_CHECK: tuple[tuple[str, str, Callable[[State], float | None]], ...] = (
     ("up", "1 if the check is healthy (pass or warn) after thresholds, else 0.", lambda state: state.status.healthy),
-    ("period_seconds", "Configured time between starts (periodSeconds).", lambda state: state.spec.period),
-    ("timeout_seconds", "Configured time limit of a run (timeoutSeconds).", lambda state: state.spec.timeout),
-    (
-        "failure_threshold",
-        "Configured failures in a row that make the check fail (failureThreshold).",
-        lambda state: state.spec.failure_threshold,
-    ),
     (
         "consecutive_failures",
         "Failing runs in a row; a run that could not look neither counts nor ends the row.",
@@ -46,6 +45,15 @@ _PER_CHECK: tuple[tuple[str, str, Callable[[State], float | None]], ...] = (
     ),
     ("last_pass_timestamp_seconds", "Unix time of the start of the latest healthy run.", lambda state: state.last_pass),
     ("last_transition_timestamp_seconds", "Unix time of the settled status' latest change.", lambda state: state.since),
+)
+_PER_SPEC: tuple[tuple[str, str, Callable[[Spec], float]], ...] = (
+    ("period_seconds", "Configured time between starts (periodSeconds).", lambda spec: spec.period),
+    ("timeout_seconds", "Configured time limit of a run (timeoutSeconds).", lambda spec: spec.timeout),
+    (
+        "failure_threshold",
+        "Configured failures in a row that make the check fail (failureThreshold).",
+        lambda spec: spec.failure_threshold,
+    ),
 )
 _PER_RUN: tuple[tuple[str, str, Callable[[Result], float]], ...] = (
     (
@@ -62,98 +70,126 @@ def exposition(
     snapshot: Snapshot, vitals: Vitals, answers: Answers, *, content_type: str, names: Collection[str] = ()
 ) -> bytes:
     """The exposition of one Snapshot in the format of `content_type`, limited to the samples in `names` if any."""
-    families = _Families(snapshot, vitals, answers, frozenset(names))
-    rendered: bytes = open_metrics(families) if content_type == OPEN_METRICS else text(families)  # type: ignore[no-untyped-call]
-    return rendered
+    wanted = frozenset(names)
+    states = [(_labels(state.spec), state) for state in snapshot.states.values()]
+    return (
+        _rendered(_checks(states), content_type, wanted).removesuffix(_END)
+        + _configured(tuple(state.spec for _, state in states), content_type, wanted).removesuffix(_END)
+        + _rendered(_others(states, snapshot, vitals, answers), content_type, wanted)
+    )
+
+
+@lru_cache(maxsize=2)
+def _configured(specs: tuple[Spec, ...], content_type: str, wanted: frozenset[str]) -> bytes:
+    """The families that only the configuration decides: a third of all samples, and the same for every scrape."""
+    return _rendered(_configuration(specs), content_type, wanted)
+
+
+def _rendered(families: Iterable[Metric], content_type: str, wanted: frozenset[str]) -> bytes:
+    collector = _Families(families, wanted)
+    if content_type == OPEN_METRICS:
+        # Nothing is to be escaped in our names; by default each would be searched for it, letter by letter.
+        return bytes(open_metrics(collector, escaping=ALLOWUTF8))  # type: ignore[no-untyped-call]
+    return text(collector)
 
 
 class _Families(Collector):
-    """Everything there is to expose, of one Snapshot."""
+    """Families, limited to the samples that are wanted if any are named."""
 
-    own = CollectorRegistry()  # private: nothing that another library registers globally gets in
-    ProcessCollector(registry=own)
-    GCCollector(registry=own)
-
-    def __init__(self, snapshot: Snapshot, vitals: Vitals, answers: Answers, names: frozenset[str]) -> None:
-        self._snapshot = snapshot
-        self._vitals = vitals
-        self._answers = answers
-        self._names = names
+    def __init__(self, families: Iterable[Metric], wanted: frozenset[str]) -> None:
+        self._families = families
+        self._wanted = wanted
 
     def collect(self) -> Iterator[Metric]:
-        for family in self._all():
-            if self._names:
-                family.samples = [sample for sample in family.samples if sample.name in self._names]
+        for family in self._families:
+            if self._wanted:
+                family.samples = [sample for sample in family.samples if sample.name in self._wanted]
                 if not family.samples:
                     continue
             yield family
 
-    def _all(self) -> Iterator[Metric]:
-        states = tuple(self._snapshot.states.values())
-        yield from _checks(states)
-        yield from _measurements(states)
-        yield from _verdicts(self._snapshot, self._answers)
-        yield from _exporter(self._vitals)
-        yield from self.own.collect()
+
+_own = CollectorRegistry()  # private: nothing that another library registers globally gets in
+ProcessCollector(registry=_own)
+GCCollector(registry=_own)
 
 
-def _checks(states: Collection[State]) -> Iterator[Metric]:
-    for name, help_text, value in _PER_CHECK:
-        yield _gauge(f"health_check_{name}", help_text, ((state, (), value(state)) for state in states))
-    for name, help_text, of in _PER_RUN:
-        yield _gauge(f"health_check_{name}", help_text, ((state, (), of(state.last)) for state in states if state.last))
+def _checks(states: Labelled) -> Iterator[Metric]:
+    for name, help_text, of in _PER_CHECK:
+        yield _gauge(f"check_{name}", help_text, ((labels, of(state)) for labels, state in states))
+    ran = [(labels, state.last) for labels, state in states if state.last]
+    for name, help_text, of_run in _PER_RUN:
+        yield _gauge(f"check_{name}", help_text, ((labels, of_run(last)) for labels, last in ran))
     yield _gauge(
-        "health_check_status",
+        "check_status",
         "1 for the settled status of the check, 0 for the others.",
-        ((state, (status,), status is state.status) for state in states for status in Status),
-        "status",
+        (({**labels, "status": status}, status is state.status) for labels, state in states for status in Status),
     )
     yield _gauge(
-        "health_check_reason",
+        "check_reason",
         "1 for the reason of the latest run, while that run is not pass.",
-        ((state, (state.last.outcome.reason,), 1) for state in states if state.last and state.last.outcome.reason),
-        "reason",
+        (({**labels, "reason": last.outcome.reason}, 1) for labels, last in ran if last.outcome.reason),
     )
-    yield _counter("health_check_runs", "Runs of the check.", ((state, (), state.runs) for state in states))
+    yield _counter("check_runs", "Runs of the check.", ((labels, state.runs) for labels, state in states))
     yield _counter(
-        "health_check_failures",
+        "check_failures",
         "Runs that were not healthy (fail, or unknown because they could not look), by reason.",
-        ((state, (reason,), count) for state in states for reason, count in sorted(state.failures.items())),
-        "reason",
+        (
+            ({**labels, "reason": reason}, count)
+            for labels, state in states
+            for reason, count in sorted(state.failures.items())
+        ),
     )
     yield _counter(
-        "health_check_transitions",
-        "Changes of the settled status.",
-        ((state, (), state.transitions) for state in states),
+        "check_transitions", "Changes of the settled status.", ((labels, state.transitions) for labels, state in states)
     )
+
+
+def _configuration(specs: Iterable[Spec]) -> Iterator[Metric]:
+    checks = [(_labels(spec), spec) for spec in specs]
+    for name, help_text, of in _PER_SPEC:
+        yield _gauge(f"check_{name}", help_text, ((labels, of(spec)) for labels, spec in checks))
     yield _gauge(
-        "health_check_info",
+        "check_info",
         "What the check looks at, without credentials or query string, and how much it matters.",
-        ((state, (state.spec.target, state.spec.severity), 1) for state in states),
-        "target",
-        "severity",
+        (({**labels, "target": _label(spec.target), "severity": spec.severity}, 1) for labels, spec in checks),
     )
     yield _gauge(
-        "health_check_group",
+        "check_group",
         "1 for each group in whose verdict the check has a say.",
-        ((state, (group,), 1) for state in states for group in Group if state.spec.belongs_to(group)),
-        "group",
+        (({**labels, "group": group}, 1) for labels, spec in checks for group in Group if spec.belongs_to(group)),
     )
 
 
-def _measurements(states: Collection[State]) -> Iterator[Metric]:
+def _others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answers: Answers) -> Iterator[Metric]:
+    dependent = [(labels, state) for labels, state in states if state.spec.depends_on]
+    if dependent:
+        yield _gauge(
+            "check_suppressed",
+            "1 if the check is not healthy and a check that it depends on fails, else 0; absent without dependencies.",
+            ((labels, bool(causes(snapshot, state))) for labels, state in dependent),
+        )
+    yield from _measurements(states)
+    yield from _verdicts(snapshot, answers)
+    yield from _exporter(vitals)
+    yield from _own.collect()
+
+
+def _measurements(states: Labelled) -> Iterator[Metric]:
     """One family for each measurement there is, and one for its limits."""
+    found: dict[str, dict[str, tuple[Labels, Measurement]]] = {}
+    for labels, state in states:
+        for each in state.last.outcome.measurements if state.last else ():
+            own = labels if each.phase is None else {**labels, "phase": each.phase}
+            found.setdefault(each.name, {})[f"{state.spec.name} {each.key}"] = own, each
     helps = {name: text for kind in kinds().values() for name, text in kind.measures.items()}
-    seen = [(state, each) for state in states if state.last for each in state.last.outcome.measurements]
-    for name in sorted({each.name for _, each in seen}):
-        found = [(state, each) for state, each in seen if each.name == name]
+    for name, by_check in sorted(found.items()):
+        seen = by_check.values()
         help_text = helps.get(name, f"Measured by the check, {_LATEST}.")
-        yield _gauge(f"health_{name}", help_text, ((state, (), each.value) for state, each in found))
-        limits = [(state, (level,), limit) for state, each in found for level, limit in each.limits.items()]
+        yield _gauge(name, help_text, ((labels, each.value) for labels, each in seen))
+        limits = [({**labels, "level": level}, limit) for labels, each in seen for level, limit in each.limits.items()]
         if limits:
-            yield _gauge(
-                f"health_{name}_limit", f"Limit at which health_{name} makes the check warn or fail.", limits, "level"
-            )
+            yield _gauge(f"{name}_limit", f"Limit at which health_{name} makes the check warn or fail.", limits)
 
 
 def _verdicts(snapshot: Snapshot, answers: Answers) -> Iterator[Metric]:
@@ -200,26 +236,25 @@ def _exporter(vitals: Vitals) -> Iterator[Metric]:
         yield _plain(f"health_exporter_{name}", help_text, value)
 
 
-Row = tuple[State, tuple[Any, ...], float | None]
+def _gauge(name: str, help_text: str, rows: Rows) -> Metric:
+    return _filled(GaugeMetricFamily(f"health_{name}", help_text), f"health_{name}", rows)
 
 
-def _gauge(name: str, help_text: str, rows: Iterable[Row], *labels: str) -> Metric:
-    return _filled(GaugeMetricFamily(name, help_text, labels=[*_CHECK, *labels]), rows)
+def _counter(name: str, help_text: str, rows: Rows) -> Metric:
+    return _filled(CounterMetricFamily(f"health_{name}", help_text), f"health_{name}_total", rows)
 
 
-def _counter(name: str, help_text: str, rows: Iterable[Row], *labels: str) -> Metric:
-    return _filled(CounterMetricFamily(name, help_text, labels=[*_CHECK, *labels]), rows)
-
-
-def _filled(family: Any, rows: Iterable[Row]) -> Metric:
-    for state, values, number in rows:
-        if number is not None:
-            family.add_metric([_label(each) for each in (state.spec.name, state.spec.kind, *values)], float(number))
-    return family  # type: ignore[no-any-return]
+def _filled(family: Metric, name: str, rows: Rows) -> Metric:
+    family.samples = [Sample(name, labels, float(number)) for labels, number in rows if number is not None]
+    return family
 
 
 def _plain(name: str, help_text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, help_text, value=float(value))
+
+
+def _labels(spec: Spec) -> Labels:
+    return {"check": _label(spec.name), "kind": _label(spec.kind)}
 
 
 def _label(value: str) -> str:

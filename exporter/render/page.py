@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from exporter import __version__
-from exporter.judge import judge
-from exporter.model import Group, Snapshot, State, Status, Verdict
+from exporter.judge import causes, judge
+from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
 from exporter.words import duration, headline, limits, quantity, worst_first
 
 _HERE = Path(__file__).parent
@@ -21,23 +21,37 @@ _TEMPLATE = Environment(loader=FileSystemLoader(_HERE), autoescape=True, auto_re
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+RENEW = 10  # seconds
+_NAMED = 5  # checks that a verdict names
+_ICON = (
+    "data:image/svg+xml,"
+    "%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23{}'/%3E%3C/svg%3E"
+)
+_COLOURS = {Status.PASS: "1f8a4c", Status.WARN: "d99a1c", Status.FAIL: "d0342c", Status.UNKNOWN: "7566d6"}
 
 
-def page(snapshot: Snapshot, paths: Mapping[str, Group], now: float) -> str:
-    """The page of one Snapshot, with the groups' endpoints; ages are as of `now`, on the wall clock."""
-    return _TEMPLATE.render(
+def page(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: str = "", renew: bool = True) -> str:
+    """The page of one Snapshot, with the groups' endpoints below `root`; ages are as of `now`, on the wall clock."""
+    states = worst_first(snapshot)
+    worst = states[0].status if states else Status.UNKNOWN
+    text = _TEMPLATE.render(
         headline=headline(snapshot),
-        well=all(state.status.healthy for state in snapshot.states.values()),
+        worst=worst,
+        icon=Markup(_ICON.format(_COLOURS[worst])),  # noqa: S704  # our own text
         draining=snapshot.draining,
         version=__version__,
         style=Markup(_STYLE),  # noqa: S704  # our own file
         verdicts=[_verdict(judge(snapshot, group), path) for path, group in paths.items()],
-        checks=[_check(state, now) for state in worst_first(snapshot)],
+        checks=[_check(state, now) | {"causes": causes(snapshot, state)} for state in states],
         generation=snapshot.generation,
         time=datetime.fromtimestamp(snapshot.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        root=root,
+        renew=RENEW if renew else None,
     )
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate loses the whole page
 
 
 def _verdict(verdict: Verdict, path: str) -> dict[str, Any]:
@@ -45,8 +59,9 @@ def _verdict(verdict: Verdict, path: str) -> dict[str, Any]:
         "path": path,
         "group": verdict.group,
         "up": verdict.up,
-        "members": len(verdict.members),
-        "culprits": [state.spec.name for state in verdict.culprits],
+        "note": "shutting down" if verdict.draining else "" if verdict.members else "no checks",
+        "culprits": [state.spec.name for state in verdict.culprits[:_NAMED]],
+        "more": len(verdict.culprits[_NAMED:]),
     }
 
 
@@ -60,26 +75,39 @@ def _check(state: State, now: float) -> dict[str, Any]:
         "status": state.status,
         "reason": state.reason,
         "summary": last.outcome.summary if last else "has not run yet",
-        "unsettled": _unsettled(state),
+        "but": _but(state),
         "numbers": [
-            {"name": each.name, "value": quantity(each.name, each.value), "limits": limits(each)}
+            {"name": each.key, "value": quantity(each.name, each.value), "limits": limits(each)}
             for each in (last.outcome.measurements if last else ())
         ],
         "age": f"{duration(max(0.0, now - last.started))} ago" if last else "never",
         "took": f"took {duration(last.duration)}" if last else "",
         "since": f"{duration(max(0.0, now - state.since))} ago" if state.since else "the start",
-        "counts": f"{state.runs} runs, {sum(state.failures.values())} not healthy",
+        "counts": _counts(state),
     }
 
 
-def _unsettled(state: State) -> str:
-    """How the latest run differs from the settled status, and how far it is from changing it."""
-    if state.last is None or state.last.outcome.status is state.status:
+def _counts(state: State) -> str:
+    runs = "1 run" if state.runs == 1 else f"{state.runs} runs"
+    failures = sum(state.failures.values())
+    return f"{runs}, {failures} not healthy" if failures else runs
+
+
+def _but(state: State) -> str:
+    """Why the latest run is not what the status says, and how far it is from changing it."""
+    if state.last is None:
         return ""
-    latest = state.last.outcome.status
-    if latest is Status.UNKNOWN:
-        return f"latest run: {latest}, which does not count"
+    latest = state.last.outcome
+    if state.reason is Reason.STALE:
+        return f"too old to count: it holds for {duration(state.spec.stale_after)}"
+    if latest.status is Status.UNKNOWN:
+        return f"latest run: could not look ({latest.reason}), which does not count"
+    if latest.status is state.status:
+        return ""
     what, threshold = (
-        ("successes", state.spec.success_threshold) if latest.healthy else ("failures", state.spec.failure_threshold)
+        ("successes", state.spec.success_threshold)
+        if latest.status.healthy
+        else ("failures", state.spec.failure_threshold)
     )
-    return f"latest run: {latest}, {state.streak} of {threshold} {what} in a row"
+    reason = f" ({latest.reason})" if latest.reason else ""
+    return f"latest run: {latest.status}{reason}, {state.streak} of {threshold} {what} in a row"

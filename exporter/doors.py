@@ -1,0 +1,107 @@
+"""Listening sockets, and connections that do not wait for ever for the other side."""
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+CLIENT_TIMEOUT = 5.0  # seconds for a client's handshake, for its request, and for taking the next part of an answer
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Za-z.:%]*\]|[-0-9A-Za-z_.:%]*):(?P<port>[0-9]{1,5})")
+_T = TypeVar("_T")
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on."""
+
+
+class Door(socket.socket):
+    """A listening socket that lets no connection wait long for its client, nor outlive the end.
+
+    Hypercorn itself waits without a limit for a client that does not take its answer.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(fileno=sock.detach())
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._full = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As every listening socket; with the limits that its connections have.
+
+        Where there are no more descriptors, asyncio says so, waits a second, and yet asks again at once, as often as
+        its backlog is long; here it is told a second time that there is nobody.
+        """
+        if self._full:
+            self._full = False
+            raise BlockingIOError
+        try:
+            accepted, address = super().accept()
+        except OSError as error:
+            self._full = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+            raise
+        connection = _Connection(self.family, self.type, self.proto, accepted.detach())
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CLIENT_TIMEOUT * 1000))
+        self._open.add(connection)
+        return connection, address
+
+    def cut(self) -> None:
+        """End the connections that are left."""
+        for connection in tuple(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def url(self, scheme: str = "http") -> str:
+        """The address at which this machine reaches it."""
+        host, port = self.getsockname()[:2]
+        host = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host)  # noqa: S104  # compared, not bound
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def listen(address: str) -> Door:
+    """A listening socket on HOST:PORT or :PORT; without a host, or on [::], on every address. Raises ListenError."""
+    parts = _ADDRESS.fullmatch(address)
+    if parts is None or int(parts["port"]) > 65535:
+        raise ListenError(f"{address}: an address is HOST:PORT or :PORT, for example 127.0.0.1:4584")
+    host, port = parts["host"].removeprefix("[").removesuffix("]"), int(parts["port"])
+    try:
+        if host in ("", "::") and socket.has_dualstack_ipv6():
+            return Door(socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True))
+        return Door(socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET))
+    except OSError as error:
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror  # a resolver's numbers are negative
+        raise ListenError(f"{address}: cannot listen: {why}") from None
+
+
+class _Connection(socket.socket):
+    """A connection of which every end is a reset.
+
+    A client's host that has gone shows as ETIMEDOUT or EHOSTUNREACH, which Hypercorn takes for an error of its own and
+    logs with a traceback.
+    """
+
+    def recv(self, *args: Any) -> bytes:
+        return _reset(super().recv, *args)
+
+    def recv_into(self, *args: Any) -> int:
+        return _reset(super().recv_into, *args)
+
+    def send(self, *args: Any) -> int:
+        return _reset(super().send, *args)
+
+    def sendmsg(self, *args: Any) -> int:
+        return _reset(super().sendmsg, *args)
+
+
+def _reset(act: Callable[..., _T], *args: Any) -> _T:
+    try:
+        return act(*args)
+    except (BlockingIOError, InterruptedError):
+        raise
+    except OSError as error:
+        raise ConnectionResetError(error.errno, error.strerror) from error

@@ -1,0 +1,396 @@
+"""Clients that are broken or mean well no more: the kubelet's question is answered all the same."""
+
+import http.client
+import socket
+import ssl
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import h2.config
+import h2.connection
+import pytest
+import trustme
+from make import PASS
+from stage import Stage, exchange, served
+from support import Process, ended, eventually, get
+
+from exporter.doors import CLIENT_TIMEOUT
+from exporter.serve import GRACE
+
+BODY = b"x" * 30_000_000  # more than the kernel holds for a client that does not read
+REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+KUBELET = 1.0  # seconds, its default timeoutSeconds
+
+
+def application(stage):
+    """The real one, with an exposition that no client gets into its pocket at once."""
+    real = stage.app()
+
+    def serve(environ, start_response):
+        if environ["PATH_INFO"] == "/slow":
+            time.sleep(0.5)
+        if environ["PATH_INFO"] != "/big":
+            return real(environ, start_response)
+        start_response("200 OK", [("Content-Length", str(len(BODY)))])
+        return [BODY]
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def stage():
+    made = Stage()
+    made.show({f"c{number}": "P" for number in range(100)})
+    with served(application(made)) as made.url:
+        yield made
+
+
+def connect(url, receive=None):
+    parts = urlsplit(url)
+    client = socket.socket()
+    if receive:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    client.settimeout(10)
+    client.connect((parts.hostname, parts.port))
+    return client
+
+
+# The siege: all kinds of clients at the same time, watched from outside until the last of them has been thrown out.
+
+
+class Besieger:
+    """A client, what it does each half second, and the time after which the server was rid of it."""
+
+    def __init__(self, kind, client, act=lambda client: None):
+        self.kind, self.client, self.act = kind, client, act
+        self.port = client.getsockname()[1]
+        self.gone = None
+
+
+@pytest.fixture(scope="module")
+def siege():
+    """How long each besieger was held, by kind, and how long an answer of /livez took meanwhile."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    stage = Stage()
+    stage.show({f"c{number}": "P" for number in range(100)})
+    with ExitStack() as stack:
+        plain = stack.enter_context(served(application(stage)))
+        secure = stack.enter_context(served(application(stage), context))
+        besiegers = [
+            *half_open(plain, 300),
+            *drips(plain, 10),
+            *silent(secure, 200),
+            *slow(plain, 20),
+            *idle(plain, 20),
+        ]
+        for each in besiegers:
+            stack.callback(each.client.close)
+        times = watch(besiegers, [plain, secure])
+    held = {}
+    for each in besiegers:
+        held.setdefault(each.kind, []).append(each.gone)
+    return held, times
+
+
+def half_open(url, count):
+    for _ in range(count):
+        client = connect(url)
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        yield Besieger("half-open", client)
+
+
+def drips(url, count):
+    for _ in range(count):
+        client = connect(url)
+        client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+        yield Besieger("dripping", client, lambda client: client.send(b"x"))
+
+
+def silent(url, count):
+    for _ in range(count):
+        yield Besieger("silent TLS", connect(url))
+
+
+def slow(url, count):
+    for number in range(count):
+        client = connect(url, receive=4096)
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        yield Besieger("slow", client, (lambda client: client.recv(1)) if number % 2 else lambda client: None)
+
+
+def idle(url, count):
+    for _ in range(count):
+        client = connect(url)
+        client.sendall(REQUEST)
+        assert b"200" in client.recv(1000)
+        yield Besieger("idle", client)
+
+
+def watch(besiegers, urls, within=12.0):
+    """Note when the server is rid of each; ask meanwhile, and return how long the answers took."""
+    inside, began, times, acted = list(besiegers), time.monotonic(), [], 0.0
+    while inside and time.monotonic() - began < within:
+        held = {port for url in urls for port in clients(url)}
+        for each in inside:
+            each.gone = None if each.port in held else time.monotonic() - began
+        inside = [each for each in inside if each.gone is None]
+        if time.monotonic() - acted > 0.5:
+            acted = time.monotonic()
+            for each in inside:
+                with suppress(OSError):
+                    each.act(each.client)
+        asked = time.monotonic()
+        assert get(f"{urls[0]}/livez").status == 200
+        times.append(time.monotonic() - asked)
+        time.sleep(0.05)
+    return times
+
+
+def clients(url):
+    """The ports of the clients that the server at this address holds, as the kernel sees it."""
+    here = f":{urlsplit(url).port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        if local.endswith(here) and state in ("01", "08"):  # established, or ended by the client only
+            yield int(remote.partition(":")[2], 16)
+
+
+@pytest.mark.parametrize("kind", ["half-open", "dripping", "silent TLS", "slow", "idle"])
+def test_nobody_is_held_for_long(siege, kind):
+    held, _ = siege
+
+    assert None not in held[kind], "somebody was never thrown out"
+    assert max(held[kind]) < 10
+
+
+@pytest.mark.parametrize("kind", ["half-open", "dripping"])
+def test_a_request_has_its_time_in_all_and_not_for_each_byte(siege, kind):
+    held, _ = siege
+
+    assert all(CLIENT_TIMEOUT - 1 < each < CLIENT_TIMEOUT + 3 for each in held[kind])
+
+
+def test_the_kubelet_does_not_notice(siege):
+    _, times = siege
+
+    assert len(times) > 20
+    assert sorted(times)[len(times) // 2] < 0.2
+    assert max(times) < KUBELET
+
+
+# One by one
+
+
+def test_clients_that_go_away_are_no_errors(stage, caplog):
+    """In the middle of an answer, of a request, of a handshake, with a reset or without."""
+    for receive, request in ((None, b"GET /big"), (4096, b"GET /big"), (None, b"GET /livez")):
+        for abrupt in (True, False):
+            client = connect(stage.url, receive)
+            client.sendall(request + (b" HTTP/1.1\r\nHost: x\r\n\r\n" if b"big" in request else b""))
+            if b"big" in request:
+                client.recv(1000)
+            if abrupt:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+
+    eventually(lambda: stage.get("/livez").status == 200)
+    assert exchange(stage.url, b"GET /big HTTP/1.0\r\n\r\n", 30).endswith(b"x" * 1000)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/slow"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_body_is_neither_read_nor_kept(stage, path, method):
+    """However large it is: the answer comes, and the connection ends."""
+    client = connect(stage.url)
+    with client:
+        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n".encode())
+        sender = threading.Thread(target=pour, args=(client,))
+        sender.start()
+        sender.join(10)
+        assert not sender.is_alive()
+
+
+def pour(client):
+    """Send until the other side is tired of it."""
+    client.settimeout(8)
+    with suppress(ConnectionError):
+        for _ in range(100_000):
+            client.send(b"y" * 65536)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+def test_a_small_body_is_ignored(stage, framing):
+    received = exchange(stage.url, b"GET /livez HTTP/1.1\r\nHost: x\r\n" + framing)
+
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.endswith(b"\r\n\r\nok")
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_is_answered(stage):
+    with connect(stage.url) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        assert b"HTTP/1.1 200 " in read_until(client, b"ok")
+
+
+def read_until(client, end):
+    received = b""
+    while not received.endswith(end):
+        data = client.recv(4096)
+        assert data, received
+        received += data
+    return received
+
+
+def test_a_client_that_says_it_will_send_no_more_is_answered(stage):
+    with connect(stage.url) as client:
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        received = 0
+        while data := client.recv(1 << 20):
+            received += len(data)
+
+    assert received > len(BODY)
+
+
+def test_a_client_that_goes_away_with_a_request_in_waiting_leaves_nothing_behind():
+    """Hypercorn waits for the answer under way to be given, and an answer to nobody has to end too."""
+    stage = Stage()
+    with served(application(stage)) as url:
+        for _ in range(5):
+            with connect(url, receive=4096) as client:
+                client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+                client.recv(1000)
+        eventually(lambda: not list(clients(url)))
+        began = time.monotonic()
+    assert time.monotonic() - began < GRACE
+
+
+def test_a_connection_has_one_answer_and_is_closed_at_once(stage):
+    """A client that has its answer and is gone leaves nothing behind, and requests that come all at once cost one."""
+    began = time.monotonic()
+    received = exchange(stage.url, REQUEST * 500, 20)
+
+    assert received.count(b"HTTP/1.1 200") == 1
+    assert b"\r\nconnection: close\r\n" in received
+    assert time.monotonic() - began < 3
+
+
+def test_http_2_is_not_spoken(stage):
+    """Neither at once nor by an upgrade, which is ignored as RFC 9110 allows."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.initiate_connection()
+    connection.send_headers(1, [(":method", "GET"), (":path", "/livez"), (":scheme", "http"), (":authority", "x")])
+    assert b"ok" not in exchange(stage.url, connection.data_to_send())
+
+    upgrade = (
+        b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+    )
+    answer = exchange(stage.url, REQUEST.replace(b"Host", upgrade + b"Host"))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\nok")
+
+
+@pytest.mark.parametrize("path", [b"/livez", b"/", b"/nothing"])
+def test_a_web_socket_is_refused(stage, path):
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+
+    answer = exchange(stage.url, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n", 10)
+
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert stage.get("/livez").status == 200
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\0\1\2\3" * 100 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Y: z\r\n" * 30_000,
+    ],
+    ids=lambda each: repr(each[:24]),
+)
+def test_what_is_no_request_is_refused_quietly(stage, garbage, caplog):
+    with suppress(ConnectionError):
+        answer = exchange(stage.url, garbage, 10)
+        assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
+
+    assert stage.get("/livez").status == 200
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
+
+
+def test_a_burst_of_scrapes_keeps_no_probe_waiting(stage):
+    """Expositions are made beside the loop that answers the kubelet."""
+    over = threading.Event()
+
+    def scrape(_):
+        done = 0
+        while not over.is_set():
+            assert stage.get("/metrics").status == 200
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(8) as scrapers:
+        scraped = scrapers.map(scrape, range(8))
+        times = []
+        for _ in range(50):
+            began = time.monotonic()
+            assert stage.get("/livez").status == 200
+            times.append(time.monotonic() - began)
+        over.set()
+
+    assert sum(scraped) >= 8
+    assert sorted(times)[len(times) // 2] < 0.2
+    assert max(times) < KUBELET
+
+
+def test_checks_go_on_under_a_burst_of_answers(stage):
+    """Readers take no lock that a writer waits for long for."""
+    with ThreadPoolExecutor(8) as askers:
+        asked = [askers.submit(stage.get, "/healthz?format=json") for _ in range(200)]
+        began = time.monotonic()
+        for _ in range(200):
+            stage.conclude("c0", PASS)
+        assert time.monotonic() - began < 2
+        assert all(each.result().status == 200 for each in asked)
+
+
+def test_more_clients_than_the_process_may_have_files_is_survived(tmp_path):
+    """While they are let in nobody else is; when they are thrown out all is as before."""
+    config = tmp_path / "health.yml"
+    config.write_text("checks: [{name: ok, exec: {command: ['true']}, periodSeconds: 1}]\n")
+    serve = f"{sys.executable} -m exporter serve --config.file {config} --web.listen-address 127.0.0.1:0"
+    with ended(Process(["sh", "-c", f"ulimit -n 64; exec {serve} --shutdown-delay 0"])) as exporter:
+        url = exporter.line(r"msg=listening address=(\S+)/").group(1)
+        eventually(lambda: get(f"{url}/readyz").status == 200)
+        with ExitStack() as stack:
+            for _ in range(60):
+                stack.enter_context(connect(url)).sendall(b"GET /livez HTTP/1.1\r\n")
+
+            eventually(lambda: quickly(f"{url}/livez") == 200, within=25)
+        eventually(lambda: quickly(f"{url}/readyz") == 200)
+    complaints = [line for line in exporter.lines if "out of system resource" in line]
+    assert 0 < len(complaints) < 40
+
+
+def quickly(url):
+    with suppress(OSError, http.client.HTTPException):
+        return get(url, timeout=2).status
+    return 0

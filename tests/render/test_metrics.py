@@ -1,0 +1,322 @@
+"""The exposition: the contract's families and labels, in both formats, whatever the texts are."""
+
+import re
+import subprocess
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make import in_groups, settled, snapshot, spec
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from scene import ANSWERS, NOW, VITALS, golden, scene
+from support import command
+
+from exporter.judge import judge
+from exporter.model import Group, Measurement, Outcome, Reason, Result, State, Status, Vitals
+from exporter.render.metrics import OPEN_METRICS, TEXT, exposition
+from exporter.settle import settle
+
+FORMATS = [TEXT, OPEN_METRICS]
+PARSERS = [(TEXT, parse_text), (OPEN_METRICS, parse_open_metrics)]
+CHECK = {"check", "kind"}
+FAMILIES = {  # design contract: labels beyond check and kind, or all of them where the family is about no check
+    "health_check_up": CHECK,
+    "health_check_status": CHECK | {"status"},
+    "health_check_last_up": CHECK,
+    "health_check_reason": CHECK | {"reason"},
+    "health_check_duration_seconds": CHECK,
+    "health_check_period_seconds": CHECK,
+    "health_check_timeout_seconds": CHECK,
+    "health_check_failure_threshold": CHECK,
+    "health_check_last_run_timestamp_seconds": CHECK,
+    "health_check_last_pass_timestamp_seconds": CHECK,
+    "health_check_last_transition_timestamp_seconds": CHECK,
+    "health_check_consecutive_failures": CHECK,
+    "health_check_runs_total": CHECK,
+    "health_check_transitions_total": CHECK,
+    "health_check_failures_total": CHECK | {"reason"},
+    "health_check_info": CHECK | {"target", "severity"},
+    "health_check_group": CHECK | {"group"},
+    "health_endpoint_latency_seconds": CHECK,
+    "health_load1": CHECK,
+    "health_load_ratio": CHECK,
+    "health_load_ratio_limit": CHECK | {"level"},
+    "health_disk_used_ratio": CHECK,
+    "health_disk_used_ratio_limit": CHECK | {"level"},
+    "health_group_up": {"group"},
+    "health_answers_total": {"group", "code"},
+    "health_snapshot_generation": set(),
+    "health_snapshot_timestamp_seconds": set(),
+    "health_exporter_build_info": {"version", "pythonversion"},
+    "health_exporter_config_last_reload_successful": set(),
+    "health_exporter_config_last_reload_success_timestamp_seconds": set(),
+    "health_exporter_scheduler_lag_seconds": set(),
+    "health_exporter_workers": set(),
+    "health_exporter_workers_busy": set(),
+    "health_exporter_workers_stuck": set(),
+}
+FORBIDDEN = {"endpoint", "instance", "job", "service", "namespace", "pod", "container", "type"}
+
+
+def exposed(shown=None, content_type=TEXT, names=(), vitals=VITALS, answers=ANSWERS):
+    return exposition(shown or scene(), vitals, answers, content_type=content_type, names=names).decode()
+
+
+def samples(shown=None, content_type=TEXT):
+    """Every sample as (name, labels) -> value; fails on a double."""
+    parse = dict(PARSERS)[content_type]
+    found = {}
+    for family in parse(exposed(shown, content_type)):
+        for sample in family.samples:
+            key = sample.name, tuple(sorted(sample.labels.items()))
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def of_check(name, shown=None):
+    """One check's samples, by name and further labels."""
+    return {
+        (family, *(value for label, value in labels if label not in CHECK)): value
+        for (family, labels), value in samples(shown).items()
+        if ("check", name) in labels
+    }
+
+
+@pytest.mark.parametrize(("content_type", "name"), [(TEXT, "scene.prom"), (OPEN_METRICS, "scene.om")])
+def test_the_whole_exposition(content_type, name):
+    """All that is ours; the client's own families and the versions are the environment's."""
+    text = re.sub(r"(health_exporter_build_info)\{.*\}", r"\1{...}", exposed(content_type=content_type))
+    ours = [line for line in text.splitlines(keepends=True) if not re.match(r"(# \w+ )?(process|python)_", line)]
+
+    golden(name, "".join(ours))
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+def test_every_family_of_the_contract_has_exactly_its_labels(content_type):
+    labels = {}
+    for name, pairs in samples(content_type=content_type):
+        labels.setdefault(name, set()).add(frozenset(label for label, _ in pairs))
+
+    ours = {name: sets for name, sets in labels.items() if name.startswith("health_")}
+    assert ours == {name: {frozenset(each)} for name, each in FAMILIES.items()}
+    assert not FORBIDDEN & {label for sets in labels.values() for each in sets for label in each}
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+def test_both_formats_say_the_same(content_type):
+    def ours(found):
+        return {key: value for key, value in found.items() if key[0].startswith("health_")}
+
+    assert ours(samples(content_type=content_type)) == ours(samples(content_type=TEXT))
+
+
+@pytest.mark.parametrize("shown", [scene(), scene(draining=True), snapshot(())], ids=["scene", "draining", "no checks"])
+def test_promtool_finds_nothing_to_say(shown):
+    text = exposed(shown)
+
+    checked = subprocess.run(
+        [command("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, timeout=30
+    )
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+# What the values mean
+
+
+def test_a_check_that_has_never_run_has_no_times_and_no_results():
+    found = of_check("new")
+
+    assert {name for name, *_ in found} == {
+        "health_check_up",
+        "health_check_status",
+        "health_check_consecutive_failures",
+        "health_check_runs_total",
+        "health_check_transitions_total",
+        "health_check_period_seconds",
+        "health_check_timeout_seconds",
+        "health_check_failure_threshold",
+        "health_check_info",
+        "health_check_group",
+    }
+    assert found["health_check_up",] == 0
+    assert found["health_check_status", "unknown"] == 1
+    assert found["health_check_runs_total",] == 0
+
+
+@pytest.mark.parametrize(
+    ("check", "up", "last_up", "reason", "failures"),
+    [
+        ("api", 1, 1, set(), {}),
+        ("web", 0, 0, {"timeout"}, {"timeout": 3, "connect": 1}),
+        ("mysql", 1, 0, {"connect"}, {"connect": 1}),
+        ("disk", 1, 1, {"threshold"}, {}),
+        ("share", 1, 0, {"permission"}, {"permission": 1}),
+        ("blind", 0, 0, {"missing"}, {"missing": 1}),
+        ("old", 0, 1, set(), {}),
+    ],
+)
+def test_settled_and_latest_are_told_apart(check, up, last_up, reason, failures):
+    found = of_check(check)
+
+    assert found["health_check_up",] == up
+    assert found["health_check_last_up",] == last_up
+    assert {key[1] for key in found if key[0] == "health_check_reason"} == reason
+    assert {key[1]: value for key, value in found.items() if key[0] == "health_check_failures_total"} == failures
+    assert sum(value for key, value in found.items() if key[0] == "health_check_status") == 1
+
+
+def test_times_are_those_of_the_runs():
+    found = of_check("web")
+
+    assert found["health_check_last_run_timestamp_seconds",] == NOW - 30
+    assert found["health_check_last_pass_timestamp_seconds",] == NOW - 70
+    assert found["health_check_last_transition_timestamp_seconds",] == NOW - 40 + 0.0125
+    assert found["health_check_duration_seconds",] == 0.0125
+    assert found["health_check_consecutive_failures",] == 4
+
+
+def test_the_limits_are_those_that_are_set():
+    assert of_check("disk")["health_disk_used_ratio_limit", "warn"] == 0.8
+    assert of_check("disk")["health_disk_used_ratio_limit", "fail"] == 0.9
+    assert [key for key in of_check("load") if "limit" in key[0]] == [("health_load_ratio_limit", "fail")]
+
+
+def test_groups_are_the_configured_ones_and_all():
+    assert {key[1] for key in of_check("api") if key[0] == "health_check_group"} == {"liveness", "readiness", "all"}
+    assert {key[1] for key in of_check("disk") if key[0] == "health_check_group"} == {"all"}
+
+
+def test_the_verdicts_are_those_of_the_endpoints():
+    shown = scene()
+
+    assert {labels[0][1]: value for (name, labels), value in samples(shown).items() if name == "health_group_up"} == {
+        group: judge(shown, group).up for group in Group
+    }
+
+
+def test_draining_takes_readiness_away():
+    well = [settled("P", groups=in_groups(Group.READINESS))]
+
+    assert samples(snapshot(well))["health_group_up", (("group", "readiness"),)] == 1
+    assert samples(snapshot(well, draining=True))["health_group_up", (("group", "readiness"),)] == 0
+
+
+def test_the_series_are_exactly_those_of_the_configuration():
+    """A removed check leaves nothing behind, and a changed one shows its new settings."""
+    assert of_check("api")
+    rest = [state for name, state in scene().states.items() if name != "api"]
+    assert of_check("api", snapshot(rest)) == {}
+
+    state = settled("P", period=10)
+    changed = replace(state, spec=replace(state.spec, period=20, target="elsewhere"))
+    assert of_check("api", snapshot([state]))["health_check_period_seconds",] == 10
+    assert of_check("api", snapshot([changed]))["health_check_period_seconds",] == 20
+    assert ("health_check_info", "critical", "elsewhere") in of_check("api", snapshot([changed]))
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+def test_samples_carry_no_timestamps_and_no_created_series(content_type):
+    lines = exposed(content_type=content_type).splitlines()
+
+    assert all(re.fullmatch(r"[a-z0-9_]+(\{[^}]*\})? [-+.e0-9]+", line) for line in lines if not line.startswith("#"))
+    assert not [line for line in lines if "_created" in line]
+
+
+def test_open_metrics_ends_once():
+    assert exposed(content_type=OPEN_METRICS).count("# EOF") == 1
+    assert exposed(content_type=OPEN_METRICS).endswith("\n# EOF\n")
+    assert "# EOF" not in exposed(content_type=TEXT)
+
+
+def test_numbers_beyond_every_measure_are_refused_before_they_get_here():
+    for number in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(ValueError, match="not finite"):
+            Measurement("load1", number)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_finite_number_comes_out_as_it_went_in(number):
+    state = settle(State(spec()), Result(Outcome.passed("", Measurement("seen", number)), 0, 0, 0))
+
+    assert of_check("api", snapshot([state]))["health_seen",] == number
+
+
+def test_a_measurement_made_twice_is_one_series():
+    """Prometheus refuses a scrape with a double."""
+    twice = Outcome.passed("", Measurement("seen", 1), Measurement("seen", 2, fail=3))
+    state = settle(State(spec()), Result(twice, 0, 0, 0))
+
+    assert of_check("api", snapshot([state]))["health_seen",] == 2
+
+
+# Hostile text
+
+HOSTILE = [
+    'quotes " and "',
+    "newline \n health_check_up 1",
+    "carriage \r\n return",
+    "backslash \\ \\n \\",
+    "nul \0 and \x1b[31m",
+    "lone surrogate \ud800 \udcff",
+    "\u202eright to left\u202c",
+    "}{,=#",
+    " # EOF",
+    "😀é",
+    "x" * 1_000_000,
+    "",
+]
+
+
+def hostile(text):
+    outcome = Outcome.failed(Reason.BODY, text, Measurement("seen", 1, warn=0, fail=1))
+    state = settle(State(spec(text, kind=text or "k", target=text)), Result(outcome, 0, 0, 0))
+    return snapshot([state])
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=[text[:15].encode("ascii", "replace").decode() for text in HOSTILE])
+def test_no_text_breaks_the_exposition(text):
+    """Neither format, neither for Prometheus' parser; and the label is bounded."""
+    both = [samples(hostile(text), content_type) for content_type in FORMATS]
+    (name,) = {value for found in both for _, labels in found for label, value in labels if label == "check"}
+    assert len(name) <= 200
+    assert name == text[:200].encode("utf-8", "replace").decode()
+
+    checked = subprocess.run(
+        [command("promtool"), "check", "metrics"],
+        input=exposed(hostile(text)).encode(),
+        capture_output=True,
+        timeout=30,
+    )
+    assert (checked.returncode, checked.stderr) == (0, b"")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(codec=None), max_size=50))
+def test_any_text_is_read_back_from_both_formats(text):
+    read = text.encode("utf-8", "replace").decode()
+
+    for content_type in FORMATS:
+        found = samples(hostile(text), content_type)
+        assert {value for _, labels in found for label, value in labels if label in ("check", "target")} == {read}
+
+
+def test_free_text_is_in_no_label():
+    state = settle(State(spec()), Result(Outcome.failed(Reason.BODY, "free text"), 0, 0, 0))
+
+    assert "free text" not in exposed(snapshot([state]))
+
+
+def test_the_whole_exposition_fits_the_vitals():
+    text = exposed(vitals=Vitals(running=False))
+
+    assert "\nhealth_exporter_workers 0.0\n" in text
+    assert "\nhealth_exporter_config_last_reload_successful 1.0\n" in text
+
+
+def test_a_status_is_one_of_four():
+    assert {key[1] for key in of_check("api") if key[0] == "health_check_status"} == {*Status}

@@ -1,0 +1,92 @@
+"""The HTTP surface on real sockets inside the test's own process, over a Store that the test fills by hand."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from make import LETTERS, check, in_groups, result
+from support import Answer, Clock, get
+
+from exporter.check import Check
+from exporter.doors import listen
+from exporter.model import Group, Outcome, Vitals
+from exporter.mount import WSGI
+from exporter.serve import Listener
+from exporter.store import Store
+from exporter.web import Answers, create_app
+
+
+@contextmanager
+def served(app: WSGI, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve a WSGI application on loopback as the exporter does; gives its address without a slash at the end."""
+    listener = Listener([listen("127.0.0.1:0")], app, tls)
+    started: Future[Callable[[], Any]] = Future()
+
+    async def serve() -> None:
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
+        started.set_result(lambda: loop.call_soon_threadsafe(over.set))
+        with ThreadPoolExecutor(4) as threads:
+            await listener.serve(threads, over.wait)
+
+    server = threading.Thread(target=lambda: asyncio.run(serve()))
+    server.start()
+    end = started.result(10)
+    try:
+        yield listener.urls[0].rstrip("/")
+    finally:
+        end()
+        server.join(15)
+        assert not server.is_alive()
+
+
+@dataclass
+class Stage:
+    """A Store with a clock that stands still, and the parts of the surface over it."""
+
+    clock: Clock = field(default_factory=Clock)
+    answers: Answers = field(default_factory=Answers)
+    vitals: Vitals = field(default_factory=lambda: Vitals(running=True))
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.clock, lambda: 1_000_000 + self.clock.now)
+        self.checks: dict[str, Check] = {}
+
+    def watch(self, *checks: Check) -> None:
+        self.checks = {each.spec.name: each for each in self.store.configure(checks)}
+
+    def show(self, letters: dict[str, str], *groups: Group) -> None:
+        """Watch checks of these groups (default: all of them), each settled by runs P, W, F or U; none is pending."""
+        where = in_groups(*(groups or Group))
+        self.watch(*(check(name, groups=where, failure_threshold=1) for name in letters))
+        for name, runs in letters.items():
+            for letter in runs:
+                self.conclude(name, LETTERS[letter])
+
+    def conclude(self, name: str, outcome: Outcome) -> None:
+        self.store.record(self.checks[name], result(outcome, at=self.clock.now))
+
+    def app(self, **options: Any) -> WSGI:
+        wsgi: WSGI = create_app(self.store, self.answers, lambda: self.vitals, **options).wsgi_app
+        return wsgi
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        return get(self.url + path, method, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def exchange(url: str, request: bytes, timeout: float = 5) -> bytes:
+    """Send these bytes and return all that comes back until the connection ends."""
+    parts = urlsplit(url)
+    with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=timeout) as client:
+        client.sendall(request)
+        received = b""
+        while data := client.recv(65536):
+            received += data
+    return received
