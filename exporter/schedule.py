@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 HEADROOM = 8
 """Workers beyond what the configuration needs when every check takes its whole timeout."""
+SPREAD = 0.01
+"""Seconds between first runs, so far as the first second allows: a few checks need not wait for one another."""
 OVERDUE = 10.0
 """Seconds a due check may wait for a start before the exporter calls its own schedule stopped."""
 STUCK_AFTER = 1.0
@@ -52,16 +54,17 @@ def phase(name: str) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """One check's place in the timetable. `origin` is the time the first run's delay is over."""
+    """One check's place in the timetable: its first run is due within `spread` seconds of `origin`."""
 
     check: Check
     origin: float
+    spread: float
     due: float = 0.0
     first: bool = True
 
     def first_due(self) -> float:
         """Within the first second or period, whichever is shorter."""
-        return self.origin + phase(self.check.spec.name) * min(1.0, self.check.spec.period)
+        return self.origin + phase(self.check.spec.name) * min(self.spread, self.check.spec.period)
 
     def due_after(self, now: float) -> float:
         """The run after the one that was due and has ended at `now`.
@@ -100,6 +103,8 @@ class Timetable:
 
     def replace(self, checks: Iterable[Check], now: float) -> tuple[Check, ...]:
         """Watch these from now on; an unchanged check (the same object) keeps its place. Returns those removed."""
+        checks = tuple(checks)
+        spread = min(1.0, SPREAD * len(checks))
         old, self._entries = self._entries, {}
         for check in checks:
             name = check.spec.name
@@ -107,7 +112,7 @@ class Timetable:
             if known is not None and known.check is check:
                 self._entries[name] = known
             else:
-                self._entries[name] = entry = _Entry(check, now + check.spec.initial_delay)
+                self._entries[name] = entry = _Entry(check, now + check.spec.initial_delay, spread)
                 self._push(entry, entry.first_due())
         return tuple(entry.check for name, entry in old.items() if self._entries.get(name) is not entry)
 

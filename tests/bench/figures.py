@@ -1,0 +1,221 @@
+"""The figures, each beside its peer's from the same run.
+
+Where the machine does other work too, CPU time is what it was, and the two sides take turns (A B A B) with the
+median of each side reported.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+
+from exporter.schedule import phase
+from tests.bench import peers
+from tests.support import Exporter, eventually, get
+
+EXEC_PROBE = Path(__file__).with_name("exec_probe.py")
+WARM = 2.0  # seconds of runs before anything is measured: all checks have run, and more than once
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured, the peer's figure, and what the first may be: as a ratio to the second, or by itself."""
+
+    name: str
+    unit: str
+    ours: float
+    peer_name: str = ""
+    peer: float | None = None
+    at_most: float | None = None  # times the peer's
+    below: float | None = None  # units
+
+    @property
+    def ratio(self) -> float | None:
+        return self.ours / self.peer if self.peer else None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether it is within its budget, if it has one."""
+        if self.at_most is None and self.below is None:
+            return None
+        by_ratio = self.at_most is None or (self.ratio is not None and self.ratio <= self.at_most)
+        return by_ratio and (self.below is None or self.ours < self.below)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure."""
+
+    rounds: int
+    seconds: float  # of each round
+    requests: int  # of each round
+    checks: int  # of the crowded configuration, at 167 runs a second
+    period: int
+
+
+FULL = Effort(rounds=5, seconds=5, requests=1000, checks=5000, period=30)
+QUICK = Effort(rounds=2, seconds=2, requests=200, checks=667, period=4)
+
+
+def cpu_of_a_check(url: str, effort: Effort) -> Iterator[Figure]:
+    """100 checks a second, less what the exporter costs without checks; blackbox_exporter at the same pace."""
+    count = 100
+    ours, theirs = [], []
+    with peers.blackbox() as blackbox, peers.exporter() as idle:
+        blackbox.probe(url, 100)
+        for _ in range(effort.rounds):
+            with peers.exporter(*(peers.http_get(f"check-{n}", url, period=1) for n in range(count))) as busy:
+                ours.append(_cpu_of_a_run(busy, idle, effort.seconds))
+            times = int(count * effort.seconds)
+            theirs.append(blackbox.probe(url, times, 1 / count) / times)
+    yield Figure("CPU of an httpGet check", "ms", 1e3 * median(ours), "blackbox", 1e3 * median(theirs), 0.8)
+
+
+def _cpu_of_a_run(busy: Exporter, idle: Exporter, seconds: float) -> float:
+    time.sleep(WARM)
+    runs = sum(peers.samples(busy, "health_check_runs_total").values())
+    before, before_idle = peers.cpu(busy.pid), peers.cpu(idle.pid)
+    time.sleep(seconds)
+    spent = (peers.cpu(busy.pid) - before) - (peers.cpu(idle.pid) - before_idle)
+    return spent / (sum(peers.samples(busy, "health_check_runs_total").values()) - runs)
+
+
+def cpu_of_an_answer(url: str, effort: Effort) -> Iterator[Figure]:
+    """/livez over a new connection each time, as the kubelet asks."""
+    ours, theirs = [], []
+    with peers.exporter(peers.http_get("api", url, period=10, groups="liveness")) as process:
+        get(process.url + "/livez")
+        for _ in range(effort.rounds):
+            before = peers.cpu(process.pid)
+            for _ in range(effort.requests):
+                assert get(process.url + "/livez", headers=peers.KUBELET).status == 200
+            ours.append((peers.cpu(process.pid) - before) / effort.requests)
+            theirs.append(median(peers.cpu_of_run([sys.executable, str(EXEC_PROBE), url]) for _ in range(3)))
+    yield Figure("CPU of a /livez answer", "ms", 1e3 * median(ours), "exec probe", 1e3 * median(theirs), 1 / 150)
+
+
+def memory(url: str, effort: Effort) -> Iterator[Figure]:
+    """50 checks, each run six times: a minute of the default period."""
+    with (
+        peers.exporter(*(peers.http_get(f"check-{n}", url, period=1) for n in range(50))) as process,
+        peers.idle_python(f"{peers.LIBRARIES}; {peers.SERVER}") as libraries,
+    ):
+        time.sleep(6)
+        for path in ("/livez", "/metrics", "/") * 10:
+            get(process.url + path)
+        assert min(peers.samples(process, "health_check_runs_total").values()) >= 6
+        ours, theirs = peers.resident(process.pid), peers.resident(libraries.pid)
+    yield Figure("resident, 50 checks", "MiB", ours, "libraries idle", theirs, 1.25, 55)
+
+
+def cpu_of_a_scrape(url: str, effort: Effort) -> Iterator[Figure]:
+    """/metrics over a lasting connection and compressed, as Prometheus asks."""
+    ours, theirs = [], []
+    checks = (peers.http_get(f"check-{n}", url, period=3600) for n in range(1000))
+    with peers.exporter(*checks) as process, peers.blackbox() as blackbox:
+        _settled(process, 1)
+        with peers.keep_alive(int(process.url.rpartition(":")[2])) as connection:
+            for _ in range(effort.rounds):
+                before = peers.cpu(process.pid)
+                for _ in range(3):
+                    peers.fetch(connection, "/metrics", peers.PROMETHEUS)
+                ours.append((peers.cpu(process.pid) - before) / 3)
+                theirs.append(blackbox.probe(url, 1000))
+    yield Figure("CPU of a scrape, 1000 checks", "ms", 1e3 * median(ours), "1000 probes", 1e3 * median(theirs), 0.4)
+
+
+def latency(url: str, effort: Effort) -> Iterator[Figure]:
+    """/livez with 500 checks, of which 100 ask targets that accept and never answer, or none does."""
+    well, hung = [], []
+    with peers.silent(100) as targets:
+        for _ in range(max(1, effort.rounds - 2)):
+            well.append(_latency_p99([url] * 100, url, effort))
+            hung.append(_latency_p99(targets, url, effort))
+    yield Figure("/livez p99, 100 of 500 hang", "ms", 1e3 * median(hung), "none hangs", 1e3 * median(well), 2)
+
+
+def _latency_p99(others: list[str], url: str, effort: Effort) -> float:
+    checks = [peers.http_get(f"good-{n}", url, period=2, groups="liveness") for n in range(500 - len(others))]
+    checks += [peers.http_get(f"other-{n}", other, period=2) for n, other in enumerate(others)]
+    with peers.exporter(*checks) as process:
+        time.sleep(WARM)
+        livez = process.url + "/livez"
+        taken, until = [], time.monotonic() + effort.seconds
+        while time.monotonic() < until or len(taken) < effort.requests:
+            began = time.perf_counter()
+            assert get(livez, headers=peers.KUBELET).status == 200
+            taken.append(time.perf_counter() - began)
+            time.sleep(0.002)
+        return _p99(taken)
+
+
+def lag(url: str, effort: Effort) -> Iterator[Figure]:
+    """Thousands of checks on one core, from the start on: how late runs begin, and whether each happens."""
+    checks = [peers.http_get(f"check-{n}", url, period=effort.period) for n in range(effort.checks)]
+    with peers.exporter(*checks, cores={max(os.sched_getaffinity(0))}) as process:
+        first = _settled(process, 1)
+        time.sleep(max(0.0, min(first.values()) + 2 * effort.period + 0.5 - time.time()))
+        second = _settled(process, 2)
+        late = peers.samples(process, "health_exporter_scheduler_lag_seconds")[""]
+    # The first run is due within a second of the start, each further one at the check's own place in the period.
+    period = effort.period
+    firsts = [started - phase(name) for name, started in first.items()]
+    places = [started - phase(name) * period for name, started in second.items()]
+    later = [(place - firsts[0] + period / 2) % period - period / 2 + firsts[0] for place in places]
+    origin = min(*firsts, *later)
+    name = f"{effort.checks} checks each {effort.period} s on one core"
+    yield Figure(f"{name}: lag p99", "s", _p99([each - origin for each in later]), below=1)
+    yield Figure(f"{name}: lag p99 of the first runs", "s", _p99([each - origin for each in firsts]))
+    yield Figure(f"{name}: largest lag shown", "s", late)
+    yield Figure(f"{name}: checks skipped", "", float(effort.checks - len(second)), below=1)
+
+
+def _p99(values: list[float]) -> float:
+    return quantiles(values, n=100)[98]
+
+
+def _settled(process: Exporter, runs: int) -> dict[str, float]:
+    """When the latest run of each check began, for those with so many runs; waits a little for the last of them."""
+    done: dict[str, float] = {}
+    for _ in range(5):
+        done = peers.samples(process, "health_check_runs_total")
+        if min(done.values()) >= runs:
+            break
+        time.sleep(1)
+    started = peers.samples(process, "health_check_last_run_timestamp_seconds")
+    return {name: at for name, at in started.items() if done[name] >= runs}
+
+
+def start(url: str, effort: Effort) -> Iterator[Figure]:
+    """From the start of the process to the first answer 200 of /readyz, as time passes and as CPU time."""
+    ours, theirs = [], []
+    for _ in range(2 * effort.rounds):
+        ours.append(_until_ready(url))
+        began = time.perf_counter()
+        spent = peers.cpu_of_run([sys.executable, "-c", peers.LIBRARIES])
+        theirs.append((time.perf_counter() - began, spent))
+    for index, name in enumerate(("start to /readyz, time", "start to /readyz, CPU")):
+        figure, peer = (1e3 * median(each[index] for each in side) for side in (ours, theirs))
+        yield Figure(name, "ms", figure, "four imports", peer, 4)
+
+
+def _until_ready(url: str) -> tuple[float, float]:
+    began = time.perf_counter()
+    with peers.exporter(peers.http_get("api", url, period=10)) as process:
+        readyz = process.url + "/readyz"
+        eventually(lambda: get(readyz).status == 200)
+        return time.perf_counter() - began, peers.cpu(process.pid)
+
+
+ALL: tuple[Callable[[str, Effort], Iterator[Figure]], ...] = (
+    cpu_of_a_check,
+    cpu_of_an_answer,
+    memory,
+    cpu_of_a_scrape,
+    latency,
+    lag,
+    start,
+)

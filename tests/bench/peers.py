@@ -1,0 +1,175 @@
+"""What the benchmark runs: the target, the peers, the exporter with many checks; and the meters it reads."""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.support import Exporter, Process, command, ended, eventually, free_port, get
+
+KUBELET = {"User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
+PROMETHEUS = {
+    "Accept": "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    "Accept-Encoding": "gzip",
+}
+LIBRARIES = "import flask, prometheus_client, psutil, requests"
+SERVER = "import hypercorn.asyncio, hypercorn.config"
+
+_NGINX = """
+daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
+    scgi_temp_path s;
+    server {{ listen 127.0.0.1:{port} backlog=4096; location = /health {{ return 200 "well\\n"; }} }}
+}}
+"""
+_BLACKBOX = """
+modules:
+  http_2xx:
+    prober: http
+    timeout: 5s
+    http: {preferred_ip_protocol: ip4}
+"""
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds that a process has used, all its threads together: its CPU-time clock, see clock_getcpuclockid(3)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def resident(pid: int) -> float:
+    """MiB of a process that are in memory."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def cpu_of_run(arguments: list[str]) -> float:
+    """CPU seconds of one run of a program, from its start to its end."""
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0, f"{arguments} exited with {child.returncode}"
+    return usage.ru_utime + usage.ru_stime
+
+
+@contextmanager
+def target() -> Iterator[str]:
+    """The URL of a page that nginx serves."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        (Path(folder) / "nginx.conf").write_text(_NGINX.format(port=port))
+        program = [command("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "stderr"]
+        with ended(Process(program, cwd=Path(folder))):
+            url = f"http://127.0.0.1:{port}/health"
+            eventually(lambda: _answers(url), what="nginx answers")
+            yield url
+
+
+class Blackbox(Process):
+    """blackbox_exporter on a free port, asked for probes over one lasting connection, as Prometheus asks."""
+
+    def __init__(self, folder: str) -> None:
+        self.port = free_port()
+        config = Path(folder) / "blackbox.yml"
+        config.write_text(_BLACKBOX)
+        address = f"127.0.0.1:{self.port}"
+        program = command("prometheus-blackbox-exporter")
+        super().__init__([program, f"--config.file={config}", f"--web.listen-address={address}"])
+        eventually(lambda: _answers(f"http://{address}/-/healthy"), what="blackbox_exporter answers")
+
+    def probe(self, url: str, times: int, pause: float = 0.0) -> float:
+        """CPU seconds of so many probes of a page, each begun `pause` seconds after the one before."""
+        with keep_alive(self.port) as connection:
+            before, due = cpu(self.pid), time.monotonic()
+            for _ in range(times):
+                body = fetch(connection, f"/probe?module=http_2xx&target={url}", {})
+                assert b"\nprobe_success 1\n" in body
+                due += pause
+                time.sleep(max(0.0, due - time.monotonic()))
+            return cpu(self.pid) - before
+
+
+@contextmanager
+def blackbox() -> Iterator[Blackbox]:
+    with tempfile.TemporaryDirectory() as folder, ended(Blackbox(folder)) as process:
+        yield process
+
+
+@contextmanager
+def idle_python(code: str) -> Iterator[Process]:
+    """Python that has run this code and then waits."""
+    wait = "; print('ready', flush=True); import time; time.sleep(600)"
+    with ended(Process([sys.executable, "-c", code + wait])) as process:
+        process.line("ready")
+        yield process
+
+
+@contextmanager
+def exporter(*checks: str, cores: set[int] | None = None) -> Iterator[Exporter]:
+    """The exporter with these checks, listening; on these cores only, if any are given."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "health.yml"
+        config.write_text("checks:" + "".join(f"\n  - {check}" for check in checks) + (" []" if not checks else "\n"))
+        with ended(Exporter(config=config)) as process:
+            if cores:
+                os.sched_setaffinity(process.pid, cores)  # before its first thread, and each thread inherits it
+            assert process.url
+            yield process
+
+
+def http_get(name: str, url: str, *, period: int, timeout: int = 1, groups: str = "readiness") -> str:
+    """A check of a page, as a line of configuration."""
+    host, _, rest = url.removeprefix("http://").partition(":")
+    port, _, path = rest.partition("/")
+    return (
+        f"{{name: {name}, httpGet: {{host: {host}, port: {port}, path: /{path}}}, "
+        f"periodSeconds: {period}, timeoutSeconds: {timeout}, groups: [{groups}]}}"
+    )
+
+
+def samples(process: Exporter, family: str) -> dict[str, float]:
+    """The samples of one family, by check where they have one."""
+    lines = process.get(f"/metrics?name[]={family}", timeout=60).text.splitlines()
+    parted = (line.rpartition(" ") for line in lines if line.startswith(family))
+    return {name.partition('check="')[2].partition('"')[0]: float(value) for name, _, value in parted}
+
+
+@contextmanager
+def keep_alive(port: int) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def fetch(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
+    """One page over a connection that stays open."""
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    assert answer.status == 200, f"{path} answered {answer.status}: {body!r:.200}"
+    return body
+
+
+@contextmanager
+def silent(count: int) -> Iterator[list[str]]:
+    """The URLs of so many sockets that listen and never answer."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024)) for _ in range(count)]
+        yield [f"http://127.0.0.1:{server.getsockname()[1]}/health" for server in servers]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return get(url, timeout=2).status == 200
+    except OSError:
+        return False
