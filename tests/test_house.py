@@ -113,7 +113,7 @@ def test_the_packages_of_the_house_are_empty_at_the_door():
         assert (HOUSE / folder / "__init__.py").read_text() == ""
 
 
-def test_there_is_one_broad_except_for_probes_and_one_for_the_process():
+def test_the_broad_excepts_are_for_probes_for_plugins_and_for_the_process():
     broad = [
         path.relative_to(HOUSE).as_posix()
         for path in sorted(HOUSE.rglob("*.py"))
@@ -121,7 +121,7 @@ def test_there_is_one_broad_except_for_probes_and_one_for_the_process():
         if line.strip().startswith(("except BaseException", "except Exception", "except:"))
     ]
 
-    assert broad == ["__main__.py", "run.py"]
+    assert broad == ["__main__.py", "check.py", "run.py"]
 
 
 def test_every_kind_has_its_test():
@@ -129,3 +129,16 @@ def test_every_kind_has_its_test():
     tests = {path.stem.removeprefix("test_") for path in (HOUSE.parent / "tests" / "probes").glob("test_*.py")}
 
     assert kinds <= tests
+
+
+def test_every_file_has_its_row():
+    """import-linter minds only those that its rows name; CONTRIBUTING shows the same rows."""
+    rows = (HOUSE.parent / ".importlinter").read_text().partition("layers =")[2].partition("ignore_imports")[0]
+    named = [
+        [each.strip().removeprefix("exporter.") for each in row.split("|")] for row in rows.split("\n") if row.strip()
+    ]
+    files = {path.stem for path in HOUSE.glob("*.py")} - {"__init__"} | {"probes", "render"}
+    drawn = "\n".join(" | ".join(row) for row in named)
+
+    assert files == {name for row in named for name in row}
+    assert drawn in (HOUSE.parent / "CONTRIBUTING.md").read_text()
