@@ -1,5 +1,6 @@
 """Secrets never show: canaries wherever a configuration may hold one, on every way to fail."""
 
+import os
 import re
 import socket
 import subprocess
@@ -62,6 +63,7 @@ def config(tmp_path_factory):
             f"{{name: {name}, httpGet: {{path: '/p?token={CANARY}', port: {port}, httpHeaders: [{HEADER}]}}}}"
             for name, port in ports.items()
         ]
+        secret = "{env: SECRET}"
         tls = f"{{path: '/?{CANARY}', port: {ports['bad']}, scheme: HTTPS, httpHeaders: [{HEADER}]}}"
         split = f"{{path: '/?{CANARY}', port: {ports['bad']}, httpHeaders: [{{name: A, value: \"x\\r\\n{CANARY}\"}}]}}"
         checks += [
@@ -69,6 +71,11 @@ def config(tmp_path_factory):
             f"{{name: split, httpGet: {split}}}",
             f"{{name: name, httpGet: {{path: '/?{CANARY}', port: 80, host: no.such.host.invalid}}}}",
             f"{{name: userinfo, httpGet: {{path: 'http://probe:{CANARY}@127.0.0.1/x', port: {ports['bad']}}}}}",
+            f"{{name: bearer, httpGet: {{port: {ports['bad']}, bearerToken: {{env: SECRET}}}}}}",
+            f"{{name: basic, httpGet: {{port: {ports['garbage']}, basicAuth: {{username: u, password: {secret}}}}}}}",
+            f"{{name: redis, redis: {{port: {ports['garbage']}, password: {{env: SECRET}}}}}}",
+            f"{{name: mysql, mysql: {{port: {ports['garbage']}, username: u, password: {{env: SECRET}}}}}}",
+            f"{{name: postgresql, postgresql: {{port: {ports['bad']}, username: u, password: {{env: SECRET}}}}}}",
             f"{{name: exit, exec: {{command: [sh, -c, 'exit 1', {CANARY}]}}}}",
             f"{{name: missing, exec: {{command: [no-such-command, --password={CANARY}]}}}}",
             f"{{name: late, exec: {{command: [sh, -c, 'sleep 5', {CANARY}]}}}}",
@@ -90,7 +97,7 @@ def test_a_serving_exporter_shows_no_secret(start, config, form):
 
         return ask(address + path, headers=headers)
 
-    eventually(lambda: get("/metrics").text.count("health_check_last_run_timestamp_seconds{") >= 18, within=20)
+    eventually(lambda: get("/metrics").text.count("health_check_last_run_timestamp_seconds{") >= 23, within=20)
     eventually(lambda: 'check="silent",kind="httpGet",reason="timeout"' in get("/metrics").text)
     shown = [
         get("/").text,
@@ -109,6 +116,7 @@ def test_a_serving_exporter_shows_no_secret(start, config, form):
 def test_the_commands_show_no_secret(config, form):
     for arguments in (["check", "--config.file", config, "--format", form], ["validate", config]):
         command = [sys.executable, "-m", "exporter", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        env = {**os.environ, "SECRET": CANARY}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
         assert CANARY not in done.stdout + done.stderr
         assert "reset" in done.stdout or arguments[0] == "validate"
