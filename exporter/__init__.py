@@ -15,7 +15,7 @@ __all__ = [
 TYPE_CHECKING = False  # type checkers take it for true; the import of typing would cost every exec probe
 
 if TYPE_CHECKING:
-    from exporter.library import HealthExporter
+    from exporter.embed import HealthExporter
     from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Status
 else:
 
@@ -25,4 +25,4 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module("exporter.library" if name == "HealthExporter" else "exporter.model"), name)
+        return getattr(import_module("exporter.embed" if name == "HealthExporter" else "exporter.model"), name)

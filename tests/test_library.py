@@ -23,7 +23,7 @@ from exporter import HealthExporter, Measurement, Outcome, ProbeError, Reason
 from exporter.check import kinds
 from exporter.config import load
 from exporter.document import ConfigError
-from exporter.library import _unused
+from exporter.embed import _unused
 
 EXAMPLE = Path(__file__).parent / "example"
 ROOT = Path(__file__).parent.parent
