@@ -18,8 +18,11 @@ FLUSH = 1.0  # seconds that the end of the process waits for the last lines
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
 
 
-def start(level: str, form: str, stream: TextIO = sys.stdout) -> "Writer":
-    """Send this process's log records to the stream. `level` is debug, info, warn or error; `form` logfmt or json."""
+def start(level: str, form: str, stream: TextIO | None = sys.stdout) -> "Writer":
+    """Send this process's log records to the stream. `level` is debug, info, warn or error; `form` logfmt or json.
+
+    The stream is None where whoever started the process has closed it.
+    """
     writer = Writer(stream, Json() if form == "json" else Logfmt())
     root = logging.getLogger()
     root.handlers[:] = [writer]
@@ -31,12 +34,12 @@ def start(level: str, form: str, stream: TextIO = sys.stdout) -> "Writer":
 class Writer(logging.Handler):
     """Hands records to a thread that writes them, and drops and counts what that thread cannot keep up with."""
 
-    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+    def __init__(self, stream: TextIO | None, formatter: logging.Formatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self.dropped = 0
         # Not the stream itself: its lock, held while nobody reads, would keep the process from ending.
-        self._descriptor = stream.fileno()
+        self._descriptor = stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
         self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
