@@ -1,5 +1,6 @@
 """Fixtures: things that are started for a test and ended after it."""
 
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,6 +9,9 @@ from textwrap import dedent
 
 import pytest
 from support import Clock, Exporter, Process, command, ended, eventually, free_port, get
+
+# A shell starts a background job with this signal ignored, and what is ignored stays so in every process we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
