@@ -101,7 +101,7 @@ def _example() -> Snapshot:
     for name, kind in kinds().items():
         measurements = tuple(Measurement(each, 1) for each in kind.measures)
         outcome = Outcome.failed(Reason.ERROR, "", *measurements)
-        spec = Spec(name, name, failure_threshold=1, depends_on=tuple(states)[:1])
+        spec = Spec(name, name, failure_threshold=1, depends_on=tuple(states)[:1], latency_buckets=(0.1,))
         states[name] = settle(
             settle(State(spec), Result(Outcome.passed("", *measurements), 1, 1, 1)), Result(outcome, 1, 1, 1)
         )

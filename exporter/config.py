@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,9 @@ _Successes = Annotated[_Whole, AfterValidator(lambda value: value or 1)]
 _Failures = Annotated[_Whole, AfterValidator(lambda value: value or 3)]
 
 
+_Bound = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
 class CheckOptions(Options):
     """One check: a name, one kind, and a Kubernetes probe's timing."""
 
@@ -58,6 +62,8 @@ class CheckOptions(Options):
     """How much a failure matters to the people who are called."""
     depends_on: tuple[str, ...] = ()
     """Names of checks without which this one cannot be well: while one of them fails, this one is suppressed."""
+    latency_buckets: Annotated[tuple[_Bound, ...], Field(max_length=20)] = ()
+    """Bounds in seconds, rising, of a histogram of the endpoint's latency; without them there is none."""
     initial_delay_seconds: _Whole = 0
     """Seconds from the start of the exporter, or from the reload that brought the check, to its first run."""
     period_seconds: _Period = 10
@@ -82,6 +88,7 @@ class CheckOptions(Options):
             groups=self.groups | {Group.ALL},
             severity=self.severity,
             depends_on=self.depends_on,
+            latency_buckets=self.latency_buckets,
             initial_delay=self.initial_delay_seconds,
             period=self.period_seconds,
             timeout=self.timeout_seconds,
@@ -213,6 +220,10 @@ def _timing_rules(check: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
     strict = [group for group in ("liveness", "startup") if isinstance(groups, list) and group in groups]
     if strict and type(successes) is int and successes > 1:
         yield ("successThreshold",), f"must be 1 for a check in the group {strict[0]}, as in Kubernetes"
+    given = check.get("latencyBuckets")
+    bounds = [each for each in given if type(each) in (int, float)] if isinstance(given, list) else []
+    if any(one >= other for one, other in pairwise(bounds)):
+        yield ("latencyBuckets",), "must rise from each bound to the next"
     stale, period = check.get("staleAfterSeconds"), check.get("periodSeconds", 10)
     if type(stale) is int and type(period) is int and 0 < stale < (period or 10):
         message = f"must not be below periodSeconds ({period or 10}): every result would go stale before the next"

@@ -107,6 +107,7 @@ class Spec:
     failure_threshold: int = 3
     stale_after: float = 31
     depends_on: tuple[str, ...] = ()  # the checks without which this one cannot be well
+    latency_buckets: tuple[float, ...] = ()  # upper bounds in seconds, rising; empty for no histogram
 
     def belongs_to(self, group: Group) -> bool:
         """Whether this check has a say in the group's verdict; every check has one in `all`."""
@@ -233,6 +234,8 @@ class State:
     runs: int = 0
     failures: Mapping[Reason, int] = field(default_factory=dict)  # runs that were not healthy, by reason
     transitions: int = 0
+    latencies: tuple[int, ...] = ()  # answers up to each of the latency buckets, and beyond the last
+    latency_sum: float = 0.0  # seconds
     fresh_until: float = math.inf  # monotonic clock; beyond it this State no longer holds
 
     @property

@@ -6,14 +6,17 @@ so until a threshold is met, without a special first case.
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import replace
 
-from exporter.model import Reason, Result, State, Status
+from exporter.model import Outcome, Reason, Result, State, Status
+
+LATENCY = "endpoint_latency_seconds"
 
 
 def settle(state: State, result: Result) -> State:
     """Return the State after this Result."""
-    state = _counted(state, result)
+    state = _timed(_counted(state, result), result.outcome)
     outcome = result.outcome
     if outcome.status is Status.UNKNOWN:
         return state
@@ -47,6 +50,18 @@ def _counted(state: State, result: Result) -> State:
         if healthy or reason is None
         else {**state.failures, reason: state.failures.get(reason, 0) + 1},
     )
+
+
+def _timed(state: State, outcome: Outcome) -> State:
+    """With the endpoint's latency in its bucket, where a histogram is wanted and there was an answer."""
+    buckets = state.spec.latency_buckets
+    latency = next((each.value for each in outcome.measurements if each.name == LATENCY), None)
+    if not buckets or latency is None:
+        return state
+    place = bisect_left(buckets, latency)
+    counts = state.latencies or (0,) * (len(buckets) + 1)
+    counts = (*counts[:place], counts[place] + 1, *counts[place + 1 :])
+    return replace(state, latencies=counts, latency_sum=state.latency_sum + latency)
 
 
 def _turned(state: State, status: Status, reason: Reason | None, wall: float) -> State:

@@ -79,6 +79,9 @@ COMPLAINTS = {
     "control_character": """
     :2: not YAML: there is a character U+001B
     """,
+    "buckets_do_not_rise": """
+    :4: checks[0].latencyBuckets: must rise from each bound to the next
+    """,
     "depends_in_a_circle": """
     :4: checks[0].dependsOn[0]: 'api' itself depends on 'app'
     :7: checks[1].dependsOn[0]: 'app' itself depends on 'api'
@@ -574,6 +577,7 @@ NOT_IN_A_SCHEMA = {
     "the name .* is taken by the check in line": [{"name": "a", "disk": {}}, {"name": "a", "disk": {}}],
     "must be 1 for a check in the group": [{"name": "a", "disk": {}, "successThreshold": 2, "groups": ["startup"]}],
     "must not be below periodSeconds": [{"name": "a", "disk": {}, "staleAfterSeconds": 9}],
+    "must rise from each bound": [{"name": "a", "disk": {}, "latencyBuckets": [2, 1]}],
     "there is no check": [{"name": "a", "disk": {}, "dependsOn": ["b"]}],
     ".* itself depends on ": [{"name": "a", "disk": {}, "dependsOn": ["a"]}],
     "must be a whole number, not 10.0": [{"name": "a", "disk": {}, "periodSeconds": 10.0}],

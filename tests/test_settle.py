@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make import FAIL, LETTERS, PASS, UNKNOWN, result, settled, spec
 
-from exporter.model import Reason, State, Status
+from exporter.model import Measurement, Outcome, Reason, State, Status
 from exporter.settle import expire, settle
 
 
@@ -121,6 +121,23 @@ def test_a_pending_state_never_goes_stale():
 
     assert expire(state, math.inf, 0.0).reason in (Reason.PENDING, Reason.STALE)
     assert expire(state, 1e12, 0.0) is state
+
+
+def test_latencies_are_counted_in_their_buckets():
+    state = State(spec(latency_buckets=(0.1, 0.5)))
+    assert state.latencies == ()
+    for seconds in (0.05, 0.1, 0.3, 0.7, 0.9):
+        state = settle(state, result(Outcome.passed("", Measurement("endpoint_latency_seconds", seconds))))
+    state = settle(state, result(FAIL))  # no answer, no latency
+
+    assert state.latencies == (2, 1, 2)
+    assert state.latency_sum == pytest.approx(2.05)
+
+
+def test_without_buckets_no_latency_is_counted():
+    state = settle(State(spec()), result(Outcome.passed("", Measurement("endpoint_latency_seconds", 1))))
+
+    assert (state.latencies, state.latency_sum) == ((), 0.0)
 
 
 def _reference(letters: str, failures: int, successes: int) -> str:

@@ -8,13 +8,15 @@ value too (`health_check_last_run_timestamp_seconds`).
 import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client import generate_latest as text
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, Sample
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, Sample
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from exporter import __version__
 from exporter.check import kinds
@@ -169,10 +171,28 @@ def _others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answers: Answe
             "1 if the check is not healthy and a check that it depends on fails, else 0; absent without dependencies.",
             ((labels, bool(causes(snapshot, state))) for labels, state in dependent),
         )
+    yield from _histograms(states)
     yield from _measurements(states)
     yield from _verdicts(snapshot, answers)
     yield from _exporter(vitals)
     yield from _own.collect()
+
+
+def _histograms(states: Labelled) -> Iterator[Metric]:
+    """The one family of distributions, for the checks that want one."""
+    timed = [(labels, state) for labels, state in states if state.spec.latency_buckets]
+    if not timed:
+        return
+    family = HistogramMetricFamily(
+        "health_endpoint_latency_distribution_seconds",
+        "Seconds that the endpoint took to answer, of all runs with an answer.",
+        labels=["check", "kind"],
+    )
+    for labels, state in timed:
+        bounds = [*map(floatToGoString, state.spec.latency_buckets), "+Inf"]
+        counts = accumulate(state.latencies or (0,) * len(bounds))
+        family.add_metric([labels["check"], labels["kind"]], [*zip(bounds, counts, strict=True)], state.latency_sum)
+    yield family
 
 
 def _measurements(states: Labelled) -> Iterator[Metric]:

@@ -320,3 +320,18 @@ def test_the_whole_exposition_fits_the_vitals():
 
 def test_a_status_is_one_of_four():
     assert {key[1] for key in of_check("api") if key[0] == "health_check_status"} == {*Status}
+
+
+def test_a_histogram_of_latencies_for_those_who_want_one():
+    state = replace(settled("P", latency_buckets=(0.1, 2.5)), latencies=(3, 1, 2), latency_sum=9.5)
+    for content_type in (TEXT, OPEN_METRICS):
+        shown = exposition(snapshot([state, settled("P", name="other")]), VITALS, {}, content_type=content_type)
+        lines = [line for line in shown.decode().splitlines() if line.startswith("health_endpoint_latency_distribution")]
+
+        assert lines == [
+            'health_endpoint_latency_distribution_seconds_bucket{check="api",kind="scripted",le="0.1"} 3.0',
+            'health_endpoint_latency_distribution_seconds_bucket{check="api",kind="scripted",le="2.5"} 4.0',
+            'health_endpoint_latency_distribution_seconds_bucket{check="api",kind="scripted",le="+Inf"} 6.0',
+            'health_endpoint_latency_distribution_seconds_count{check="api",kind="scripted"} 6.0',
+            'health_endpoint_latency_distribution_seconds_sum{check="api",kind="scripted"} 9.5',
+        ]
