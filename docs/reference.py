@@ -85,14 +85,18 @@ def _code(default: Any) -> str:
 def _metrics() -> Iterator[str]:
     yield f"{NOTE}# Metrics\n\n"
     yield "| family | type | labels | |\n|---|---|---|---|\n"
-    exposed = exposition(_example(), Vitals(running=True), {(Group.LIVENESS, 200): 1}, content_type=TEXT).decode()
-    for block in re.split(r"^# HELP ", exposed, flags=re.MULTILINE)[1:]:
+    for block in re.split(r"^# HELP ", exposed().decode(), flags=re.MULTILINE)[1:]:
         head, kind, *samples = block.splitlines()
         name, _, help_text = head.partition(" ")
         labels = ", ".join(f"`{label}`" for label in re.findall(r'(\w+)="', samples[0]))
         yield f"| `{name}` | {kind.rpartition(' ')[2]} | {labels} | {help_text} |\n"
     yield "| `health_<measurement>_limit` | gauge | `check`, `kind`, `level` | "
     yield "Limit at which the measurement makes the check warn or fail, where there is one. |\n"
+
+
+def exposed() -> bytes:
+    """An exposition with every family there is."""
+    return exposition(_example(), Vitals(running=True), {(Group.LIVENESS, 200): 1}, content_type=TEXT)
 
 
 def _example() -> Snapshot:

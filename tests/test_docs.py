@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import indent
 
 import pytest
+from support import command
 
 from exporter.check import kinds
 from exporter.config import load
@@ -68,3 +69,15 @@ def test_the_readme_s_configuration_loads(tmp_path):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_promtool_finds_nothing_to_say_of_any_family():
+    """Of all kinds with all their measurements: names, units, help texts."""
+    folder = str(ROOT / "docs")
+    script = (
+        f"import sys; sys.path.insert(0, {folder!r}); import reference; sys.stdout.buffer.write(reference.exposed())"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, cwd=ROOT).stdout
+    done = subprocess.run([command("promtool"), "check", "metrics"], input=shown, capture_output=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

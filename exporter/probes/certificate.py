@@ -27,7 +27,8 @@ class Certificate(Probe):
     """
 
     measures: ClassVar = {
-        "certificate_days": "Days until the first of the server's certificates expires, as of the latest run.",
+        "certificate_remaining_seconds": "Time until the first of the server's certificates expires, "
+        "as of the latest run.",
         "certificate_expiry_timestamp_seconds": "Moment at which that certificate expires, as of the latest run.",
         **LATENCY,
     }
@@ -82,15 +83,20 @@ class Certificate(Probe):
 
     def _judged(self, sent: "list[_Validity]", now: float, latency: Measurement) -> Outcome:
         first = min(sent, key=lambda each: each.until)
-        days = Measurement("certificate_days", (first.until - now) / DAY, self.warn_days, self.fail_days, falling=True)
+        warn = None if self.warn_days is None else self.warn_days * DAY
+        left = Measurement("certificate_remaining_seconds", first.until - now, warn, self.fail_days * DAY, falling=True)
         expiry = Measurement("certificate_expiry_timestamp_seconds", first.until)
         early = next((each for each in sent if each.since > now), None)
         if early:
             start = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(early.since))
             words = f"{self.target}: the certificate of {early.name} is not valid before {start}"
-            return Outcome.failed(Reason.TLS, words, days, expiry, latency)
-        ends = f"expires in {days.value:.1f} days" if days.value >= 0 else f"expired {-days.value:.1f} days ago"
-        return Outcome.judged(f"{self.target}: the certificate of {first.name} {ends}", days, expiry, latency)
+            return Outcome.failed(Reason.TLS, words, left, expiry, latency)
+        days, status = left.value / DAY, left.status
+        ends = f"expires in {days:.1f} days" if days >= 0 else f"expired {-days:.1f} days ago"
+        limit = "" if status is Status.PASS else f": {status} limit of {left.limits[status] / DAY:g} days reached"
+        reason = None if status is Status.PASS else Reason.THRESHOLD
+        summary = f"{self.target}: the certificate of {first.name} {ends}{limit}"
+        return Outcome(status, reason, summary, (left, expiry, latency))
 
     def _verified(self, outcome: Outcome, deadline: Deadline) -> Outcome:
         """The outcome, if a client that verifies would take the certificates too."""

@@ -38,7 +38,7 @@ class Process(Probe):
     """
 
     measures: ClassVar = {
-        "process_count": "Processes found, as of the latest run.",
+        "processes": "Processes found, as of the latest run.",
         "process_age_seconds": "Time since the youngest of the processes started, as of the latest run.",
         "process_memory_bytes": "Resident memory of the processes together, as of the latest run.",
     }
@@ -126,10 +126,8 @@ class Process(Probe):
     def _judged(self, running: list[_Running], now: float) -> Outcome:
         count = len(running)
         if count == 0 and self.min_count > 0:
-            return Outcome.failed(Reason.MISSING, f"no {self.target} runs", Measurement("process_count", 0))
-        counted = Outcome.counted(
-            f"{self.target}: {count} running", "process_count", count, self.min_count, self.max_count
-        )
+            return Outcome.failed(Reason.MISSING, f"no {self.target} runs", Measurement("processes", 0))
+        counted = Outcome.counted(f"{self.target}: {count} running", "processes", count, self.min_count, self.max_count)
         if count == 0:
             return counted
         age = max(0.0, now - max(each.created for each in running))

@@ -101,8 +101,8 @@ def test_the_days_left_decide(issued, days, limits, status):
     assert outcome.status == status, outcome.summary
     assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
     left, expiry, latency = outcome.measurements
-    assert left.name == "certificate_days"
-    assert left.value == pytest.approx(days, abs=0.01)
+    assert left.name == "certificate_remaining_seconds"
+    assert left.value == pytest.approx(days * DAY.total_seconds(), abs=900)
     assert left.falling
     assert (expiry.name, expiry.value) == ("certificate_expiry_timestamp_seconds", (NOW + days * DAY).timestamp())
     assert latency.name == "endpoint_latency_seconds"
@@ -147,7 +147,7 @@ def test_a_certificate_that_is_not_valid_yet_fails(issued):
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
     assert f"is not valid before {NOW + 2 * DAY:%Y-%m-%d}" in outcome.summary
-    assert outcome.measurements[0].value == pytest.approx(90, abs=0.01)
+    assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
 
 
 def test_the_earliest_of_the_chain_decides(authority, tmp_path):
@@ -200,7 +200,7 @@ def test_a_certificate_that_does_not_verify_fails(issued, authority_file, names,
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
     assert words in outcome.summary
-    assert outcome.measurements[0].value == pytest.approx(90, abs=0.01)
+    assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
 
 
 def test_the_server_is_asked_for_its_name(issued):

@@ -52,7 +52,7 @@ def test_a_process_is_found_by_its_command_line(word):
         outcome = look(command_line=f"time.sleep.* {word} ")
 
     assert outcome.status is Status.PASS
-    assert numbers(outcome)["process_count"] == 1
+    assert numbers(outcome)["processes"] == 1
     assert 0 <= numbers(outcome)["process_age_seconds"] < 30
     assert 2**20 < numbers(outcome)["process_memory_bytes"] < 2**30
     assert "hunter2" not in outcome.summary
@@ -79,7 +79,7 @@ def test_a_process_is_found_by_its_pid_file(tmp_path, form):
         outcome = look(pid_file=str(path))
 
     assert outcome.status is Status.PASS
-    assert numbers(outcome)["process_count"] == 1
+    assert numbers(outcome)["processes"] == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"none\n", b"-1", b"9999999999999999999", b"\xff\x00", b"\xc2\xb2"])
@@ -113,7 +113,7 @@ def test_a_process_that_has_gone_is_missing(word, tmp_path):
     outcomes = [look(command_line=word), look(pid_file=str(tmp_path / "pid"))]
 
     assert [(each.status, each.reason) for each in outcomes] == [(Status.FAIL, Reason.MISSING)] * 2
-    assert numbers(outcomes[0]) == {"process_count": 0}
+    assert numbers(outcomes[0]) == {"processes": 0}
 
 
 def test_a_zombie_does_not_count(tmp_path):
@@ -127,7 +127,7 @@ def test_a_zombie_does_not_count(tmp_path):
         child.wait()
 
     assert outcome.reason is Reason.MISSING
-    assert numbers(named)["process_count"] == 0
+    assert numbers(named)["processes"] == 0
 
 
 def test_the_exporter_itself_is_not_counted(tmp_path):
@@ -160,7 +160,7 @@ def test_count_age_and_memory_are_judged_by_their_limits(word, options, status, 
         outcome = look(command_line=word, outside=moment, **options)
 
     assert (outcome.status, outcome.reason) == (status, reason)
-    assert numbers(outcome)["process_count"] == 2
+    assert numbers(outcome)["processes"] == 2
 
 
 def test_the_youngest_gives_the_age_and_all_give_the_memory(word):
@@ -184,14 +184,14 @@ def test_the_youngest_gives_the_age_and_all_give_the_memory(word):
 
     outcome = look(name=word, outside={"pids": lambda: [1, 2], "process": Running, "wall": lambda: 200.0})
 
-    assert numbers(outcome) == {"process_count": 2, "process_age_seconds": 40, "process_memory_bytes": 12}
+    assert numbers(outcome) == {"processes": 2, "process_age_seconds": 40, "process_memory_bytes": 12}
 
 
 def test_none_may_be_what_is_wanted(word):
     outcome = look(command_line=word, min_count=0, max_count=0)
 
     assert outcome.status is Status.PASS
-    assert numbers(outcome) == {"process_count": 0}
+    assert numbers(outcome) == {"processes": 0}
 
 
 @pytest.mark.parametrize("way", ["name", "command_line"])

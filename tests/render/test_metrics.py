@@ -326,7 +326,9 @@ def test_a_histogram_of_latencies_for_those_who_want_one():
     state = replace(settled("P", latency_buckets=(0.1, 2.5)), latencies=(3, 1, 2), latency_sum=9.5)
     for content_type in (TEXT, OPEN_METRICS):
         shown = exposition(snapshot([state, settled("P", name="other")]), VITALS, {}, content_type=content_type)
-        lines = [line for line in shown.decode().splitlines() if line.startswith("health_endpoint_latency_distribution")]
+        lines = [
+            line for line in shown.decode().splitlines() if line.startswith("health_endpoint_latency_distribution")
+        ]
 
         assert lines == [
             'health_endpoint_latency_distribution_seconds_bucket{check="api",kind="scripted",le="0.1"} 3.0',
