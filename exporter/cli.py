@@ -181,6 +181,7 @@ def serve(
     if probe_doors:
         listeners.append(serving.Listener(probe_doors, web.probe_app(store, answers)))
     apply(first)
+    del first  # with the document and all its lines
     serving.serve(listeners, reloader=reloader, tick=tick, drain=store.drain, shutdown_delay=shutdown_delay)
     schedule.stop()
     writer.close()
