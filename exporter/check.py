@@ -83,6 +83,11 @@ def require(module: str, extra: str) -> Any:
         raise ValueError(f"needs the package {module}: install health-exporter[{extra}]") from None
 
 
+def endpoint(host: str, port: int) -> str:
+    """Where an endpoint is, for people: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def elsewhere(host: str) -> str | None:
     """The liveness risk of looking at this host: none when it is the pod's own loopback."""
     if host in ("localhost", "::1") or host.startswith("127."):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from exporter.check import LATENCY, Host, Port, Probe, elsewhere
+from exporter.check import LATENCY, Host, Port, Probe, elsewhere, endpoint
 from exporter.dial import DialError, TLSSocket, connect, secure
 from exporter.model import Deadline, Measurement, Outcome, Reason, Status
 
@@ -61,7 +61,7 @@ class Certificate(Probe):
 
     @property
     def target(self) -> str:
-        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        address = endpoint(self.host, self.port)
         return f"{address} ({self.server_name})" if self.server_name else address
 
     def liveness_risk(self) -> str | None:

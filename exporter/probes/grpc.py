@@ -5,7 +5,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from exporter.check import LATENCY, Host, Port, Probe, elsewhere
+from exporter.check import LATENCY, Host, Port, Probe, elsewhere, endpoint
 from exporter.model import Deadline, Measurement, Outcome, Reason
 
 USER_AGENT = "kube-probe/1.36"
@@ -43,7 +43,7 @@ class Grpc(Probe):
 
     @property
     def target(self) -> str:
-        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        address = endpoint(self.host, self.port)
         return f"{address}/{self.service}" if self.service else address
 
     def liveness_risk(self) -> str | None:
@@ -62,7 +62,7 @@ class Grpc(Probe):
         library = _library()
         began = time.perf_counter()
         try:
-            with library.grpc.insecure_channel(self._address(), options=_OPTIONS) as channel:
+            with library.grpc.insecure_channel(endpoint(self.host, self.port), options=_OPTIONS) as channel:
                 check = library.stub(channel).Check
                 answer = check(library.request(service=self.service), timeout=max(0.001, deadline.remaining()))
         except library.grpc.RpcError as error:
@@ -85,9 +85,6 @@ class Grpc(Probe):
         if code == "UNIMPLEMENTED":
             return Outcome.failed(Reason.STATUS, f"{self.target} has no grpc.health.v1.Health service")
         return Outcome.failed(Reason.STATUS, f"{self.target} answered {code}")
-
-    def _address(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @cache

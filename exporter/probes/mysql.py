@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from exporter.check import LATENCY, Host, Port, elsewhere
+from exporter.check import LATENCY, Host, Port, elsewhere, endpoint
 from exporter.dial import DialError, connect
 from exporter.limits import Limited
 from exporter.model import Deadline, Measurement, Outcome, Reason
@@ -59,7 +59,7 @@ class Mysql(Limited):
 
     @property
     def target(self) -> str:
-        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        address = endpoint(self.host, self.port)
         return f"{address}/{self.database}" if self.database else address
 
     def liveness_risk(self) -> str | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from exporter.check import LATENCY, Host, Port, elsewhere
+from exporter.check import LATENCY, Host, Port, elsewhere, endpoint
 from exporter.dial import DialError, connect
 from exporter.limits import Limited
 from exporter.model import Deadline, Measurement, Outcome, Reason
@@ -52,7 +52,7 @@ class Redis(Limited):
 
     @property
     def target(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return endpoint(self.host, self.port)
 
     def liveness_risk(self) -> str | None:
         return elsewhere(self.host)

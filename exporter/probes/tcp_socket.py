@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from exporter.check import LATENCY, Host, Port, Probe, elsewhere
+from exporter.check import LATENCY, Host, Port, Probe, elsewhere, endpoint
 from exporter.dial import RESOLVER, DialError, Resolver, Socket, connect
 from exporter.expect import Pattern, found
 from exporter.model import Deadline, Measurement, Outcome, Reason
@@ -50,7 +50,7 @@ class TcpSocket(Probe):
 
     @property
     def target(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return endpoint(self.host, self.port)
 
     @property
     def _expects(self) -> bool:
