@@ -44,7 +44,7 @@ def pool_size(specs: Iterable[Spec]) -> int:
 
 
 def phase(name: str) -> float:
-    """A check's own place in its period, in [0, 1): the same at every start.
+    """The place in the period that belongs to a name, a check's or a host's, in [0, 1): the same at every start.
 
     Fibonacci hashing, because it spreads names that differ in a counted suffix almost evenly, where a good random hash
     leaves a tenth of the period with a third too many starts.
@@ -59,6 +59,7 @@ class _Entry:
     check: Check
     origin: float
     spread: float
+    offset: float
     due: float = 0.0
     first: bool = True
 
@@ -84,7 +85,7 @@ class _Entry:
         stale meanwhile.
         """
         spec = self.check.spec
-        slot = self.origin + phase(spec.name) * spec.period
+        slot = self.origin + (phase(spec.name) + self.offset) % 1 * spec.period
         due = slot + spec.period * math.ceil((self.due + spec.period - slot) / spec.period)
         if due + spec.timeout - self.due >= spec.stale_after and due - spec.period > self.due:
             due -= spec.period
@@ -92,9 +93,14 @@ class _Entry:
 
 
 class Timetable:
-    """Which check is due when, and which are under way. Time comes in as an argument; nothing here waits."""
+    """Which check is due when, and which are under way. Time comes in as an argument; nothing here waits.
 
-    def __init__(self) -> None:
+    `offset` is this exporter's own part of a period, in [0, 1), by which all places are shifted: replicas that started
+    together do not ask what they share, and do not come back to their Service, at the same moment for ever.
+    """
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self._offset = offset
         self._entries: dict[str, _Entry] = {}
         self._heap: list[tuple[float, int, _Entry]] = []
         self._count = itertools.count()
@@ -112,7 +118,7 @@ class Timetable:
             if known is not None and known.check is check:
                 self._entries[name] = known
             else:
-                self._entries[name] = entry = _Entry(check, now + check.spec.initial_delay, spread)
+                self._entries[name] = entry = _Entry(check, now + check.spec.initial_delay, spread, self._offset)
                 self._push(entry, entry.first_due())
         return tuple(entry.check for name, entry in old.items() if self._entries.get(name) is not entry)
 
@@ -179,12 +185,15 @@ class _Peak:
 
 
 class Schedule:
-    """A bounded pool of threads that runs checks as they fall due and hands the Results to the Store."""
+    """A bounded pool of threads that runs checks as they fall due and hands the Results to the Store.
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    `host` names where this exporter runs, and shifts its checks against those of other hosts.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic, host: str = "") -> None:
         self._store = store
         self._clock = clock
-        self._timetable = Timetable()
+        self._timetable = Timetable(phase(host))
         self._turn = threading.Condition()
         self._wake_at = math.inf  # when the one worker that waits for the clock wakes; the others wait for a turn
         self._size = 0

@@ -33,8 +33,8 @@ def starts(timetable: Timetable, until: float, took: float = 0.0, now: float = 0
             ending.append((now + took, taken[0]))
 
 
-def timetable(*checks, now: float = 0.0) -> Timetable:
-    made = Timetable()
+def timetable(*checks, now: float = 0.0, offset: float = 0.0) -> Timetable:
+    made = Timetable(offset)
     made.replace(checks, now)
     return made
 
@@ -61,11 +61,24 @@ def test_the_phase_depends_on_the_name_only():
     assert all(0 <= phase(f"{number}") < 1 for number in range(1000))
 
 
+def test_replicas_that_start_together_come_to_ask_at_different_moments():
+    tables = [Timetable(phase(host)) for host in ("api-7d9c-abcde", "api-7d9c-fghij", "api-7d9c-klmno")]
+    for each in tables:
+        each.replace([check(period=10)], 0.0)
+    firsts, *later = zip(*(starts(each, 60) for each in tables), strict=False)
+
+    assert max(moment for _, moment in firsts) <= 1
+    for moments in later:
+        within = sorted(moment % 10 for _, moment in moments)
+        gaps = [(after - before) % 10 for before, after in zip(within, [*within[1:], within[0]], strict=True)]
+        assert min(gaps) > 1
+
+
 @given(st.text(min_size=1, max_size=20), st.integers(1, 100), st.integers(1, 5), st.floats(0, 300))
 def test_runs_come_at_the_period_and_a_streak_never_grows_faster(name, period, failures, delay):
     stale_after = failures * period + 1
     one = check(name, period=period, failure_threshold=failures, initial_delay=delay, stale_after=stale_after)
-    moments = [moment for _, moment in starts(timetable(one), delay + 10 * period)]
+    moments = [moment for _, moment in starts(timetable(one, offset=phase(name[::-1])), delay + 10 * period)]
     gaps = [later - earlier for earlier, later in pairwise(moments)]
 
     assert delay <= moments[0] <= delay + 1
