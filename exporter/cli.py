@@ -6,6 +6,7 @@ come here at all (`__main__`). The file is long for the words of every command's
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ from exporter.model import Group, Vitals
 
 if TYPE_CHECKING:
     from exporter.config import Config
+    from exporter.shard import Shard
 
+MOST_SHARDS = 1000
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
 
 _config_file = click.option(
@@ -84,6 +87,17 @@ def cli() -> None:
     metavar="FILE",
     help="TLS and basic authentication, in the format of the Prometheus exporter-toolkit.",
 )
+@click.option(
+    "--shard",
+    metavar="NUMBER|POD",
+    help="Which of the shards this exporter is: a number from 0, or the name of a StatefulSet's pod.",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1, max=MOST_SHARDS),
+    metavar="COUNT",
+    help="Run only this shard's part of the checks: so many exporters share one configuration.",
+)
 @click.option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloading by POST /-/reload.")
 @click.option(
     "--shutdown-delay",
@@ -114,6 +128,8 @@ def serve(
     web_addresses: Sequence[str],
     probe_addresses: Sequence[str],
     web_config_file: Path | None,
+    shard: str | None,
+    shards: int | None,
     lifecycle: bool,
     shutdown_delay: float,
     level: str,
@@ -124,6 +140,7 @@ def serve(
     \b
     health-exporter serve
     health-exporter serve --config.file health.yml --web.listen-address 127.0.0.1:4584
+    health-exporter serve --config.file health.yml --shard $(POD_NAME) --shards 3
 
     \b
     /livez /readyz /startupz /healthz   200 or 503, for Kubernetes probes
@@ -150,6 +167,7 @@ def serve(
     from exporter.schedule import Schedule
     from exporter.store import Store
 
+    mine = _shard(shard, shards)
     first = _loaded(config_file)
     try:
         guard = web_config.load(web_config_file) if web_config_file else web_config.WebConfig()
@@ -159,11 +177,12 @@ def serve(
         raise _Refused(str(error)) from None
     writer = log.start(level, form)
     store, answers = Store(), web.Answers()
-    schedule = Schedule(store)
+    schedule = Schedule(store, host=socket.gethostname())
 
     def apply(loaded: config.Config) -> int:
-        schedule.replace(store.configure(loaded.checks))
-        return len(loaded.checks)
+        checks = mine.share(loaded.checks)
+        schedule.replace(store.configure(checks))
+        return len(checks)
 
     def vitals() -> Vitals:
         return replace(schedule.vitals(), reload_ok=reloader.ok, reload_time=reloader.time)
@@ -332,6 +351,17 @@ def _loaded(path: Path | None) -> "Config":
         return load(path)
     except ConfigError as error:
         raise _Refused(str(error)) from None
+
+
+def _shard(name: str | None, count: int | None) -> "Shard":
+    from exporter.shard import Shard
+
+    if (name is None) != (count is None):
+        raise click.UsageError("--shard and --shards belong together: which one this is, and how many there are")
+    try:
+        return Shard.named(name, count) if name is not None and count is not None else Shard()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--shard'") from None
 
 
 def _colour() -> bool:

@@ -6,6 +6,7 @@ forked process begins anew.
 
 import atexit
 import os
+import socket
 import threading
 import time
 import weakref
@@ -35,7 +36,8 @@ class _Evaluation:
         self.lock = threading.Lock()
         self.begun = self.over = False
         self.store, self.answers = Store(), web.Answers()
-        self.schedule = Schedule(self.store)
+        # Workers of one server share what they ask, too: each has its own places in the period.
+        self.schedule = Schedule(self.store, host=f"{socket.gethostname()}-{os.getpid()}")
         self.app = web.create_app(self.store, self.answers, self.vitals)
         self._loaded = time.time()
 
