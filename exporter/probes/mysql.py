@@ -1,18 +1,16 @@
 """The kind `mysql`: what a MySQL or MariaDB server answers to a query."""
 
 import struct
-import time
 from functools import cache
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from exporter.check import LATENCY, Host, Port, elsewhere, endpoint
+from exporter.check import LATENCY, Port
 from exporter.dial import DialError, connect
-from exporter.limits import Limited
-from exporter.model import Deadline, Measurement, Outcome, Reason
-from exporter.secret import Secret, hidden
+from exporter.driver import Driven
+from exporter.model import Deadline, Reason
 
 ANSWER_LIMIT = 64 * 1024  # bytes of all answers
 _DENIED = (1044, 1045, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
@@ -21,7 +19,7 @@ _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
 _LOST = (2003, 2006, 2013)  # the driver's own numbers for a connection that broke
 
 
-class Mysql(Limited):
+class Mysql(Driven):
     """Connects to MySQL or MariaDB without TLS, authenticates and runs a query.
 
     The first value of its first row is measured where it is a number, and judged by `warn` and `fail` where they are
@@ -30,6 +28,7 @@ class Mysql(Limited):
     """
 
     measures: ClassVar = {**LATENCY, "mysql_value": "Number that the query was answered with in the latest run."}
+    value: ClassVar = "mysql_value"
     needs: ClassVar = {"pymysql": "mysql"}
     examples: ClassVar = (
         "- name: orders\n  mysql: {username: health, password: {env: MYSQL_PASSWORD}}",
@@ -46,12 +45,8 @@ class Mysql(Limited):
 
     port: Port = 3306
     """Port to connect to."""
-    host: Host = "127.0.0.1"
-    """Address or name to connect to."""
     username: Annotated[str, Field(min_length=1)]
     """User to authenticate as."""
-    password: Secret | None = None
-    """The user's password."""
     database: str | None = None
     """Database that the query is about."""
     query: Annotated[str, Field(min_length=1)] = "SELECT 1"
@@ -59,27 +54,15 @@ class Mysql(Limited):
 
     @property
     def target(self) -> str:
-        address = endpoint(self.host, self.port)
-        return f"{address}/{self.database}" if self.database else address
+        return f"{super().target}/{self.database}" if self.database else super().target
 
-    def liveness_risk(self) -> str | None:
-        return elsewhere(self.host)
-
-    def probe(self, deadline: Deadline) -> Outcome:
-        password = self.password.read() if self.password else ""
-        began = time.perf_counter()
+    def ask(self, password: str, deadline: Deadline) -> Any:
         try:
-            answer = self._ask(password, deadline)
-        except DialError as error:
-            return error.outcome(self.target.partition("/")[0])
+            return self._first(password, deadline)
         except _library().errors as error:
-            reason, said = _failure(error)
-            return Outcome.failed(reason, f"{self.target}: {hidden(said, password)}")
-        latency = Measurement("endpoint_latency_seconds", time.perf_counter() - began)
-        return self.judge("mysql_value", f"{self.target} answered the query", answer, latency)
+            raise _failure(error) from None
 
-    def _ask(self, password: str, deadline: Deadline) -> Any:
-        """The first value of the first row, or None."""
+    def _first(self, password: str, deadline: Deadline) -> Any:
         connection = _library().connection(user=self.username, password=password, database=self.database)
         sock = connect(self.host, self.port, deadline)
         sock.allowance = ANSWER_LIMIT
@@ -94,14 +77,14 @@ class Mysql(Limited):
         return row[0] if row else None
 
 
-def _failure(error: Exception) -> tuple[Reason, str]:
+def _failure(error: Exception) -> DialError:
     """The reason and the words for what the driver raised."""
     match error.args:
         case (int(number), str(words)):
-            return _reason(number), f"{words} ({number})"
+            return DialError(_reason(number), f"{words} ({number})")
         case (str(words),) if isinstance(error, _library().refused):
-            return Reason.PERMISSION, words
-    return Reason.STATUS, "the answer is not MySQL's"
+            return DialError(Reason.PERMISSION, words)
+    return DialError(Reason.STATUS, "the answer is not MySQL's")
 
 
 def _reason(number: int) -> Reason:

@@ -3,7 +3,6 @@
 import math
 import re
 import select
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,11 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from exporter.check import LATENCY, Host, Port, elsewhere, endpoint
+from exporter.check import LATENCY, Port
 from exporter.dial import RESOLVER, DialError
-from exporter.limits import Limited
-from exporter.model import Deadline, Measurement, Outcome, Reason
-from exporter.secret import Secret, hidden
+from exporter.driver import Driven
+from exporter.model import Deadline, Reason
 
 _CONNECTING = (
     (Reason.STATUS, re.compile(r"^(expected|received invalid|unsupported)")),
@@ -37,7 +35,7 @@ _BOOLEANS = {b"t": 1, b"f": 0}
 _BOOLEAN = 16  # the type's number (pg_type.dat)
 
 
-class Postgresql(Limited):
+class Postgresql(Driven):
     """Connects to PostgreSQL, authenticates and runs a query, in a transaction that may only read.
 
     The first value of its first row is measured where it is a number or a truth, and judged by `warn` and `fail` where
@@ -49,6 +47,7 @@ class Postgresql(Limited):
         **LATENCY,
         "postgresql_value": "Number that the query was answered with in the latest run.",
     }
+    value: ClassVar = "postgresql_value"
     needs: ClassVar = {"psycopg": "postgresql"}
     examples: ClassVar = (
         "- name: orders\n  postgresql: {username: health, password: {env: PGPASSWORD}, database: shop}",
@@ -65,12 +64,8 @@ class Postgresql(Limited):
 
     port: Port = 5432
     """Port to connect to."""
-    host: Host = "127.0.0.1"
-    """Address or name to connect to."""
     username: Annotated[str, Field(min_length=1)]
     """User to authenticate as."""
-    password: Secret | None = None
-    """The user's password."""
     database: str | None = None
     """Database to connect to; by default the one of the user's name."""
     query: Annotated[str, Field(min_length=1)] = "SELECT 1"
@@ -82,22 +77,11 @@ class Postgresql(Limited):
 
     @property
     def target(self) -> str:
-        address = endpoint(self.host, self.port)
-        return f"{address}/{self.database}" if self.database else address
+        return f"{super().target}/{self.database}" if self.database else super().target
 
-    def liveness_risk(self) -> str | None:
-        return elsewhere(self.host)
-
-    def probe(self, deadline: Deadline) -> Outcome:
-        password = self.password.read() if self.password else ""
-        began = time.perf_counter()
-        try:
-            with _connected(self._parameters(password, deadline), deadline) as connection:
-                answer = _answer(connection, self.query, deadline)
-        except DialError as error:
-            return Outcome.failed(error.reason, f"{self.target}: {hidden(str(error), password)}")
-        latency = Measurement("endpoint_latency_seconds", time.perf_counter() - began)
-        return self.judge("postgresql_value", f"{self.target} answered the query", answer, latency)
+    def ask(self, password: str, deadline: Deadline) -> Any:
+        with _connected(self._parameters(password, deadline), deadline) as connection:
+            return _answer(connection, self.query, deadline)
 
     def _parameters(self, password: str, deadline: Deadline) -> dict[str, str | int | None]:
         """What libpq connects by. It is given addresses: its own look-up of names has no limit."""

@@ -1,22 +1,21 @@
 """The kind `redis`: what a Redis server answers."""
 
-import time
 from functools import cache
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from exporter.check import LATENCY, Host, Port, elsewhere, endpoint
+from exporter.check import LATENCY, Port
 from exporter.dial import DialError, connect
-from exporter.limits import Limited
-from exporter.model import Deadline, Measurement, Outcome, Reason
-from exporter.secret import Secret, hidden
+from exporter.driver import Driven
+from exporter.model import Deadline, Reason
+from exporter.secret import Secret
 
 ANSWER_LIMIT = 64 * 1024  # bytes of all answers
 
 
-class Redis(Limited):
+class Redis(Driven):
     """Connects without TLS, authenticates where a password is given, and sends PING or the given command.
 
     An error as the answer fails; a password that is refused or missing fails with the reason `permission`. A command's
@@ -25,6 +24,7 @@ class Redis(Limited):
     """
 
     measures: ClassVar = {**LATENCY, "redis_value": "Number that the command was answered with in the latest run."}
+    value: ClassVar = "redis_value"
     needs: ClassVar = {"redis": "redis"}
     examples: ClassVar = (
         "- name: cache\n  redis: {password: {env: REDIS_PASSWORD}}",
@@ -33,8 +33,6 @@ class Redis(Limited):
 
     port: Port = 6379
     """Port to connect to."""
-    host: Host = "127.0.0.1"
-    """Address or name to connect to."""
     username: str | None = None
     """User of Redis' access control list; needs a password."""
     password: Secret | None = None
@@ -51,27 +49,16 @@ class Redis(Limited):
         return self
 
     @property
-    def target(self) -> str:
-        return endpoint(self.host, self.port)
+    def asked(self) -> str:
+        return self.command[0]
 
-    def liveness_risk(self) -> str | None:
-        return elsewhere(self.host)
-
-    def probe(self, deadline: Deadline) -> Outcome:
-        password = self.password.read() if self.password else ""
-        began = time.perf_counter()
+    def ask(self, password: str, deadline: Deadline) -> Any:
         try:
-            answer = self._ask(password, deadline)
-        except DialError as error:
-            return error.outcome(self.target)
+            return self._answer(password, deadline)
         except _library().errors as error:
-            reason, said = _failure(error)
-            return Outcome.failed(reason, f"{self.target}: {hidden(said, password)}")
-        latency = Measurement("endpoint_latency_seconds", time.perf_counter() - began)
-        said = f"{self.target} answered {self.command[0]}"
-        return self.judge("redis_value", said, answer, latency)
+            raise _failure(error) from None
 
-    def _ask(self, password: str, deadline: Deadline) -> Any:
+    def _answer(self, password: str, deadline: Deadline) -> Any:
         options = {"username": self.username, "password": password or None, "db": self.database}
         connection = _library().connection(self.host, self.port, deadline, **options)
         try:
@@ -82,17 +69,17 @@ class Redis(Limited):
             connection.disconnect()
 
 
-def _failure(error: Exception) -> tuple[Reason, str]:
+def _failure(error: Exception) -> DialError:
     """The reason and the words for what the driver raised: it makes some error answers ConnectionErrors."""
     library = _library().exceptions
     match error:
         case library.AuthenticationError() | library.NoPermissionError():
-            return Reason.PERMISSION, str(error)
+            return DialError(Reason.PERMISSION, str(error))
         case library.BusyLoadingError() | library.ResponseError():
-            return Reason.STATUS, str(error)
+            return DialError(Reason.STATUS, str(error))
         case library.ConnectionError():
-            return Reason.CONNECT, str(error)
-    return Reason.STATUS, "the answer is not Redis's"
+            return DialError(Reason.CONNECT, str(error))
+    return DialError(Reason.STATUS, "the answer is not Redis's")
 
 
 @cache

@@ -1,0 +1,52 @@
+"""Asking a server through its driver, for the kinds that do."""
+
+import time
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from exporter.check import Host, Port, elsewhere, endpoint
+from exporter.dial import DialError
+from exporter.limits import Limited
+from exporter.model import Deadline, Measurement, Outcome
+from exporter.secret import Secret, hidden
+
+
+class Driven(Limited):
+    """A kind that asks a server by its own protocol, and may judge the number that it is answered."""
+
+    value: ClassVar[str]
+    """The measurement that an answered number is."""
+
+    port: Port
+    """Port to connect to."""
+    host: Host = "127.0.0.1"
+    """Address or name to connect to."""
+    password: Secret | None = None
+    """The user's password."""
+
+    @property
+    def target(self) -> str:
+        return endpoint(self.host, self.port)
+
+    def liveness_risk(self) -> str | None:
+        return elsewhere(self.host)
+
+    def probe(self, deadline: Deadline) -> Outcome:
+        password = self.password.read() if self.password else ""
+        began = time.perf_counter()
+        try:
+            answer = self.ask(password, deadline)
+        except DialError as error:
+            said = str(error) if str(error).startswith(endpoint(self.host, self.port)) else f"{self.target}: {error}"
+            return Outcome.failed(error.reason, hidden(said, password))
+        latency = Measurement("endpoint_latency_seconds", time.perf_counter() - began)
+        return self.judge(self.value, f"{self.target} answered {self.asked}", answer, latency)
+
+    @property
+    def asked(self) -> str:
+        """What the server answered, as the summary names it."""
+        return "the query"
+
+    @abstractmethod
+    def ask(self, password: str, deadline: Deadline) -> Any:
+        """The server's answer; of a table the first value of the first row, or None. Raises DialError."""
