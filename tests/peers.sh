@@ -9,6 +9,9 @@ need() { # need COMMAND PACKAGE...
 }
 need prometheus prometheus
 need promtool prometheus
+need prometheus-alertmanager prometheus-alertmanager
+need amtool prometheus-alertmanager
+need vmalert victoria-metrics
 need prometheus-blackbox-exporter prometheus-blackbox-exporter
 need nginx nginx-light
 need apache2 apache2-bin
