@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 from urllib.parse import SplitResult, urlsplit
 
-PATHS = ("livez", "readyz", "startupz", "healthz")
+PATHS = {
+    "livez": "livez",
+    "readyz": "readyz",
+    "startupz": "startupz",
+    "healthz": "healthz",
+    "exporter": "-/healthy",  # about the exporter itself, whatever the checks say
+}
 URL = "http://127.0.0.1:4584"
 TIMEOUT = 1  # seconds, for everything from the name's resolution to the answer's last byte
 LONGEST = 86400  # seconds that a timeout may be
@@ -16,6 +22,7 @@ ANSWER_LIMIT = 16 * 2**20  # bytes
 COULD_NOT_ASK = 3
 
 _VERDICTS = {200: ("pass", "warn"), 503: ("fail",)}
+_OWN = {200: b"Health Exporter is healthy.\n", 503: b"Health Exporter is not healthy.\n"}
 _OPTIONS = {"--url": str, "--timeout": float}
 
 
@@ -50,10 +57,12 @@ def answer(url: str, path: str, timeout: float) -> tuple[bool, list[str]]:
     if not 0 < timeout <= LONGEST:
         raise AskError(f"a timeout is more than 0 and at most {LONGEST:g} seconds")
     parts = _parts(url)
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{path}"
-    status, body = _split(_in_time(lambda: _exchange(parts, path, timeout), timeout, shown), shown)
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{PATHS[path]}"
+    status, body = _split(_in_time(lambda: _exchange(parts, PATHS[path], timeout), timeout, shown), shown)
     if status not in _VERDICTS:
         raise AskError(f"{shown} answered {status}, which is no verdict")
+    if path == "exporter" and body == _OWN[status]:
+        return status == 200, [body.decode().strip()]
     try:
         document = json.loads(body)
         if document["status"] in _VERDICTS[status]:

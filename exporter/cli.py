@@ -257,7 +257,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
 
 
 @cli.command(short_help="Ask the running exporter: the form for exec probes and scripts.")
-@click.argument("path", metavar=f"{{{'|'.join(PATHS)}}}", type=click.Choice(PATHS))
+@click.argument("path", metavar=f"{{{'|'.join(PATHS)}}}", type=click.Choice(list(PATHS)))
 @click.option("--url", default=URL, show_default=True, metavar="URL", help="Where the exporter is.")
 @click.option(
     "--timeout",
@@ -270,11 +270,13 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
 def ask(path: str, url: str, timeout: float) -> int:
     """Ask the running exporter, as an exec probe, a script or a Docker HEALTHCHECK does.
 
-    Prints the verdict and the checks that made it so.
+    Prints the verdict and the checks that made it so. `exporter` asks whether the exporter itself is well, whatever its
+    checks say.
 
     \b
     health-exporter ask livez
     health-exporter ask readyz --url http://10.1.2.3:4584 --timeout 3
+    health-exporter ask exporter
 
     \b
     Exit codes:

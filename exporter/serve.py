@@ -30,6 +30,7 @@ from exporter.web import PATHS
 GRACE = 3.0  # seconds for answers under way when the listeners close
 THREADS = 4  # for what is not answered on the loop: expositions, pages, passwords, reloads
 TICK = 1.0  # seconds between looks at the clock and at files
+OWN_CHILDREN = 0x20000000  # __WNOTHREAD (linux/wait.h), which `os` does not name
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +142,18 @@ async def _no_upgrade(_protocol: H11Protocol, _request: object) -> None:
 H11Protocol._check_protocol = _no_upgrade  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
+def reap() -> None:
+    """Let go of the ended processes that were left to this thread; to be called in the main thread.
+
+    As process 1 of a container the exporter inherits whatever an exec check, or a command that somebody runs in the
+    container, leaves in the background. The system gives orphans to the main thread, while checks run in the threads of
+    the schedule: the children of those stay theirs, and no exit status of a check is lost.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG | OWN_CHILDREN)[0]:
+            pass
+
+
 def serve(
     listeners: Sequence[Listener],
     *,
@@ -180,6 +193,8 @@ async def _serve(
     async def ticking() -> None:
         while not over.is_set():
             tick()
+            if os.getpid() == 1:
+                reap()
             await loop.run_in_executor(threads, reloader.poll)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), TICK)

@@ -20,6 +20,11 @@ need mariadbd mariadb-server
 need mariadb-install-db mariadb-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need openssl openssl
+need buildah buildah
+need podman podman
+need runc runc
+need conmon conmon
+need debootstrap debootstrap
 need chromium chromium
 need chromedriver chromium-driver
 [ -n "$missing" ] || exit 0

@@ -146,6 +146,27 @@ def test_what_is_no_verdict_is_told_apart(content, message):
     assert refusal(content).endswith(f"/livez {message}")
 
 
+OWN = {
+    "well": (http(200, "Health Exporter is healthy.\n"), True, ["Health Exporter is healthy."]),
+    "not well": (http(503, "Health Exporter is not healthy.\n"), False, ["Health Exporter is not healthy."]),
+}
+
+
+@pytest.mark.parametrize(("content", "yes", "lines"), OWN.values(), ids=OWN)
+def test_the_exporter_tells_of_itself(content, yes, lines):
+    assert asked(content, "exporter") == (yes, lines)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [http(200, "Health Exporter is not healthy.\n"), http(503, "Health Exporter is healthy.\n"), http(200, "ok")],
+    ids=["200 and not well", "503 and well", "another's"],
+)
+def test_what_is_no_word_of_the_exporter_on_itself_is_told_apart(content):
+    with pytest.raises(AskError, match="/-/healthy did not answer as a health exporter does"):
+        asked(content, "exporter")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -345,6 +366,7 @@ def test_https_is_verified(tmp_path, monkeypatch, trusted):
         ("--timeout 3 readyz", ("readyz", "http://127.0.0.1:4584", 3.0)),
         ("startupz --url http://a --timeout=0.5", ("startupz", "http://a", 0.5)),
         ("healthz --url=http://a?b=c", ("healthz", "http://a?b=c", 1)),
+        ("exporter", ("exporter", "http://127.0.0.1:4584", 1)),
         ("", None),
         ("health", None),
         ("livez readyz", None),
@@ -394,6 +416,16 @@ def test_the_process_says_what_the_running_exporter_answers(start, tmp_path):
     assert second.startswith("there (exec): fail, reason exit since 2")
     assert ask("livez", "--url", exporter.url.replace("127.0.0.1", "localhost")).returncode == 1
     assert ask("livez", "--url", f"{exporter.url}/nothing").returncode == 3
+
+
+def test_the_process_asks_for_the_exporter_itself_whatever_its_checks_say(start):
+    exporter = start(
+        "checks: [{name: ill, exec: {command: ['false']}, groups: [liveness], failureThreshold: 1}]\n",
+    )
+    eventually(lambda: exporter.get("/livez").status == 503)
+
+    assert ask("livez", "--url", exporter.url).returncode == 1
+    assert (ask("exporter", "--url", exporter.url).returncode) == 0
 
 
 def test_the_process_ends_in_time_and_with_3_when_an_answer_drips():

@@ -1,0 +1,200 @@
+"""Containers for real, and without a registry: a base that debootstrap made, buildah to build, podman and runc to run.
+
+Images and containers live in a folder of the test, beside whatever else the machine has. Only the base is kept between
+runs, below the user's cache folder, because it takes a minute to make.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support import command, unavailable
+
+ROOT = Path(__file__).parents[2]
+BASE = "localhost/stand-in:trixie"
+PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
+NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt/archives", "var/lib/apt/lists")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_CONFIGURATION = """
+[containers]
+default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]  # not all that it would take may be given everywhere
+log_driver = "k8s-file"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+"""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that was started, by its name."""
+
+    name: str
+    engine: "Engine"
+
+    @property
+    def pid(self) -> int:
+        """Its process 1, by the number that it has outside."""
+        return int(self.engine.podman("inspect", "--format", "{{.State.Pid}}", self.name).stdout)
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command inside, as the image's user."""
+        return self.engine.podman("exec", self.name, *words, check=False)
+
+    def healthy(self) -> bool:
+        """What the image's HEALTHCHECK says."""
+        return self.engine.podman("healthcheck", "run", self.name, check=False).returncode == 0
+
+    def logs(self) -> str:
+        return self.engine.podman("logs", self.name).stdout
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        return int(self.engine.podman("wait", self.name).stdout)
+
+
+class Engine:
+    """buildah and podman over an image store of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._store = [f"--root={folder / 'images'}", f"--runroot={folder / 'run'}"]
+        self._started = 0
+        (folder / "containers.conf").write_text(_CONFIGURATION)
+        (folder / "pip.conf").write_text(_pip_settings())
+        self._env = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf"), "TMPDIR": str(folder)}
+        overlay = self.podman("--storage-driver=overlay", "info", check=False)  # not on every file system
+        self._store.append(f"--storage-driver={'vfs' if overlay.returncode else 'overlay'}")
+
+    def buildah(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return self._run([command("buildah"), *self._store, *words], check=True)
+
+    def podman(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        own = [f"--tmpdir={self._folder / 'podman'}"]
+        return self._run([command("podman"), *self._store, *own, *words], check=check)
+
+    def build(self, name: str, *options: str, context: Path = ROOT) -> str:
+        """Build an image, with the network and the trust of this machine; neither is to stay in the image."""
+        trust = [f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.exists() else []
+        secret = f"--secret=id=pip.conf,src={self._folder / 'pip.conf'}"
+        how = ["--quiet", "--isolation=chroot", "--format=docker", "--pull-never", secret, *trust]
+        self.buildah("build", *how, f"--build-arg=BASE={BASE}", f"--tag={name}", *options, str(context))
+        return name
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """The image's configuration, as Docker has it."""
+        inspected: dict[str, Any] = json.loads(self.buildah("inspect", "--type=image", image).stdout)["Docker"]
+        return inspected
+
+    def size(self, image: str) -> int:
+        """In bytes, with its base."""
+        return int(json.loads(self.podman("image", "inspect", image).stdout)[0]["Size"])
+
+    @contextmanager
+    def files(self, image: str) -> Iterator[Path]:
+        """The image's root folder."""
+        container = self.buildah("from", "--pull-never", image).stdout.strip()
+        try:
+            yield Path(self.buildah("mount", container).stdout.strip())
+        finally:
+            self.buildah("rm", container)
+
+    def start(self, image: str, *arguments: str, options: Sequence[str] = ()) -> Container:
+        """Start a container as restricted as Kubernetes can make it: no right, nothing to write to."""
+        self._started += 1
+        name = f"it{self._started}"
+        restricted = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"]
+        named = [f"--name={name}", "--detach", "--pull=never", "--health-interval=disable"]
+        self.podman("run", *named, *restricted, *options, image, *arguments)
+        return Container(name, self)
+
+    def once(self, image: str, *arguments: str, options: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
+        """A container that ends by itself."""
+        how = ["--rm", "--pull=never", "--network=none", "--health-interval=disable", *options]
+        return self.podman("run", *how, image, *arguments, check=False)
+
+    def remove(self, container: Container) -> None:
+        self.podman("rm", "--force", "--time=0", container.name)
+
+    def _run(self, words: list[str], *, check: bool) -> "subprocess.CompletedProcess[str]":
+        ended = subprocess.run(words, env=self._env, capture_output=True, text=True, timeout=240)
+        if check and ended.returncode:
+            raise AssertionError(f"{' '.join(words)}\nended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
+        return ended
+
+
+@contextmanager
+def engine() -> Iterator[Engine]:
+    """An engine that has the base, and leaves nothing behind; or a skip that says what is missing."""
+    if os.geteuid():
+        unavailable("the image is built and run as root")
+    for name in ("buildah", "podman", "runc", "conmon"):
+        command(name)
+    archive = _base()
+    with tempfile.TemporaryDirectory(prefix="he-", ignore_cleanup_errors=True) as folder:
+        made = Engine(Path(folder))
+        made.podman("import", "--quiet", '--change=CMD ["python3"]', str(archive), BASE)
+        try:
+            yield made
+        finally:
+            made.podman("rm", "--all", "--force", "--time=0", check=False)
+            made.podman("image", "rm", "--all", "--force", check=False)
+
+
+def _base() -> Path:
+    """The archive of the base's files, made when it is not there yet."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "health-exporter"
+    cache.mkdir(parents=True, exist_ok=True)
+    archive = cache / "trixie-python-1.tar"
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests at once make it once
+        if not archive.exists():
+            with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as folder:
+                _make(Path(folder) / "root")
+                made = Path(folder) / archive.name
+                subprocess.run(["tar", "-C", f"{folder}/root", "--one-file-system", "-cf", made, "."], check=True)
+                made.rename(archive)
+    return archive
+
+
+def _make(root: Path) -> None:
+    """Debian with its Python, and without what the official image of Python lacks too."""
+    # In a mount namespace, so that whatever it mounts is gone when it ends, also when it fails.
+    alone = [command("unshare"), "--mount", "--propagation=private"]
+    made = subprocess.run(
+        [*alone, command("debootstrap"), "--variant=minbase", f"--include={PACKAGES}", "trixie", str(root)],
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode:
+        last = "; ".join((made.stdout + made.stderr).splitlines()[-2:])
+        unavailable(f"debootstrap made no base image: {last}")
+    for each in NEEDLESS:
+        shutil.rmtree(root / each)
+        (root / each).mkdir()
+    for each in root.glob("usr/lib/python3*/**/*.pyc"):
+        each.unlink()
+    for each in ("etc/resolv.conf", "etc/hostname"):
+        (root / each).write_text("")
+
+
+def _pip_settings() -> str:
+    """What pip has been told on this machine of where packages are, for the pip of the build."""
+    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    wanted = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
+    settings = {}
+    for line in told.stdout.splitlines():
+        name, _, value = line.partition("=")
+        if (key := name.rpartition(".")[2]) in wanted:
+            settings[key.removeprefix("default-")] = value.strip("'\"")
+    return "\n".join(["[global]", *(f"{key} = {value}" for key, value in settings.items()), ""])
