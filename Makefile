@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test bench format docs lock clean
+.PHONY: run test e2e bench format docs manifests dashboards-preview lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter on its built-in default
@@ -28,11 +28,19 @@ format: $(VENV)/test.stamp ## rewrite the code in the house's format
 docs: $(VENV)/test.stamp ## write the reference pages from the code
 	$(BIN)/python docs/reference.py
 
+manifests: ## write what is generated in k8s/, and print every overlay
+	$(PYTHON) k8s/components/prometheusrule/generate.py
+	for each in k8s/overlays/*; do echo "# $$each"; kubectl kustomize "$$each" || exit 1; echo "---"; done
+
 lock: $(VENV)/test.stamp ## pin the dependencies' newest allowed versions, with hashes
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 		--no-emit-index-url --no-emit-find-links --extra build --output-file requirements.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
-		--no-emit-index-url --no-emit-find-links --extra build --extra dev --constraint requirements.txt \
+		--no-emit-index-url --no-emit-find-links --extra build --extra auth --extra dns --extra expect --extra grpc \
+		--extra mysql --extra postgresql --extra redis --constraint requirements.txt \
+		--output-file requirements-extras.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
+		--no-emit-index-url --no-emit-find-links --extra build --extra dev --constraint requirements-extras.txt \
 		--output-file requirements-dev.txt pyproject.toml
 
 clean: ## remove the environment and every cache

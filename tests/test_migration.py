@@ -1,0 +1,93 @@
+"""The befores and afters of docs/migration.md are what they say."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support import command
+
+from exporter.config import load
+
+PAGE = (Path(__file__).parent.parent / "docs" / "migration.md").read_text()
+
+
+def blocks(language: str, name: str) -> list[str]:
+    """The code of this language whose first line is a comment that begins with this name."""
+    return [code for code in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if code.startswith(f"# {name}")]
+
+
+@pytest.mark.parametrize("configuration", blocks("yaml", "health.yml"))
+def test_every_configuration_loads(configuration, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE_PASSWORD", "secret")
+    (tmp_path / "health.yml").write_text(configuration)
+
+    assert load(tmp_path / "health.yml").checks
+
+
+@pytest.mark.parametrize("configuration", blocks("yaml", "health.yml"))
+def test_no_configuration_needs_advice(configuration, tmp_path):
+    (tmp_path / "health.yml").write_text(configuration)
+    validate = [sys.executable, "-m", "exporter", "validate", "--scrape-interval", "4", str(tmp_path / "health.yml")]
+    done = subprocess.run(validate, capture_output=True, text=True, env={"DATABASE_PASSWORD": "secret"})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(advice)" not in done.stdout
+
+
+@pytest.mark.parametrize("configuration", blocks("yaml", "blackbox.yml"))
+def test_blackbox_exporter_takes_its_configuration(configuration, tmp_path):
+    (tmp_path / "blackbox.yml").write_text(configuration)
+    check = [command("prometheus-blackbox-exporter"), "--config.check", f"--config.file={tmp_path / 'blackbox.yml'}"]
+
+    assert subprocess.run(check, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("configuration", blocks("yaml", "prometheus.yml"))
+def test_prometheus_takes_its_configuration(configuration, tmp_path):
+    (tmp_path / "prometheus.yml").write_text(configuration)
+    done = subprocess.run([command("promtool"), "check", "config", str(tmp_path / "prometheus.yml")])
+
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("manifest", blocks("yaml", "the application's container"))
+def test_every_probe_has_a_kubernetes_probe_s_fields(manifest):
+    fields = {"exec", "httpGet", "initialDelaySeconds", "periodSeconds", "failureThreshold"}
+
+    for name, probe in yaml.safe_load(manifest).items():
+        assert name in {"livenessProbe", "readinessProbe", "startupProbe"}
+        assert probe.keys() <= fields
+
+
+@pytest.mark.parametrize("status", ["/health", "/status/204", "/status/500", "stopped"])
+def test_the_script_and_the_checks_give_the_same_exit_code(nginx, tmp_path, status):
+    path = status if status.startswith("/") else "/health"
+    script, configuration = blocks("python", "check.py")[0], blocks("yaml", "health.yml")[0]
+    # A busy machine and an idle one are not what is compared here.
+    script = script.replace("http://localhost/health", nginx.url + path).replace("not load or load >= 0.9", "False")
+    configuration = configuration.replace("path: /health, port: 80", f"path: {path}, port: {nginx.port}")
+    (tmp_path / "check.py").write_text(script)
+    (tmp_path / "health.yml").write_text(configuration)
+    if status == "stopped":
+        nginx.stop()
+    before = subprocess.run([sys.executable, str(tmp_path / "check.py")])
+    check = [sys.executable, "-m", "exporter", "check", "--config.file", str(tmp_path / "health.yml"), "--name", "web"]
+
+    assert subprocess.run(check, capture_output=True).returncode == before.returncode == int(status != "/health")
+
+
+@pytest.mark.parametrize("code", blocks("python", "app.py"))
+def test_every_application_starts(code, tmp_path):
+    (tmp_path / "app.py").write_text(code)
+
+    assert list(runpy.run_path(str(tmp_path / "app.py"), run_name="app")["app"].url_map.iter_rules())
+
+
+def test_every_metric_is_one_that_there_is():
+    there = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+
+    assert [name for name in re.findall(r"`(health_\w+)`", PAGE) if f"`{name}`" not in there] == []
