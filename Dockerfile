@@ -5,8 +5,12 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY requirements.txt requirements-extras.txt ./
+COPY pyproject.toml requirements.txt requirements-extras.txt ./
 ARG EXTRAS=""
+# For pip an extra that is not there is only a warning.
+RUN python3 -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+        unknown = {each.strip() for each in sys.argv[1].split(",") if each} - {*project["optional-dependencies"]}; \
+        sys.exit(f"EXTRAS: there is no {sorted(unknown)}" if unknown else 0)' "${EXTRAS}"
 # Only files whose hash is written down here, and no code of a package runs while it is fetched. One list holds all the
 # extras: all are fetched as soon as one is asked for, and that one is installed. Where pip needs settings of its own, an
 # index with a password for example, they come as a secret, of which nothing stays: --secret id=pip.conf,src=pip.conf
@@ -14,7 +18,7 @@ RUN --mount=type=secret,id=pip.conf \
     PIP_CONFIG_FILE=/run/secrets/pip.conf pip download --quiet --no-cache-dir --disable-pip-version-check \
         --no-deps --only-binary :all: --require-hashes \
         --dest /packages --requirement "requirements${EXTRAS:+-extras}.txt"
-COPY pyproject.toml README.md LICENSE ./
+COPY README.md LICENSE ./
 COPY exporter exporter
 # Bytecode goes by the content and not by the time of its source, so that it is the same in every build.
 # hadolint ignore=DL3013  # what it installs is in /packages, in one version each

@@ -65,9 +65,10 @@ def test_the_readme_s_configuration_loads(tmp_path):
     assert [check.spec.name for check in load(config).checks] == ["api", "database", "warm", "load"]
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/plugins.md", "docs/library.md", "docs/migration.md"]
-)
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "alerts/README.md", "dashboards/README.md", "k8s/README.md"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "docs/plugins.md", "docs/library.md", "docs/migration.md"])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target

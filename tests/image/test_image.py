@@ -306,6 +306,11 @@ def test_an_extra_is_there_by_build_argument_and_no_other(engine_, with_redis, t
     assert "needs the package grpc: install health-exporter[grpc]" in other.stderr
 
 
+def test_an_extra_that_there_is_not_fails_the_build(engine_):
+    with pytest.raises(AssertionError, match=r"EXTRAS: there is no \['nope'\]"):
+        engine_.build("localhost/never", "--build-arg=EXTRAS=redis, nope")
+
+
 def test_without_extras_it_says_which_is_missing(engine_, image, tmp_path):
     said = _validated(engine_, image, tmp_path, REDIS)
 
