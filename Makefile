@@ -32,6 +32,15 @@ manifests: ## write what is generated in k8s/, and print every overlay
 	$(PYTHON) k8s/components/prometheusrule/generate.py
 	for each in k8s/overlays/*; do echo "# $$each"; kubectl kustomize "$$each" || exit 1; echo "---"; done
 
+PREVIEW_PARTS := dashboards/preview/node_modules/.package-lock.json
+
+dashboards-preview: $(VENV)/test.stamp $(PREVIEW_PARTS) ## draw the dashboards from real data, without Grafana
+	$(BIN)/python -m dashboards.preview $(PREVIEW)
+
+$(PREVIEW_PARTS): dashboards/preview/package-lock.json
+	npm ci --prefix dashboards/preview --ignore-scripts --loglevel=error
+	touch $@
+
 lock: $(VENV)/test.stamp ## pin the dependencies' newest allowed versions, with hashes
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 		--no-emit-index-url --no-emit-find-links --extra build --output-file requirements.txt pyproject.toml

@@ -1,0 +1,168 @@
+"""`make dashboards-preview`: pictures of the dashboards, drawn by Grafana's own components from real data.
+
+A scene of some minutes is watched by two real exporters and recorded by a real Prometheus; then headless Chromium
+draws what Prometheus answers to the dashboards' queries, and the pictures stand in dashboards/preview/out.
+
+python -m dashboards.preview [--seconds N] [--again] [--overview FILE] [NAME...]
+"""
+
+import argparse
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
+
+from dashboards.preview.scene import Shop
+from tests.support import Exporter, Process, command, ended, eventually, free_port, get
+
+_HERE = Path(__file__).parent
+_OUT = _HERE / "out"
+_RECORD = _OUT / "record"
+_WIDTH = 1500
+_CHOSEN = {"check": {"var-instance": "shop-0", "var-check": "search"}}  # variables that a picture needs
+_PROMETHEUS = """\
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: {rules}
+scrape_configs:
+  - job_name: shop
+    static_configs: {targets}
+"""
+_CHROMIUM = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars --lang=en-US"
+)
+
+
+@contextmanager
+def _prometheus(folder: Path, targets: list[dict[str, object]], rules: list[str]) -> Iterator[str]:
+    """Prometheus over the recorded data, scraping what it is given; its address without a slash at the end."""
+    (folder / "prometheus.yml").write_text(_PROMETHEUS.format(rules=json.dumps(rules), targets=json.dumps(targets)))
+    url = f"http://127.0.0.1:{free_port()}"
+    flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={_RECORD}/data", "--log.level=warn"]
+    with ended(Process([command("prometheus"), *flags, f"--web.listen-address={url.removeprefix('http://')}"])):
+        eventually(lambda: _answers(f"{url}/-/ready"), within=60, what="Prometheus is ready")
+        yield url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return get(url).status == 200
+    except OSError:
+        return False
+
+
+def _record(seconds: float, folder: Path) -> None:
+    """Let the scene happen, watched by two exporters as two pods of one application, and asked as a kubelet asks."""
+    rules = [str(file.resolve()) for file in sorted(Path("alerts").glob("*.rules.yml"))]
+    with ExitStack() as stack:
+        exporters, targets = [], []
+        for pod in ("shop-0", "shop-1"):
+            home = folder / pod
+            home.mkdir()
+            path = {"PATH": f"{home}:{os.environ['PATH']}"}
+            config = Shop(seconds, trouble=pod == "shop-0").configure(home)
+            exporters.append(stack.enter_context(ended(Exporter(config=config, env=path))))
+            address = exporters[-1].url.removeprefix("http://")
+            targets.append({"targets": [address], "labels": {"namespace": "shop", "instance": pod}})
+        stack.enter_context(_prometheus(folder, targets, rules))
+        begin = time.time()
+        while time.time() < begin + seconds:
+            for exporter in exporters:
+                exporter.get("/livez")
+                exporter.get("/readyz")
+            time.sleep(1)
+        (_RECORD / "scene.json").write_text(json.dumps({"from": begin + 1, "to": time.time() - 1}))
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    """This folder and the dashboards beside it over HTTP, for the browser."""
+    port = str(free_port())
+    server = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", str(_HERE.parent)]
+    url = f"http://127.0.0.1:{port}"
+    with ended(Process(server)):
+        eventually(lambda: _answers(f"{url}/"), what="the browser's files are served")
+        yield url
+
+
+@contextmanager
+def _browser(profile: str) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    for flag in [*_CHROMIUM.split(), f"--user-data-dir={profile}"]:
+        options.add_argument(flag)
+    options.binary_location = command("chromium")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(command("chromedriver")))
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": _WIDTH, "height": 4000, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+def _draw(names: list[str], prometheus: str, scene: dict[str, float], overview: Path | None) -> list[str]:
+    """A picture of each dashboard; what the browser complains of is given back."""
+    complaints = []
+    with tempfile.TemporaryDirectory() as profile, _served() as site, _browser(profile) as browser:
+        for name in names:
+            asked = {"dashboard": name, "prometheus": prometheus, **scene, **_CHOSEN.get(name, {})}
+            browser.get(f"{site}/preview/index.html?{urlencode(asked)}")
+            height = WebDriverWait(browser, 60).until(lambda page: _number(page, "height"))
+            _save(browser, height, _OUT / f"{name}.png")
+            if overview and name == "overview":
+                _save(browser, _number(browser, "fold"), overview)
+            said = [line["message"] for line in browser.get_log("browser") if line["level"] in {"WARNING", "SEVERE"}]
+            complaints += [f"{name}: {line}" for line in said]
+    return complaints
+
+
+def _number(browser: webdriver.Chrome, name: str) -> int:
+    """A number that the page tells when everything is drawn; 0 until then."""
+    return int(browser.find_element("id", "page").get_attribute(f"data-{name}") or 0)
+
+
+def _save(browser: webdriver.Chrome, height: int, picture: Path) -> None:
+    clip = {"x": 0, "y": 0, "width": _WIDTH, "height": height, "scale": 1}
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
+    picture.write_bytes(base64.b64decode(shot["data"]))
+    sys.stdout.write(f"{picture}: {picture.stat().st_size // 1024} KiB\n")
+
+
+def main() -> None:
+    """Record the scene, draw the dashboards."""
+    parser = argparse.ArgumentParser(prog="python -m dashboards.preview", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=150, help="how long the scene lasts (default 150)")
+    parser.add_argument("--again", action="store_true", help="draw the scene that was recorded last")
+    parser.add_argument("--overview", type=Path, help="where to write the upper part of the overview")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these dashboards")
+    given = parser.parse_args()
+    names = given.names or sorted(file.stem for file in _HERE.parent.glob("*.json"))
+    _RECORD.mkdir(parents=True, exist_ok=True)
+    subprocess.run([command("npm"), "run", "--silent", "build"], cwd=_HERE, check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if not given.again:
+            shutil.rmtree(_RECORD)
+            _RECORD.mkdir()
+            _record(given.seconds, Path(folder))
+        scene = json.loads((_RECORD / "scene.json").read_text())
+        with _prometheus(Path(folder), [], []) as url:
+            complaints = _draw(names, url, scene, given.overview)
+    sys.exit("\n".join(complaints) or None)
+
+
+if __name__ == "__main__":
+    main()

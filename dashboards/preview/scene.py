@@ -1,0 +1,129 @@
+"""A small shop to watch: servers that answer well, fail, flap, slow down, hang and go away, by a timetable."""
+
+import json
+import math
+import random
+import socket
+import ssl
+import sys
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from tests.support import free_port
+
+_END = 2.0  # after the end of the scene
+# Parts of the whole scene in which something is wrong, by what is asked for.
+_TROUBLE = {
+    "/search": [(0.16, 0.22), (0.26, 0.31), (0.36, 0.4), (0.45, 0.5)],  # answers 503 now and then: flaps
+    "/checkout": [(0.30, 0.46)],  # answers 503, and is well again
+    "/reports": [(0.45, _END)],  # takes the request and never answers
+    "queue": [(0.6, 0.67), (0.84, _END)],  # refuses connections
+    "archive-check": [(0.75, _END)],  # is not there any more
+}
+_COMMANDS = {
+    "orders-check": "#!{python}\nimport socket\nsocket.create_connection(('127.0.0.1', {port}), 0.5).close()\n",
+    "archive-check": "#!/bin/sh\nexit 0\n",
+}
+_LATENCY = {"/api": 0.008, "/checkout": 0.02, "/search": 0.03, "/reports": 0.045}
+_EVERY = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3}
+_ASIDE: dict[str, Any] = {"groups": [], "severity": "warning"}
+
+
+class Shop:
+    """The servers of the scene, which lasts `seconds` from now on; without trouble all is well in it."""
+
+    def __init__(self, seconds: float, *, trouble: bool) -> None:
+        self._began, self._seconds, self._trouble = time.monotonic(), seconds, trouble
+        self._web = _Web(("127.0.0.1", 0), _Page)
+        self._web.shop = self
+        self._queue_port = free_port()
+        self._tls = socket.create_server(("127.0.0.1", 0))
+        for work in (self._web.serve_forever, self._queue, self._certificate):
+            threading.Thread(target=work, daemon=True).start()
+
+    def configure(self, folder: Path) -> Path:
+        """Write the configuration of the checks that watch the shop, and the commands they run."""
+        for name, text in _COMMANDS.items():
+            (folder / name).write_text(text.format(python=sys.executable, port=self._queue_port))
+            (folder / name).chmod(0o755)
+        threading.Thread(target=self._archive, args=[folder / "archive-check"], daemon=True).start()
+        file = folder / "health.yml"
+        file.write_text(json.dumps({"checks": [{**_EVERY, **check} for check in self._checks()]}))
+        return file
+
+    def _checks(self) -> list[dict[str, Any]]:
+        port, queue, tls = self._web.server_address[1], self._queue_port, self._tls.getsockname()[1]
+        search = {"path": "/search", "port": port, "warnLatencySeconds": 0.2, "phases": True}
+        return [
+            {"name": "api", "httpGet": {"path": "/api", "port": port}, "groups": ["liveness", "readiness", "startup"]},
+            {"name": "checkout", "httpGet": {"path": "/checkout", "port": port}},
+            {"name": "search", "httpGet": search, "latencyBuckets": [0.02, 0.05, 0.1, 0.2, 0.5], "severity": "warning"},
+            {"name": "reports", "httpGet": {"path": "/reports", "port": port}, **_ASIDE, "periodSeconds": 2},
+            {"name": "queue", "tcpSocket": {"port": queue}},
+            {"name": "orders", "exec": {"command": ["orders-check"]}, "dependsOn": ["queue"]},
+            {"name": "archive", "exec": {"command": ["archive-check"]}, **_ASIDE, "severity": "info"},
+            {"name": "shop-certificate", "certificate": {"port": tls, "warnDays": 21, "failDays": 7}, **_ASIDE},
+            {"name": "disk", "disk": {"path": "/", "warnRatio": 0.01, "failRatio": 0.99}, **_ASIDE},
+            {"name": "memory", "memory": {"warnRatio": 0.9, "failRatio": 0.95}, **_ASIDE},
+            {"name": "load", "loadAverage": {"warnRatio": 8, "failRatio": 16}, **_ASIDE},
+        ]
+
+    def part(self) -> float:
+        """The part of the scene that is over, 0 to 1."""
+        return (time.monotonic() - self._began) / self._seconds
+
+    def troubled(self, what: str) -> bool:
+        """Whether the timetable has it that this does not do well now."""
+        return self._trouble and any(begin <= self.part() < end for begin, end in _TROUBLE.get(what, []))
+
+    def _queue(self) -> None:
+        while True:
+            while self.troubled("queue"):
+                time.sleep(0.1)
+            with socket.create_server(("127.0.0.1", self._queue_port)) as server:
+                server.settimeout(0.1)
+                while not self.troubled("queue"):
+                    with suppress(TimeoutError):
+                        server.accept()[0].close()
+
+    def _archive(self, command: Path) -> None:
+        while not self.troubled("archive-check"):
+            time.sleep(0.1)
+        command.unlink()
+
+    def _certificate(self) -> None:
+        expires = datetime.now(UTC) + timedelta(days=12)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("shop.example.com", not_after=expires).configure_cert(context)
+        while True:
+            client, _ = self._tls.accept()
+            with client, suppress(OSError), context.wrap_socket(client, server_side=True) as tls:
+                tls.recv(1)
+
+
+class _Web(ThreadingHTTPServer):
+    shop: Shop
+    daemon_threads = True
+
+
+class _Page(BaseHTTPRequestHandler):
+    server: _Web
+
+    def do_GET(self) -> None:
+        part, troubled = self.server.shop.part(), self.server.shop.troubled(self.path)
+        rise = max(0, part - 0.75) if self.path == "/search" else 0
+        wave = 1 + 0.4 * math.sin(part * 9 + len(self.path)) + random.expovariate(12)
+        time.sleep(_LATENCY[self.path] * wave + rise + (30 if troubled and self.path == "/reports" else 0))
+        self.send_response(503 if troubled else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the exporter's log tells what happens."""
