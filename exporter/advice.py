@@ -37,11 +37,12 @@ def _liveness(check: Check, scrape_interval: float) -> Iterator[tuple[Keys, str]
         return
     if risk := check.probe.liveness_risk():
         yield ("groups",), f"liveness restarts the application, and {risk}"
-    kill_after = spec.failure_threshold * spec.period
-    if kill_after < scrape_interval:
+    answered = spec.failure_threshold * spec.period
+    if answered < scrape_interval:
         message = (
-            f"the kill comes within {kill_after} s (failureThreshold * periodSeconds), and a Prometheus that scrapes "
-            f"every {scrape_interval:g} s may not have seen the reason by then"
+            f"/livez answers 503 within {answered} s (failureThreshold * periodSeconds): unless the kubelet's own "
+            f"count goes on for longer, a Prometheus that scrapes every {scrape_interval:g} s may not have seen the "
+            "reason before the kill"
         )
         yield ("failureThreshold",), message
 

@@ -77,9 +77,9 @@ def given(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
             """,
             [
                 (
-                    "x.yml:5: checks[0].failureThreshold: the kill comes within 20 s "
-                    "(failureThreshold * periodSeconds), and a Prometheus that scrapes every 30 s may not have seen "
-                    "the reason by then"
+                    "x.yml:5: checks[0].failureThreshold: /livez answers 503 within 20 s (failureThreshold * "
+                    "periodSeconds): unless the kubelet's own count goes on for longer, a Prometheus that scrapes "
+                    "every 30 s may not have seen the reason before the kill"
                 )
             ],
         ),
