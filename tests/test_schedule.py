@@ -12,7 +12,7 @@ from make import FAIL, PASS, check
 from support import Clock, eventually
 
 from exporter.model import Status
-from exporter.schedule import HEADROOM, Schedule, Timetable, phase, pool_size
+from exporter.schedule import HEADROOM, Schedule, Timetable, offset, phase, pool_size
 from exporter.store import Store
 
 
@@ -61,8 +61,9 @@ def test_the_phase_depends_on_the_name_only():
     assert all(0 <= phase(f"{number}") < 1 for number in range(1000))
 
 
-def test_replicas_that_start_together_come_to_ask_at_different_moments():
-    tables = [Timetable(phase(host)) for host in ("api-7d9c-abcde", "api-7d9c-fghij", "api-7d9c-klmno")]
+@pytest.mark.parametrize("hosts", [["api-7d9c-abcde", "api-7d9c-fghij", "api-7d9c-klmno"], ["db-0", "db-1", "db-2"]])
+def test_replicas_that_start_together_come_to_ask_at_different_moments(hosts):
+    tables = [Timetable(offset(host)) for host in hosts]
     for each in tables:
         each.replace([check(period=10)], 0.0)
     firsts, *later = zip(*(starts(each, 60) for each in tables), strict=False)
