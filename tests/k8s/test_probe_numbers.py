@@ -12,9 +12,9 @@ import yaml
 from kustomized import K8S, OVERLAYS, SIDECARS, Object, container, exporter, health_yml, pod
 
 by_sidecar = pytest.mark.parametrize("name", SIDECARS)
-AWAY = 20
-"""Seconds: noticed within 1, back-off of 10 and, by its jitter, half as much again, and 4 to start."""
 START = 4
+AWAY = 25 + START
+"""Seconds: a look within the back-off of 10 puts the next one off by 10 to 15 (pod_workers.go, completeWork)."""
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 
 
@@ -81,9 +81,11 @@ def test_the_exporters_own_probes_ask_about_itself(name: str) -> None:
 
 
 @by_sidecar
-def test_rule_a_together_they_take_as_long_as_the_applications_own_probe_did(name: str) -> None:
+def test_rule_a_the_kubelet_is_as_patient_as_it_was_and_the_exporter_adds_little(name: str) -> None:
     (check,), asked = checks(name, "liveness"), probe(name, "livenessProbe")
-    assert check.failures * check.period + asked.failures * asked.period == KUBERNETES.failures * KUBERNETES.period
+    patience = (asked.failures - 1) * asked.period
+    assert patience == KUBERNETES.failures * KUBERNETES.period
+    assert check.failures * check.period + asked.period <= patience / 5
 
 
 @by_sidecar
