@@ -17,6 +17,9 @@ test: $(VENV)/test.stamp ## lint, types, import rules and all tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+e2e: $(VENV)/test.stamp ## the manifests on the cluster of KUBECONFIG, with the image IMAGE (health-exporter:dev) there
+	$(BIN)/pytest tests/e2e/cluster
+
 bench: $(VENV)/test.stamp ## figures beside blackbox_exporter's, in one run
 	tests/peers.sh
 	$(BIN)/python -m tests.bench
