@@ -29,6 +29,8 @@ from pydantic_core import PydanticCustomError, core_schema
 from exporter import probes
 from exporter.model import Deadline, Outcome, Spec
 
+FUNCTION = "function"
+"""The kind of a check that is a function of an application. No other kind may have the name."""
 PLUGINS = "health_exporter.probes"
 """The group of entry points by which another package adds kinds: each the kind's name and its Probe."""
 
@@ -171,7 +173,7 @@ def kinds() -> Mapping[str, type[Probe]]:
     """
     found = {to_camel(entry.name): _own(entry.name) for entry in pkgutil.iter_modules(probes.__path__)}
     for plugin in importlib.metadata.entry_points(group=PLUGINS):
-        if plugin.name in found:
+        if plugin.name in found or plugin.name == FUNCTION:
             raise KindError(f"the plugin {plugin.value}: the kind {plugin.name} is there already")
         found[plugin.name] = _foreign(plugin)
     return dict(sorted(found.items()))

@@ -73,17 +73,19 @@ class HealthExporter:
         success_threshold: int = 1,
         groups: Iterable[str] = (Group.READINESS,),
         severity: str = Severity.CRITICAL,
+        depends_on: Iterable[str] = (),
     ) -> Callable[[Looks], Looks]:
         """Watch the decorated function, which stays as it is. Its own name is the check's unless one is given.
 
-        Raises ValueError or TypeError for what cannot be a check.
+        `depends_on` names checks that are there already, without which this one cannot be well. Raises ValueError or
+        TypeError for what cannot be a check.
         """
         timing = Timing(period, timeout, success_threshold, failure_threshold)
 
         def watched(function: Looks) -> Looks:
             probe = Function.of(function)
             chosen = name if name is not None else getattr(function, "__name__", "")
-            self._add(Check(timing.spec(chosen, probe.target, groups, severity), probe))
+            self._add(Check(timing.spec(chosen, probe.target, groups, severity, depends_on), probe))
             return function
 
         return watched
@@ -142,6 +144,10 @@ class HealthExporter:
         with evaluation.lock:
             if check.spec.name in self._checks:
                 raise ValueError(f"the name {check.spec.name!r} is taken by another check")
+            if unknown := [name for name in check.spec.depends_on if name not in self._checks]:
+                raise ValueError(
+                    f"there is no check {unknown[0]!r} yet: what {check.spec.name!r} depends on comes first"
+                )
             self._checks[check.spec.name] = check
             if evaluation.begun and not evaluation.over:
                 evaluation.watch(self._checks.values())

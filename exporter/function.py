@@ -10,13 +10,10 @@ from typing import Self, TypeVar
 
 from pydantic import PrivateAttr
 
-from exporter.check import Check, Probe
+from exporter.check import FUNCTION, Check, Probe
 from exporter.config import CheckOptions
 from exporter.model import Deadline, Group, Outcome, Reason, Spec, Status
 from exporter.run import attempt
-
-KIND = "function"
-"""The kind of a check that is a function. No file can name it."""
 
 _COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -77,9 +74,9 @@ class Function(Probe):
 def _begun(call: _Call, deadline: Deadline) -> Future[Outcome]:
     """The call, in a thread that does not keep the process from its end."""
     act: Future[Outcome] = Future()
-    check = Check(Spec(KIND, KIND), call)
+    check = Check(Spec(FUNCTION, FUNCTION), call)
     look = threading.Thread(
-        target=lambda: act.set_result(attempt(check, deadline, raised=Status.FAIL)), name=KIND, daemon=True
+        target=lambda: act.set_result(attempt(check, deadline, raised=Status.FAIL)), name=FUNCTION, daemon=True
     )
     look.start()
     return act
@@ -103,17 +100,20 @@ class Timing:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def spec(self, name: str, target: str, groups: Iterable[str], severity: str) -> Spec:
+    def spec(self, name: str, target: str, groups: Iterable[str], severity: str, depends_on: Iterable[str]) -> Spec:
         """The whole of it, by the rules of a configuration file."""
-        options = CheckOptions.model_validate({"name": name, "groups": groups, "severity": severity})
+        options = CheckOptions.model_validate(
+            {"name": name, "groups": groups, "severity": severity, "dependsOn": depends_on}
+        )
         if self.success_threshold > 1 and options.groups & {Group.LIVENESS, Group.STARTUP}:
             raise ValueError("success_threshold must be 1 for liveness and startup, as in Kubernetes")
         return Spec(
             name=options.name,
-            kind=KIND,
+            kind=FUNCTION,
             target=target,
             groups=options.groups | {Group.ALL},
             severity=options.severity,
+            depends_on=options.depends_on,
             period=self.period,
             timeout=self.timeout,
             success_threshold=self.success_threshold,

@@ -54,6 +54,10 @@ def seen(client, name="it", prefix=""):
     return eventually(described)
 
 
+def metrics(client):
+    return client.get("/metrics").get_data(as_text=True)
+
+
 def raising(error):
     def function():
         raise error
@@ -163,6 +167,28 @@ def test_a_name_is_taken_once(health):
     watch(health, lambda: True)
     with pytest.raises(ValueError, match="'it' is taken"):
         watch(health, lambda: True)
+
+
+def test_a_check_is_suppressed_while_one_that_it_depends_on_fails(health):
+    client = Client(health.wsgi)
+    watch(health, lambda: False, name="database")
+    watch(health, lambda: False, name="orders", depends_on=["database"])
+    seen(client, "orders")
+
+    assert eventually(lambda: 'health_check_suppressed{check="orders",kind="function"} 1.0' in metrics(client))
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["later"], "there is no check 'later' yet: what 'it' depends on comes first"),
+        ("it", "dependsOn"),
+        ([5], "dependsOn"),
+    ],
+)
+def test_what_a_check_depends_on_is_there_before_it(health, given, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        watch(health, lambda: True, depends_on=given)
 
 
 def test_a_check_may_come_when_others_run_already(health):

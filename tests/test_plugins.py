@@ -66,6 +66,7 @@ def test_its_options_are_in_the_schema_and_are_validated(site, tmp_path):
         ),
         ("Kind = 5\n", "broken = broken_kind:Kind", "the kind broken of broken-kind 2.0 is no Probe"),
         ("Kind = 5\n", "httpGet = broken_kind:Kind", "broken_kind:Kind: the kind httpGet is there already"),
+        ("Kind = 5\n", "function = broken_kind:Kind", "broken_kind:Kind: the kind function is there already"),
     ],
 )
 @pytest.mark.parametrize("command", [["serve"], ["check"], ["schema"]])
