@@ -27,6 +27,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
 from exporter import probes
+from exporter.manual import describe
 from exporter.model import Deadline, Outcome, Spec
 
 FUNCTION = "function"
@@ -105,7 +106,7 @@ class Options(BaseModel):
     """A piece of configuration: camelCase keys, unknown keys refused, never changed after loading."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, json_schema_extra=describe
     )
 
 

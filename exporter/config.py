@@ -119,8 +119,7 @@ def _model() -> type[_Configuration]:
     """The file's model, made from the kinds there are: each is one optional key of a check."""
     fields: dict[str, Any] = {kind: (probe | None, None) for kind, probe in kinds().items()}
     check = create_model("Check", __base__=CheckOptions, __doc__=CheckOptions.__doc__, **fields)
-    described = Field(description=_Configuration.model_fields["checks"].description)
-    return create_model("Configuration", __base__=_Configuration, checks=(list[check], described))
+    return create_model("Configuration", __base__=_Configuration, checks=(list[check], ...))
 
 
 def schema() -> dict[str, Any]:
