@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter.config import Config
     from exporter.shard import Shard
 
-MOST_SHARDS = 1000
+MOST_SHARDS = 1000  # at the start each check draws a number for each of them
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
 
 _config_file = click.option(
@@ -140,7 +140,7 @@ def serve(
     \b
     health-exporter serve
     health-exporter serve --config.file health.yml --web.listen-address 127.0.0.1:4584
-    health-exporter serve --config.file health.yml --shard $(POD_NAME) --shards 3
+    health-exporter serve --config.file health.yml --shard "$HOSTNAME" --shards 3
 
     \b
     /livez /readyz /startupz /healthz   200 or 503, for Kubernetes probes
