@@ -17,6 +17,7 @@ from support import ended, unavailable
 
 AT_ONCE = 4
 """Drills at the same time. With many more a small machine is so busy that probes run out of time."""
+OLDEST = (1, 21)
 _notes: list[str] = []
 
 
@@ -31,6 +32,8 @@ def cluster() -> Iterator[Cluster]:
     if not os.environ.get("KUBECONFIG"):
         unavailable("KUBECONFIG names no cluster")
     with ended(Cluster()) as cluster:
+        if (version := cluster.version()) < OLDEST:
+            unavailable(f"this is Kubernetes {version[0]}.{version[1]}, whose EndpointSlices are not those of 1.21")
         yield cluster
 
 
