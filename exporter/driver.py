@@ -2,7 +2,9 @@
 
 import time
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from exporter.check import Host, Port, elsewhere, endpoint
 from exporter.dial import DialError
@@ -50,3 +52,18 @@ class Driven(Limited):
     @abstractmethod
     def ask(self, password: str, deadline: Deadline) -> Any:
         """The server's answer; of a table the first value of the first row, or None. Raises DialError."""
+
+
+class Sql(Driven):
+    """A database that is asked a query."""
+
+    username: Annotated[str, Field(min_length=1)]
+    """User to authenticate as."""
+    database: str | None = None
+    """Database that the query is about."""
+    query: Annotated[str, Field(min_length=1)] = "SELECT 1"
+    """SQL to run."""
+
+    @property
+    def target(self) -> str:
+        return f"{super().target}/{self.database}" if self.database else super().target

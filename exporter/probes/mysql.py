@@ -3,13 +3,11 @@
 import struct
 from functools import cache
 from types import SimpleNamespace
-from typing import Annotated, Any, ClassVar
-
-from pydantic import Field
+from typing import Any, ClassVar
 
 from exporter.check import LATENCY, Port
 from exporter.dial import DialError, connect
-from exporter.driver import Driven
+from exporter.driver import Sql
 from exporter.model import Deadline, Reason
 
 ANSWER_LIMIT = 64 * 1024  # bytes of all answers
@@ -19,7 +17,7 @@ _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
 _LOST = (2003, 2006, 2013)  # the driver's own numbers for a connection that broke
 
 
-class Mysql(Driven):
+class Mysql(Sql):
     """Connects to MySQL or MariaDB without TLS, authenticates and runs a query.
 
     The first value of its first row is measured where it is a number, and judged by `warn` and `fail` where they are
@@ -45,16 +43,6 @@ class Mysql(Driven):
 
     port: Port = 3306
     """Port to connect to."""
-    username: Annotated[str, Field(min_length=1)]
-    """User to authenticate as."""
-    database: str | None = None
-    """Database that the query is about."""
-    query: Annotated[str, Field(min_length=1)] = "SELECT 1"
-    """SQL to run."""
-
-    @property
-    def target(self) -> str:
-        return f"{super().target}/{self.database}" if self.database else super().target
 
     def ask(self, password: str, deadline: Deadline) -> Any:
         try:

@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal
 
 from exporter.check import LATENCY, Port
 from exporter.dial import RESOLVER, DialError
-from exporter.driver import Driven
+from exporter.driver import Sql
 from exporter.model import Deadline, Reason
 
 _CONNECTING = (
@@ -35,7 +33,7 @@ _BOOLEANS = {b"t": 1, b"f": 0}
 _BOOLEAN = 16  # the type's number (pg_type.dat)
 
 
-class Postgresql(Driven):
+class Postgresql(Sql):
     """Connects to PostgreSQL, authenticates and runs a query, in a transaction that may only read.
 
     The first value of its first row is measured where it is a number or a truth, and judged by `warn` and `fail` where
@@ -64,20 +62,12 @@ class Postgresql(Driven):
 
     port: Port = 5432
     """Port to connect to."""
-    username: Annotated[str, Field(min_length=1)]
-    """User to authenticate as."""
     database: str | None = None
     """Database to connect to; by default the one of the user's name."""
-    query: Annotated[str, Field(min_length=1)] = "SELECT 1"
-    """SQL to run."""
     ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """TLS, in libpq's words: `prefer` takes it where the server has it, `verify-full` checks chain and name."""
     ca_file: Path | None = None
     """Certificates of authorities to verify by, in PEM."""
-
-    @property
-    def target(self) -> str:
-        return f"{super().target}/{self.database}" if self.database else super().target
 
     def ask(self, password: str, deadline: Deadline) -> Any:
         with _connected(self._parameters(password, deadline), deadline) as connection:
