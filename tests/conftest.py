@@ -1,9 +1,10 @@
 """Fixtures: things that are started for a test and ended after it."""
 
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from textwrap import dedent
 
@@ -32,6 +33,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
             return stack.enter_context(ended(Exporter(*flags, config=config, env=env)))
 
         yield start_
+
+
+@pytest.fixture
+def blackhole() -> Iterator[int]:
+    """A port whose listener lets no connection complete: its queue is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(("127.0.0.1", port))
+        yield port
 
 
 class Server:

@@ -48,22 +48,6 @@ def resolving(*addresses: str) -> Resolver:
     return Resolver(look_up)
 
 
-@pytest.fixture
-def blackhole() -> Iterator[int]:
-    """A port whose listener lets no connection complete: its queue is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        for _ in range(8):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with suppress(BlockingIOError):
-                waiting.connect(("127.0.0.1", port))
-        yield port
-
-
 # Connections.
 
 

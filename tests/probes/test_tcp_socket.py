@@ -2,8 +2,6 @@
 
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,22 +80,6 @@ def test_a_listener_that_has_gone_fails_and_passes_again_when_it_is_back():
     assert look(port).outcome.reason is Reason.CONNECT
     with socket.create_server(("127.0.0.1", port)):
         assert look(port).outcome.status is Status.PASS
-
-
-@pytest.fixture
-def blackhole() -> Iterator[int]:
-    """A port whose listener lets no connection complete: its queue is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        for _ in range(8):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with suppress(BlockingIOError):
-                waiting.connect(("127.0.0.1", port))
-        yield port
 
 
 def test_a_connection_that_is_not_completed_fails_at_the_deadline(blackhole):
