@@ -9,6 +9,7 @@ from textwrap import indent
 import pytest
 from support import command
 
+from exporter import __version__
 from exporter.check import kinds
 from exporter.config import load
 
@@ -56,6 +57,10 @@ def test_the_readme_names_no_family_that_is_not_there(pages):
 @pytest.mark.parametrize("kind", kinds())
 def test_every_kind_is_in_the_readme(kind):
     assert f"| `{kind}` |" in README
+
+
+def test_the_readme_builds_the_image_that_the_manifests_name():
+    assert set(re.findall(r"health-exporter:(\d\S*)", README)) == {__version__}
 
 
 def test_the_readme_s_configuration_loads(tmp_path):
