@@ -1,6 +1,7 @@
 """What the tests share: a clock that is told the time, real peers, and the real exporter as a process."""
 
 import http.client
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -176,6 +177,32 @@ class Exporter(Process):
         """Every sample of the exposition by its name and labels, as they are written."""
         samples = (line.rpartition(" ") for line in self.get("/metrics").text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
+
+
+class Prometheus(Process):
+    """A real Prometheus on a port of loopback, ready to be asked; its data stand beside its configuration."""
+
+    def __init__(self, config: Path, *arguments: str, port: int | None = None, program: str | None = None) -> None:
+        self.address = f"127.0.0.1:{port or free_port()}"
+        self.url = f"http://{self.address}"
+        own = [f"--config.file={config}", f"--storage.tsdb.path={config.parent / 'data'}"]
+        listen = f"--web.listen-address={self.address}"
+        super().__init__([program or command("prometheus"), *own, listen, *arguments], cwd=config.parent)
+        try:
+            self.line("Server is ready to receive web requests", within=60)
+        except BaseException:
+            self.end()  # nobody has got it, to end it
+            raise
+
+    def api(self, path: str, **parameters: Any) -> Any:
+        """What its HTTP API answers with."""
+        answer = get(f"{self.url}/api/v1/{path}?{urlencode(parameters, doseq=True)}")
+        assert answer.status == 200, answer.text
+        return json.loads(answer.body)["data"]
+
+    def query(self, promql: str, **parameters: Any) -> Any:
+        """An instant query's samples."""
+        return self.api("query", query=promql, **parameters)["result"]
 
 
 @contextmanager

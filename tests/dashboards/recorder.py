@@ -1,13 +1,11 @@
 """A real Prometheus that scrapes exporters and evaluates our rules, and is asked as Grafana asks."""
 
-import json
 import time
 from pathlib import Path
-from urllib.parse import urlencode
 
 import grafana
 import yaml
-from support import Process, command, free_port, get
+from support import Prometheus, free_port
 
 ALERTS = Path(__file__).parents[2] / "alerts"
 SCRAPE = 1  # second
@@ -28,11 +26,11 @@ def fast_rules(folder):
     return names
 
 
-class Recorder(Process):
+class Recorder(Prometheus):
     """Prometheus, which scrapes the exporters, itself, and a target of another job that does not answer."""
 
     def __init__(self, folder, port, exporters):
-        self.url, self.began = f"http://127.0.0.1:{port}", time.time()
+        self.began = time.time()
         jobs = {"health": exporters, "prometheus": [f"127.0.0.1:{port}"], "other": [f"127.0.0.1:{free_port()}"]}
         configuration = {
             "global": {"scrape_interval": f"{SCRAPE}s"},
@@ -41,23 +39,7 @@ class Recorder(Process):
         }
         file = folder / "prometheus.yml"
         file.write_text(yaml.safe_dump(configuration))
-        listen, data = f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={folder / 'data'}"
-        super().__init__([command("prometheus"), f"--config.file={file}", data, listen])
-
-    def answers(self):
-        try:
-            return get(f"{self.url}/-/ready").status == 200
-        except OSError:
-            return False
-
-    def api(self, path, **parameters):
-        answer = get(f"{self.url}/api/v1/{path}?{urlencode(parameters, doseq=True)}")
-        assert answer.status == 200, answer.text
-        return json.loads(answer.body)["data"]
-
-    def query(self, promql):
-        """An instant query's series."""
-        return self.api("query", query=promql)["result"]
+        super().__init__(file, port=port)
 
     def ask(self, target, **chosen):
         """The series that a panel's query gives over the time since Prometheus started, as Grafana asks for them."""

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
-from support import Exporter, Process, command, ended, eventually, free_port, get
+from support import Exporter, Process, Prometheus, command, ended, eventually, free_port, get
 
 FACTOR = 60  # a minute of the rules passes in a second
 ALERTS = Path(__file__).resolve().parents[2] / "alerts"
@@ -122,11 +122,10 @@ class Alertmanager(Process):
         return [alert for alert in alerts if labels.items() <= alert["labels"].items()]
 
 
-class Prometheus(Process):
+class Watcher(Prometheus):
     """Prometheus with the prometheus.yml of alerts/README.md and the shipped rules, all made faster."""
 
     def __init__(self, folder, exporter, alertmanager):
-        self.url = f"http://127.0.0.1:{free_port()}"
         (folder / "alerts").mkdir()
         for rules in ALERTS.glob("*.rules.yml"):
             (folder / "alerts" / rules.name).write_text(faster(rules.read_text()))
@@ -135,18 +134,10 @@ class Prometheus(Process):
             assert shipped in config
             config = config.replace(shipped, here.removeprefix("http://"))
         (folder / "prometheus.yml").write_text(faster(config))
-        super().__init__(
-            [
-                command("prometheus"),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'prometheus'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-            ]
-        )
-        eventually(lambda: ready(self.url), within=20, what="Prometheus is ready")
+        super().__init__(folder / "prometheus.yml")
 
     def query(self, promql):
-        """What it answers."""
+        """What it answers, be it an error."""
         return json.loads(get(f"{self.url}/api/v1/query?query={quote(promql)}").body)
 
 
@@ -160,5 +151,5 @@ class Stage:
         self.receiver = stack.enter_context(receiving())
         self.exporter = stack.enter_context(ended(Exporter(config=config)))
         self.alertmanager = stack.enter_context(ended(Alertmanager(folder, self.receiver)))
-        self.prometheus = stack.enter_context(ended(Prometheus(folder, self.exporter, self.alertmanager)))
+        self.prometheus = stack.enter_context(ended(Watcher(folder, self.exporter, self.alertmanager)))
         eventually(lambda: self.exporter.metrics()['health_check_up{check="api",kind="httpGet"}'] == 1)

@@ -6,7 +6,7 @@ import signal
 from urllib.parse import quote
 
 import pytest
-from support import Exporter, Process, command, ended, eventually, free_port, get
+from support import Exporter, Prometheus, ended, eventually, get
 
 CHECKS = """\
 checks:
@@ -21,38 +21,23 @@ checks:
 ITS_OWN = ("health_answers_total", "health_exporter_scheduler_lag_seconds", "health_exporter_workers_busy")  # move on
 
 
-class Prometheus(Process):
+class Scraper(Prometheus):
     def __init__(self, folder, target):
-        self.url = f"http://127.0.0.1:{free_port()}"
-        (folder / "prometheus.yml").write_text(
+        config = folder / "prometheus.yml"
+        config.write_text(
             "global: {scrape_interval: 1s}\n"
             f"scrape_configs: [{{job_name: exporter, static_configs: [{{targets: ['{target}']}}]}}]\n"
         )
-        super().__init__(
-            [
-                command("prometheus"),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-            ]
-        )
+        super().__init__(config)
 
     def query(self, promql):
         """An instant query's result: values by name and labels, without those that Prometheus adds."""
-        answer = get(f"{self.url}/api/v1/query?query={quote(promql)}")
-        assert answer.status == 200, answer.text
         return {
             (each["metric"].pop("__name__"), frozenset(each["metric"].items() - {("job", "exporter")})): each["value"][
                 1
             ]
-            for each in json.loads(answer.body)["data"]["result"]
+            for each in super().query(promql)
         }
-
-    def answers(self):
-        try:
-            return get(f"{self.url}/-/ready").status == 200
-        except OSError:
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +49,7 @@ def scraped(tmp_path_factory):
     with ended(Exporter(config=config)) as exporter:
         eventually(lambda: sum(said(exporter.get("/metrics").text, "health_check_runs_total").values()) == 6)
         target = exporter.url.removeprefix("http://")
-        with ended(Prometheus(folder, target)) as prometheus:
-            eventually(prometheus.answers, within=20)
+        with ended(Scraper(folder, target)) as prometheus:
             generation = exporter.get("/livez").generation
             eventually(lambda: seen(prometheus, target).get(("health_snapshot_generation", frozenset())) == generation)
             yield exporter, prometheus, target, config

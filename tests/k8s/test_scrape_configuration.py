@@ -4,7 +4,6 @@ Prometheus applies relabel_configs to the labels of static targets as to those i
 as static targets. The discovery itself needs a cluster (tests/e2e/cluster).
 """
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from kustomized import K8S, of_kind, overlay
-from support import Process, command, ended, eventually, free_port, get
+from support import Prometheus, command, ended, eventually
 
 POD = {
     "__meta_kubernetes_namespace": "shopping",
@@ -52,19 +51,9 @@ def _with_static_pods(folder: Path) -> Path:
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
     """The labels of each target that Prometheus scrapes, by its address."""
     folder = tmp_path_factory.mktemp("prometheus")
-    address = f"127.0.0.1:{free_port()}"
-    arguments = [f"--config.file={_with_static_pods(folder)}", f"--storage.tsdb.path={folder}/data"]
-    prometheus = Process([command("prometheus"), *arguments, f"--web.listen-address={address}"])
-    with ended(prometheus):
-        prometheus.line("Server is ready to receive web requests")
-
-        def active() -> list[Any]:
-            answer = json.loads(get(f"http://{address}/api/v1/targets?state=active").body)
-            found: list[Any] = answer["data"]["activeTargets"]
-            return found
-
-        eventually(active, what="there are targets")
-        yield {each["discoveredLabels"]["__address__"]: each["labels"] for each in active()}
+    with ended(Prometheus(_with_static_pods(folder))) as prometheus:
+        found = eventually(lambda: prometheus.api("targets", state="active")["activeTargets"], what="there are targets")
+        yield {each["discoveredLabels"]["__address__"]: each["labels"] for each in found}
 
 
 def test_promtool_accepts_everything_but_the_discovery_that_debian_leaves_out(tmp_path: Path) -> None:

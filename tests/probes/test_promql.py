@@ -11,7 +11,7 @@ import trustme
 from daemons import frozen, look
 from pydantic import ValidationError
 from servers import drip, flood, hang, serving
-from support import Process, command, ended, eventually, free_port
+from support import Prometheus, ended, eventually, free_port
 
 from exporter.model import Deadline, ProbeError, Reason, Status
 from exporter.probes.promql import Promql
@@ -31,9 +31,7 @@ basic_auth_users: {{health: {hashed}}}
 def started(folder, *arguments: str):
     port = free_port()
     (folder / "prometheus.yml").write_text(CONFIGURATION.format(port=port))
-    own = [f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
-    with ended(Process([command("prometheus"), *own, *arguments], cwd=folder)) as process:
-        process.line("Server is ready to receive web requests")
+    with ended(Prometheus(folder / "prometheus.yml", *arguments, port=port)) as process:
         process.port = port
         yield process
 

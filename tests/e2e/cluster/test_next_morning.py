@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import yaml
 from drill import OVERLAYS, Stage, after, moment, patched
 from kube import statuses
-from support import Process, command, ended, free_port, get, unavailable
+from support import Prometheus, command, ended, unavailable
 
 pytestmark = pytest.mark.timeout(600)
 PROMETHEUS = os.environ.get("PROMETHEUS")
@@ -31,11 +30,10 @@ checks:
 """
 
 
-class Prometheus(Process):
+class Beside(Prometheus):
     """Prometheus beside the cluster, with the shipped configuration and the cluster's address and credentials."""
 
     def __init__(self, folder: Path, pods: dict[str, Any]) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
         configuration = yaml.safe_load((OVERLAYS.parent / "prometheus.yml").read_text())
         (scrape,) = configuration["scrape_configs"]
         (discovery,) = scrape["kubernetes_sd_configs"]
@@ -46,19 +44,11 @@ class Prometheus(Process):
             scrape["file_sd_configs"] = [{"files": [str(folder / "pods.json")]}]
             (folder / "pods.json").write_text(json.dumps(discovered(pods)))
         (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-        arguments = [
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={self.url.removeprefix('http://')}",
-        ]
-        super().__init__([PROMETHEUS or command("prometheus"), *arguments])
-        self.line("Server is ready to receive web requests", within=30)
+        super().__init__(folder / "prometheus.yml", program=PROMETHEUS)
 
     def ask(self, promql: str, at: float) -> list[tuple[dict[str, str], float]]:
         """What was true at a moment: labels and value of each sample."""
-        answer = get(f"{self.url}/api/v1/query?query={quote(promql)}&time={at}")
-        assert answer.status == 200, answer.text
-        return [(each["metric"], float(each["value"][1])) for each in json.loads(answer.body)["data"]["result"]]
+        return [(each["metric"], float(each["value"][1])) for each in self.query(promql, time=at)]
 
 
 def next_morning(stage: Stage) -> SimpleNamespace:
@@ -70,7 +60,7 @@ def next_morning(stage: Stage) -> SimpleNamespace:
         socket.create_connection((stage.watch.pods()[pod]["status"]["podIP"], 4584), 3).close()
     except OSError as error:
         unavailable(f"the pods' network cannot be reached from here: {error}")
-    with ended(Prometheus(stage.folder, stage.watch.pods())) as prometheus:
+    with ended(Beside(stage.folder, stage.watch.pods())) as prometheus:
         here = f'{{namespace="{stage.namespace}"}}'
         stage.until(lambda: prometheus.ask(f"up{here} == 1", time.time()), 60, "Prometheus finds the pod")
         (seen.target,) = prometheus.ask(f"up{here}", time.time())
