@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exporter.check import kinds
-from exporter.config import schema
+from exporter.config.checks import schema
+from exporter.evaluation.settle import settle
+from exporter.kinds import kinds
 from exporter.model import Group, Measurement, Outcome, Reason, Result, Snapshot, Spec, State, Vitals
 from exporter.render.metrics import TEXT, exposition
-from exporter.settle import settle
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/reference.py from the code: change it there, then `make docs`. -->\n"

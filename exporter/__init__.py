@@ -1,28 +1,56 @@
-"""Health Exporter: runs health checks and answers probes, Prometheus and people from one evaluation."""
+"""Health Exporter runs health checks and serves the results to Kubernetes probes, Prometheus and people.
+
+Applications and plugins import everything they need from here. Names are loaded on first use, because
+`health-exporter ask` runs every few seconds in exec probes and needs none of them.
+"""
 
 __version__ = "0.1.0"
 __all__ = [
+    "BasicAuth",
+    "ConfigError",
     "Deadline",
+    "Group",
     "HealthExporter",
+    "Host",
     "Measurement",
+    "Options",
     "Outcome",
+    "Port",
+    "Probe",
     "ProbeError",
+    "Ratio",
     "Reason",
+    "Secret",
+    "Severity",
+    "Spelling",
     "Status",
     "__version__",
 ]
 
-TYPE_CHECKING = False  # type checkers take it for true; the import of typing would cost every exec probe
+TYPE_CHECKING = False  # type checkers treat it as true; importing typing would cost every exec probe
 
 if TYPE_CHECKING:
-    from exporter.embed import HealthExporter
-    from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Status
+    from exporter.config.complaint import ConfigError
+    from exporter.embedded.embed import HealthExporter
+    from exporter.model import Deadline, Group, Measurement, Outcome, ProbeError, Reason, Severity, Status
+    from exporter.probe.check import Probe
+    from exporter.probe.options import Host, Options, Port, Ratio, Spelling
+    from exporter.probe.secret import BasicAuth, Secret
 else:
+    _MODULES = {
+        "config.complaint": ("ConfigError",),
+        "embedded.embed": ("HealthExporter",),
+        "model": ("Deadline", "Group", "Measurement", "Outcome", "ProbeError", "Reason", "Severity", "Status"),
+        "probe.check": ("Probe",),
+        "probe.options": ("Host", "Options", "Port", "Ratio", "Spelling"),
+        "probe.secret": ("BasicAuth", "Secret"),
+    }
+    _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
     def __getattr__(name: str) -> object:
-        """What an application imports, on demand: `health-exporter ask` needs none of it."""
-        if name not in __all__:
+        """Import a public name on first use."""
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module("exporter.embed" if name == "HealthExporter" else "exporter.model"), name)
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -19,8 +19,8 @@ from exporter.ask import LONGEST, PATHS, TIMEOUT, URL, say
 from exporter.model import Group, Vitals
 
 if TYPE_CHECKING:
-    from exporter.config import Config
-    from exporter.shard import Shard
+    from exporter.config.checks import Config
+    from exporter.evaluation.shard import Shard
 
 MOST_SHARDS = 1000  # at the start each check draws a number for each of them
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
@@ -157,20 +157,25 @@ def serve(
     """
     from dataclasses import replace
 
-    from exporter import lean
+    from exporter.server import lean
 
     lean.trim()  # before the libraries it trims are imported
-    from exporter import config, log, web, web_config
-    from exporter import serve as serving
-    from exporter.document import ConfigError
-    from exporter.doors import ListenError, listen
-    from exporter.schedule import Schedule
-    from exporter.store import Store
+    from exporter import log
+    from exporter.config import checks as config
+    from exporter.config.document import ConfigError
+    from exporter.config.web import WebConfig
+    from exporter.evaluation.schedule import Schedule
+    from exporter.evaluation.store import Store
+    from exporter.server import routes as web
+    from exporter.server import serve as serving
+    from exporter.server.doors import ListenError, listen
+    from exporter.server.tls import Rotation
+    from exporter.server.users import Users
 
     mine = _shard(shard, shards)
     first = _loaded(config_file)
     try:
-        guard = web_config.load(web_config_file) if web_config_file else web_config.WebConfig()
+        guard = WebConfig.read(web_config_file) if web_config_file else WebConfig()
         web_doors = [listen(address) for address in web_addresses]
         probe_doors = [listen(address) for address in probe_addresses]
     except (ConfigError, ListenError) as error:
@@ -193,8 +198,8 @@ def serve(
             rotation.poll()
 
     reloader = serving.Reloader(config_file, lambda: apply(config.load(config_file)))
-    rotation = guard.tls_server_config and web_config.Rotation(guard.tls_server_config)
-    users = guard.basic_auth_users and web_config.Users(guard.basic_auth_users).authorize
+    rotation = guard.tls_server_config and Rotation(guard.tls_server_config)
+    users = guard.basic_auth_users and Users(guard.basic_auth_users).authorize
     app = web.create_app(store, answers, vitals, reloader.reload if lifecycle else None, users or None)
     listeners = [serving.Listener(web_doors, app, rotation.context if rotation else None)]
     if probe_doors:
@@ -240,8 +245,8 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
       1   not healthy
       2   a fault of the configuration or of the command line
     """
-    from exporter.judge import judge
-    from exporter.once import look
+    from exporter.evaluation.judge import judge
+    from exporter.evaluation.once import look
     from exporter.render import report
 
     checks = [each for each in _loaded(config_file).checks if each.spec.belongs_to(Group(group))]
@@ -311,7 +316,7 @@ def validate(config_file: Path, scrape_interval: float) -> int:
       0   valid, with or without advice
       2   a fault of the configuration or of the command line
     """
-    from exporter.advice import advice
+    from exporter.config.advice import advice
 
     config = _loaded(config_file)
     lines = [f"{each} (advice)" for each in advice(config, scrape_interval)]
@@ -332,7 +337,7 @@ def schema() -> int:
     \b
     # yaml-language-server: $schema=health.schema.json
     """
-    from exporter.config import schema as described
+    from exporter.config.checks import schema as described
 
     say(json.dumps(described(), indent=2), sys.stdout)
     return 0
@@ -346,8 +351,8 @@ class _Refused(click.ClickException):
 
 
 def _loaded(path: Path | None) -> "Config":
-    from exporter.config import load
-    from exporter.document import ConfigError
+    from exporter.config.checks import load
+    from exporter.config.document import ConfigError
 
     try:
         return load(path)
@@ -356,7 +361,7 @@ def _loaded(path: Path | None) -> "Config":
 
 
 def _shard(name: str | None, count: int | None) -> "Shard":
-    from exporter.shard import Shard
+    from exporter.evaluation.shard import Shard
 
     if (name is None) != (count is None):
         raise click.UsageError("--shard and --shards belong together: which one this is, and how many there are")

@@ -13,6 +13,9 @@ from enum import StrEnum
 from functools import cached_property
 
 _MEASUREMENT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+ENDPOINT_LATENCY = "endpoint_latency_seconds"
+"""The measurement of how long an endpoint took to respond; the latency histogram is made of it."""
+
 _RESERVED = ("check_", "group_", "snapshot_", "exporter_", "answers_")
 
 
@@ -180,7 +183,7 @@ class Outcome:
         return cls(Status.PASS, None, summary, measurements)
 
     @classmethod
-    def judged(cls, summary: str, by: Measurement, *others: Measurement) -> "Outcome":
+    def measured(cls, summary: str, by: Measurement, *others: Measurement) -> "Outcome":
         """A number decides, by its limits; the summary says which limit it met or kept."""
         status = by.status
         if status is Status.PASS:

@@ -9,7 +9,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import trustme
 from support import Clock, Exporter, Process, command, ended, eventually, free_port, get
+from web_files import issue
 
 # A shell starts a background job with this signal ignored, and what is ignored stays so in every process we start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,3 +144,16 @@ def apache() -> Iterator[Server]:
         with ended(Server(Path(folder), "apache2", arguments, port)) as server:
             server.start()
             yield server
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, authority: trustme.CA) -> Path:
+    """A folder with a certificate for 127.0.0.1, its key, and the authority's certificate."""
+    issue(authority, tmp_path)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return tmp_path

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from exporter.check import Check, Probe
+from exporter.evaluation.settle import settle
 from exporter.model import Deadline, Group, Outcome, Reason, Result, Snapshot, Spec, State, Status
-from exporter.settle import settle
+from exporter.probe.check import Check, Probe
 
 PASS = Outcome.passed("well")
 WARN = Outcome(Status.WARN, Reason.THRESHOLD, "high")

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from make import LETTERS, check, in_groups, result
 from support import Answer, Clock, get
 
-from exporter.check import Check
-from exporter.doors import listen
+from exporter.evaluation.store import Store
 from exporter.model import Group, Outcome, Vitals
-from exporter.mount import WSGI
-from exporter.serve import Listener
-from exporter.store import Store
-from exporter.web import Answers, create_app
+from exporter.probe.check import Check
+from exporter.server.doors import listen
+from exporter.server.mount import WSGI
+from exporter.server.routes import Answers, create_app
+from exporter.server.serve import Listener
 
 
 @contextmanager

@@ -337,14 +337,14 @@ def kind(folder: Path, name: str, code: str) -> dict[str, str]:
     (folder / "kinds").mkdir(exist_ok=True)
     (folder / "kinds" / f"{name}.py").write_text(dedent(code))
     (folder / "sitecustomize.py").write_text(
-        f"import exporter.probes\nexporter.probes.__path__.append({str(folder / 'kinds')!r})\n"
+        f"import exporter.kinds\nexporter.kinds.__path__.append({str(folder / 'kinds')!r})\n"
     )
     return {"PYTHONPATH": str(folder)}
 
 
 NEVER_ENDS = """\
     import time
-    from exporter.check import Probe
+    from exporter.probe.check import Probe
     from exporter.model import Deadline, Outcome
 
     class NeverEnds(Probe):

@@ -10,8 +10,8 @@ import pytest
 from support import command
 
 from exporter import __version__
-from exporter.check import kinds
-from exporter.config import load
+from exporter.config.checks import load
+from exporter.kinds import kinds
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ EVIL = 'first\nlevel=error msg="second" \r\x1b[31m\0\u202e\ud800 "\\'
 
 
 def record(msg="answered 503", level=logging.WARNING, **fields):
-    made = logging.LogRecord("exporter.web", level, __file__, 1, msg, (), None)
+    made = logging.LogRecord("exporter.server.routes", level, __file__, 1, msg, (), None)
     made.fields = fields
     return made
 

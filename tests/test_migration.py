@@ -10,7 +10,7 @@ import pytest
 import yaml
 from support import command
 
-from exporter.config import load
+from exporter.config.checks import load
 
 PAGE = (Path(__file__).parent.parent / "docs" / "migration.md").read_text()
 

@@ -80,7 +80,7 @@ def test_an_outcome_has_a_reason_if_and_only_if_it_is_not_pass(status):
     ],
 )
 def test_a_judged_outcome_tells_the_limit(value, status, summary):
-    outcome = Outcome.judged("half", Measurement("x", value, 0.7, 0.9), Measurement("y", 1))
+    outcome = Outcome.measured("half", Measurement("x", value, 0.7, 0.9), Measurement("y", 1))
 
     assert (outcome.status, outcome.summary) == (status, summary)
     assert [each.name for each in outcome.measurements] == ["x", "y"]

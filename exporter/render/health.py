@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exporter import __version__
-from exporter.judge import causes, satisfies
+from exporter.evaluation.judge import causes, satisfies
 from exporter.model import Group, Snapshot, State, Verdict
 
 SHUTDOWN = "shutdown"  # the name under which the apiserver lists the same condition
@@ -36,7 +36,7 @@ def single(state: State, group: Group) -> str:
     return "ok" if satisfies(state, group) else f"{_one_line(state.spec.name)} failed: {state.reason}\n"
 
 
-def document(snapshot: Snapshot, verdict: Verdict) -> str:
+def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
     """The IETF draft's document (draft-inadarei-api-health-check-06) with the generation it shows."""
     return json.dumps(
         {

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from exporter import __version__
-from exporter.check import kinds
-from exporter.judge import causes, judge
+from exporter.evaluation.judge import causes, judge
+from exporter.kinds import kinds
 from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, Status, Vitals
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from exporter import __version__
-from exporter.judge import causes, judge
+from exporter.evaluation.judge import causes, judge
 from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
-from exporter.words import duration, headline, limits, quantity, worst_first
+from exporter.render.words import duration, headline, limits, quantity, worst_first
 
 _HERE = Path(__file__).parent
 _STYLE = (_HERE / "page.css").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
-from exporter.words import duration, headline, limits, quantity, worst_first
+from exporter.render.words import duration, headline, limits, quantity, worst_first
 
 WIDEST = 32  # characters of a column; a longer name moves its own line alone
 _COLOURS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "1;31", Status.UNKNOWN: "35"}

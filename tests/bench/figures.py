@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-from exporter.schedule import offset, phase
+from exporter.evaluation.schedule import offset, phase
 from tests.bench import peers
 from tests.support import Exporter, eventually, get
 

@@ -21,15 +21,15 @@ import pytest
 from make import FAIL, PASS, UNKNOWN, WARN, Scripted, in_groups
 from stage import served
 
-from exporter.check import Check
+from exporter.evaluation.schedule import Schedule
+from exporter.evaluation.store import Store
+from exporter.kinds.exec import Exec
+from exporter.kinds.http_get import HttpGet
+from exporter.kinds.load_average import LoadAverage
+from exporter.kinds.tcp_socket import TcpSocket
 from exporter.model import Deadline, Group, Outcome, Spec
-from exporter.probes.exec import Exec
-from exporter.probes.http_get import HttpGet
-from exporter.probes.load_average import LoadAverage
-from exporter.probes.tcp_socket import TcpSocket
-from exporter.schedule import Schedule
-from exporter.store import Store
-from exporter.web import PATHS, Answers, create_app
+from exporter.probe.check import Check
+from exporter.server.routes import PATHS, Answers, create_app
 
 ASKED = (
     *(f"{path}{form}" for path in PATHS for form in ("", "?verbose", "?format=json", "/http", "/moody1")),

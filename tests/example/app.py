@@ -36,7 +36,7 @@ def warm() -> bool:
 def orders() -> Outcome:
     """A number, judged by its limits."""
     waiting = len(list(FOLDER.glob("*.order")))
-    return Outcome.judged(f"{waiting} orders wait", Measurement("orders_waiting", waiting, warn=10, fail=100))
+    return Outcome.measured(f"{waiting} orders wait", Measurement("orders_waiting", waiting, warn=10, fail=100))
 
 
 @app.get("/")

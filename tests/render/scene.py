@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from make import snapshot
 
+from exporter.evaluation.settle import expire, settle
 from exporter.model import Group, Measurement, Outcome, Reason, Result, Severity, Snapshot, Spec, State, Status, Vitals
-from exporter.settle import expire, settle
 
 NOW = 1_700_000_000.0  # wall clock; the monotonic one is NOW behind it
 LATENCY = "endpoint_latency_seconds"
@@ -45,11 +45,11 @@ def scene(*, draining: bool = False) -> Snapshot:
         after(Spec("mysql", "tcpSocket", "127.0.0.1:3306", groups(Group.READINESS)), fine, refused),
         after(
             Spec("disk", "disk", "/var/lib/data", groups(), Severity.WARNING),
-            Outcome.judged("84% of /var/lib/data is in use, 12.0 GiB available", full),
+            Outcome.measured("84% of /var/lib/data is in use, 12.0 GiB available", full),
         ),
         after(
             Spec("load", "loadAverage", "host", groups(Group.LIVENESS), Severity.INFO, period=5, stale_after=16),
-            Outcome.judged("load over 1m is 0.50 on 2 CPUs, 0.25 per CPU", load, Measurement("load1", 0.5)),
+            Outcome.measured("load over 1m is 0.50 on 2 CPUs, 0.25 per CPU", load, Measurement("load1", 0.5)),
         ),
         after(Spec("share", "disk", "/srv", groups(Group.READINESS)), fine, hidden),
         after(Spec("blind", "exec", "backup", groups()), Outcome(Status.UNKNOWN, Reason.MISSING, "backup: not found")),

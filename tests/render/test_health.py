@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from make import in_groups, settled, snapshot
 from scene import golden, scene
 
-from exporter.judge import judge
+from exporter.evaluation.judge import judge
 from exporter.model import Group, Status
-from exporter.render.health import document, line, single
+from exporter.render.health import as_json, line, single
 
 PATH = {Group.LIVENESS: "livez", Group.READINESS: "readyz", Group.STARTUP: "startupz", Group.ALL: "healthz"}
 
@@ -27,7 +27,7 @@ def test_the_whole_of_the_plain_answers():
 def test_the_whole_document(group):
     shown = scene(draining=True)
 
-    described = json.loads(document(shown, judge(shown, group)))
+    described = json.loads(as_json(shown, judge(shown, group)))
     described["releaseId"] = "..."
 
     golden(f"scene.{PATH[group]}.json", json.dumps(described, indent=2) + "\n")
@@ -47,12 +47,12 @@ def test_the_whole_document(group):
 def test_the_document_s_status_is_the_verdict(letters, group, status):
     shown = snapshot([settled(letters, failure_threshold=1, groups=in_groups(group))])
 
-    assert json.loads(document(shown, judge(shown, group)))["status"] == status
+    assert json.loads(as_json(shown, judge(shown, group)))["status"] == status
 
 
 def test_a_check_that_has_never_run_has_no_result():
     shown = snapshot([settled("")])
-    ((described,),) = json.loads(document(shown, judge(shown, Group.ALL)))["checks"].values()
+    ((described,),) = json.loads(as_json(shown, judge(shown, Group.ALL)))["checks"].values()
 
     assert (described["status"], described["reason"], described["runs"]) == ("unknown", "pending", 0)
     assert not described.keys() & {"time", "lastStatus", "lastReason", "durationSeconds", "since"}
@@ -60,7 +60,7 @@ def test_a_check_that_has_never_run_has_no_result():
 
 def test_times_are_rfc_3339_in_utc():
     shown = scene()
-    ((described,), *_) = json.loads(document(shown, judge(shown, Group.LIVENESS)))["checks"].values()
+    ((described,), *_) = json.loads(as_json(shown, judge(shown, Group.LIVENESS)))["checks"].values()
 
     assert described["time"] == "2023-11-14T22:12:50.000Z"
     assert datetime.fromisoformat(described["time"]) == datetime(2023, 11, 14, 22, 12, 50, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_times_are_rfc_3339_in_utc():
 def test_free_text_is_in_no_answer():
     shown = scene()
     verdict = judge(shown, Group.ALL)
-    answers = [line(verdict, "healthz", verbose=True), document(shown, verdict)]
+    answers = [line(verdict, "healthz", verbose=True), as_json(shown, verdict)]
     answers += [single(state, Group.ALL) for state in shown.states.values()]
 
     summaries = [state.last.outcome.summary for state in shown.states.values() if state.last]
@@ -87,4 +87,4 @@ def test_a_line_stays_a_line(name, excluded):
     assert len(text.split("\n")) == 3 + (excluded != name)
     assert text.replace("\n", "").isprintable()
     assert single(verdict.members[0], Group.ALL).rstrip("\n").isprintable()
-    json.loads(document(shown, verdict))
+    json.loads(as_json(shown, verdict))

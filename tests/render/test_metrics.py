@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from scene import ANSWERS, NOW, VITALS, golden, scene
 from support import command
 
-from exporter.judge import judge
+from exporter.evaluation.judge import judge
+from exporter.evaluation.settle import settle
 from exporter.model import Group, Measurement, Outcome, Reason, Result, State, Status, Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT, exposition
-from exporter.settle import settle
 
 FORMATS = [TEXT, OPEN_METRICS]
 PARSERS = [(TEXT, parse_text), (OPEN_METRICS, parse_open_metrics)]

@@ -8,10 +8,10 @@ from make import FAIL, PASS, UNKNOWN, WARN, in_groups, result, settled, snapshot
 from scene import NOW, golden, scene
 
 from exporter import __version__
+from exporter.evaluation.settle import expire, settle
 from exporter.model import Group, Outcome, Reason, State
 from exporter.render.page import CONTENT_SECURITY_POLICY, page
-from exporter.settle import expire, settle
-from exporter.web import PATHS
+from exporter.server.routes import PATHS
 
 
 class Text(HTMLParser):

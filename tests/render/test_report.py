@@ -7,10 +7,10 @@ import pytest
 from make import FAIL, PASS, UNKNOWN, WARN, result, settled, snapshot, spec
 from scene import golden, scene
 
-from exporter.judge import judge
+from exporter.evaluation.judge import judge
+from exporter.evaluation.settle import settle
 from exporter.model import Group, Measurement, Outcome, Reason, Snapshot, State
 from exporter.render.report import as_json, text
-from exporter.settle import settle
 
 
 def once(name: str, outcome: Outcome, **options: object) -> State:
@@ -22,9 +22,9 @@ RUNS = (
     once("api", Outcome.passed("http://127.0.0.1:80/ answered 200", Measurement("endpoint_latency_seconds", 0.00321))),
     once(
         "load",
-        Outcome.judged("load is 0.75 per CPU", Measurement("load_ratio", 0.75, 0.7, 0.9), Measurement("cpus", 2)),
+        Outcome.measured("load is 0.75 per CPU", Measurement("load_ratio", 0.75, 0.7, 0.9), Measurement("cpus", 2)),
     ),
-    once("disk", Outcome.judged("97% is in use", Measurement("disk_used_ratio", 0.97, None, 0.9))),
+    once("disk", Outcome.measured("97% is in use", Measurement("disk_used_ratio", 0.97, None, 0.9))),
     once("mysql", Outcome.failed(Reason.CONNECT, "127.0.0.1:3306: Connection refused")),
     once("warm", Outcome(UNKNOWN.status, Reason.MISSING, "cat: no such command"), kind="exec"),
     State(spec("stuck", kind="tcpSocket")),

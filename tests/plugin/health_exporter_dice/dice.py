@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from exporter.check import Probe
 from exporter.model import Deadline, Measurement, Outcome, Reason
+from exporter.probe.check import Probe
 
 
 class Dice(Probe):
@@ -34,4 +34,4 @@ class Dice(Probe):
             pips = int(self.file.read_text())
         except FileNotFoundError:
             return Outcome.failed(Reason.MISSING, f"{self.file} does not exist")
-        return Outcome.judged(f"{pips} pips", Measurement("dice_pips", pips, fail=self.fail_pips, falling=True))
+        return Outcome.measured(f"{pips} pips", Measurement("dice_pips", pips, fail=self.fail_pips, falling=True))

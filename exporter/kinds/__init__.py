@@ -1,0 +1,57 @@
+"""The kinds of checks, one file each: `http_get.py` is the kind `httpGet`. No list names them; `kinds()` finds them."""
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+
+from pydantic.alias_generators import to_camel
+
+from exporter.probe.check import FUNCTION, Probe
+
+PLUGINS = "health_exporter.probes"
+"""The entry-point group through which another package adds kinds: each entry is a kind's name and its Probe."""
+
+
+class KindError(Exception):
+    """A kind that cannot be loaded. The exporter does not start, and the message names the kind."""
+
+
+@cache
+def kinds() -> Mapping[str, type[Probe]]:
+    """Every kind by name: those in this folder, and those of other packages (entry points `health_exporter.probes`).
+
+    Raises KindError for a kind that cannot be loaded: a check that silently disappears is worse than no start.
+    """
+    found = {to_camel(file.name): _load_file(file.name) for file in pkgutil.iter_modules(__path__)}
+    for plugin in importlib.metadata.entry_points(group=PLUGINS):
+        if plugin.name in found or plugin.name == FUNCTION:
+            raise KindError(f"plugin {plugin.value}: the kind {plugin.name} already exists")
+        found[plugin.name] = _load_plugin(plugin)
+    return dict(sorted(found.items()))
+
+
+def _load_file(name: str) -> type[Probe]:
+    module = importlib.import_module(f"{__name__}.{name}")
+    probes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Probe) and value.__module__ == module.__name__
+    ]
+    if len(probes) != 1:
+        raise KindError(f"{module.__file__}: a kind's file defines exactly one Probe, this one defines {len(probes)}")
+    return probes[0]
+
+
+def _load_plugin(plugin: importlib.metadata.EntryPoint) -> type[Probe]:
+    package = f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an unknown package"
+    try:
+        kind = plugin.load()
+    except Exception as error:
+        raise KindError(
+            f"the kind {plugin.name} of {package} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Probe)):
+        raise KindError(f"the kind {plugin.name} of {package} is not a Probe: {plugin.value}")
+    return kind

@@ -1,0 +1,76 @@
+"""What a kind's options are made of: the base class, and the types of the fields that several kinds share."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError, core_schema
+
+from exporter.probe.docstrings import describe
+
+
+class Options(BaseModel):
+    """A piece of configuration: camelCase keys, unknown keys are refused, and it never changes once loaded."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, json_schema_extra=describe
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a text must be spelled: a pattern for the JSON Schema, and the rule in words for people.
+
+    Use it as `Annotated[str, Spelling(pattern, rule)]`; the rule completes "NAME must be ...".
+    """
+
+    pattern: str
+    rule: str
+
+    def fits(self, text: str) -> bool:
+        """Whether the whole text matches the pattern."""
+        return re.fullmatch(self.pattern, text) is not None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, text: str) -> str:
+        if not self.fits(text):
+            raise PydanticCustomError("spelling", "{rule}", {"rule": self.rule})
+        return text
+
+
+def _refuse_port_name(port: Any) -> Any:
+    """Port names are defined in a container's manifest, which the exporter does not have."""
+    if isinstance(port, str):
+        why = "remove the quotes" if port.isdigit() else "only the kubelet knows the names of ports"
+        text = "must be a whole number, not {port}: {why}"
+        raise PydanticCustomError("verbatim", text, {"port": repr(port), "why": why})
+    return port
+
+
+Port = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_refuse_port_name)]
+"""A TCP or UDP port, by number."""
+Host = Annotated[str, Spelling(r"^[^\s/@?#\[\]]+$", "must be a name or an address, with no scheme, port or brackets")]
+"""A host name or an IP address."""
+Ratio = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+"""A share of a whole, or a load per CPU; 1 is all of it."""
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+"""A duration above zero."""
+
+
+def endpoint(host: str, port: int) -> str:
+    """`host:port` for people; an IPv6 address is put in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def remote_host_risk(host: str) -> str | None:
+    """Why a liveness check of this host is risky; None for the pod's own loopback, which a restart can fix."""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return None
+    return f"{host} is a different host; restarting this application cannot fix it"

@@ -1,0 +1,45 @@
+"""The server's TLS certificate, loaded again when its files change."""
+
+import logging
+import ssl
+
+from exporter.config.web import Tls
+
+_log = logging.getLogger(__name__)
+
+
+class Rotation:
+    """Keeps the served certificate up to date with its files; unusable files leave the previous one in place."""
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        self._current = self.context = tls.context()
+        self.context.sni_callback = self._use_current
+        self._seen = self._signature()
+
+    def poll(self) -> None:
+        """Check the files, and use them from the next handshake on if they have changed."""
+        signature = self._signature()
+        if signature == self._seen:
+            return
+        self._seen = signature
+        try:
+            # A new context: loading a new certificate without its key would break the one in use.
+            self._current = self._tls.context()
+        except OSError as error:
+            _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": str(error)}})
+        else:
+            _log.info("certificate loaded", extra={"fields": {"file": str(self._tls.cert_file)}})
+
+    def _use_current(
+        self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        """Called in every handshake, even if the client sends no server name."""
+        connection.context = self._current
+
+    def _signature(self) -> object:
+        try:
+            seen = [path.stat() for path in self._tls.files().values()]
+        except OSError as error:
+            return error.errno
+        return [(status.st_ino, status.st_mtime_ns) for status in seen]

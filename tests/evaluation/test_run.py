@@ -1,0 +1,254 @@
+"""One run of one check: whatever a probe does, there is a Result, and nothing is raised."""
+
+import logging
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support import Clock
+
+from exporter.evaluation.run import ATTEMPTS, SUMMARY_LIMIT, run
+from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Result, Spec, Status
+from exporter.probe.check import Check, Probe
+
+PASSED = Outcome.passed("well")
+
+
+class Scripted(Probe):
+    """Does one act after the other, the last one for ever: returns an Outcome, or calls what it is given."""
+
+    acts: tuple[Any, ...]
+    seen: list[Deadline] = []  # noqa: RUF012  # pydantic copies it
+
+    def probe(self, deadline: Deadline) -> Outcome:
+        self.seen.append(deadline)
+        act = self.acts[min(len(self.seen), len(self.acts)) - 1]
+        return act() if callable(act) else act
+
+
+def raising(error: Any) -> Callable[[], Outcome]:
+    def act() -> Outcome:
+        raise error
+
+    return act
+
+
+def once(*acts: Any, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> tuple[Result, Scripted]:
+    probe = Scripted(acts=acts)
+    return run(Check(Spec("it", "scripted", timeout=timeout), probe), clock), probe
+
+
+def outcome_of(act: Any) -> Outcome:
+    return once(act)[0].outcome
+
+
+class SpeechlessError(Exception):
+    """An exception that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def deep() -> Outcome:
+    return deep()
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        PASSED,
+        Outcome(Status.WARN, Reason.THRESHOLD, "so so", (Measurement("x", 1.0),)),
+        Outcome.failed(Reason.CONNECT, "refused"),
+    ],
+    ids=lambda outcome: outcome.status,
+)
+def test_a_conclusion_is_final_and_handed_on_as_it_is(outcome):
+    result, probe = once(outcome)
+
+    assert result.outcome == outcome
+    assert len(probe.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("bad"), Reason.ERROR),
+        (KeyError("missing"), Reason.ERROR),
+        (OSError(5, "Input/output error"), Reason.ERROR),
+        (PermissionError(13, "Permission denied"), Reason.PERMISSION),
+        (FileNotFoundError(2, "No such file"), Reason.MISSING),
+        (TimeoutError("late"), Reason.TIMEOUT),
+        (ConnectionResetError(104, "reset"), Reason.ERROR),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), Reason.ERROR),
+        (StopIteration(), Reason.ERROR),
+        (StopAsyncIteration(), Reason.ERROR),
+        (GeneratorExit(), Reason.ERROR),
+        (MemoryError(), Reason.ERROR),
+        (RecursionError("deep"), Reason.ERROR),
+        (AssertionError(), Reason.ERROR),
+        (NotImplementedError(), Reason.ERROR),
+        (SystemExit(0), Reason.ERROR),
+        (SystemExit("bye"), Reason.ERROR),
+        (KeyboardInterrupt(), Reason.ERROR),
+        (BaseException("bare"), Reason.ERROR),
+        (ExceptionGroup("several", [ValueError(1), TypeError(2)]), Reason.ERROR),
+        (SpeechlessError(), Reason.ERROR),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_whatever_a_probe_raises_is_unknown(error, reason):
+    outcome = outcome_of(raising(error))
+
+    assert (outcome.status, outcome.reason) == (Status.UNKNOWN, reason)
+    assert type(error).__name__ in outcome.summary
+    assert outcome.measurements == ()
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_probe_error_keeps_its_reason_and_its_words(reason):
+    outcome = outcome_of(raising(ProbeError(reason, "the file may not be read")))
+
+    assert outcome == Outcome(Status.UNKNOWN, reason, "the file may not be read")
+
+
+def test_the_summary_of_an_exception_says_where_it_was_raised():
+    summary = outcome_of(raising(ValueError("bad"))).summary
+
+    assert summary.startswith("ValueError: bad (test_run.py:")
+
+
+def test_an_endless_recursion_is_unknown():
+    outcome = outcome_of(deep)
+
+    assert outcome.status is Status.UNKNOWN
+    assert outcome.summary.startswith("RecursionError: maximum recursion depth exceeded")
+
+
+@pytest.mark.parametrize("nonsense", [None, True, "well", 0, (Status.PASS,), SimpleNamespace(summary="well")], ids=repr)
+def test_a_probe_that_returns_no_outcome_is_unknown(nonsense):
+    outcome = outcome_of(lambda: nonsense)
+
+    assert (outcome.status, outcome.reason) == (Status.UNKNOWN, Reason.ERROR)
+    assert type(nonsense).__name__ in outcome.summary
+
+
+def test_the_traceback_is_logged_for_those_who_ask_for_it(caplog):
+    with caplog.at_level(logging.DEBUG, "exporter.evaluation.run"):
+        outcome_of(raising(ValueError("bad")))
+
+    assert "check it: the probe raised" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_nothing_is_logged_otherwise(caplog):
+    with caplog.at_level(logging.INFO):
+        outcome_of(raising(ValueError("bad")))
+
+    assert caplog.text == ""
+
+
+UNKNOWN = raising(ProbeError(Reason.BODY, "broken"))
+
+
+@pytest.mark.parametrize(
+    ("acts", "status", "attempts"),
+    [
+        ((UNKNOWN,), "unknown", 3),
+        ((UNKNOWN, PASSED), "pass", 2),
+        ((UNKNOWN, UNKNOWN, PASSED), "pass", 3),
+        ((UNKNOWN, UNKNOWN, UNKNOWN, PASSED), "unknown", 3),
+        ((UNKNOWN, Outcome.failed(Reason.STATUS, "500"), PASSED), "fail", 2),
+        ((Outcome.failed(Reason.STATUS, "500"), PASSED), "fail", 1),
+        ((raising(SystemExit()), PASSED), "pass", 2),
+        ((Outcome(Status.UNKNOWN, Reason.MISSING, "nobody"), PASSED), "pass", 2),
+    ],
+)
+def test_an_attempt_that_could_not_look_is_repeated_up_to_three_in_all(acts, status, attempts):
+    """As maxProbeRetries in pkg/kubelet/prober/prober.go; the first attempt that could look is final."""
+    result, probe = once(*acts)
+
+    assert result.outcome.status == status
+    assert len(probe.seen) == attempts <= ATTEMPTS
+
+
+def test_all_attempts_share_one_deadline(clock):
+    def slow() -> Outcome:
+        clock.advance(0.4)
+        raise ProbeError(Reason.BODY, "broken")
+
+    result, probe = once(slow, timeout=1.0, clock=clock)
+
+    assert {deadline.at for deadline in probe.seen} == {1001.0}
+    assert len(probe.seen) == 3
+    assert result.duration == pytest.approx(1.2)
+
+
+def test_no_attempt_begins_after_the_deadline(clock):
+    def slow() -> Outcome:
+        clock.advance(1.0)
+        raise ProbeError(Reason.BODY, "broken")
+
+    _, probe = once(slow, timeout=1.0, clock=clock)
+
+    assert len(probe.seen) == 1
+
+
+def test_a_result_has_the_wall_clocks_start_and_the_monotonic_clocks_end():
+    monotonic, wall = Clock(50.0), Clock(1_700_000_000.0)
+
+    def two_seconds() -> Outcome:
+        monotonic.advance(2)
+        wall.advance(3600)
+        return PASSED
+
+    probe = Scripted(acts=(two_seconds,))
+    result = run(Check(Spec("it", "scripted", timeout=9), probe), monotonic, wall)
+
+    assert result == Result(PASSED, started=1_700_000_000.0, ended=52.0, duration=2.0)
+    assert probe.seen[0].at == 59.0
+
+
+def test_the_duration_is_never_negative(clock):
+    def backwards() -> Outcome:
+        clock.advance(-5)
+        return PASSED
+
+    assert once(backwards, clock=clock)[0].duration == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("", ""),
+        ("well", "well"),
+        ("grün ✓", "grün ✓"),
+        ("two\nlines", "two lines"),
+        ("tabs\tand\r\nends\n", "tabs and ends"),
+        ("\x1b[31mred\x1b[0m", " [31mred [0m"),
+        ("bell\a nul\0", "bell  nul "),
+        ("right\u202eleft", "right left"),
+        ("line\u2028separator", "line separator"),
+        ("half a \ud800 pair", "half a   pair"),
+        ("x" * 500, "x" * 500),
+        ("x" * 501, "x" * 499 + "…"),
+        ("\n" * 10_000 + "end", "…"),
+        ("a\n" * 10_000, "a " * 249 + "a…"),
+    ],
+    ids=repr,
+)
+def test_a_summary_is_one_printable_line_of_bounded_length(said, shown):
+    failing = outcome_of(Outcome.failed(Reason.EXIT, said))
+    erring = outcome_of(raising(ProbeError(Reason.EXIT, said)))
+
+    assert failing.summary == erring.summary == shown
+    assert len(shown) <= SUMMARY_LIMIT
+
+
+@pytest.mark.parametrize("said", ["two\nlines", "\x1b[31m", "x" * 10_000])
+def test_an_exceptions_words_are_made_readable_too(said):
+    summary = outcome_of(raising(ValueError(said))).summary
+
+    assert summary.isprintable()
+    assert len(summary) <= SUMMARY_LIMIT

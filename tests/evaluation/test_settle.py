@@ -1,0 +1,164 @@
+"""Thresholds and streaks: the kubelet's worker (pkg/kubelet/prober/worker.go) with unknown as the start."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from make import FAIL, LETTERS, PASS, UNKNOWN, result, settled, spec
+
+from exporter.evaluation.settle import expire, settle
+from exporter.model import Measurement, Outcome, Reason, State, Status
+
+
+@pytest.mark.parametrize(
+    ("letters", "status"),
+    [
+        ("", "unknown"),
+        ("P", "pass"),
+        ("W", "warn"),
+        ("F", "unknown"),
+        ("FF", "unknown"),
+        ("FFF", "fail"),
+        ("PF", "pass"),
+        ("PFF", "pass"),
+        ("PFFF", "fail"),
+        ("PFFP", "pass"),
+        ("PFFPFF", "pass"),
+        ("PFFUF", "fail"),  # F F error F reaches failureThreshold 3
+        ("PUUUUU", "pass"),
+        ("UUU", "unknown"),
+        ("FFFP", "pass"),
+        ("FFFU", "fail"),
+        ("PW", "warn"),
+        ("WP", "pass"),
+        ("WFFW", "warn"),
+        ("WFFF", "fail"),
+    ],
+)
+def test_with_three_failures_and_one_success(letters, status):
+    assert settled(letters, failure_threshold=3, success_threshold=1).status == status
+
+
+@pytest.mark.parametrize(
+    ("letters", "status"),
+    [("P", "unknown"), ("PP", "pass"), ("PU", "unknown"), ("PUP", "pass"), ("PFP", "fail"), ("PW", "warn"),
+     ("FP", "fail"), ("FPP", "pass"), ("FPFP", "fail"), ("PPF", "fail")],
+)  # fmt: skip
+def test_with_one_failure_and_two_successes(letters, status):
+    assert settled(letters, failure_threshold=1, success_threshold=2).status == status
+
+
+def test_raw_and_settled_are_both_kept():
+    state = settled("PF")
+
+    assert (state.status, state.last.outcome.status) == (Status.PASS, Status.FAIL)
+
+
+def test_a_settled_failure_carries_the_latest_reason():
+    state = settle(settled("FFF"), result(type(FAIL).failed(Reason.TIMEOUT, "late")))
+
+    assert (state.status, state.reason) == (Status.FAIL, Reason.TIMEOUT)
+
+
+@pytest.mark.parametrize(("letters", "reason"), [("", "pending"), ("F", "pending"), ("P", None), ("W", "threshold")])
+def test_the_reason_belongs_to_the_settled_status(letters, reason):
+    assert settled(letters).reason == reason
+
+
+def test_consecutive_failures_count_failures_only():
+    counts = [settled(letters).consecutive_failures for letters in ("", "P", "F", "FF", "FUF", "FFP", "FFPF")]
+
+    assert counts == [0, 0, 1, 2, 2, 0, 1]
+
+
+def test_a_transition_is_counted_and_dated_when_the_settled_status_changes():
+    state = settled("PPFFFP")
+
+    assert state.transitions == 3  # unknown -> pass -> fail -> pass
+    assert state.since == pytest.approx(1_000_000 + 1005)
+
+
+def test_every_run_that_is_not_healthy_is_counted_by_reason():
+    state = settled("PFWUFP")
+
+    assert state.runs == 6
+    assert state.failures == {Reason.CONNECT: 2, Reason.ERROR: 1}
+
+
+def test_a_result_goes_stale_when_its_time_is_over_and_not_before():
+    state = settled("P", stale_after=31.0)
+
+    assert expire(state, 1030.999, 0.0) is state
+    stale = expire(state, 1031.0, 1_001_031.0)
+    assert (stale.status, stale.reason, stale.since) == (Status.UNKNOWN, Reason.STALE, 1_001_031.0)
+    assert stale.transitions == state.transitions + 1
+
+
+def test_staleness_is_told_once():
+    stale = expire(settled("P"), 9999.0, 0.0)
+
+    assert expire(stale, 99999.0, 0.0) is stale
+
+
+def test_a_run_that_could_not_look_does_not_keep_a_state_fresh():
+    state = settle(settled("P", stale_after=31.0), result(UNKNOWN, at=1025.0))
+
+    assert expire(state, 1031.0, 0.0).status is Status.UNKNOWN
+
+
+def test_a_stale_state_recovers_by_the_same_thresholds():
+    stale = expire(settled("PPP", failure_threshold=3), 9999.0, 0.0)
+
+    assert settle(stale, result(PASS, at=10000.0)).status is Status.PASS
+    failing = settle(stale, result(FAIL, at=10000.0))
+    assert failing.status is Status.UNKNOWN
+    assert failing.consecutive_failures == 1
+
+
+def test_a_pending_state_never_goes_stale():
+    state = State(spec())
+
+    assert expire(state, math.inf, 0.0).reason in (Reason.PENDING, Reason.STALE)
+    assert expire(state, 1e12, 0.0) is state
+
+
+def test_latencies_are_counted_in_their_buckets():
+    state = State(spec(latency_buckets=(0.1, 0.5)))
+    assert state.latencies == ()
+    for seconds in (0.05, 0.1, 0.3, 0.7, 0.9):
+        state = settle(state, result(Outcome.passed("", Measurement("endpoint_latency_seconds", seconds))))
+    state = settle(state, result(FAIL))  # no answer, no latency
+
+    assert state.latencies == (2, 1, 2)
+    assert state.latency_sum == pytest.approx(2.05)
+
+
+def test_without_buckets_no_latency_is_counted():
+    state = settle(State(spec()), result(Outcome.passed("", Measurement("endpoint_latency_seconds", 1))))
+
+    assert (state.latencies, state.latency_sum) == ((), 0.0)
+
+
+def _reference(letters: str, failures: int, successes: int) -> str:
+    """The rule in other words: the last definitive results decide, if enough of them are of one sort."""
+    definitive = [letter for letter in letters if letter != "U"]
+    status = "unknown"
+    for end in range(1, len(definitive) + 1):
+        seen = definitive[:end]
+        if len(seen) >= failures and all(letter == "F" for letter in seen[-failures:]):
+            status = "fail"
+        elif len(seen) >= successes and all(letter in "PW" for letter in seen[-successes:]):
+            status = {"P": "pass", "W": "warn"}[seen[-1]]
+    return status
+
+
+@given(st.text("PWFU", max_size=30), st.integers(1, 4), st.integers(1, 4))
+def test_any_history_settles_as_the_rule_says(letters, failures, successes):
+    state = settled(letters, failure_threshold=failures, success_threshold=successes)
+
+    assert state.status == _reference(letters, failures, successes)
+    assert state.runs == len(letters)
+    assert sum(state.failures.values()) == sum(letter in "FU" for letter in letters)
+    assert (state.status is Status.PASS) == (state.reason is None)
+    assert set(LETTERS) == set("PWFU")

@@ -1,0 +1,233 @@
+"""The container's own numbers, from fake trees of every layout and from this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.host.cgroup import Cgroup, CpuUse, MemoryUse, allowed_cpus, machine_cpus, read
+from exporter.model import ProbeError, Reason
+
+V1 = "7:memory:/docker/1f\n4:cpu,cpuacct:/docker/1f\n3:cpuset:/docker/1f\n1:name=systemd:/docker/1f\n0::/docker/1f\n"
+MEMORY_V1 = {
+    "memory.usage_in_bytes": "1000\n",
+    "memory.limit_in_bytes": "4000\n",
+    "memory.stat": "cache 500\nnovel word\ninactive_file 1\nhierarchical_memory_limit 4000\ntotal_inactive_file 300\n",
+    "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+}
+CPU_V1 = {
+    "cpuacct.usage": "2500000000\n",
+    "cpu.cfs_quota_us": "150000\n",
+    "cpu.cfs_period_us": "100000\n",
+    "cpu.stat": "nr_periods 10\nnr_throttled 3\nthrottled_time 7\n",
+}
+V2 = {
+    "cgroup.controllers": "cpu memory\n",
+    "memory.current": "1000\n",
+    "memory.max": "4000\n",
+    "memory.stat": "anon 500\ninactive_file 300\n",
+    "memory.events": "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n",
+    "cpu.stat": "usage_usec 2500000\nuser_usec 1\nsystem_usec 2\nnr_periods 10\nnr_throttled 3\nthrottled_usec 7\n",
+    "cpu.max": "150000 100000\n",
+    "cpu.pressure": "some avg10=1.00 avg60=2.00 avg300=3.00 total=4\n",
+}
+MEMORY = MemoryUse(used=700, limit=4000, oom_kills=2)
+CPU = CpuUse(seconds=2.5, quota=1.5, periods=10, throttled=3)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Make a tree from what /proc/self/cgroup says and from folders with their files."""
+
+    def make(own: str | None, folders: dict[str, dict[str, str]]) -> Cgroup:
+        (tmp_path / "proc" / "self").mkdir(parents=True, exist_ok=True)
+        if own is not None:
+            (tmp_path / "proc" / "self" / "cgroup").write_text(own)
+        for folder, files in folders.items():
+            (tmp_path / "cgroup" / folder).mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                (tmp_path / "cgroup" / folder / name).write_text(text)
+        return Cgroup(tmp_path / "proc", tmp_path / "cgroup")
+
+    return make
+
+
+LAYOUTS = {
+    "v1 in a container": (V1, {"memory": MEMORY_V1, "cpu,cpuacct": CPU_V1}),
+    "v1 on the host": (V1, {"memory/docker/1f": MEMORY_V1, "cpu,cpuacct/docker/1f": CPU_V1}),
+    "v1 with hierarchies apart": (
+        V1.replace("cpu,cpuacct:", "cpu:") + "9:cpuacct:/docker/1f\n",
+        {"memory/docker/1f": MEMORY_V1, "cpu/docker/1f": CPU_V1, "cpuacct/docker/1f": CPU_V1},
+    ),
+    "v1 with a namespace": (
+        "7:memory:/\n4:cpuacct,cpu:/\n",
+        {"memory": MEMORY_V1, "cpuacct,cpu": CPU_V1},
+    ),
+    "v2 with a namespace": ("0::/\n", {".": V2}),
+    "v2 on the host": (
+        "0::/kubepods.slice/pod7.slice/cri-1f.scope\n",
+        {".": {"cgroup.controllers": ""}, "kubepods.slice/pod7.slice/cri-1f.scope": V2},
+    ),
+    "v2 with the host's paths in a container": ("0::/kubepods.slice/cri-1f.scope\n", {".": V2}),
+    "v2 above the namespace": ("0::/../other\n", {".": V2}),
+    "hybrid": (
+        V1,
+        {
+            "memory/docker/1f": MEMORY_V1,
+            "cpu,cpuacct/docker/1f": CPU_V1,
+            "unified/docker/1f": {"cgroup.controllers": "", "cpu.stat": "usage_usec 9\n"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("own", "folders"), LAYOUTS.values(), ids=LAYOUTS)
+def test_every_layout_tells_the_same(made, own, folders):
+    cgroup = made(own, folders)
+
+    assert cgroup.memory() == MEMORY
+    assert cgroup.cpu() == CPU
+
+
+@pytest.mark.parametrize(
+    ("own", "folders"),
+    [
+        (V1, {"memory": {**MEMORY_V1, "memory.limit_in_bytes": "9223372036854771712\n"}}),
+        (V1, {"memory": {**MEMORY_V1, "memory.limit_in_bytes": "9223372036854710272\n"}}),  # with pages of 64 KiB
+        ("0::/\n", {".": {**V2, "memory.max": "max\n"}}),
+        ("0::/\n", {".": {name: text for name, text in V2.items() if name != "memory.max"}}),
+    ],
+    ids=["v1", "v1 with large pages", "v2", "v2 without the file"],
+)
+def test_memory_without_a_limit_has_none(made, own, folders):
+    assert made(own, folders).memory() == MemoryUse(700, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("own", "folders"),
+    [
+        (V1, {"cpu,cpuacct": {**CPU_V1, "cpu.cfs_quota_us": "-1\n"}}),
+        ("0::/\n", {".": {**V2, "cpu.max": "max 100000\n"}}),
+        ("0::/\n", {".": {name: text for name, text in V2.items() if name != "cpu.max"}}),
+    ],
+    ids=["v1", "v2", "v2 without the file"],
+)
+def test_cpus_without_a_quota_have_none(made, own, folders):
+    assert made(own, folders).cpu() == CpuUse(2.5, None, 10, 3)
+
+
+def test_cpu_time_is_counted_without_the_cpu_controller(made):
+    assert made("0::/\n", {".": {"cgroup.controllers": "", "cpu.stat": "usage_usec 2500000\n"}}).cpu() == CpuUse(
+        2.5, None, None, 0
+    )
+
+
+def test_the_level_with_the_lowest_limit_counts(made):
+    above = {**V2, "memory.max": "2000\n", "memory.current": "1900\n", "cpu.max": "50000 100000\n"}
+    cgroup = made("0::/pod/app\n", {".": {"cgroup.controllers": ""}, "pod": above, "pod/app": V2})
+
+    assert cgroup.memory() == MemoryUse(1600, 2000, 2)
+    assert cgroup.cpu().quota == 0.5
+
+
+def test_the_level_with_the_lowest_limit_counts_in_version_1(made):
+    memory = {**MEMORY_V1, "memory.limit_in_bytes": "2000\n", "memory.usage_in_bytes": "1900\n"}
+    cpu = {**CPU_V1, "cpu.cfs_quota_us": "50000\n", "cpuacct.usage": "7000000000\n"}
+    folders = {"memory/docker": memory, "cpu,cpuacct/docker": cpu}
+    cgroup = made(V1, {**folders, "memory/docker/1f": MEMORY_V1, "cpu,cpuacct/docker/1f": CPU_V1})
+
+    assert cgroup.memory() == MemoryUse(1600, 2000, 2)
+    assert cgroup.cpu() == CpuUse(7.0, 0.5, 10, 3)
+
+
+def test_a_process_at_different_depths_has_its_own_cpu_time(made):
+    """The hierarchies of version 1 are independent."""
+    own = "4:cpu:/docker/1f\n9:cpuacct:/\n"
+    above = {**CPU_V1, "cpu.cfs_quota_us": "50000\n"}
+    folders = {"cpu/docker/1f": CPU_V1, "cpu/docker": above, "cpuacct": {"cpuacct.usage": "9000000000\n"}}
+
+    assert made(own, folders).cpu() == CpuUse(9.0, 0.5, 10, 3)
+
+
+@pytest.mark.parametrize("own", [V1, "0::/\n"], ids=["v1", "v2"])
+def test_a_hierarchy_that_is_not_mounted_is_missing(made, own):
+    cgroup = made(own, {".": {}})
+    for ask in (cgroup.cpu, cgroup.memory):
+        with pytest.raises(ProbeError, match="use scope host") as caught:
+            ask()
+        assert caught.value.reason is Reason.MISSING
+
+
+@pytest.mark.parametrize("own", [None, "", "nonsense\n"])
+def test_a_process_without_a_cgroup_is_told_of(made, own):
+    cgroup = made(own, {})
+    for ask in (cgroup.cpu, cgroup.memory):
+        with pytest.raises(ProbeError, match="names no cgroup"):
+            ask()
+    assert cgroup.pressure("cpu") is None
+
+
+def test_kernels_that_count_no_kills_tell_none(made):
+    files = {**MEMORY_V1, "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
+
+    assert made(V1, {"memory": files}).memory().oom_kills is None
+
+
+def test_memory_that_could_all_be_given_up_is_none_in_use(made):
+    """The two files are not read in the same moment."""
+    assert made("0::/\n", {".": {**V2, "memory.current": "200\n"}}).memory().used == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "folders", "known"),
+    [
+        ("0::/\n", {".": V2}, True),
+        ("0::/pod\n", {".": {"cgroup.controllers": ""}, "pod": V2}, True),
+        (V1, {"memory": MEMORY_V1, "unified/docker/1f": V2}, True),
+        (V1, {"memory": MEMORY_V1}, False),
+        ("0::/\n", {".": {"cgroup.controllers": ""}}, False),
+    ],
+    ids=["v2", "v2 on the host", "hybrid", "v1", "v2 without it"],
+)
+def test_pressure_is_told_where_the_kernel_keeps_it(made, own, folders, known):
+    assert made(own, folders).pressure("cpu") == (V2["cpu.pressure"] if known else None)
+
+
+@pytest.mark.parametrize(
+    ("listed", "count"), [("0-3", 4), ("0", 1), ("0-1,4,6-7", 5), ("3,5", 2)], ids=["range", "one", "mixed", "list"]
+)
+def test_allowed_cpus_are_counted(tmp_path, listed, count):
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "status").write_text(f"Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{listed}\n")
+
+    assert allowed_cpus(tmp_path) == count
+
+
+def test_the_machine_s_cpus_are_counted_whatever_is_allowed(tmp_path):
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "status").write_text("Cpus_allowed_list:\t0\n")
+    (tmp_path / "stat").write_text("cpu  9 9\ncpu0 3 3\ncpu2 3 3\ncpu11 3 3\nintr 7\ncpufreq 1\nctxt 7\n")
+
+    assert machine_cpus(tmp_path) == 3
+    assert allowed_cpus(tmp_path) == 1
+
+
+def test_where_nothing_is_told_of_cpus_there_is_at_least_one(tmp_path):
+    assert allowed_cpus(tmp_path) >= 1
+    assert machine_cpus(tmp_path) >= 1
+
+
+def test_a_file_below_a_file_is_not_there(tmp_path):
+    (tmp_path / "file").touch()
+
+    assert read(tmp_path / "file" / "below") is None
+
+
+def test_this_machine_s_own_cgroup_is_read():
+    cgroup = Cgroup(Path("/proc"), Path("/sys/fs/cgroup"))
+    try:
+        cpu, memory = cgroup.cpu(), cgroup.memory()
+    except ProbeError as error:
+        pytest.skip(str(error))
+
+    assert cpu.seconds > 0
+    assert memory.used > 0

@@ -1,0 +1,255 @@
+"""The kind `certificate` against TLS servers with certificates of every sort."""
+
+import datetime as dt
+import ssl
+import time
+from functools import partial
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from daemons import look
+from kinds.servers import drip, hang, serving
+from pydantic import ValidationError
+from support import free_port
+
+from exporter.kinds.certificate import Certificate
+from exporter.model import Deadline, Reason, Status
+
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+DAY = dt.timedelta(days=1)
+WEAK_PARAMETERS = """\
+-----BEGIN DH PARAMETERS-----
+MIGHAoGBAJy+oFPIyBgZYwkiBGi2w10I5920o/izUGtW9uWLQ3DGURNwawZYFEAi
+CQy5X7aJfEPX8EAefTd7j+tPshkuWo5hZzuOkJP6tOe5MaYBLUsEyeiH9+v9707T
+yShhWFdbjQadzGVOOVCdJVgccpCyeoyImsFkFHhhj6JfP3tYkZGXAgEC
+-----END DH PARAMETERS-----
+"""
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def authority_file(authority, tmp_path_factory):
+    file = tmp_path_factory.mktemp("authority") / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    return file
+
+
+@pytest.fixture
+def issued(authority):
+    """A server's TLS by the authority: `issued(name, days)` expires in so many days."""
+
+    def make(*names: str, days: float = 90, since: float = -100) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made = authority.issue_cert(*names, not_before=NOW + since * DAY, not_after=NOW + days * DAY)
+        made.configure_cert(context)
+        return context
+
+    return make
+
+
+def self_signed(folder, days: float, *, key=None, name: str = "own") -> ssl.SSLContext:
+    """A server's TLS by nobody but itself."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    dated = builder.not_valid_before(NOW - 1000 * DAY).not_valid_after(NOW + days * DAY)
+    (folder / "own.pem").write_bytes(
+        dated.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.load_cert_chain(folder / "own.pem")
+    return context
+
+
+secured = partial(serving, (hang,), listens=False)
+
+
+def read(server, timeout: float = 5.0, **options):
+    return look(Certificate(port=server.port, **options), timeout)
+
+
+@pytest.mark.parametrize(
+    ("days", "limits", "status"),
+    [
+        (90, {}, "pass"),
+        (22, {}, "pass"),
+        (20, {}, "warn"),
+        (8, {}, "warn"),
+        (6, {}, "fail"),
+        (-3, {}, "fail"),
+        (20, {"warn_days": None}, "pass"),
+        (90, {"warn_days": 100}, "warn"),
+        (90, {"warn_days": 100, "fail_days": 95}, "fail"),
+        (1, {"warn_days": 0, "fail_days": 0}, "pass"),
+    ],
+)
+def test_the_days_left_decide(issued, days, limits, status):
+    with secured(tls=issued("shop.example", days=days)) as server:
+        outcome = read(server, **limits)
+
+    assert outcome.status == status, outcome.summary
+    assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
+    left, expiry, latency = outcome.measurements
+    assert left.name == "certificate_remaining_seconds"
+    assert left.value == pytest.approx(days * DAY.total_seconds(), abs=900)
+    assert left.falling
+    assert (expiry.name, expiry.value) == ("certificate_expiry_timestamp_seconds", (NOW + days * DAY).timestamp())
+    assert latency.name == "endpoint_latency_seconds"
+
+
+def test_an_expired_certificate_is_told_of(issued):
+    with secured(tls=issued("shop.example", days=-3)) as server:
+        outcome = read(server, verify=True)
+
+    assert "expired 3.0 days ago" in outcome.summary
+    assert outcome.reason is Reason.THRESHOLD
+
+
+def test_a_self_signed_certificate_is_read(tmp_path):
+    with secured(tls=self_signed(tmp_path, 30)) as server:
+        outcome = read(server)
+
+    assert outcome.status is Status.PASS
+    assert "the certificate of own expires in 30.0 days" in outcome.summary
+
+
+def test_a_certificate_without_a_name_is_read(tmp_path):
+    with secured(tls=self_signed(tmp_path, 30, name="")) as server:
+        assert read(server).status is Status.PASS
+
+
+def test_a_certificate_is_read_however_weak_the_keys(tmp_path):
+    context = self_signed(tmp_path, 30, key=rsa.generate_private_key(65537, 1024))
+    (tmp_path / "dh.pem").write_text(WEAK_PARAMETERS)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0")
+    context.load_dh_params(tmp_path / "dh.pem")
+    with secured(tls=context) as server:
+        outcome = read(server)
+
+    assert outcome.status is Status.PASS, outcome.summary
+
+
+def test_a_certificate_that_is_not_valid_yet_fails(issued):
+    with secured(tls=issued("shop.example", days=90, since=2)) as server:
+        outcome = read(server)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert f"is not valid before {NOW + 2 * DAY:%Y-%m-%d}" in outcome.summary
+    assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
+
+
+def test_the_earliest_of_the_chain_decides(authority, tmp_path):
+    leaf = authority.issue_cert("shop.example", not_after=NOW + 90 * DAY)
+    self_signed(tmp_path, 10, name="early")
+    early = (tmp_path / "own.pem").read_bytes().partition(b"-----BEGIN PRIVATE KEY")[0]
+    parts = [leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes(), early]
+    (tmp_path / "chain.pem").write_bytes(b"".join(parts))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain.pem")
+    with secured(tls=context) as server:
+        outcome = read(server)
+
+    assert outcome.status is Status.WARN
+    assert "the certificate of early expires in 10.0 days" in outcome.summary
+    assert outcome.measurements[1].value == (NOW + 10 * DAY).timestamp()
+
+
+def test_time_passing_decides(issued):
+    with secured(tls=issued("shop.example", days=90)) as server:
+        probe = Certificate(port=server.port)
+        later = probe.probe(Deadline(time.monotonic() + 5), wall=lambda: time.time() + 85 * 86400)
+
+    assert later.status is Status.FAIL
+
+
+def test_a_chain_and_a_name_that_hold_are_verified(issued, authority_file):
+    with secured(tls=issued("shop.example")) as server:
+        outcome = read(server, server_name="shop.example", verify=True, ca_file=authority_file)
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert server.accepted == 2
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_an_address_is_verified(issued, authority_file, address):
+    with secured(tls=issued(address), address=address) as server:
+        assert read(server, host=address, verify=True, ca_file=authority_file).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(("other.example",), "Hostname mismatch"), (("shop.example",), "unable to get local issuer certificate")],
+    ids=["wrong name", "unknown authority"],
+)
+def test_a_certificate_that_does_not_verify_fails(issued, authority_file, names, words):
+    options = {"ca_file": authority_file} if names == ("other.example",) else {}
+    with secured(tls=issued(*names)) as server:
+        outcome = read(server, server_name="shop.example", verify=True, **options)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert words in outcome.summary
+    assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
+
+
+def test_the_server_is_asked_for_its_name(issued):
+    asked = []
+    context = issued("shop.example")
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    with secured(tls=context) as server:
+        read(server)
+        read(server, server_name="shop.example")
+
+    assert asked == [None, "shop.example"]
+
+
+def test_a_closed_port_fails():
+    outcome = look(Certificate(port=free_port()))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ((hang,), Reason.TIMEOUT),
+        ((drip(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + b"a" * 1000),), Reason.TIMEOUT),
+        ((b"HTTP/1.1 400 Bad Request\r\n\r\n", hang), Reason.TLS),
+    ],
+    ids=["silent", "dripping", "HTTP"],
+)
+def test_a_server_that_does_not_speak_tls_fails(script, reason):
+    with serving(script, listens=False) as server:
+        outcome = read(server, timeout=0.5)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+
+
+def test_without_its_authorities_it_cannot_verify(issued, tmp_path):
+    with secured(tls=issued("shop.example")) as server, pytest.raises(FileNotFoundError):
+        read(server, verify=True, ca_file=tmp_path / "nothing.pem")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"warn_days": 5}, "warnDays must not be below failDays"),
+        ({"fail_days": -1}, "greater than or equal to 0"),
+        ({"ca_file": "authority.pem"}, "caFile is of use only with verify"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(options, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Certificate(**options)

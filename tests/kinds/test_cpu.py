@@ -1,0 +1,257 @@
+"""The kind `cpu` on fake trees whose counters go on, and on this machine."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from support import eventually
+
+from exporter.kinds.cpu import Cpu
+from exporter.model import Deadline, ProbeError, Reason, Status
+
+SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Machine:
+    """Trees of /proc and of cgroup v2 or v1, and a clock, that go on when they are told to."""
+
+    def __init__(self, folder: Path, quota: float | None = None, cpus: int = 4, version: int = 2) -> None:
+        self.proc, self.cgroups = folder / "proc", folder / "cgroup"
+        (self.proc / "self").mkdir(parents=True)
+        self.cgroups.mkdir()
+        own = "0::/\n" if version == 2 else "4:cpu,cpuacct:/\n"
+        (self.proc / "self" / "cgroup").write_text(own)
+        (self.proc / "self" / "status").write_text(f"Cpus_allowed_list:\t0-{cpus - 1}\n")
+        self.quota, self.cpus, self.version = quota, cpus, version
+        self.now = self.used = 100.0
+        self.periods = self.throttled = 50
+        self.spent = [0.0] * 10  # seconds: user nice system idle iowait irq softirq steal guest guest_nice
+        self.advance()
+
+    def advance(self, seconds: float = 0, used: float = 0, periods: int = 0, throttled: int = 0, **host: float) -> None:
+        self.now += seconds
+        self.used += used
+        self.periods += periods
+        self.throttled += throttled
+        names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
+        self.spent = [spent + host.get(name, 0) for name, spent in zip(names, self.spent, strict=True)]
+        ticks = " ".join(str(round(each * SECOND)) for each in self.spent)
+        lines = [f"cpu  {ticks}", *(f"cpu{each} {ticks}" for each in range(self.cpus)), "intr 1", "ctxt 1"]
+        (self.proc / "stat").write_text("\n".join(lines) + "\n")
+        (self._v2 if self.version == 2 else self._v1)()
+
+    def _v2(self) -> None:
+        stat = f"usage_usec {self.used * 1e6:.0f}\nnr_periods {self.periods}\nnr_throttled {self.throttled}\n"
+        (self.cgroups / "cgroup.controllers").write_text("cpu\n")
+        (self.cgroups / "cpu.stat").write_text(stat)
+        limit = "max" if self.quota is None else f"{self.quota * 100000:.0f}"
+        (self.cgroups / "cpu.max").write_text(f"{limit} 100000\n")
+
+    def _v1(self) -> None:
+        folder = self.cgroups / "cpu,cpuacct"
+        folder.mkdir(exist_ok=True)
+        (folder / "cpuacct.usage").write_text(f"{self.used * 1e9:.0f}\n")
+        (folder / "cpu.stat").write_text(f"nr_periods {self.periods}\nnr_throttled {self.throttled}\n")
+        (folder / "cpu.cfs_quota_us").write_text("-1\n" if self.quota is None else f"{self.quota * 100000:.0f}\n")
+        (folder / "cpu.cfs_period_us").write_text("100000\n")
+
+    def look(self, probe: Cpu):
+        deadline = Deadline(time.monotonic() + 5)
+        return probe.probe(deadline, proc=self.proc, cgroups=self.cgroups, clock=lambda: self.now)
+
+
+def numbers(outcome):
+    return {seen.name: seen.value for seen in outcome.measurements}
+
+
+@pytest.mark.parametrize("scope", ["host", "container"])
+def test_the_first_run_passes_without_a_number_and_says_so(tmp_path, scope):
+    outcome = Machine(tmp_path).look(Cpu(scope=scope))
+
+    assert outcome.status is Status.PASS
+    assert outcome.measurements == ()
+    assert "no number yet" in outcome.summary
+
+
+@pytest.mark.parametrize(
+    ("host", "ratio"),
+    [
+        ({"user": 10, "idle": 30}, 0.25),
+        ({"system": 20, "iowait": 20}, 0.5),
+        ({"nice": 1, "irq": 1, "softirq": 1, "steal": 1, "idle": 4}, 0.5),
+        ({"user": 10, "guest": 10, "idle": 30}, 0.25),  # a guest's time is in user's already
+        ({"idle": 40}, 0.0),
+        ({"user": 40}, 1.0),
+    ],
+    ids=str,
+)
+def test_the_host_s_part_is_what_was_not_idle(tmp_path, host, ratio):
+    machine, probe = Machine(tmp_path), Cpu()
+    machine.look(probe)
+    machine.advance(**host)
+
+    assert numbers(machine.look(probe)) == {"cpu_used_ratio": pytest.approx(ratio)}
+
+
+def test_the_host_s_seconds_are_those_of_the_clock(tmp_path):
+    machine, probe = Machine(tmp_path, cpus=4), Cpu()
+    machine.look(probe)
+    machine.advance(user=10, idle=30)
+
+    assert machine.look(probe).summary.startswith("25% of 4 CPUs used in 10.0 s")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("quota", "ratio"), [(0.5, 0.6), (2, 0.15), (None, 0.075), (64, 0.075)], ids=["half", "two", "none", "too large"]
+)
+def test_the_container_s_part_is_of_its_quota_or_its_cpus(tmp_path, version, quota, ratio):
+    machine, probe = Machine(tmp_path, quota=quota, cpus=4, version=version), Cpu(scope="container")
+    machine.look(probe)
+    machine.advance(10, used=3)
+
+    assert numbers(machine.look(probe))["cpu_used_ratio"] == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_throttling_is_the_part_of_the_periods_since_the_previous_run(tmp_path, version):
+    machine, probe = Machine(tmp_path, quota=1, version=version), Cpu(scope="container")
+    machine.look(probe)
+    machine.advance(10, periods=80, throttled=20)
+
+    assert numbers(machine.look(probe))["cpu_throttled_ratio"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("options", "used", "throttled", "status"),
+    [
+        ({}, 9.4, 100, "pass"),
+        ({}, 9.6, 0, "fail"),
+        ({"warn_ratio": 0.5}, 6, 0, "warn"),
+        ({"fail_ratio": 0.5}, 6, 0, "fail"),
+        ({"warn_throttled_ratio": 0.2}, 0, 20, "warn"),
+        ({"fail_throttled_ratio": 0.2}, 0, 20, "fail"),
+        ({"fail_throttled_ratio": 0.2}, 0, 19, "pass"),
+        ({"warn_throttled_ratio": 0.2, "fail_ratio": 0.5}, 6, 20, "fail"),
+    ],
+    ids=str,
+)
+def test_use_and_throttling_are_judged_by_their_limits(tmp_path, options, used, throttled, status):
+    machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container", **options)
+    machine.look(probe)
+    machine.advance(10, used=used, periods=100, throttled=throttled)
+    outcome = machine.look(probe)
+
+    assert outcome.status == status
+    assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
+
+
+def test_each_run_counts_from_the_previous_one(tmp_path):
+    machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container")
+    machine.look(probe)
+    ratios = []
+    for used in (2, 8, 0):
+        machine.advance(10, used=used, periods=100)
+        ratios.append(numbers(machine.look(probe))["cpu_used_ratio"])
+
+    assert ratios == pytest.approx([0.2, 0.8, 0.0])
+
+
+def test_a_quota_that_was_changed_holds_from_then_on(tmp_path):
+    machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container")
+    machine.look(probe)
+    machine.quota = 2
+    machine.advance(10, used=5)
+
+    assert numbers(machine.look(probe))["cpu_used_ratio"] == pytest.approx(0.25)
+
+
+def test_without_periods_nothing_is_told_of_throttling(tmp_path):
+    machine, probe = Machine(tmp_path), Cpu(scope="container")
+    for used in (100, 101):
+        machine.advance(10)
+        (machine.cgroups / "cpu.stat").write_text(f"usage_usec {used}000000\n")
+        outcome = machine.look(probe)
+
+    assert set(numbers(outcome)) == {"cpu_used_ratio"}
+
+
+def test_a_container_that_did_not_run_was_not_throttled(tmp_path):
+    machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container", fail_throttled_ratio=0.1)
+    machine.look(probe)
+    machine.advance(10)
+
+    assert numbers(machine.look(probe)) == {"cpu_used_ratio": 0, "cpu_throttled_ratio": 0}
+
+
+@pytest.mark.parametrize(
+    "steps", [{"seconds": 0, "used": 0}, {"seconds": 10, "used": -5}], ids=["stand still", "go back"]
+)
+def test_counters_that_do_not_go_on_give_no_number(tmp_path, steps):
+    machine, probe = Machine(tmp_path), Cpu(scope="container")
+    machine.look(probe)
+    machine.advance(**steps)
+    outcome = machine.look(probe)
+    machine.advance(10, used=4)
+
+    assert (outcome.status, outcome.measurements) == (Status.PASS, ())
+    assert numbers(machine.look(probe))["cpu_used_ratio"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("scope", "file"), [("host", "proc/stat"), ("container", "cgroup/cpu.stat")])
+def test_what_the_kernel_does_not_tell_is_missing(tmp_path, scope, file):
+    machine = Machine(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(ProbeError) as caught:
+        machine.look(Cpu(scope=scope))
+
+    assert caught.value.reason is Reason.MISSING
+
+
+def test_this_machine_s_use_is_measured():
+    probe = Cpu(fail_ratio=2)
+    deadline = Deadline(time.monotonic() + 10)
+    probe.probe(deadline)
+    (used,) = eventually(lambda: probe.probe(deadline).measurements)
+
+    assert 0 <= used.value < 1.001
+
+
+def test_this_container_s_use_is_measured():
+    probe = Cpu(scope="container", fail_ratio=100)
+    deadline = Deadline(time.monotonic() + 10)
+    try:
+        probe.probe(deadline)
+    except ProbeError as error:
+        pytest.skip(str(error))
+    used = eventually(lambda: probe.probe(deadline).measurements)[0]
+
+    assert used.name == "cpu_used_ratio"
+    assert used.value >= 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"scope": "pod"}, {"fail_throttled_ratio": 0.5}, {"warn_throttled_ratio": 0.5}, {"fail_ratio": 0}],
+    ids=str,
+)
+def test_nonsense_is_refused(options):
+    with pytest.raises(ValidationError):
+        Cpu(**options)
+
+
+def test_what_was_counted_does_not_make_a_probe_another(tmp_path):
+    probe = Cpu()
+    Machine(tmp_path).look(probe)
+
+    assert probe == Cpu()
+
+
+@pytest.mark.parametrize(("scope", "whose"), [("host", "the whole machine's"), ("container", "own container's")])
+def test_a_restart_of_the_application_cures_neither_scope(scope, whose):
+    probe = Cpu(scope=scope)
+
+    assert probe.target == scope
+    assert whose in probe.liveness_risk()

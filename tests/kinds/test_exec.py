@@ -1,0 +1,330 @@
+"""The kind `exec` concludes what the kubelet's prober concludes (pkg/probe/exec), and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import psutil
+import pytest
+from support import eventually
+
+from exporter.evaluation.run import run
+from exporter.kinds.exec import Exec
+from exporter.model import Deadline, ProbeError, Reason, Result, Spec, Status
+from exporter.probe.check import Check
+
+DIFFERS = {
+    "where the command runs": "the kubelet runs it in the application's container; we in the exporter's",
+    "the environment of $(NAME)": "the kubelet takes what the manifest sets literally; we all of the exporter's own",
+}
+"""Where we differ from the kubelet. All else in this file is the same."""
+
+
+def look(*command: str, timeout: float = 10.0) -> Result:
+    """One run, with all its attempts."""
+    return run(Check(Spec("it", "exec", timeout=timeout), Exec(command=command)))
+
+
+def sh(script: str, timeout: float = 10.0) -> Result:
+    return look("sh", "-c", script, timeout=timeout)
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def end(pid: int) -> None:
+    """End a process that a command of these tests left behind."""
+    os.kill(pid, signal.SIGKILL)
+
+
+ENDINGS = {
+    "true": (("true",), "pass", None, "true ended with 0"),
+    "false": (("false",), "fail", "exit", "false ended with 1"),
+    "2": (("sh", "-c", "exit 2"), "fail", "exit", "sh ended with 2"),
+    "126": (
+        ("sh", "-c", "/etc"),
+        "fail",
+        "exit",
+        "sh ended with 126: ",
+    ),
+    "127": (("sh", "-c", "nonsense-1"), "fail", "exit", "sh ended with 127: "),
+    "255": (("sh", "-c", "exit 255"), "fail", "exit", "sh ended with 255"),
+    "SIGKILL": (("sh", "-c", "kill -9 $$$$"), "fail", "exit", "sh was ended by SIGKILL"),
+    "SIGTERM": (("sh", "-c", "kill -TERM $$$$"), "fail", "exit", "sh was ended by SIGTERM"),
+    "SIGSEGV": (("sh", "-c", "kill -SEGV $$$$"), "fail", "exit", "sh was ended by SIGSEGV"),
+    "a real-time signal": (("sh", "-c", "kill -40 $$$$"), "fail", "exit", "sh was ended by signal 40"),
+}
+
+
+@pytest.mark.parametrize(("command", "status", "reason", "told"), ENDINGS.values(), ids=ENDINGS)
+def test_the_exit_status_decides(command, status, reason, told):
+    outcome = look(*command).outcome
+
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert outcome.summary.startswith(told)
+
+
+@pytest.fixture
+def files(tmp_path) -> Path:
+    """Files that cannot be run."""
+    for name, content, mode in (
+        ("text", "hello", 0o644),
+        ("nonsense", "\x7fELF nonsense", 0o755),
+        ("orphan", "#!/nowhere/sh\n", 0o755),
+    ):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(mode)
+    return tmp_path
+
+
+UNSTARTABLE = {
+    "not found": ("nonsense-1", Reason.MISSING, "nonsense-1: no such command"),
+    "no such path": ("{files}/missing", Reason.MISSING, "{files}/missing: no such command"),
+    "no such interpreter": ("{files}/orphan", Reason.MISSING, "{files}/orphan: no such command"),
+    "not executable": ("{files}/text", Reason.PERMISSION, "{files}/text: may not be executed"),
+    "a folder": ("{files}", Reason.PERMISSION, "{files}: may not be executed"),
+    "not a program": ("{files}/nonsense", Reason.ERROR, "{files}/nonsense cannot be started: Exec format error"),
+    "NUL": ("a\0b", Reason.ERROR, "a b cannot be started: embedded null byte"),
+}
+
+
+@pytest.mark.parametrize(("command", "reason", "told"), UNSTARTABLE.values(), ids=UNSTARTABLE)
+def test_a_command_that_cannot_be_started_is_no_evidence(files, command, reason, told):
+    outcome = look(command.format(files=files)).outcome
+
+    assert (outcome.status, outcome.reason) == (Status.UNKNOWN, reason)
+    assert outcome.summary == told.format(files=files)
+
+
+def test_starting_is_tried_three_times(files):
+    """The second attempt finds the command, and its exit status counts."""
+
+    class Late(Exec):
+        def probe(self, deadline: Deadline, *_):
+            try:
+                return super().probe(deadline)
+            finally:
+                (files / "text").chmod(0o755)
+
+    (files / "text").write_text("#!/bin/sh\nexit 3\n")
+    probe = Late(command=[str(files / "text")])
+    outcome = run(Check(Spec("it", "exec", timeout=5), probe)).outcome
+
+    assert outcome.summary.endswith("text ended with 3")
+
+
+OUTPUTS = {
+    "stdout": ("echo well", "well"),
+    "stderr": ("echo well >&2", "well"),
+    "stdout, then stderr": ("echo b >&2; echo a; sleep 0.05; echo d >&2; echo c", "a c b d"),
+    "spaces around it": ("echo; echo '  well  '; echo", "well"),
+    "not UTF-8": ("printf 'a\\377b'", "a\ufffdb"),
+    "after closing both": ("exec 1>&- 2>&-; sleep 0.05; exit 0", ""),
+    "no input": ("cat", ""),
+    "no shell before it": ("echo '*'", "*"),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), OUTPUTS.values(), ids=OUTPUTS)
+def test_the_output_is_told(script, expected):
+    outcome = sh(script).outcome
+
+    assert outcome.summary == f"sh ended with 0{': ' if expected else ''}{expected}"
+
+
+@pytest.mark.parametrize(
+    ("script", "kept"),
+    [
+        ("head -c 10240 /dev/zero | tr '\\0' a; echo b >&2", b"a" * 10240),
+        ("head -c 10239 /dev/zero | tr '\\0' a; printf bc >&2", b"a" * 10239 + b"b"),
+        ("head -c 99999 /dev/zero | tr '\\0' b >&2; printf a", b"a" + b"b" * 10239),
+    ],
+    ids=["full", "full with stderr", "a long stderr"],
+)
+def test_stdout_then_stderr_are_cut_at_10240_bytes(script, kept):
+    outcome = Exec(command=["sh", "-c", script]).probe(Deadline(time.monotonic() + 10))
+
+    assert outcome.status is Status.PASS
+    assert outcome.summary == f"sh ended with 0: {kept.decode()}"
+
+
+def test_200_megabytes_of_output_cost_no_memory():
+    tracemalloc.start()
+    try:
+        outcome = look("head", "-c", "200000000", "/dev/zero").outcome
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert outcome.status is Status.PASS
+    assert peak < 4_000_000
+
+
+ENVIRONMENT = {"NAME": "value", "EMPTY": "", "DOLLAR": "$(NAME)"}
+REFERENCES = {
+    "$(NAME)": "value",
+    "a$(NAME)b$(NAME)": "avaluebvalue",
+    "$(EMPTY)": "",
+    "$(DOLLAR)": "$(NAME)",
+    "$(MISSING)": "$(MISSING)",
+    "$()": "$()",
+    "$$": "$",
+    "$$$$": "$$",
+    "$$(NAME)": "$(NAME)",
+    "$$$(NAME)": "$value",
+    "$NAME ${NAME}": "$NAME ${NAME}",
+    "$(NAME": "$(NAME",
+    "$": "$",
+    "a$": "a$",
+    "$(a$(NAME))": "$(a$(NAME))",
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), REFERENCES.items(), ids=REFERENCES)
+def test_references_are_resolved_as_in_a_manifest(given, expected):
+    probe = Exec(command=["printf", "%s.", given])
+    outcome = probe.probe(Deadline(time.monotonic() + 10), ENVIRONMENT)
+
+    assert outcome.summary == f"printf ended with 0: {expected}."
+
+
+def test_the_target_is_the_command_without_its_arguments():
+    assert Exec(command=["mysql", "--password=canary"]).target == "mysql"
+
+
+# What outlives a deadline, or a command.
+
+
+STUBBORN = {
+    "it sleeps": "sleep 60",
+    "it ignores SIGTERM": "trap '' TERM INT HUP; while :; do sleep 60; done",
+    "it has stopped": "kill -STOP $$$$",
+    "it has closed its output": "exec 1>&- 2>&-; sleep 60",
+    "it talks": "while :; do echo well; sleep 0.01; done",
+    "it talks without end": "yes",
+    "its child talks without end": "yes & wait",
+}
+
+
+@pytest.mark.parametrize("script", STUBBORN.values(), ids=STUBBORN)
+def test_a_command_that_does_not_end_fails_at_the_deadline_and_its_group_is_killed(tmp_path, script):
+    pids = tmp_path / "pids"
+    result = sh(f"sleep 61 & echo $$$$ $! > {pids}; {script}", timeout=0.4)
+
+    assert (result.outcome.status, result.outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+    assert result.outcome.summary == "sh did not end in time"
+    assert 0.4 <= result.duration < 0.65
+    for pid in pids.read_text().split():
+        eventually(lambda pid=pid: not alive(int(pid)), what=f"{pid} is gone")
+
+
+LEFT_BEHIND = {
+    "in the background": ("sleep 61 & echo $! > {pids}; echo well", "sh ended with 0: well"),
+    "in a session of its own": ("setsid sleep 61 & echo $! > {pids}; exit 3", "sh ended with 3"),
+    "and writes": ("(while echo y; do sleep 0.001; done) & echo $! > {pids}; exit 4", "sh ended with 4"),
+    "and writes without end": ("yes & echo $! > {pids}; exit 5", "sh ended with 5"),
+    "and writes to stderr without end": ("yes >&2 & echo $! > {pids}; exit 6", "sh ended with 6"),
+}
+
+
+@pytest.mark.parametrize(("script", "told"), LEFT_BEHIND.values(), ids=LEFT_BEHIND)
+def test_a_child_that_keeps_the_output_open_does_not_hold_the_worker(tmp_path, script, told):
+    pids = tmp_path / "pids"
+    result = sh(script.format(pids=pids), timeout=30)
+    try:
+        assert result.outcome.summary.startswith(told)
+        assert result.duration < 5
+    finally:
+        end(int(pids.read_text()))
+
+
+def test_a_child_that_left_the_group_does_not_hold_the_worker_beyond_the_deadline(tmp_path):
+    pids = tmp_path / "pids"
+    result = sh(f"setsid sleep 61 & echo $! > {pids}; sleep 61", timeout=0.4)
+    try:
+        assert result.outcome.reason is Reason.TIMEOUT
+        assert result.duration < 0.65
+    finally:
+        end(int(pids.read_text()))
+
+
+def test_a_command_that_ended_in_time_is_judged_although_we_look_late():
+    """A starved exporter must not call a good command late."""
+    seen: list[psutil.Process] = []
+
+    def late() -> float:
+        if not seen:
+            seen.extend(eventually(zombies, what="the command has ended"))
+        return 2000.0
+
+    outcome = Exec(command=["sh", "-c", "exit 7"]).probe(Deadline(1000.0, late))
+
+    assert outcome.summary == "sh ended with 7"
+
+
+def zombies() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_hundred_runs_leave_no_zombie_and_nothing_open():
+    before = open_files(), threading.active_count()
+    for _ in range(24):
+        sh("exit 0")
+        sh("exit 1")
+        sh("echo x; kill -9 $$$$")
+        look("nonsense-1")
+    for _ in range(4):
+        sh("sleep 60", timeout=0.02)
+
+    assert zombies() == []
+    assert open_files() <= before[0]
+    assert threading.active_count() <= before[1]
+
+
+def test_no_descriptor_of_the_exporter_is_inherited():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.set_inheritable(listener.fileno(), True)
+        outcome = look(sys.executable, "-c", "import os; print(sorted(os.listdir('/proc/self/fd')))").outcome
+
+    assert outcome.summary.endswith("['0', '1', '2', '3']")  # 3 is the listing's own
+
+
+def test_closing_ends_what_is_under_way_without_a_verdict(tmp_path):
+    pids = tmp_path / "pids"
+    probe = Exec(command=["sh", "-c", f"echo $$$$ > {pids}.new; mv {pids}.new {pids}; sleep 61"])
+    results: list[Result] = []
+    running = threading.Thread(
+        target=lambda: results.append(run(Check(Spec("it", "exec", timeout=30), probe))), daemon=True
+    )
+    running.start()
+    eventually(pids.exists, what="the command runs")
+    probe.close()
+    running.join(5)
+
+    assert results[0].outcome.status is Status.UNKNOWN
+    eventually(lambda: not alive(int(pids.read_text())), what="the command is gone")
+
+
+def test_nothing_is_started_after_closing(tmp_path):
+    probe = Exec(command=["touch", str(tmp_path / "started")])
+    probe.close()
+
+    with pytest.raises(ProbeError):
+        probe.probe(Deadline(time.monotonic() + 5))
+    assert not (tmp_path / "started").exists()
+
+
+def test_closing_what_does_not_run_does_nothing():
+    probe = Exec(command=["true"])
+    probe.probe(Deadline(time.monotonic() + 5))
+    probe.close()

@@ -1,0 +1,355 @@
+"""The kind `httpGet` asks, follows and tells as the kubelet's prober does (pkg/probe/http).
+
+The tables, here and in the other files on this kind, state what the kubelet does; they were checked against a Go client
+that is set up as its prober is. What it makes of heads and bodies stands in test_http_get_answers.py, redirects and TLS
+in files of their own.
+"""
+
+import base64
+import socket
+import time
+from typing import Any
+
+import pytest
+from kinds.pages import (
+    ACCEPT,
+    AGENT,
+    OK,
+    answer,
+    asked,
+    check_case,
+    fails,
+    head,
+    headers,
+    look,
+    redirect,
+    tls,
+    unknown,
+)
+from kinds.servers import hang, pause, reset, serving
+from support import free_port
+
+from exporter.evaluation.run import run
+from exporter.kinds.http_get import HttpGet
+from exporter.model import Deadline, Reason, Spec, Status
+from exporter.net.dial import Resolver
+from exporter.probe.check import Check
+
+DIFFERS = {
+    "HTTP/2 over TLS": "the kubelet offers h2 and http/1.1 by ALPN; we offer neither, and speak HTTP/1.1",
+    "three attempts at a broken body": "the kubelet gives each the whole timeout; ours share one deadline",
+    "101 on a connection that stays open": "the kubelet waits for its end, beyond the timeout; we fail at once",
+    "a Location of more than 64 kB": "the kubelet follows it; for us it is no answer",
+    "a fragment in the path": "the kubelet sends it in the Referer of a redirect; we never send it",
+    "a name with several addresses": "the kubelet tries IPv6 and IPv4 side by side; we try one after the other",
+    "an RSA key below 1024 bits": "the kubelet fails; we pass, as with a certificate signed with MD5",
+    "no file descriptor left": "for the kubelet the target failed; we could not look",
+}
+"""Where we differ from the kubelet, and how. All else in this file is the same."""
+
+REQUESTS: dict[str, tuple[list[tuple[str, str]], str]] = {
+    "no header configured": ([], asked(AGENT, ACCEPT)),
+    "own user agent": ([("User-Agent", "me/1")], asked("User-Agent: me/1", ACCEPT)),
+    "own user agent in lower case": ([("user-agent", "me/1")], asked("User-Agent: me/1", ACCEPT)),
+    "empty user agent": ([("User-Agent", "")], asked(ACCEPT)),
+    "two user agents: the first": ([("User-Agent", "a"), ("User-Agent", "b")], asked("User-Agent: a", ACCEPT)),
+    "own accept": ([("Accept", "text/html")], asked(AGENT, "Accept: text/html")),
+    "empty accept": ([("Accept", "")], asked(AGENT)),
+    "two accepts": ([("Accept", "a/b"), ("Accept", "c/d")], asked(AGENT, "Accept: a/b", "Accept: c/d")),
+    "own accept-encoding": ([("Accept-Encoding", "gzip")], asked(AGENT, ACCEPT, "Accept-Encoding: gzip")),
+    "repeated headers repeat": ([("X-A", "2"), ("X-A", "1")], asked(AGENT, ACCEPT, "X-A: 2", "X-A: 1")),
+    "names are canonical": (
+        [("x-tOKEN-id", "t"), ("-a", "1"), ("B-", "2")],
+        asked(AGENT, "-A: 1", ACCEPT, "B-: 2", "X-Token-Id: t"),
+    ),
+    "an empty value is sent": ([("X-A", "")], asked(AGENT, ACCEPT, "X-A: ")),
+    "spaces around a value are not": ([("X-A", " \t b c ")], asked(AGENT, ACCEPT, "X-A: b c")),
+    "UTF-8 in a value": ([("X-A", "grün €")], asked(AGENT, ACCEPT, "X-A: grün €")),
+    "content-length is not sent": ([("Content-Length", "5")], asked(AGENT, ACCEPT)),
+    "transfer-encoding is not sent": ([("transfer-encoding", "chunked")], asked(AGENT, ACCEPT)),
+    "trailer is not sent": ([("Trailer", "X")], asked(AGENT, ACCEPT)),
+    "own host": ([("Host", "shop.example")], asked(AGENT, ACCEPT, host="shop.example")),
+    "own host in lower case": ([("host", "shop.example:1")], asked(AGENT, ACCEPT, host="shop.example:1")),
+    "empty host falls back": ([("Host", "")], asked(AGENT, ACCEPT)),
+    "two hosts: the first": ([("Host", ""), ("Host", "b.example")], asked(AGENT, ACCEPT)),
+    "a host that is none is sent empty": ([("Host", "a/b c")], asked(AGENT, ACCEPT, host="")),
+    "own connection: close": ([("Connection", "close")], asked(AGENT, ACCEPT)),
+    "own connection: keep-alive": (
+        [("Connection", "keep-alive")],
+        asked(AGENT, ACCEPT, "Connection: keep-alive"),
+    ),
+    "an upgrade is not closed": (
+        [("Connection", "Upgrade"), ("Upgrade", "x")],
+        asked(AGENT, ACCEPT, "Connection: Upgrade", "Upgrade: x").replace("Connection: close\r\n", ""),
+    ),
+    "basic auth as a header": ([("Authorization", "Basic eA==")], asked(AGENT, ACCEPT, "Authorization: Basic eA==")),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), REQUESTS.values(), ids=REQUESTS)
+def test_the_request_is_the_kubelets_byte_for_byte(given, expected):
+    with serving((OK,)) as server:
+        result = look(server.port, http_headers=[{"name": name, "value": value} for name, value in given])
+
+        assert result.outcome.status is Status.PASS
+        assert head(server) == expected
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\r\nX-Evil: 1", "a\rb", "a\0b", "\x7f", "\x1b[0m"])
+def test_a_header_value_with_a_control_character_fails_before_anything_is_sent(value):
+    with serving((OK,)) as server:
+        outcome = look(server.port, http_headers=[{"name": "X-Token", "value": value}]).outcome
+
+        assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.ERROR)
+        assert server.accepted == 0
+        assert "X-Token" not in outcome.summary
+        assert value not in outcome.summary
+
+
+PATHS = {
+    "/": "/",
+    "": "/",
+    "/a?b=c": "/a?b=c",
+    "/a?": "/a?",
+    "?a=b": "/?a=b",
+    "/a?b?c": "/a?b?c",
+    "/a?b c": "/a?b c",
+    "/a?%zz": "/a?%zz",
+    "/a#fragment": "/a",
+    "/a?b#fragment": "/a?b",
+    "http://x.example/y?z": "/y?z",
+    "HTTP://X.example/Y": "/Y",
+    "http://x.example": "/",
+    "http:///p": "/p",
+    "//host/x": "/x",
+    "//": "/",
+    "//?x": "/?x",
+    "///x": "///x",
+    "/a//b/": "/a//b/",
+    "x": "/x",
+    "*": "/*",
+    "1a:b": "/1a:b",
+    "/a b": "/a%20b",
+    "/é": "/%C3%A9",
+    '/"<>\\^`{|}': "/%22%3C%3E%5C%5E%60%7B%7C%7D",
+    "/a'(b)*[c];d=e,f": "/a'(b)*[c];d=e,f",
+    "/a!b c": "/a%21b%20c",
+    "/%zz": "/%25zz",
+    "/%zz?q": "/%25zz%3Fq",
+    "/a#b%zz": "/a%23b%25zz",
+    "/a\nb": "/a%0Ab",
+    "http://h:bad/x": "/http://h:bad/x",
+    "/%2f%2F%41": "/%2f%2F%41",
+    "/a%2fb c": "/a/b%20c",
+    "/a/../b": "/a/../b",
+    "/./a": "/./a",
+    "../a": "/../a",
+}
+
+
+@pytest.mark.parametrize(("path", "expected"), PATHS.items(), ids=map(repr, PATHS))
+def test_the_path_is_asked_for_as_the_kubelet_does(path, expected):
+    with serving((OK,)) as server:
+        assert look(server.port, path=path).outcome.status is Status.PASS
+        assert head(server).startswith(f"GET {expected} HTTP/1.1\r\n")
+
+
+def test_user_information_in_a_whole_url_is_sent_and_never_shown():
+    with serving((OK,)) as server:
+        probe = HttpGet(port=server.port, path="http://me:s%33cret@x.example/y?token=canary")
+        outcome = run(Check(Spec("page", "httpGet", timeout=5), probe)).outcome
+
+        wanted = base64.b64encode(b"me:s3cret").decode()
+        assert head(server) == asked(AGENT, ACCEPT, f"Authorization: Basic {wanted}", path="/y?token=canary")
+        assert probe.target == f"http://127.0.0.1:{server.port}/y"
+        assert outcome.summary == f"http://127.0.0.1:{server.port}/y answered 200"
+
+
+@pytest.mark.parametrize("path", ["mailto:x", "a:b", "http:foo"])
+def test_a_path_that_is_an_opaque_url_fails(path):
+    with serving((OK,)) as server:
+        probe = HttpGet(port=server.port, path=path)
+
+        assert probe.probe(Deadline(time.monotonic() + 2)).status is Status.FAIL
+        assert server.accepted == 0
+        assert probe.target == f"http://127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize("host", ["a:b", "::1::1", "fe80::zz"])
+def test_a_host_that_cannot_be_one_is_no_evidence(host):
+    outcome = look(80, host=host).outcome
+
+    assert (outcome.status, outcome.reason) == (Status.UNKNOWN, Reason.ERROR)
+
+
+def test_an_ipv6_host_is_asked_in_brackets():
+    with serving((OK,), address="::1") as server:
+        result = look(server.port, host="::1")
+
+        assert head(server) == asked(AGENT, ACCEPT, host="[::1]:PORT")
+        assert result.outcome.summary == f"http://[::1]:{server.port}/ answered 200"
+
+
+@pytest.fixture
+def hostile_environment(monkeypatch, tmp_path):
+    """Everything by which an environment can lead requests astray."""
+    proxy = f"http://127.0.0.1:{free_port()}"
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password canary\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "missing.pem"))
+
+
+def test_neither_a_proxy_nor_netrc_of_the_environment_is_used(hostile_environment):
+    with serving((OK,)) as server:
+        assert look(server.port).outcome.status is Status.PASS
+        assert head(server) == asked(AGENT, ACCEPT)
+
+
+def test_the_environments_ca_bundle_is_not_used(hostile_environment):
+    with serving((OK,), tls=tls()) as server:
+        assert look(server.port, scheme="HTTPS").outcome.status is Status.PASS
+
+
+def test_cookies_are_not_kept():
+    first = answer("302 Found", "Location: /b", "Set-Cookie: id=1; Path=/")
+    with serving((first,), (answer("200 OK", "Set-Cookie: id=2"),)) as server:
+        probe = HttpGet(port=server.port)
+        for _ in range(2):
+            assert probe.probe(Deadline(time.monotonic() + 2)).status is Status.PASS
+
+        assert len(server.requests) == 3
+        assert all(b"Cookie" not in request for request in server.requests)
+
+
+def test_every_probe_makes_a_new_connection_although_the_server_would_keep_it():
+    with serving((answer("200 OK", "Connection: keep-alive"), hang)) as server:
+        probe = HttpGet(port=server.port)
+        for _ in range(3):
+            assert probe.probe(Deadline(time.monotonic() + 2)).status is Status.PASS
+
+        assert server.accepted == 3
+
+
+@pytest.mark.parametrize(
+    ("expected", "status", "passes_"),
+    [
+        ([200], 200, True),
+        ([200], 204, False),
+        ([200], 302, False),
+        ([200], 500, False),
+        ([503], 503, True),
+        ([200, 204], 204, True),
+        ([302], 302, True),
+        ([999], 999, True),
+    ],
+)
+def test_expect_status_replaces_200_to_399(expected, status, passes_):
+    with serving((answer(f"{status} Word"),)) as server:
+        outcome = look(server.port, expect_status=expected).outcome
+
+        assert (outcome.status is Status.PASS) is passes_
+        assert outcome.reason is (None if passes_ else Reason.STATUS)
+
+
+def test_an_unexpected_status_is_told_with_what_was_expected():
+    with serving((answer("204 Word"),)) as server:
+        outcome = look(server.port, path="/health?token=canary", expect_status=[200, 201]).outcome
+
+        assert outcome.summary == f"http://127.0.0.1:{server.port}/health answered 204, expected 200 or 201"
+
+
+def test_the_latency_is_measured_for_every_whole_answer():
+    with serving((pause(0.1), answer("500 Word"))) as server:
+        result = look(server.port)
+
+    assert [each.name for each in result.outcome.measurements] == ["endpoint_latency_seconds"]
+    assert 0.1 <= result.outcome.measurements[0].value <= result.duration
+
+
+SECRETS = {
+    "path": "http://me:canary@x.example/a?token=canary#canary",
+    "http_headers": [{"name": "Authorization", "value": "Bearer canary"}, {"name": "Host", "value": "canary.example"}],
+}
+TOLD = {
+    "a failure": (fails(answer("500 Word")), "{url} answered 500"),
+    "an empty answer": (fails(reason="connect"), "{url} closed the connection without an answer"),
+    "a reset": (fails(reset, reason="connect"), "{url}: Connection reset by peer"),
+    "garbage": (fails(b"nonsense\r\n"), "{url}: the answer is not HTTP"),
+    "two lengths": (fails(headers("Content-Length: 2", "Content-Length: 3")), "{url}: the answer has two lengths"),
+    "silence": (fails(hang, reason="timeout", timeout=0.2), "{url}: no complete answer in time"),
+    "a cut body": (
+        unknown(b"HTTP/1.1 500 Word\r\nContent-Length: 9\r\n\r\n"),
+        "{url} answered 500, but its body broke off",
+    ),
+    "a silent body": (
+        unknown(b"HTTP/1.1 500 Word\r\nContent-Length: 9\r\n\r\n", hang, reason="timeout", timeout=0.2),
+        "{url} answered 500, but its body did not end in time",
+    ),
+    "redirects": (fails(redirect("/a?token=canary")), "{url}: stopped after 10 redirects"),
+    "a bad redirect": (fails(redirect("http://canary:x/")), "{url} redirects to what is no URL"),
+    "a header without a colon": (fails(headers("canary")), "{url}: the answer has a header line that is none"),
+}
+
+
+@pytest.mark.parametrize(("case", "told"), TOLD.values(), ids=TOLD)
+def test_the_summary_reads_well_and_holds_no_secret(case, told):
+    with serving(case.script) as server:
+        outcome = look(server.port, case.timeout, **SECRETS).outcome
+
+        assert (outcome.status, outcome.reason) == (case.status, case.reason)
+        assert outcome.summary == told.format(url=f"http://127.0.0.1:{server.port}/a")
+
+
+def test_a_refused_connection_is_told():
+    port = free_port()
+    outcome = look(port, path="/a?token=canary").outcome
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+    assert outcome.summary == f"127.0.0.1:{port}: Connection refused"
+
+
+def test_a_name_that_is_not_resolved_fails_with_the_reason_dns():
+    def look_up(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    probe = HttpGet(port=80, host="nowhere.example")
+    outcome = probe.probe(Deadline(time.monotonic() + 2), Resolver(look_up))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.DNS)
+    assert outcome.summary == "the name nowhere.example was not resolved: Name or service not known"
+
+
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        ({"port": 80}, "http://127.0.0.1:80/"),
+        ({"port": 443, "scheme": "HTTPS", "host": "shop.example", "path": "/a?b"}, "https://shop.example:443/a"),
+        ({"port": 80, "path": "http://me:canary@x/a?canary#canary"}, "http://127.0.0.1:80/a"),
+        ({"port": 80, "path": "/%zz?token=canary"}, "http://127.0.0.1:80/%25zz"),
+        ({"port": 80, "host": "::1"}, "http://[::1]:80/"),
+        ({"port": 80, "host": "a:b", "path": "/x"}, "http://a:b:80"),
+    ],
+)
+def test_the_target_shows_no_credentials_and_no_query(options, target):
+    assert HttpGet(**options).target == target
+
+
+def test_probes_of_the_same_settings_stay_equal_after_looking():
+    with serving((OK,)) as server:
+        looked, fresh = HttpGet(port=server.port), HttpGet(port=server.port)
+        looked.probe(Deadline(time.monotonic() + 2))
+
+        assert looked == fresh
+
+
+def test_differs_101_on_a_connection_that_stays_open_fails_at_once():
+    _, result = check_case(fails(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", hang))
+
+    assert result.duration < 1

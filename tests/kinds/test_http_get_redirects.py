@@ -1,0 +1,256 @@
+"""Which redirects the kind `httpGet` follows, and what it sends then, as the kubelet does (pkg/probe/http)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from kinds.pages import (
+    ACCEPT,
+    AGENT,
+    ELSEWHERE,
+    OK,
+    OWN_HOST,
+    answer,
+    asked,
+    check_case,
+    fails,
+    head,
+    headers,
+    look,
+    redirect,
+)
+from kinds.servers import hang, pause, reset, serving
+
+from exporter.model import Status
+
+BAD_REFERENCES = ("http://127.0.0.1:{port}/%zz", "http://[::1/", ":", "http://127.0.0.1:x/", "a:b\x0bc", "http://a b/")
+
+
+@dataclass(frozen=True)
+class Trip:
+    """The answers of a server one after the other, what they prove, and how many are asked for."""
+
+    answers: tuple
+    status: str
+    requests: int
+    reason: str | None = None
+    timeout: float = 5.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def hops(number: int, last: bytes) -> tuple:
+    return (*((redirect(f"/{n}"),) for n in range(number)), (last,))
+
+
+TRIPS = {
+    **{
+        f"{code} is followed": Trip(((redirect("/b", f"{code} Word"),), (OK,)), "pass", 2)
+        for code in (301, 302, 303, 307, 308)
+    },
+    **{
+        f"{code} is not followed": Trip(((redirect("/b", f"{code} Word"),), (OK,)), "pass", 1)
+        for code in (300, 304, 305, 306, 309, 399)
+    },
+    "no Location": Trip(((answer("302 Found"),), (OK,)), "pass", 1),
+    "an empty Location": Trip(((redirect(""),), (OK,)), "pass", 1),
+    "a Location of spaces": Trip(((redirect("  "),), (OK,)), "pass", 1),
+    "of two Locations the first": Trip(
+        ((answer("302 Found", "Location: /b", "Location: http://other.example/"),), (OK,)), "pass", 2
+    ),
+    "a Location in lower case": Trip(((answer("302 Found", "location: /b"),), (OK,)), "pass", 2),
+    "201 with a Location": Trip(((redirect("/b", "201 Created"),), (OK,)), "pass", 1),
+    "404 with a Location": Trip(((redirect("/b", "404 Word"),), (OK,)), "fail", 1, "status"),
+    "to a failure": Trip(((redirect("/b"),), (answer("500 Word"),)), "fail", 2, "status"),
+    "to a 304": Trip(((redirect("/b"),), (answer("304 Word"),)), "pass", 2),
+    "to a cut body": Trip(((redirect("/b"),), (headers("Content-Length: 9"),)), "unknown", 4, "body"),
+    "absolute": Trip(((redirect("http://127.0.0.1:{port}/b"),), (OK,)), "pass", 2),
+    "absolute in capitals": Trip(((redirect("HTTP://127.0.0.1:{port}/b"),), (OK,)), "pass", 2),
+    "without a scheme": Trip(((redirect("//127.0.0.1:{port}/b"),), (OK,)), "pass", 2),
+    "with user information": Trip(((redirect("http://me:it@127.0.0.1:{port}/b"),), (OK,)), "pass", 2),
+    "only a query": Trip(((redirect("?b"),), (OK,)), "pass", 2),
+    "only a fragment": Trip(((redirect("#b"),), (OK,)), "pass", 2),
+    "a space in it": Trip(((redirect("/b c"),), (OK,)), "pass", 2),
+    "to another host": Trip(((ELSEWHERE,), (OK,)), "pass", 1),
+    "to localhost, which is another host": Trip(((redirect("http://localhost:{port}/"),), (OK,)), "pass", 1),
+    "to another spelling of the address": Trip(((redirect("http://127.0.0.01:{port}/"),), (OK,)), "pass", 1),
+    "to other capitals of the name": Trip(
+        ((redirect("http://LOCALHOST:{port}/"),), (OK,)), "pass", 1, options={"host": "localhost"}
+    ),
+    "to the name with a dot": Trip(
+        ((redirect("http://localhost.:{port}/"),), (OK,)), "pass", 1, options={"host": "localhost"}
+    ),
+    "to the same name": Trip(
+        ((redirect("http://localhost:{port}/"),), (OK,)), "pass", 2, options={"host": "localhost"}
+    ),
+    "to mailto:": Trip(((redirect("mailto:a@b.example"),), (OK,)), "pass", 1),
+    "to http: without a host": Trip(((redirect("http:b"),), (OK,)), "pass", 1),
+    "to ftp: on another host": Trip(((redirect("ftp://other.example/"),), (OK,)), "pass", 1),
+    "to ftp: on the same host": Trip(((redirect("ftp://127.0.0.1:{port}/"),), (OK,)), "fail", 1, "status"),
+    "to file: on the same host": Trip(((redirect("file://127.0.0.1/etc/passwd"),), (OK,)), "fail", 1, "status"),
+    "to file:": Trip(((redirect("file:///etc/passwd"),), (OK,)), "pass", 1),
+    **{f"to {text!r}": Trip(((redirect(text),), (OK,)), "fail", 1, "status") for text in BAD_REFERENCES},
+    "to port 0": Trip(((redirect("http://127.0.0.1:0/"),), (OK,)), "fail", 1, "connect"),
+    "to port 99999": Trip(((redirect("http://127.0.0.1:99999/"),), (OK,)), "fail", 1, "connect"),
+    "to a closed port": Trip(((redirect("http://127.0.0.1:1/"),), (OK,)), "fail", 1, "connect"),
+    "nine": Trip(hops(9, OK), "pass", 10),
+    "ten": Trip(hops(10, OK), "fail", 10, "status"),
+    "in a circle": Trip(((redirect("/"),),), "fail", 10, "status"),
+    "nine, then to another host": Trip(hops(9, ELSEWHERE), "pass", 10),
+    "ten, then to another host": Trip(hops(10, ELSEWHERE), "fail", 10, "status"),
+    "a cut body is no matter": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\n123",), (OK,)), "pass", 2
+    ),
+    "a reset body is no matter": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\n123", pause(0.05), reset), (OK,)),
+        "pass",
+        2,
+    ),
+    "a short body that stalls": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 2048\r\n\r\n", hang), (OK,)),
+        "fail",
+        1,
+        "timeout",
+        timeout=0.3,
+    ),
+    "a body without a length that stalls": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n", hang), (OK,)), "fail", 1, "timeout", timeout=0.3
+    ),
+    "chunks that stall": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nTransfer-Encoding: chunked\r\n\r\n", hang), (OK,)),
+        "fail",
+        1,
+        "timeout",
+        timeout=0.3,
+    ),
+    "a long body that stalls is not waited for": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 2049\r\n\r\n", hang), (OK,)), "pass", 2
+    ),
+    "2 kB of an endless body": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n" + b"a" * 10240, hang), (OK,)), "pass", 2
+    ),
+    "to another host with a body that stalls": Trip(
+        ((b"HTTP/1.1 302 Found\r\nLocation: http://o.example/\r\nContent-Length: 1\r\n\r\n", hang), (OK,)),
+        "unknown",
+        1,
+        "timeout",
+        timeout=0.3,
+    ),
+}
+
+
+@pytest.mark.parametrize("trip", TRIPS.values(), ids=TRIPS)
+def test_a_redirect_is_followed_or_not_as_by_the_kubelet(trip):
+    with serving(*trip.answers) as server:
+        result = look(server.port, trip.timeout, **trip.options)
+
+    outcome = result.outcome
+    assert (outcome.status, outcome.reason) == (trip.status, trip.reason), outcome.summary
+    assert len(server.requests) == trip.requests
+    assert result.duration < trip.timeout + 0.25
+
+
+def test_a_redirect_to_another_port_of_the_host_is_followed():
+    with serving((OK,)) as second, serving((redirect(f"http://127.0.0.1:{second.port}/b"),)) as first:
+        assert look(first.port).outcome.status is Status.PASS
+        assert len(second.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("http://other.example:8080/login?token=canary", "other.example"),
+        ("https://me:canary@[2001:db8::1]/", "2001:db8::1"),
+        ("mailto:canary@b.example", "no host"),
+    ],
+)
+def test_a_redirect_to_another_host_passes_and_its_summary_says_so(location, said):
+    with serving((redirect(location),)) as server:
+        outcome = look(server.port, path="/a?token=canary").outcome
+
+        wanted = f"http://127.0.0.1:{server.port}/a answered 302, a redirect to {said}, which is not followed"
+        assert (outcome.status, outcome.summary) == (Status.PASS, wanted)
+
+
+def sent_after(location: str, **options: Any) -> str:
+    """The second request, after a redirect there."""
+    with serving((redirect(location),), (OK,)) as server:
+        assert look(server.port, **options).outcome.status is Status.PASS
+        return head(server, 1)
+
+
+def referred(path: str = "/") -> str:
+    return f"Referer: http://127.0.0.1:PORT{path}"
+
+
+SECOND_REQUESTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "relative": ("/b?c", {}, asked(AGENT, ACCEPT, referred(), path="/b?c")),
+    "from a query": ("/b", {"path": "/a?q=1"}, asked(AGENT, ACCEPT, referred("/a?q=1"), path="/b")),
+    "to a sibling": ("c", {"path": "/a/b"}, asked(AGENT, ACCEPT, referred("/a/b"), path="/a/c")),
+    "upwards": ("../../c/./d/..", {"path": "/a/b"}, asked(AGENT, ACCEPT, referred("/a/b"), path="/c/")),
+    "only a query": ("?c", {"path": "/a/b"}, asked(AGENT, ACCEPT, referred("/a/b"), path="/a/b?c")),
+    "only a fragment": ("#c", {"path": "/a?b"}, asked(AGENT, ACCEPT, referred("/a?b"), path="/a?b")),
+    "spaces and escapes": ("/b c/%41", {}, asked(AGENT, ACCEPT, referred(), path="/b%20c/A")),
+    "UTF-8": ("/é", {}, asked(AGENT, ACCEPT, referred(), path="/%C3%A9")),
+    "user information": (
+        "http://me:it@127.0.0.1:{port}/b",
+        {},
+        asked(AGENT, ACCEPT, "Authorization: Basic bWU6aXQ=", referred(), path="/b"),
+    ),
+    "headers are sent again": (
+        "/b",
+        {"http_headers": [{"name": "Authorization", "value": "x"}, {"name": "X-A", "value": "1"}]},
+        asked(AGENT, ACCEPT, "Authorization: x", referred(), "X-A: 1", path="/b"),
+    ),
+    "an own Referer stays": (
+        "/b",
+        {"http_headers": [{"name": "Referer", "value": "me"}]},
+        asked(AGENT, ACCEPT, "Referer: me", path="/b"),
+    ),
+    "an own Host is kept": (
+        "/b",
+        {"http_headers": OWN_HOST},
+        asked(AGENT, ACCEPT, referred(), path="/b", host="shop.example"),
+    ),
+    "an own Host is kept without a scheme": (
+        "//127.0.0.1:{port}/b",
+        {"http_headers": OWN_HOST},
+        asked(AGENT, ACCEPT, referred(), path="/b", host="shop.example"),
+    ),
+    "an own Host is lost": (
+        "http://127.0.0.1:{port}/b",
+        {"http_headers": OWN_HOST},
+        asked(AGENT, ACCEPT, referred(), path="/b"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("location", "options", "expected"), SECOND_REQUESTS.values(), ids=SECOND_REQUESTS)
+def test_the_request_after_a_redirect_is_the_kubelets(location, options, expected):
+    assert sent_after(location, **options) == expected
+
+
+def test_a_redirect_with_a_cut_body_is_followed_in_the_same_attempt():
+    cut = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\n123"
+    with serving((cut,), (OK,)) as server:
+        look(server.port)
+
+        assert head(server, 1).startswith("GET /b ")
+
+
+def test_an_own_host_that_was_lost_stays_lost():
+    with serving((redirect("http://127.0.0.1:{port}/b"),), (redirect("/c"),), (OK,)) as server:
+        look(server.port, http_headers=OWN_HOST)
+
+        assert [request.split(b"\r\n")[1] for request in server.requests] == [
+            b"Host: shop.example",
+            b"Host: 127.0.0.1:%d" % server.port,
+            b"Host: 127.0.0.1:%d" % server.port,
+        ]
+
+
+def test_differs_a_location_of_more_than_64_kb_is_no_answer():
+    check_case(fails(redirect("/" + "a" * 70_000)))
+
+
+def test_differs_a_fragment_is_not_in_the_referer():
+    assert sent_after("/b", path="/a#c") == asked(AGENT, ACCEPT, referred("/a"), path="/b")

@@ -1,0 +1,272 @@
+"""The kind `postgresql` against a real PostgreSQL, and against servers that are none."""
+
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+from daemons import as_user, folder, frozen, look
+from kinds.servers import drip, hang, serving
+from pydantic import ValidationError
+from support import Process, ended, eventually, free_port, unavailable
+
+from exporter.kinds.postgresql import Postgresql
+from exporter.model import Deadline, ProbeError, Reason, Status
+
+PASSWORD = "open ' sesame"
+USERS = """
+CREATE USER health PASSWORD 'open '' sesame';
+CREATE DATABASE shop OWNER health;
+CREATE TABLE secrets (value text);
+\\connect shop health
+CREATE TABLE orders (state text, price numeric);
+INSERT INTO orders VALUES ('new', 1.25), ('new', 2.5), ('sent', NULL);
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A PostgreSQL with a table of three orders, which demands passwords over TCP and has TLS."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        unavailable("postgresql is not installed (tests/peers.sh installs it)")
+    with folder("postgres") as home:
+        data, port = home / "data", free_port()
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        (home / "server.pem").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+        (home / "server.key").write_bytes(issued.private_key_pem.bytes())
+        authority.cert_pem.write_to_path(home / "authority.pem")
+        secure = ["install", "-m", "600", *(["-o", "postgres"] if as_user("postgres") else [])]
+        subprocess.run([*secure, home / "server.key", home / "own.key"], check=True)
+
+        def run(program: str, *arguments: str, **options) -> None:
+            command = as_user("postgres", str(programs[-1] / program), *arguments)
+            subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=home, text=True, **options)
+
+        run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        (data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        tls = {"ssl": "on", "ssl_cert_file": home / "server.pem", "ssl_key_file": home / "own.key"}
+        options = {
+            "port": port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": home,
+            "fsync": "off",
+            **tls,
+        }
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        start = as_user("postgres", str(programs[-1] / "postgres"), "-D", str(data), *settings)
+        with ended(Process(start, cwd=home)) as process:
+            process.line("ready to accept connections", within=30)
+            run("psql", "-v", "ON_ERROR_STOP=1", "-h", str(home), "-p", str(port), "-U", "postgres", input=USERS)
+            process.port = port
+            process.authority = home / "authority.pem"
+            yield process
+
+
+@pytest.fixture(autouse=True)
+def passwords(monkeypatch):
+    monkeypatch.setenv("PASSWORD", PASSWORD)
+    monkeypatch.setenv("WRONG", "shibboleth")
+
+
+def postgresql(server, *, password="PASSWORD", **options) -> Postgresql:
+    options = {"username": "health", "database": "shop", **options}
+    return Postgresql(port=server.port, password={"env": password} if password else None, **options)
+
+
+def test_a_server_that_answers_passes(server):
+    outcome = look(postgresql(server))
+
+    assert (outcome.status, outcome.summary) == (Status.PASS, f"127.0.0.1:{server.port}/shop answered the query with 1")
+    value, latency = outcome.measurements
+    assert (value.name, value.value) == ("postgresql_value", 1)
+    assert latency.name == "endpoint_latency_seconds"
+    assert 0 < latency.value < 5
+
+
+def test_a_name_is_resolved(server):
+    assert look(postgresql(server, host="localhost")).status is Status.PASS
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca", "verify-full"])
+def test_every_mode_of_tls_passes(server, mode):
+    outcome = look(postgresql(server, ssl_mode=mode, ca_file=server.authority))
+
+    assert outcome.status is Status.PASS, outcome.summary
+
+
+@pytest.mark.parametrize(
+    "options", [{"host": "localhost"}, {"ca_file": "/dev/null"}], ids=["wrong name", "unknown authority"]
+)
+def test_a_certificate_that_does_not_verify_fails(server, options):
+    outcome = look(postgresql(server, ssl_mode="verify-full", **{"ca_file": server.authority, **options}))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS), outcome.summary
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"password": "WRONG"},
+        {"password": None},
+        {"username": "nobody"},
+        {"database": "postgres", "query": "SELECT * FROM secrets"},
+        {"query": "DELETE FROM orders"},
+    ],
+    ids=["wrong password", "no password", "unknown user", "another table", "writing"],
+)
+def test_what_is_not_allowed_fails_with_permission(server, options):
+    outcome = look(postgresql(server, **options))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION), outcome.summary
+    assert "shibboleth" not in outcome.summary
+
+
+def test_a_database_that_is_not_there_fails(server):
+    outcome = look(postgresql(server, database="nothing"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+    assert outcome.summary.endswith('database "nothing" does not exist')
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [({"fail": 3}, "pass"), ({"fail": 2}, "fail"), ({"warn": 2}, "warn"), ({"fail": 2, "falling": True}, "fail")],
+    ids=str,
+)
+def test_a_number_is_judged_by_its_limits(server, limits, status):
+    outcome = look(postgresql(server, query="SELECT count(*) FROM orders WHERE state = 'new'", **limits))
+
+    assert outcome.status == status
+    assert outcome.measurements[0].value == 2
+    assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("SELECT sum(price) FROM orders", 3.75),
+        ("SELECT '12'", 12),
+        ("SELECT true", 1),
+        ("SELECT false", 0),
+        ("SELECT -1.5e3::float8;", -1500),
+        ("SELECT 7 -- as agreed", 7),
+        ("SELECT generate_series(3, 1000000000)", 3),
+    ],
+)
+def test_the_first_value_is_the_number(server, query, value):
+    assert look(postgresql(server, query=query)).measurements[0].value == value
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("SELECT price FROM orders WHERE state = 'sent'", Reason.MISSING),
+        ("SELECT price FROM orders WHERE state = 'lost'", Reason.MISSING),
+        ("SELECT", Reason.MISSING),
+        (";", Reason.MISSING),
+        ("SELECT 'private words'", Reason.BODY),
+        ("SELECT 't'", Reason.BODY),
+        ("SELECT 'Infinity'::float8", Reason.BODY),
+        ("SELECT nothing FROM orders", Reason.MISSING),
+        ("SELECT 1 FROM nothing", Reason.MISSING),
+        ("SELEKT 1", Reason.STATUS),
+        ("SELECT 1/0", Reason.STATUS),
+        ("COPY orders TO STDOUT", Reason.STATUS),
+    ],
+)
+def test_limits_want_a_number(server, query, reason):
+    outcome = look(postgresql(server, query=query, fail=1))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+    assert "private words" not in outcome.summary
+
+
+def test_without_limits_any_answer_passes(server):
+    assert look(postgresql(server, query="SELECT 'private words'")).status is Status.PASS
+
+
+def test_a_query_that_takes_too_long_fails_at_the_deadline_and_does_not_go_on(server):
+    outcome = look(postgresql(server, query="SELECT pg_sleep(30)"), timeout=0.3)
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND pid <> pg_backend_pid()"
+    eventually(lambda: look(postgresql(server, query=running)).measurements[0].value == 0)
+
+
+def test_a_closed_port_fails():
+    outcome = look(Postgresql(port=free_port(), username="health"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+    assert "Connection refused" in outcome.summary
+
+
+def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
+    with frozen(server):
+        outcome = look(postgresql(server), timeout=0.3)
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+
+    assert eventually(lambda: look(postgresql(server)).status is Status.PASS)
+
+
+def message(kind: bytes, payload: bytes) -> bytes:
+    return kind + struct.pack(">I", len(payload) + 4) + payload
+
+
+def refusal(words: bytes) -> bytes:
+    return message(b"E", b"SFATAL\0VFATAL\0C28P01\0M" + words + b"\0\0")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ((hang,), Reason.TIMEOUT),
+        ((message(b"R", struct.pack(">I", 0)), hang), Reason.TIMEOUT),
+        ((drip(refusal(b"a" * 1000)),), Reason.TIMEOUT),
+        ((), Reason.CONNECT),
+        ((message(b"R", struct.pack(">I", 0)),), Reason.CONNECT),
+        ((b"HTTP/1.1 400 Bad Request\r\n\r\n", hang), Reason.STATUS),
+        ((refusal(b"sorry, too many clients already"), hang), Reason.STATUS),
+        ((refusal(b"the database system is starting up"), hang), Reason.STATUS),
+        ((message(b"R", struct.pack(">I", 7)), hang), Reason.PERMISSION),
+    ],
+    ids=["silent", "trusting", "dripping", "closing", "breaking off", "HTTP", "full", "starting", "Kerberos"],
+)
+def test_a_server_that_does_not_answer_well_fails(script, reason):
+    def greeted(server, connection):
+        connection.recv(65536)
+
+    with serving((greeted, *script), listens=False) as server:
+        outcome = look(Postgresql(port=server.port, username="health", ssl_mode="disable"), timeout=1.0)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+
+
+def test_a_server_that_says_the_password_does_not_make_it_known():
+    with serving((refusal(b"no open ' sesame here"), hang), listens=False) as server:
+        outcome = look(postgresql(server, ssl_mode="disable"))
+
+    assert outcome.summary.endswith("no *** here")
+
+
+def test_without_its_password_it_cannot_look(server):
+    with pytest.raises(ProbeError) as raised:
+        postgresql(server, password="NOT_SET").probe(Deadline(time.monotonic() + 1))
+
+    assert raised.value.reason is Reason.MISSING
+
+
+@pytest.mark.parametrize("options", [{}, {"username": ""}, {"username": "health", "query": ""}], ids=str)
+def test_what_cannot_be_meant_is_refused(options):
+    with pytest.raises(ValidationError):
+        Postgresql(**options)
+
+
+def test_nothing_shown_holds_the_password(server):
+    probe = postgresql(server)
+
+    assert probe.target == f"127.0.0.1:{server.port}/shop"
+    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {look(probe)}"

@@ -1,0 +1,301 @@
+"""The kind `promql` against a real Prometheus that scrapes itself, and against servers that are none."""
+
+import json
+import time
+from base64 import b64encode
+from contextlib import contextmanager
+
+import bcrypt
+import pytest
+import trustme
+from daemons import frozen, look
+from kinds.servers import drip, flood, hang, serving
+from pydantic import ValidationError
+from support import Prometheus, ended, eventually, free_port
+
+from exporter.kinds.promql import Promql
+from exporter.model import Deadline, ProbeError, Reason, Status
+
+PASSWORD = "open sesame"
+CONFIGURATION = """
+global: {{scrape_interval: 1s}}
+scrape_configs: [{{job_name: prometheus, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}]
+"""
+PROTECTED = """
+tls_server_config: {{cert_file: server.pem, key_file: server.key}}
+basic_auth_users: {{health: {hashed}}}
+"""
+
+
+@contextmanager
+def started(folder, *arguments: str):
+    port = free_port()
+    (folder / "prometheus.yml").write_text(CONFIGURATION.format(port=port))
+    with ended(Prometheus(folder / "prometheus.yml", *arguments, port=port)) as process:
+        process.port = port
+        yield process
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A Prometheus that scrapes itself."""
+    with started(tmp_path_factory.mktemp("prometheus")) as process:
+        process.url = f"http://127.0.0.1:{process.port}"
+        yield process
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory):
+    """A Prometheus with TLS and a password, served under a path."""
+    folder = tmp_path_factory.mktemp("protected")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    (folder / "server.pem").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(folder / "server.key")
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    (folder / "web.yml").write_text(PROTECTED.format(hashed=hashed))
+    with started(folder, "--web.config.file=web.yml", "--web.route-prefix=/metrics-of/shop") as process:
+        process.url = f"https://127.0.0.1:{process.port}/metrics-of/shop/"
+        process.authority = folder / "authority.pem"
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def passwords(monkeypatch):
+    monkeypatch.setenv("PASSWORD", PASSWORD)
+    monkeypatch.setenv("WRONG", "shibboleth")
+    monkeypatch.setenv("BROKEN", "two\nlines")
+
+
+def ask(server, query: str, **options):
+    return look(Promql(url=server.url, query=query, **options))
+
+
+SEVERAL = 'vector(3) or label_replace(vector(5), "a", "b", "", "") or label_replace(vector(1), "a", "c", "", "")'
+
+
+@pytest.mark.parametrize(
+    ("query", "limits", "value", "status"),
+    [
+        ("vector(3)", {}, 3, "pass"),
+        ("vector(3)", {"fail": 4}, 3, "pass"),
+        ("vector(3)", {"warn": 3, "fail": 4}, 3, "warn"),
+        ("vector(3)", {"fail": 3}, 3, "fail"),
+        ("vector(3)", {"fail": 3, "falling": True}, 3, "fail"),
+        ("scalar(vector(2))", {"fail": 4}, 2, "pass"),
+        ("-1.5e3", {"fail": -1000, "falling": True}, -1500, "fail"),
+        (SEVERAL, {"fail": 5}, 5, "fail"),
+        (SEVERAL, {"fail": 6}, 5, "pass"),
+        (SEVERAL, {"fail": 1, "falling": True}, 1, "fail"),
+    ],
+)
+def test_the_worst_sample_is_judged_by_its_limits(server, query, limits, value, status):
+    outcome = ask(server, query, **limits)
+
+    assert (outcome.status, outcome.measurements[0].value) == (status, value)
+    assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
+    assert ("at worst" in outcome.summary) == (query == SEVERAL)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"), [({}, "fail", Reason.MISSING), ({"empty_is": "pass"}, "pass", None)]
+)
+def test_no_sample_means_what_is_configured(server, options, status, reason):
+    outcome = ask(server, 'up{job="nothing"}', fail=1, **options)
+
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert outcome.summary == f"{server.url} answered the query with no sample"
+
+
+@pytest.mark.parametrize(
+    ("query", "reason", "words"),
+    [
+        ("vector(0) / 0", Reason.BODY, "no number"),
+        ('vector(1) or label_replace(vector(1) / 0, "a", "b", "", "")', Reason.BODY, "no number"),
+        ('"text"', Reason.BODY, "no number"),
+        ("up[1m]", Reason.STATUS, "answered with a matrix"),
+        ("sum(", Reason.STATUS, "answered 400, bad_data: "),
+    ],
+)
+def test_limits_want_numbers(server, query, reason, words):
+    outcome = ask(server, query, fail=1)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+    assert words in outcome.summary
+
+
+def test_without_limits_any_sample_passes(server):
+    assert ask(server, "vector(0) / 0").status is Status.PASS
+
+
+def test_credentials_and_a_certificate_that_verifies_pass(protected):
+    options = {"basic_auth": {"username": "health", "password": {"env": "PASSWORD"}}, "ca_file": protected.authority}
+    outcome = ask(protected, "vector(3)", **options)
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert outcome.summary == f"{protected.url.rstrip('/')} answered the query with 3"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"basic_auth": {"username": "health", "password": {"env": "WRONG"}}}, {"bearer_token": {"env": "PASSWORD"}}],
+    ids=["none", "wrong password", "token"],
+)
+def test_credentials_that_are_refused_fail_with_permission(protected, options):
+    outcome = ask(protected, "vector(3)", ca_file=protected.authority, **options)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION)
+    assert outcome.summary.endswith("answered 401")
+
+
+def test_credentials_are_not_given_to_a_server_that_does_not_verify(protected):
+    outcome = ask(protected, "vector(3)", basic_auth={"username": "health", "password": {"env": "PASSWORD"}})
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+
+
+def test_a_closed_port_fails():
+    outcome = look(Promql(url=f"http://127.0.0.1:{free_port()}", query="up"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+
+
+def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
+    probe = Promql(url=server.url, query="vector(1)")
+    with frozen(server):
+        outcome = look(probe, timeout=0.3)
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+
+    assert eventually(lambda: look(probe).status is Status.PASS)
+
+
+def answered(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+def vector(*values: object) -> bytes:
+    result = [{"metric": {}, "value": [1.0, value]} for value in values]
+    return answered(json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode())
+
+
+TIMED_OUT = b'{"status": "error", "errorType": "timeout", "error": "query timed out"}'
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ((hang,), Reason.TIMEOUT),
+        ((b"HTTP/1.1 200 OK\r\n\r\n", drip(b" ")), Reason.TIMEOUT),
+        ((b"HTTP/1.1 200 OK\r\n\r\n", flood(b" " * 65536)), Reason.BODY),
+        ((), Reason.CONNECT),
+        ((b"SSH-2.0-OpenSSH\r\n",), Reason.STATUS),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",), Reason.BODY),
+        ((answered(b"<html>"),), Reason.STATUS),
+        ((answered(b"[" * 100_000),), Reason.STATUS),
+        ((answered(b"{}"),), Reason.STATUS),
+        ((answered(b"", b"302 Found"),), Reason.STATUS),
+        ((answered(b"forbidden", b"403 Forbidden"),), Reason.PERMISSION),
+        ((answered(TIMED_OUT, b"503 Service Unavailable"),), Reason.TIMEOUT),
+        ((vector("many"),), Reason.BODY),
+        ((vector(None),), Reason.BODY),
+    ],
+    ids=[
+        *("silent", "dripping", "flooding", "closing", "SSH", "breaking off", "a page", "nested", "empty", "moved"),
+        *("forbidden", "timed out", "no number", "null"),
+    ],
+)
+def test_a_server_that_does_not_answer_well_fails(script, reason):
+    with serving(script) as server:
+        outcome = look(Promql(url=f"http://127.0.0.1:{server.port}", query="up", fail=1), timeout=1.0)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+
+
+def test_a_redirect_is_not_followed():
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    with serving((moved,), (vector("7"),)) as server:
+        outcome = look(Promql(url=f"http://127.0.0.1:{server.port}", query="up"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
+    assert server.accepted == 1
+
+
+def test_the_query_and_the_token_are_sent():
+    with serving((vector("7"),)) as server:
+        url = f"http://127.0.0.1:{server.port}/prefix/"
+        look(Promql(url=url, query='up{job="a&b"}', bearer_token={"env": "PASSWORD"}))
+
+    (request,) = server.requests
+    line, *headers = request.decode().splitlines()
+    assert line.startswith("GET /prefix/api/v1/query?query=up%7Bjob%3D%22a%26b%22%7D&timeout=")
+    assert f"Authorization: Bearer {PASSWORD}" in headers
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [{"bearer_token": {"env": "PASSWORD"}}, {"basic_auth": {"username": "health", "password": {"env": "PASSWORD"}}}],
+    ids=["token", "password"],
+)
+def test_a_server_that_says_the_credentials_does_not_make_them_known(credentials):
+    encoded = b64encode(f"health:{PASSWORD}".encode()).decode()
+    error = {"status": "error", "errorType": "bad_data", "error": f"{PASSWORD} {encoded}"}
+    with serving((answered(json.dumps(error).encode(), b"400 Bad Request"),)) as server:
+        outcome = look(Promql(url=f"http://127.0.0.1:{server.port}", query="up", **credentials))
+
+    assert outcome.reason is Reason.STATUS
+    assert PASSWORD not in outcome.summary
+    assert ("basic_auth" not in credentials) or encoded not in outcome.summary
+
+
+@pytest.mark.parametrize(("name", "reason"), [("NOT_SET", Reason.MISSING), ("BROKEN", Reason.ERROR)])
+def test_without_a_token_that_can_be_sent_it_cannot_look(server, name, reason):
+    with pytest.raises(ProbeError) as raised:
+        Promql(url=server.url, query="up", bearer_token={"env": name}).probe(Deadline(time.monotonic() + 1))
+
+    assert raised.value.reason is reason
+    assert "two" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"url": "prometheus:9090"}, "must be a URL that begins with http"),
+        ({"url": "ftp://prometheus"}, "must be a URL that begins with http"),
+        ({"url": "http://"}, "must be a URL that begins with http"),
+        ({"url": "http://a:b@prometheus"}, "must hold no credentials"),
+        ({"url": "http://prometheus/?a=b"}, "must have no query string"),
+        ({"basic_auth": {"username": "health"}}, "password"),
+        (
+            {"basic_auth": {"username": "a", "password": {"env": "PASSWORD"}}, "bearer_token": {"env": "PASSWORD"}},
+            "takes basicAuth or bearerToken, not both",
+        ),
+        ({"query": ""}, "at least 1 character"),
+        ({"falling": True}, "falling needs a limit"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(options, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Promql(**{"url": "http://prometheus:9090", "query": "up", **options})
+
+
+def test_nothing_shown_holds_the_password(protected):
+    credentials = {
+        "basic_auth": {"username": "health", "password": {"env": "PASSWORD"}},
+        "ca_file": protected.authority,
+    }
+    probe = Promql(url=protected.url, query="up", **credentials)
+
+    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {look(probe)}"
+
+
+def test_what_is_scraped_can_be_asked_for(server):  # last: the first scrape comes after seconds
+    outcome = eventually(lambda: (seen := ask(server, "up", fail=0, falling=True)).measurements[1:] and seen)
+
+    assert outcome.status is Status.PASS
+    assert outcome.summary == f"{server.url} answered the query with 1 (fail at 0)"
+    value, latency = outcome.measurements
+    assert (value.name, value.value, value.fail, value.falling) == ("promql_value", 1, 0, True)
+    assert latency.name == "endpoint_latency_seconds"
+    assert 0 < latency.value < 5

@@ -1,0 +1,207 @@
+"""The kind `redis` against a real Redis server, and against servers that are none."""
+
+import time
+
+import pytest
+from daemons import frozen, look
+from kinds.servers import drip, flood, hang, serving
+from pydantic import ValidationError
+from support import Process, command, ended, eventually, free_port
+
+from exporter.kinds.redis import Redis
+from exporter.model import Deadline, ProbeError, Reason, Status
+
+PASSWORD = "open sesame"
+CONFIGURATION = """
+port {port}
+bind 127.0.0.1
+save ""
+requirepass "open sesame"
+user reader on >reader-secret ~* +llen +ping
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A Redis server with a password, a user `reader` who may only read, and a queue of three."""
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    (folder / "redis.conf").write_text(CONFIGURATION.format(port=port))
+    process = Process([command("redis-server"), "redis.conf"], cwd=folder)
+    with ended(process):
+        process.line("Ready to accept connections")
+        process.port = port
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def passwords(monkeypatch):
+    monkeypatch.setenv("PASSWORD", PASSWORD)
+    monkeypatch.setenv("READER", "reader-secret")
+    monkeypatch.setenv("WRONG", "shibboleth")
+
+
+def redis(server, *, password="PASSWORD", **options) -> Redis:
+    return Redis(port=server.port, password={"env": password} if password else None, **options)
+
+
+def test_a_server_that_answers_passes(server):
+    outcome = look(redis(server))
+
+    assert outcome.status is Status.PASS
+    assert outcome.summary == f"127.0.0.1:{server.port} answered PING"
+    (latency,) = outcome.measurements
+    assert latency.name == "endpoint_latency_seconds"
+    assert 0 < latency.value < 5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"password": "WRONG"}, "invalid username-password pair or user is disabled."),
+        ({"password": None}, "Authentication required."),
+        ({"password": "READER", "username": "reader", "command": ["GET", "a"]}, "no permissions to run the 'get'"),
+    ],
+    ids=["wrong password", "no password", "a command that is not allowed"],
+)
+def test_what_is_not_allowed_fails_with_permission(server, options, words):
+    outcome = look(redis(server, **options))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION)
+    assert words in outcome.summary
+    assert "shibboleth" not in outcome.summary
+
+
+def test_a_user_of_the_access_list_passes(server):
+    assert look(redis(server, password="READER", username="reader")).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [
+        ({}, "pass"),
+        ({"fail": 4}, "pass"),
+        ({"fail": 3}, "fail"),
+        ({"warn": 3}, "warn"),
+        ({"fail": 3, "falling": True}, "fail"),
+    ],
+    ids=str,
+)
+def test_a_number_is_judged_by_its_limits(server, limits, status):
+    look(redis(server, command=["DEL", "queue"]))
+    look(redis(server, command=["RPUSH", "queue", "a", "b", "c"]))
+    outcome = look(redis(server, command=["LLEN", "queue"], **limits))
+
+    assert outcome.status == status
+    value = outcome.measurements[0]
+    assert (value.name, value.value, value.falling) == ("redis_value", 3, limits.get("falling", False))
+    assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
+
+
+def test_text_that_spells_a_number_is_one(server):
+    look(redis(server, command=["SET", "temperature", "21.5"]))
+
+    assert look(redis(server, command=["GET", "temperature"])).measurements[0].value == 21.5
+
+
+def test_a_command_asks_the_configured_database(server):
+    look(redis(server, command=["SET", "place", "3"], database=3))
+
+    assert look(redis(server, command=["GET", "place"], database=3, fail=10)).status is Status.PASS
+    assert look(redis(server, command=["GET", "place"], database=4, fail=10)).reason is Reason.MISSING
+
+
+def test_limits_want_a_number(server):
+    look(redis(server, command=["SET", "name", "private words"]))
+    outcome = look(redis(server, command=["GET", "name"], fail=1))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.BODY)
+    assert "private words" not in outcome.summary
+    assert look(redis(server, command=["GET", "name"])).status is Status.PASS
+
+
+def test_an_error_as_the_answer_fails(server):
+    outcome = look(redis(server, command=["NONSENSE"]))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
+    assert "unknown command 'NONSENSE'" in outcome.summary
+
+
+def test_a_database_that_is_not_there_fails(server):
+    outcome = look(redis(server, database=99))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
+
+
+def test_a_closed_port_fails():
+    port = free_port()
+    outcome = look(Redis(port=port))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+    assert outcome.summary == f"127.0.0.1:{port}: Connection refused"
+
+
+def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
+    with frozen(server):
+        outcome = look(redis(server), timeout=0.3)
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+
+    assert eventually(lambda: look(redis(server)).status is Status.PASS)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ((hang,), Reason.TIMEOUT),
+        ((drip(b"+" + b"P" * 1000),), Reason.TIMEOUT),
+        ((), Reason.CONNECT),
+        ((b"HTTP/1.1 400 Bad Request\r\n\r\n", hang), Reason.STATUS),
+        ((b":one\r\n", hang), Reason.STATUS),
+        ((b"*1\r\n" * 5000, hang), Reason.STATUS),
+        ((flood(b"+" + b"P" * 65536),), Reason.STATUS),
+        ((b"-LOADING Redis is loading the dataset in memory\r\n", hang), Reason.STATUS),
+        ((b"-ERR max number of clients reached\r\n",), Reason.CONNECT),
+    ],
+    ids=["silent", "dripping", "closing", "HTTP", "no number", "nested", "flooding", "loading", "full"],
+)
+def test_a_server_that_does_not_answer_well_fails(script, reason):
+    with serving(script, listens=False) as server:
+        outcome = look(Redis(port=server.port), timeout=1.0)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+
+
+def test_a_server_that_says_the_password_does_not_make_it_known():
+    with serving((b"-ERR open sesame is wrong\r\n", hang), listens=False) as server:
+        outcome = look(redis(server))
+
+    assert outcome.summary.endswith(": *** is wrong")
+
+
+def test_without_its_password_it_cannot_look(server):
+    with pytest.raises(ProbeError) as raised:
+        redis(server, password="NOT_SET").probe(Deadline(time.monotonic() + 1))
+
+    assert raised.value.reason is Reason.MISSING
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"username": "reader"}, "username needs a password"),
+        ({"falling": True}, "falling needs a limit"),
+        ({"warn": 2, "fail": 1}, "warn must not be above fail"),
+        ({"warn": 1, "fail": 2, "falling": True}, "warn must not be below fail"),
+        ({"command": []}, "at least 1 item"),
+        ({"fail": float("nan")}, "finite"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(options, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Redis(**options)
+
+
+def test_nothing_shown_holds_the_password(server):
+    probe = redis(server)
+
+    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {look(probe)}"

@@ -1,0 +1,124 @@
+"""The kind `tcpSocket` where it expects an answer, against a real Redis server and scripted sockets."""
+
+import pytest
+from daemons import frozen, look
+from kinds.servers import drip, flood, hang, pause, reset, serving
+from pydantic import ValidationError
+from support import Process, command, ended, free_port
+
+from exporter.kinds.tcp_socket import TcpSocket
+from exporter.model import Reason, Status
+
+BANNER = b"220 mail.example ESMTP\r\n"
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    """A Redis server."""
+    port = free_port()
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    process = Process([command("redis-server"), *arguments], cwd=tmp_path_factory.mktemp("redis"))
+    with ended(process):
+        process.line("Ready to accept connections")
+        process.port = port
+        yield process
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"send": "PING\r\n", "expect": "+PONG"},
+        {"send": "PING\r\n", "expect_matches": r"^\+PO[NM]G\r\n$"},
+        {"send": "ECHO grün\r\n", "expect": "grün"},
+        {"send": "INFO server\r\n", "expect": "redis_version", "expect_matches": r"tcp_port:\d+"},
+    ],
+    ids=str,
+)
+def test_a_real_server_that_answers_as_expected_passes(redis, options):
+    outcome = look(TcpSocket(port=redis.port, **options))
+
+    assert outcome.status is Status.PASS
+    assert outcome.summary == f"127.0.0.1:{redis.port} says what is expected"
+    assert 0 < outcome.measurements[0].value < 5
+
+
+def test_a_frozen_server_fails_at_the_deadline(redis):
+    with frozen(redis):
+        outcome = look(TcpSocket(port=redis.port, send="PING\r\n", expect="+PONG"), timeout=0.3)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+    assert outcome.summary == f"127.0.0.1:{redis.port} did not say what is expected in time"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (BANNER,),
+        (BANNER, hang),
+        (BANNER[:2], pause(0.05), BANNER[2:], hang),
+        (b"-" * (10 * 1024 - len(BANNER)), BANNER, hang),
+        (b"\xff\xfe", BANNER, hang),
+    ],
+    ids=["closing", "waiting", "in parts", "at the limit", "behind what is no text"],
+)
+@pytest.mark.parametrize(
+    "options", [{"expect": "220 mail"}, {"expect_matches": "220 [a-z.]+ "}], ids=["text", "pattern"]
+)
+def test_a_banner_that_comes_passes(script, options):
+    with serving(script, listens=False) as server:
+        assert look(TcpSocket(port=server.port, **options)).status is Status.PASS
+
+
+def heard(server, connection):
+    """Take the request."""
+    connection.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ((hang,), Reason.TIMEOUT),
+        ((b"554 no\r\n", hang), Reason.TIMEOUT),
+        ((drip(b"554 no\r\n"),), Reason.TIMEOUT),
+        ((heard, b"554 no\r\n"), Reason.BODY),
+        ((b"-" * (10 * 1024 - 5) + BANNER, hang), Reason.BODY),
+        ((flood(b"554 no\r\n"),), Reason.BODY),
+        ((heard, reset), Reason.CONNECT),
+    ],
+    ids=["silent", "another", "dripping", "another and closing", "beyond the limit", "flooding", "breaking off"],
+)
+def test_what_is_expected_and_does_not_come_fails(script, reason):
+    with serving(script, listens=False) as server:
+        outcome = look(TcpSocket(port=server.port, send="EHLO health\r\n", expect="220 mail"), timeout=0.5)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+    assert "554" not in outcome.summary
+
+
+def test_what_comes_beyond_the_first_part_is_not_read():
+    with serving((b"-" * 20_000, hang), listens=False) as server:
+        outcome = look(TcpSocket(port=server.port, expect="220 mail"))
+
+    assert outcome.summary == f"127.0.0.1:{server.port} did not say what is expected in its first 10 KiB"
+
+
+def test_both_expectations_must_be_met():
+    with serving((BANNER,), listens=False) as server:
+        outcome = look(TcpSocket(port=server.port, expect="220", expect_matches="^221"))
+
+    assert outcome.reason is Reason.BODY
+    assert outcome.summary.endswith("closed the connection without saying what is expected")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"send": "PING\r\n"}, "send needs expect"),
+        ({"expect": ""}, "at least 1 character"),
+        ({"expect_matches": "("}, "is no regular expression"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(options, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        TcpSocket(port=1, **options)

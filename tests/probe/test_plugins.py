@@ -1,0 +1,82 @@
+"""Kinds of other packages: the example package, installed for real, and broken ones."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "plugin"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A folder with the example package as pip installs it."""
+    site, source = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("source") / "plugin"
+    shutil.copytree(PACKAGE, source)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", site, source], check=True, timeout=120)
+    return site
+
+
+def run(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "exporter", *map(str, arguments)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("pips", "code", "status"), [("6", 0, "pass"), ("1", 1, "fail"), ("many", 1, "unknown")])
+def test_the_example_package_adds_its_kind(site, tmp_path, pips, code, status):
+    (tmp_path / "dice").write_text(pips)
+    config = tmp_path / "health.yml"
+    config.write_text(f"checks: [{{name: lucky, dice: {{file: {tmp_path / 'dice'}}}}}]")
+    done = run(site, "check", "--config.file", config, "--format", "json")
+    (check,) = json.loads(done.stdout)["checks"]
+
+    assert (done.returncode, check["kind"], check["status"]) == (code, "dice", status)
+    if pips != "many":
+        assert check["measurements"] == {"dice_pips": int(pips)}
+
+
+def test_its_options_are_in_the_schema_and_are_validated(site, tmp_path):
+    assert "failPips" in json.loads(run(site, "schema").stdout)["$defs"]["Dice"]["properties"]
+    config = tmp_path / "health.yml"
+    config.write_text("checks:\n  - name: lucky\n    dice: {file: /x, failPips: 7}\n")
+    done = run(site, "validate", config)
+
+    assert done.returncode == 2
+    assert f"{config}:3: checks[0].dice.failPips: must be" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "entry", "complaint"),
+    [
+        (
+            "import nothing_there\n",
+            "broken = broken_kind:Kind",
+            "the kind broken of broken-kind 2.0 cannot be loaded: Module",
+        ),
+        (
+            "1 / 0\n",
+            "broken = broken_kind:Kind",
+            "the kind broken of broken-kind 2.0 cannot be loaded: ZeroDivisionError",
+        ),
+        ("Kind = 5\n", "broken = broken_kind:Kind", "the kind broken of broken-kind 2.0 is not a Probe"),
+        ("Kind = 5\n", "httpGet = broken_kind:Kind", "broken_kind:Kind: the kind httpGet already exists"),
+        ("Kind = 5\n", "function = broken_kind:Kind", "broken_kind:Kind: the kind function already exists"),
+    ],
+)
+@pytest.mark.parametrize("command", [["serve"], ["check"], ["schema"]])
+def test_a_broken_plugin_stops_the_start_with_its_name(tmp_path, module, entry, complaint, command):
+    (tmp_path / "broken_kind.py").write_text(module)
+    described = tmp_path / "broken_kind-2.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-kind\nVersion: 2.0\n")
+    (described / "entry_points.txt").write_text(f"[health_exporter.probes]\n{entry}\n")
+    done = run(tmp_path, *command)
+
+    assert done.returncode == 2
+    assert complaint in done.stderr

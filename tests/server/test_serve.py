@@ -1,0 +1,742 @@
+"""The process: addresses, signals, drain, reload, TLS and passwords. Real processes, but for what is one part's own."""
+
+import base64
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import bcrypt
+import pytest
+import trustme
+from stage import exchange, served
+from support import Answer, Clock, Exporter, ended, eventually, free_port, get
+
+from exporter.server.doors import ListenError, listen
+from exporter.server.serve import GRACE, Reloader
+
+READY = """
+checks:
+  - name: ok
+    exec: {command: ["true"]}
+    periodSeconds: 1
+    groups: [liveness, readiness, startup]
+"""
+UP = 'health_check_up{check="%s",kind="exec"}'
+RUNS = 'health_check_runs_total{check="%s",kind="exec"}'
+SINCE = 'health_check_last_transition_timestamp_seconds{check="%s",kind="exec"}'
+LOADED = "health_exporter_config_last_reload_success_timestamp_seconds"
+RELOADED = "health_exporter_config_last_reload_successful"
+
+
+def checks(*names: str, period: int = 1) -> str:
+    lines = [f"  - {{name: {name}, exec: {{command: ['true']}}, periodSeconds: {period}}}\n" for name in names]
+    return f"checks:\n{''.join(lines)}"
+
+
+def ready(exporter: Exporter) -> Exporter:
+    eventually(lambda: exporter.get("/readyz").status == 200, what="it is ready")
+    return exporter
+
+
+def refused(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "exporter", "serve", *arguments], capture_output=True, text=True, timeout=30
+    )
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("127.0.0.1:0", r"http://127\.0\.0\.1:\d+/"),
+        ("localhost:0", r"http://127\.0\.0\.1:\d+/"),
+        ("[::1]:0", r"http://\[::1\]:\d+/"),
+        ("::1:0", r"http://\[::1\]:\d+/"),
+        (":0", r"http://127\.0\.0\.1:\d+/"),
+        ("0.0.0.0:0", r"http://127\.0\.0\.1:\d+/"),
+        ("[::]:0", r"http://127\.0\.0\.1:\d+/"),
+    ],
+)
+def test_an_address_is_listened_on_and_told(address, shown):
+    with listen(address) as door:
+        assert re.fullmatch(shown, door.url())
+        with socket.create_connection((str(urlsplit(door.url()).hostname), door.getsockname()[1]), timeout=5):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        ":",
+        "4584",
+        "localhost",
+        "localhost:",
+        "localhost:http",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:1.5",
+        "127.0.0.1:²",
+        "300.0.0.1:0",
+        "a..b:0",
+        "x" * 300 + ":0",
+        "no such host:0",
+        "\0:0",
+        "[::1:0",
+        "[zz::1]:0",
+        "http://127.0.0.1:0",
+        "203.0.113.1:0",
+    ],
+)
+def test_an_address_that_is_none_is_refused_by_its_name(address):
+    """203.0.113.1 is an address, but not one of this machine."""
+    with pytest.raises(ListenError) as refusal:
+        listen(address)
+
+    assert str(refusal.value).startswith(f"{address}: ")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("flag", ["--web.listen-address", "--probe.listen-address"])
+def test_an_address_in_use_ends_the_start_with_one_line(flag):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = "{}:{}".format(*other.getsockname())
+        done = refused(flag, address, *(["--web.listen-address", "127.0.0.1:0"] if flag.startswith("--probe") else []))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{address}: cannot listen: Address already in use\n"
+
+
+def test_an_address_that_is_none_ends_the_start_with_one_line():
+    done = refused("--web.listen-address", "nonsense")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "nonsense: an address is HOST:PORT or :PORT, for example 127.0.0.1:4584\n"
+
+
+def test_it_listens_on_every_address_it_is_given(start):
+    exporter = start(READY, "--web.listen-address", "127.0.0.1:0", "--web.listen-address", "[::1]:0")
+    addresses = re.findall(r"http\S+(?=/)", exporter.line("msg=listening").string)
+
+    assert len(addresses) == 2
+    assert [get(f"{address}/livez").status for address in addresses] == [200, 200]
+
+
+def test_the_probe_listener_has_the_probe_paths_only(start):
+    exporter = start(READY, "--probe.listen-address", "127.0.0.1:0")
+    main = exporter.url
+    probes = exporter.line(rf"msg=listening address=(?!{main})(\S+)/").group(1)
+    ready(exporter)
+
+    assert [get(probes + path).status for path in ("/livez", "/readyz", "/healthz/ok")] == [200] * 3
+    assert [get(probes + path).status for path in ("/", "/metrics", "/-/healthy", "/-/reload")] == [404] * 4
+
+
+# Signals
+
+
+def test_sigterm_withdraws_readiness_at_once_and_serves_on_for_the_delay(start):
+    exporter = ready(start(READY, "--shutdown-delay", "2"))
+
+    exporter.signal(signal.SIGTERM)
+    began = time.monotonic()
+    exporter.line("shutting down")
+    seen = [(exporter.get("/livez").status, exporter.get("/readyz").status)]
+    with contextlib.suppress(OSError):
+        while True:
+            runs = exporter.metrics()[RUNS % "ok"]
+            seen.append((exporter.get("/livez").status, exporter.get("/readyz").status))
+            time.sleep(0.05)
+
+    assert exporter.wait() == 0
+    assert 1.9 < time.monotonic() - began < 10
+    assert set(seen) == {(200, 503)}
+    assert len(seen) > 10
+    assert runs > 1
+    assert exporter.lines[-1].endswith("msg=stopped")
+
+
+def test_readiness_comes_back_no_more(start):
+    exporter = ready(start(READY, "--shutdown-delay", "60"))
+    exporter.signal(signal.SIGTERM)
+    exporter.line("shutting down")
+    before = exporter.get("/healthz").generation
+
+    eventually(lambda: exporter.get("/healthz").generation > before + 1, what="runs go on")
+
+    assert exporter.get("/readyz").text == "[+]ok ok\n[-]shutdown failed: reason withheld\nreadyz check failed\n"
+    assert exporter.metrics()['health_group_up{group="readiness"}'] == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)],
+)
+def test_a_second_signal_ends_the_drain_at_once(start, first, second):
+    exporter = ready(start(READY, "--shutdown-delay", "60"))
+    exporter.signal(first)
+    exporter.line("shutting down")
+    began = time.monotonic()
+
+    exporter.signal(second)
+
+    assert exporter.wait() == 0
+    assert time.monotonic() - began < 2
+
+
+def test_sigterm_right_after_the_start_is_a_clean_end():
+    """At any moment from the first on at which Python can take it; as PID 1 an earlier one would not arrive at all."""
+    arguments = [sys.executable, "-m", "exporter", "serve", "--web.listen-address", "127.0.0.1:0", "--shutdown-delay"]
+    for moments in ((0, 0.03, 0.06, 0.1), (0.15, 0.2, 0.3, 0.4), (0.5, 0.6, 0.8, 1.0)):
+        children = [
+            subprocess.Popen([*arguments, "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in moments
+        ]
+        try:
+            for child, moment in zip(children, moments, strict=True):
+                eventually(lambda child=child: catches(child.pid, signal.SIGTERM))
+                threading.Timer(moment, child.send_signal, (signal.SIGTERM,)).start()
+            for child in children:
+                said, _ = child.communicate(timeout=20)
+                assert child.returncode == 0, said
+                assert "Traceback" not in said
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+def test_exec_children_die_with_the_exporter(start, tmp_path):
+    """With their own children, though they do not want to."""
+    script = tmp_path / "hang.sh"
+    script.write_text("trap '' TERM\nsleep 1000 &\necho $! $$ > pids.new\nmv pids.new pids\nwait\n")
+    command = f"cd {tmp_path} && . ./hang.sh"
+    exporter = start(f"checks: [{{name: hangs, exec: {{command: [sh, -c, {command}]}}, timeoutSeconds: 600}}]")
+    eventually((tmp_path / "pids").exists)
+    pids = [int(each) for each in (tmp_path / "pids").read_text().split()]
+
+    exporter.signal(signal.SIGTERM)
+
+    assert exporter.wait() == 0
+    eventually(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="they are gone")
+
+
+def test_a_hung_check_does_not_keep_it_from_ending(start):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        exporter = start(f"checks: [{{name: hangs, httpGet: {{port: {port}}}, timeoutSeconds: 600}}]")
+        connection, _ = silent.accept()
+        with connection:
+            began = time.monotonic()
+            exporter.signal(signal.SIGTERM)
+
+            assert exporter.wait() == 0
+            assert time.monotonic() - began < 3
+
+
+def test_a_blocked_standard_output_blocks_nothing(tmp_path):
+    """Neither checks nor answers nor the end, and what is lost is counted."""
+    config = tmp_path / "health.yml"
+    config.write_text(READY)
+    url = f"http://127.0.0.1:{free_port()}"
+    arguments = ["serve", "--config.file", str(config), "--web.listen-address", url.removeprefix("http://")]
+    command = [sys.executable, "-m", "exporter", *arguments, "--shutdown-delay", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        try:
+            eventually(lambda: answers(f"{url}/readyz"))
+            for _ in range(600):
+                assert get(f"{url}/{'x' * 200}", timeout=5).status == 404
+            before = get(f"{url}/healthz").generation
+            eventually(lambda: get(f"{url}/healthz").generation > before + 1, what="runs go on")
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(10) == 0
+            assert child.stderr is not None
+            assert child.stderr.read() == b""
+        finally:
+            child.kill()
+
+
+def test_a_closed_standard_output_is_no_hindrance(tmp_path):
+    url = f"http://127.0.0.1:{free_port()}"
+    serve = f"{sys.executable} -m exporter serve --web.listen-address {url.removeprefix('http://')} --shutdown-delay 0"
+    with subprocess.Popen(["sh", "-c", f"exec {serve} >&-"], stderr=subprocess.PIPE) as child:
+        try:
+            eventually(lambda: answers(f"{url}/livez"))
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(10) == 0
+        finally:
+            child.kill()
+
+
+def answers(url: str, status: int = 200) -> bool:
+    with contextlib.suppress(OSError):
+        return get(url).status == status
+    return False
+
+
+# Reload
+
+
+@pytest.fixture
+def config(tmp_path):
+    return tmp_path / "health.yml"
+
+
+def test_sighup_loads_the_file_anew(start, config):
+    """What is unchanged goes on counting, what is changed begins anew, and what is removed leaves nothing behind."""
+    exporter = start(checks("same", "changed", "removed"))
+    eventually(lambda: exporter.metrics()[RUNS % "same"] >= 2 and exporter.metrics()[RUNS % "changed"] >= 2)
+    config.write_text(
+        checks("same", "new") + "  - {name: changed, exec: {command: ['true', 'x']}, periodSeconds: 60}\n"
+    )
+
+    exporter.signal(signal.SIGHUP)
+    exporter.line(r"configuration loaded.* checks=3")
+
+    metrics = exporter.metrics()
+    assert metrics[RUNS % "same"] >= 2
+    assert metrics[RUNS % "changed"] <= 1
+    assert RUNS % "new" in metrics
+    assert not [sample for sample in metrics if 'check="removed"' in sample]
+    assert exporter.get("/healthz/removed").status == 404
+    assert metrics[RELOADED] == 1
+
+
+@pytest.mark.parametrize("how", ["written in place", "replaced", "a ConfigMap's symlink"])
+def test_a_changed_file_is_loaded(start, config, tmp_path, how):
+    if how == "a ConfigMap's symlink":
+        swap(tmp_path, "1", checks("before"))
+        config.symlink_to("..data/health.yml")
+        exporter = start(None, "--config.file", str(config))
+    else:
+        exporter = start(checks("before"))
+    assert exporter.get("/healthz/before").status in (200, 503)
+
+    if how == "written in place":
+        config.write_text(checks("after"))
+    elif how == "replaced":
+        (tmp_path / "new").write_text(checks("after"))
+        (tmp_path / "new").replace(config)
+    else:
+        swap(tmp_path, "2", checks("after"))
+
+    eventually(lambda: exporter.get("/healthz/after").status == 200)
+    assert exporter.get("/healthz/before").status == 404
+
+
+def swap(volume: Path, version: str, content: str) -> None:
+    """As the kubelet updates a ConfigMap: a new folder, and one rename of the link that leads to it."""
+    (volume / version).mkdir()
+    (volume / version / "health.yml").write_text(content)
+    (volume / "..data_tmp").symlink_to(version)
+    (volume / "..data_tmp").rename(volume / "..data")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda file: file.write_text("checks:\n  - {name: x, exec: {command: []}}\n"), r"health\.yml:2: checks\[0\]"),
+        (lambda file: file.write_text("checks:\n  - {name: half, exe"), r"health\.yml:\d+: "),
+        (lambda file: file.write_text(""), r"health\.yml"),
+        (lambda file: file.unlink(), "cannot be read: No such file or directory"),
+        (lambda file: (file.unlink(), file.mkdir()), "cannot be read: Is a directory"),
+    ],
+    ids=["bad", "half-written", "empty", "deleted", "a folder"],
+)
+def test_a_file_that_cannot_be_used_keeps_the_old_one(start, config, damage, told):
+    """And says so, in a metric and in the log; a good file after it is loaded as ever."""
+    exporter = start(checks("before"))
+    eventually(lambda: exporter.get("/healthz/before").status == 200)
+    before = exporter.metrics()
+
+    damage(config)
+    exporter.signal(signal.SIGHUP)
+
+    exporter.line(rf'level=error msg="configuration not loaded, the old one goes on" error=.*{told}')
+    metrics = exporter.metrics()
+    assert metrics[RELOADED] == 0
+    assert metrics[LOADED] == before[LOADED]
+    assert metrics[UP % "before"] == 1
+
+    if config.is_dir():
+        config.rmdir()
+    config.write_text(checks("before", "after"))
+    exporter.signal(signal.SIGHUP)
+    eventually(lambda: exporter.metrics()[RELOADED] == 1)
+    eventually(lambda: exporter.get("/healthz/after").status == 200)
+    assert exporter.metrics()[SINCE % "before"] == before[SINCE % "before"]
+
+
+def test_a_storm_of_reloads_ends_with_the_latest_file(start, config):
+    exporter = start(checks("zero"), "--web.enable-lifecycle")
+    eventually(lambda: exporter.get("/healthz/zero").status == 200)
+
+    for number in range(30):
+        (config.parent / "new").write_text(checks("zero", f"n{number}"))
+        (config.parent / "new").replace(config)
+        exporter.signal(signal.SIGHUP)
+
+    eventually(lambda: exporter.get("/healthz/n29").status == 200)
+    assert exporter.get("/-/reload", method="POST").status == 200
+    assert exporter.metrics()[RELOADED] == 1
+    assert {name for name in exporter.metrics() if name.startswith("health_check_up")} == {UP % "zero", UP % "n29"}
+
+
+class Reloads:
+    """A Reloader over a file, with what it has loaded."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.loaded: list[str] = []
+        self.clock = Clock()
+        self.path = path
+        self.reloader = Reloader(path, self.apply, self.clock)
+
+    def apply(self) -> int:
+        text = self.path.read_text() if self.path else ""
+        if text == "bad":
+            raise ValueError("line one\nline two")
+        if text == "large":
+            raise RuntimeError("can't start new thread")
+        self.loaded.append(text)
+        return 1
+
+
+def test_a_file_is_loaded_when_it_has_come_to_rest(config):
+    """Not while it is written: it must be the same from one look to the next."""
+    config.write_text("one")
+    reloads = Reloads(config)
+    reloads.reloader.poll()
+
+    for text in ("a", "ab", "abc"):
+        config.write_text(text)
+        reloads.reloader.poll()
+    assert reloads.loaded == []
+
+    reloads.reloader.poll()
+    reloads.reloader.poll()
+    assert reloads.loaded == ["abc"]
+
+
+def test_another_file_of_the_same_size_and_time_is_another_file(config):
+    """As in a ConfigMap, where a link comes to lead elsewhere."""
+    config.write_text("one")
+    reloads = Reloads(config)
+    (config.parent / "new").write_text("two")
+    os.utime(config.parent / "new", ns=(config.stat().st_atime_ns, config.stat().st_mtime_ns))
+    (config.parent / "new").replace(config)
+
+    reloads.reloader.poll()
+    reloads.reloader.poll()
+
+    assert reloads.loaded == ["two"]
+
+
+def test_a_bad_file_is_told_of_once(config, caplog):
+    config.write_text("one")
+    reloads = Reloads(config)
+    config.write_text("bad")
+    for _ in range(5):
+        reloads.reloader.poll()
+
+    assert [record.fields["error"] for record in caplog.records] == ["line one", "line two"]
+    assert reloads.reloader.ok is False
+
+
+def test_the_time_of_the_last_good_load_stays(config):
+    config.write_text("bad")
+    reloads = Reloads(config)
+    first = reloads.reloader.time
+    reloads.clock.advance(60)
+    assert reloads.reloader.reload() == "line one\nline two"
+    assert reloads.reloader.time == first
+
+    config.write_text("good")
+    assert reloads.reloader.reload() is None
+    assert (reloads.reloader.ok, reloads.reloader.time) == (True, first + 60)
+
+
+def test_a_file_that_the_system_has_no_threads_for_is_told_of_too(config):
+    config.write_text("large")
+    reloads = Reloads(config)
+
+    assert reloads.reloader.reload() == "can't start new thread"
+    assert reloads.reloader.ok is False
+
+
+def test_without_a_file_there_is_nothing_to_wait_for():
+    reloads = Reloads(None)
+    reloads.reloader.poll()
+    reloads.reloader.poll()
+
+    assert reloads.loaded == []
+
+
+# TLS and passwords
+
+
+def certificate(folder: Path, authority: trustme.CA) -> None:
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(folder / "tls.key"))
+    (folder / "tls.crt").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+
+
+@pytest.fixture
+def guard(tmp_path):
+    """A file of TLS and passwords, and the client's context."""
+    authority = trustme.CA()
+    certificate(tmp_path, authority)
+    (tmp_path / "web.yml").write_text(
+        "tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n"
+        f"basic_auth_users:\n  ops: {bcrypt.hashpw(b'right', bcrypt.gensalt(4)).decode()}\n"
+    )
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return tmp_path / "web.yml", context, authority
+
+
+def ask(url: str, path: str, context: ssl.SSLContext, password: str | None = None) -> Answer:
+    parts = urlsplit(url)
+    connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=10, context=context)
+    headers = {"Authorization": f"Basic {base64.b64encode(f'ops:{password}'.encode()).decode()}"} if password else {}
+    try:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return Answer(response.status, response.msg, response.read())
+    finally:
+        connection.close()
+
+
+def test_tls_and_passwords_are_for_the_main_listener_only(start, guard):
+    file, context, _ = guard
+    exporter = start(READY, "--web.config.file", str(file), "--probe.listen-address", "127.0.0.1:0")
+    main = exporter.line(r"address=(https\S+)/").group(1)
+    probes = exporter.line(r"address=(http:\S+)/").group(1)
+
+    for path in ("/livez", "/metrics", "/", "/-/healthy"):
+        assert ask(main, path, context).status == 401
+        assert ask(main, path, context, "wrong").status == 401
+        assert ask(main, path, context, "right").status == 200
+    assert get(f"{probes}/livez").status == 200
+    assert ask(main, "/livez", context, "right").generation > 0
+    with pytest.raises((OSError, http.client.HTTPException)):  # however TLS says no
+        get(main.replace("https", "http") + "/livez")
+
+
+def test_wrong_passwords_keep_no_probe_waiting(start, guard):
+    """A password takes its time, on purpose; the plain listener has nothing to do with it."""
+    file, context, _ = guard
+    slow = bcrypt.hashpw(b"right", bcrypt.gensalt(13)).decode()
+    file.write_text(re.sub(r"ops: \S+", f"ops: {slow}", file.read_text()))
+    exporter = start(READY, "--web.config.file", str(file), "--probe.listen-address", "127.0.0.1:0")
+    main = exporter.line(r"address=(https\S+)/").group(1)
+    probes = exporter.line(r"address=(http:\S+)/").group(1)
+    ready_within(f"{probes}/readyz")
+    over = threading.Event()
+    codes: list[int] = []
+
+    def attack() -> None:
+        while not over.is_set():
+            codes.append(ask(main, "/livez", context, f"wrong{len(codes)}").status)
+
+    attackers = [threading.Thread(target=attack) for _ in range(3)]
+    for attacker in attackers:
+        attacker.start()
+    try:
+        eventually(lambda: codes)
+        times = []
+        for _ in range(20):
+            began = time.monotonic()
+            assert get(f"{probes}/livez").status == 200
+            times.append(time.monotonic() - began)
+    finally:
+        over.set()
+        for attacker in attackers:
+            attacker.join()
+
+    assert sorted(times)[len(times) // 2] < 0.2
+    assert set(codes) == {401}
+
+
+def ready_within(url: str) -> None:
+    eventually(lambda: answers(url), what=f"{url} answers 200")
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(start, guard):
+    file, context, _ = guard
+    exporter = start(READY, "--web.config.file", str(file))
+    main = exporter.line(r"address=(https\S+)/").group(1)
+    assert ask(main, "/livez", context, "right").status == 200
+
+    (file.parent / "tls.key").write_text("half a key")
+    exporter.line("certificate not loaded, the old one goes on")
+    assert ask(main, "/livez", context, "right").status == 200
+
+    other = trustme.CA()
+    certificate(file.parent, other)
+    renewed = ssl.create_default_context()
+    other.configure_trust(renewed)
+    exporter.line("certificate loaded")
+    assert ask(main, "/livez", renewed, "right").status == 200
+
+
+# Answers under way
+
+
+def big(environ, start_response):
+    body = b"x" * 20_000_000
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+def test_answers_under_way_are_finished_at_the_end():
+    received = 0
+    with served(big) as url:
+        parts = urlsplit(url)
+        client = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        received += len(client.recv(1000))
+
+        def read() -> None:
+            nonlocal received
+            while data := client.recv(1 << 20):
+                received += len(data)
+
+        reader = threading.Timer(0.5, read)
+        reader.start()
+    reader.join()
+    client.close()
+
+    assert received > 20_000_000
+
+
+def test_the_end_does_not_wait_for_a_client_that_does_not_read():
+    began = time.monotonic()
+    with served(big) as url:
+        parts = urlsplit(url)
+        client = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.recv(1000)
+    client.close()
+
+    assert time.monotonic() - began < GRACE + 3
+
+
+def test_an_idle_connection_does_not_delay_the_end():
+    began = time.monotonic()
+    with served(big) as url:
+        parts = urlsplit(url)
+        client = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
+    client.close()
+
+    assert time.monotonic() - began < GRACE
+
+
+def test_an_application_that_breaks_is_a_500_and_the_next_request_is_answered():
+    def application(environ, start_response):
+        if environ["PATH_INFO"] == "/broken":
+            raise RuntimeError("broken")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"well"]
+
+    with served(application) as url:
+        assert exchange(url, b"GET /broken HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 500 ")
+        assert exchange(url, b"GET /well HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nwell")
+
+
+def test_repeated_headers_are_joined_and_paths_are_decoded():
+    seen = {}
+
+    def application(environ, start_response):
+        seen.update(environ)
+        start_response("204 No Content", [])
+        return []
+
+    with served(application) as url:
+        exchange(
+            url, "GET /a%20b/%C3%A9?x=%C3%A9 HTTP/1.0\r\nAccept: a/b\r\nAccept: c/d\r\nX-Y: é\r\n\r\n".encode("latin-1")
+        )
+
+    assert seen["PATH_INFO"].encode("latin-1").decode() == "/a b/é"
+    assert seen["QUERY_STRING"] == "x=%C3%A9"
+    assert seen["HTTP_ACCEPT"] == "a/b,c/d"
+    assert seen["HTTP_X_Y"] == "é"
+    assert seen["REMOTE_ADDR"] == "127.0.0.1"
+    assert "HTTP_HOST" not in seen
+
+
+# Logs
+
+
+def test_one_line_per_transition_and_per_answer_that_is_no_200_and_none_per_probe(start, tmp_path):
+    flag = tmp_path / "flag"
+    exporter = start(
+        f"""
+        checks:
+          - name: flag
+            exec: {{command: [test, -e, {flag}]}}
+            periodSeconds: 1
+            failureThreshold: 1
+        """
+    )
+    exporter.line(r'level=warn msg="check flag: unknown -> fail" check=flag kind=exec status=fail reason=exit')
+    flag.touch()
+    eventually(
+        lambda: exporter.get("/readyz?exclude=flag").status == 200 and exporter.get("/readyz/flag").status == 200
+    )
+    exporter.line(r'level=info msg="check flag: fail -> pass"')
+    before = len(exporter.lines)
+    for path in ("/livez", "/readyz", "/metrics", "/", "/-/healthy"):
+        assert exporter.get(path).status == 200
+    for path in ("/nope", "/%0alevel=error%0d%22"):
+        assert exporter.get(path).status == 404
+    exporter.line("level=error", after=before)
+
+    assert [re.sub(r"^ts=\S+ ", "", re.sub(r"generation=\d+", "", line)) for line in exporter.lines[before:]] == [
+        'level=info msg="answered 404" method=GET path=/nope ',
+        'level=info msg="answered 404" method=GET path="/\\nlevel=error\\r\\"" ',
+    ]
+
+
+def test_an_answer_of_503_says_which_checks_and_why(start):
+    exporter = start(
+        """
+        checks:
+          - name: no
+            exec: {command: ["false"]}
+            periodSeconds: 1
+            failureThreshold: 1
+        """,
+        "--log.format",
+        "json",
+    )
+    address = re.compile(r'"address": "(\S+)/"')
+    url = exporter.line(address.pattern).group(1)
+    eventually(lambda: get(f"{url}/healthz?format=json").status == 503 and "exit" in get(f"{url}/healthz/no").text)
+
+    assert get(f"{url}/readyz").status == 503
+    exporter.line(r'"msg": "answered 503", "method": "GET", "path": "/readyz", "because": "no \(exit\)"')
+
+
+def test_a_quiet_log_has_only_what_is_wrong(start):
+    exporter = start(READY, "--log.level", "error", "--web.listen-address", f"127.0.0.1:{free_port()}")
+    with ended(exporter):
+        pass
+
+    assert exporter.lines == []
