@@ -31,7 +31,7 @@ TYPE_CHECKING = False  # type checkers treat it as true; importing typing would 
 
 if TYPE_CHECKING:
     from exporter.config.complaint import ConfigError
-    from exporter.embedded.embed import HealthExporter
+    from exporter.embedded.health_exporter import HealthExporter
     from exporter.model import Deadline, Group, Measurement, Outcome, ProbeError, Reason, Severity, Status
     from exporter.probe.check import Probe
     from exporter.probe.options import Host, Options, Port, Ratio, Spelling
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 else:
     _MODULES = {
         "config.complaint": ("ConfigError",),
-        "embedded.embed": ("HealthExporter",),
+        "embedded.health_exporter": ("HealthExporter",),
         "model": ("Deadline", "Group", "Measurement", "Outcome", "ProbeError", "Reason", "Severity", "Status"),
         "probe.check": ("Probe",),
         "probe.options": ("Host", "Options", "Port", "Ratio", "Spelling"),

@@ -1,7 +1,7 @@
-"""The command line: arguments in, exit code out. The only file that builds every part.
+"""The command line: arguments in, exit code out.
 
-The parts are imported where a command needs them. A plain `ask`, which runs in exec probes every few seconds, does not
-come here at all (`__main__`). The file is long for the words of every command's help, which stand in it.
+Each command imports what it needs when it runs. A plain `ask`, which runs every few seconds in exec probes, does not
+import this module at all (see `__main__`). Most of the file is the text of `--help`.
 """
 
 import json
@@ -16,7 +16,7 @@ import click
 
 from exporter import __version__
 from exporter.ask import LONGEST, PATHS, TIMEOUT, URL, say
-from exporter.model import Group, Vitals
+from exporter.model import Group
 
 if TYPE_CHECKING:
     from exporter.config.checks import Config
@@ -155,59 +155,19 @@ def serve(
       0   after SIGTERM
       2   a configuration, an address or an option cannot be used
     """
-    from dataclasses import replace
-
-    from exporter.server import lean
-
-    lean.trim()  # before the libraries it trims are imported
     from exporter import log
-    from exporter.config import checks as config
+    from exporter.assembly import Exporter
     from exporter.config.document import ConfigError
     from exporter.config.web import WebConfig
-    from exporter.evaluation.schedule import Schedule
-    from exporter.evaluation.store import Store
-    from exporter.server import routes as web
-    from exporter.server import serve as serving
-    from exporter.server.doors import ListenError, listen
-    from exporter.server.tls import Rotation
-    from exporter.server.users import Users
+    from exporter.server.sockets import ListenError
 
-    mine = _shard(shard, shards)
-    first = _loaded(config_file)
+    writer = log.start(level, form)
     try:
-        guard = WebConfig.read(web_config_file) if web_config_file else WebConfig()
-        web_doors = [listen(address) for address in web_addresses]
-        probe_doors = [listen(address) for address in probe_addresses]
+        web = WebConfig.read(web_config_file) if web_config_file else WebConfig()
+        exporter = Exporter(socket.gethostname(), config_file, _shard(shard, shards), web, lifecycle=lifecycle)
+        exporter.serve(web_addresses, probe_addresses, shutdown_delay)
     except (ConfigError, ListenError) as error:
         raise _Refused(str(error)) from None
-    writer = log.start(level, form)
-    store, answers = Store(), web.Answers()
-    schedule = Schedule(store, host=socket.gethostname())
-
-    def apply(loaded: config.Config) -> int:
-        checks = mine.share(loaded.checks)
-        schedule.replace(store.configure(checks))
-        return len(checks)
-
-    def vitals() -> Vitals:
-        return replace(schedule.vitals(), reload_ok=reloader.ok, reload_time=reloader.time)
-
-    def tick() -> None:
-        store.snapshot()  # notices what has gone stale, should nobody ask
-        if rotation:
-            rotation.poll()
-
-    reloader = serving.Reloader(config_file, lambda: apply(config.load(config_file)))
-    rotation = guard.tls_server_config and Rotation(guard.tls_server_config)
-    users = guard.basic_auth_users and Users(guard.basic_auth_users).authorize
-    app = web.create_app(store, answers, vitals, reloader.reload if lifecycle else None, users or None)
-    listeners = [serving.Listener(web_doors, app, rotation.context if rotation else None)]
-    if probe_doors:
-        listeners.append(serving.Listener(probe_doors, web.probe_app(store, answers)))
-    apply(first)
-    del first  # with the document and all its lines
-    serving.serve(listeners, reloader=reloader, tick=tick, drain=store.drain, shutdown_delay=shutdown_delay)
-    schedule.stop()
     writer.close()
     return 0
 

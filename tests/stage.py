@@ -17,10 +17,11 @@ from support import Answer, Clock, get
 from exporter.evaluation.store import Store
 from exporter.model import Group, Outcome, Vitals
 from exporter.probe.check import Check
-from exporter.server.doors import listen
-from exporter.server.mount import WSGI
-from exporter.server.routes import Answers, create_app
-from exporter.server.serve import Listener
+from exporter.server.answers import AnswerCounter
+from exporter.server.listener import Listener
+from exporter.server.routes import create_app
+from exporter.server.sockets import listen
+from exporter.server.wsgi import WSGI
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def served(app: WSGI, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         over, loop = asyncio.Event(), asyncio.get_running_loop()
         started.set_result(lambda: loop.call_soon_threadsafe(over.set))
         with ThreadPoolExecutor(4) as threads:
-            await listener.serve(threads, over.wait)
+            await listener.run(threads, over.wait)
 
     server = threading.Thread(target=lambda: asyncio.run(serve()))
     server.start()
@@ -51,7 +52,7 @@ class Stage:
     """A Store with a clock that stands still, and the parts of the surface over it."""
 
     clock: Clock = field(default_factory=Clock)
-    answers: Answers = field(default_factory=Answers)
+    answers: AnswerCounter = field(default_factory=AnswerCounter)
     vitals: Vitals = field(default_factory=lambda: Vitals(running=True))
     url: str = ""
 

@@ -110,7 +110,7 @@ def test_the_version():
         (["schema", "x"], 2, "unexpected extra argument"),
         (["serve", "--shutdown-delay", "-1"], 2, "-1.0 is not in the range x>=0"),
         (["serve", "--log.level", "loud"], 2, "'loud' is not one of"),
-        (["serve", "--web.listen-address", "nowhere"], 2, "nowhere: an address is HOST:PORT or :PORT"),
+        (["serve", "--web.listen-address", "nowhere"], 2, "nowhere: not an address; write HOST:PORT or :PORT"),
         (["ask"], 3, "Missing argument"),
         (["ask", "health"], 3, "'health' is not one of 'livez', 'readyz', 'startupz', 'healthz'"),
         (["ask", "livez", "--timeout", "0"], 3, "a timeout is more than 0 and at most 86400 seconds"),

@@ -1,4 +1,4 @@
-"""A function of an application as a check: what its answer means, and when it is called."""
+"""A function of an application as a check: when it is called, and what its return value means."""
 
 import inspect
 import math
@@ -15,76 +15,79 @@ from exporter.evaluation.run import attempt
 from exporter.model import Deadline, Group, Outcome, Reason, Spec, Status
 from exporter.probe.check import FUNCTION, Check, Probe
 
-_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
-Looks = TypeVar("Looks", bound=Callable[..., bool | Outcome | None])
-"""A function that looks: nothing or True is well, False is not, an Outcome is itself, an exception is a failure."""
+CheckFunction = TypeVar("CheckFunction", bound=Callable[..., bool | Outcome | None])
+"""A check function. None or True passes, False fails, an Outcome is used as it is, and an exception is a failure."""
 
 
 class _Call(Probe):
-    """Calls a function, for as long as it takes."""
+    """Calls a function, however long it takes."""
 
     function: Callable[..., object]
     takes_deadline: bool
 
     def probe(self, deadline: Deadline) -> Outcome:
-        """What the function's answer means."""
+        """Call the function, and interpret what it returns."""
         match self.function(deadline) if self.takes_deadline else self.function():
             case Outcome() as outcome:
                 return outcome
             case None | True:
                 return Outcome.passed("the function returned")
-            case False:  # the function worked, and its answer is not the one that is expected
+            case False:  # the function itself worked, so the reason is not `error`
                 return Outcome.failed(Reason.STATUS, "the function returned False")
             case other:
-                raise TypeError(f"a check returns None, True, False or an Outcome, this one {type(other).__name__}")
+                raise TypeError(
+                    f"a check returns None, True, False or an Outcome; this one returned {type(other).__name__}"
+                )
 
 
 class Function(Probe):
-    """A function of the application, given up at its deadline.
+    """A function of the application. It fails if it has not returned by the deadline.
 
-    Nothing can interrupt a function. Each call has a thread of its own, and while a call hangs there is no other.
+    Nothing can interrupt a function. So each call has its own thread, and no further call starts while one hangs.
     """
 
     call: _Call
-    _act: Future[Outcome] | None = PrivateAttr(default=None)
+    _running: Future[Outcome] | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, function: Callable[..., object]) -> Self:
-        """The probe that calls this function. Raises TypeError for one that cannot be called so."""
+        """Make a probe that calls this function. Raises TypeError if the function takes other arguments."""
         return cls(call=_Call(function=function, takes_deadline=_takes_deadline(function)))
 
     @property
     def target(self) -> str:
-        """Where the function is."""
+        """The module and name of the function."""
         function = self.call.function
         return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
     def probe(self, deadline: Deadline) -> Outcome:
         """Call the function, and wait for it until the deadline."""
-        if self._act is not None and not self._act.done():
+        if self._running is not None and not self._running.done():
             return Outcome.failed(Reason.TIMEOUT, "an earlier call of the function has not returned")
-        self._act = act = _begun(self.call, deadline)
+        self._running = running = _start(self.call, deadline)
         try:
-            return act.result(max(0.0, deadline.remaining()))
+            return running.result(max(0.0, deadline.remaining()))
         except TimeoutError:
-            return Outcome.failed(Reason.TIMEOUT, "the function has not returned in time")
+            return Outcome.failed(Reason.TIMEOUT, "the function did not return in time")
 
 
-def _begun(call: _Call, deadline: Deadline) -> Future[Outcome]:
-    """The call, in a thread that does not keep the process from its end."""
-    act: Future[Outcome] = Future()
+def _start(call: _Call, deadline: Deadline) -> Future[Outcome]:
+    """Call the function in a daemon thread, which does not keep the process from exiting."""
+    future: Future[Outcome] = Future()
     check = Check(Spec(FUNCTION, FUNCTION), call)
-    look = threading.Thread(
-        target=lambda: act.set_result(attempt(check, deadline, raised=Status.FAIL)), name=FUNCTION, daemon=True
-    )
-    look.start()
-    return act
+
+    def run() -> None:
+        future.set_result(attempt(check, deadline, raised=Status.FAIL))
+
+    threading.Thread(target=run, name=FUNCTION, daemon=True).start()
+    return future
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When a function is called and how its answers count. Seconds may be fractions."""
+    """When a function is called, and how its results count. Seconds may be fractions."""
 
     period: float
     timeout: float
@@ -101,7 +104,7 @@ class Timing:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def spec(self, name: str, target: str, groups: Iterable[str], severity: str, depends_on: Iterable[str]) -> Spec:
-        """The whole of it, by the rules of a configuration file."""
+        """Make the Spec, by the rules of a configuration file. Raises ValueError for anything that they refuse."""
         options = CheckOptions.model_validate(
             {"name": name, "groups": groups, "severity": severity, "dependsOn": depends_on}
         )
@@ -123,11 +126,15 @@ class Timing:
 
 
 def _takes_deadline(function: Callable[..., object]) -> bool:
-    """Whether it is called with the Deadline. Raises TypeError for a function that cannot be called either way."""
+    """Whether to pass the Deadline. Raises TypeError if the function can be called neither with it nor without."""
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise TypeError("a check is a plain function, not an async one or a generator")
     parameters = inspect.signature(function).parameters.values()
-    needed = [each for each in parameters if each.default is each.empty and each.kind not in _COLLECTING]
-    if len(needed) > 1 or any(each.kind is each.KEYWORD_ONLY for each in needed):
-        raise TypeError("a check takes no argument, or only the Deadline")
-    return bool(needed)
+    required = [
+        parameter
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind not in _VARIADIC
+    ]
+    if len(required) > 1 or any(parameter.kind is parameter.KEYWORD_ONLY for parameter in required):
+        raise TypeError("a check takes no arguments, or only the Deadline")
+    return bool(required)

@@ -1,7 +1,7 @@
-"""What a serving process leaves out: parts of libraries that cost memory and are used rarely or never.
+"""Saves memory by not loading parts of libraries that are used rarely or never.
 
-Only for a process of our own, before anything of Hypercorn or requests is imported: an application that runs the
-exporter as a library keeps its libraries whole.
+Call it only in a process of our own, before Hypercorn or requests is imported. An application that embeds the exporter
+keeps its libraries complete.
 """
 
 import importlib
@@ -12,22 +12,22 @@ from typing import Any
 
 
 def trim() -> None:
-    """HTTP/2 and WebSocket are loaded at the first client that speaks them, the guessing of encodings not at all."""
+    """Load HTTP/2 and WebSocket for the first client that uses them, and the detection of encodings never."""
     _late("hypercorn.protocol.h2", "H2Protocol")
     _late("hypercorn.protocol.ws_stream", "WSStream")
-    sys.modules["charset_normalizer"] = None  # type: ignore[assignment]  # requests does without, and says so
+    sys.modules["charset_normalizer"] = None  # type: ignore[assignment]  # requests warns, and works without it
     with warnings.catch_warnings(action="ignore"):
         importlib.import_module("requests")
     del sys.modules["charset_normalizer"]
 
 
 def _late(name: str, protocol: str) -> None:
-    stand_in = types.ModuleType(name)
+    placeholder = types.ModuleType(name)
 
     def load(*args: Any) -> Any:
-        if sys.modules[name] is stand_in:
+        if sys.modules[name] is placeholder:
             del sys.modules[name]
         return getattr(importlib.import_module(name), protocol)(*args)
 
-    setattr(stand_in, protocol, load)
-    sys.modules[name] = stand_in
+    setattr(placeholder, protocol, load)
+    sys.modules[name] = placeholder

@@ -29,10 +29,11 @@ from exporter.kinds.load_average import LoadAverage
 from exporter.kinds.tcp_socket import TcpSocket
 from exporter.model import Deadline, Group, Outcome, Spec
 from exporter.probe.check import Check
-from exporter.server.routes import PATHS, Answers, create_app
+from exporter.server.answers import AnswerCounter
+from exporter.server.routes import PROBE_PATHS, create_app
 
 ASKED = (
-    *(f"{path}{form}" for path in PATHS for form in ("", "?verbose", "?format=json", "/http", "/moody1")),
+    *(f"{path}{form}" for path in PROBE_PATHS for form in ("", "?verbose", "?format=json", "/http", "/moody1")),
     *("/metrics", "/metrics?openmetrics", "/") * 3,
 )
 HEALTHY = ("pass", "warn")
@@ -72,7 +73,7 @@ def flipping(act):
 
 @contextmanager
 def web_server():
-    """Answers 200, 500, nonsense or nothing, as it likes; gives its port."""
+    """AnswerCounter 200, 500, nonsense or nothing, as it likes; gives its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer():
@@ -193,7 +194,7 @@ def hammered(folder, seconds, lie=lambda app, store: app, clients=8):
         schedule = Schedule(store)
         stack.callback(schedule.stop)
         schedule.replace(store.configure(watched(stack, folder)))
-        app = create_app(store, Answers(), schedule.vitals).wsgi_app
+        app = create_app(store, AnswerCounter(), schedule.vitals).wsgi_app
         hammer = Hammer(stack.enter_context(served(lie(app, store))))
         with ThreadPoolExecutor(clients) as threads:
             asking = [threads.submit(hammer.ask, number) for number in range(clients)]
@@ -215,12 +216,12 @@ def facts(answer):
         yield from facts_of_metrics(answer)
     elif path == "/":
         yield from facts_of_page(answer)
-    elif path not in PATHS:
+    elif path not in PROBE_PATHS:
         _, group, name = path.split("/")
-        yield (name, "satisfies", PATHS[f"/{group}"]), answer.status == 200
+        yield (name, "satisfies", PROBE_PATHS[f"/{group}"]), answer.status == 200
     else:
-        yield ("up", PATHS[path]), answer.status == 200
-        yield from facts_of_document(answer) if "json" in query else facts_of_lines(answer, PATHS[path])
+        yield ("up", PROBE_PATHS[path]), answer.status == 200
+        yield from facts_of_document(answer) if "json" in query else facts_of_lines(answer, PROBE_PATHS[path])
 
 
 def facts_of_lines(answer, group):
@@ -293,7 +294,7 @@ def facts_of_page(answer):
     text = answer.body.decode()
     yield "generation", int(re.search(r"Evaluation (\d+) of", text)[1])
     for path, word in re.findall(r'<a href="(/\w+)\?verbose">.*?<strong>(\w+)', text, re.DOTALL):
-        yield ("up", PATHS[path]), word == "200"
+        yield ("up", PROBE_PATHS[path]), word == "200"
     for status, name in re.findall(r'<tr class="(\w+)" id="check-(\S+)">', text):
         yield (name, "status"), status
         yield (name, "up"), status in HEALTHY
@@ -306,7 +307,7 @@ def kind(asked):
         "document"
         if query == "format=json"
         else "lines"
-        if path in PATHS
+        if path in PROBE_PATHS
         else path
         if path in ("/metrics", "/")
         else "one"

@@ -20,8 +20,8 @@ from make import PASS
 from stage import Stage, exchange, served
 from support import Process, ended, eventually, get
 
-from exporter.server.doors import CLIENT_TIMEOUT
-from exporter.server.serve import GRACE
+from exporter.server.listener import GRACE
+from exporter.server.sockets import CLIENT_TIMEOUT
 
 BODY = b"x" * 30_000_000  # more than the kernel holds for a client that does not read
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"

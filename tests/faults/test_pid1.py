@@ -113,7 +113,7 @@ def test_process_1_drains_at_sigterm_and_ends_with_0(init):
 
 INHERITS = """
 import ctypes, os, subprocess, threading, time
-from exporter.server.serve import reap
+from exporter.server.pid1 import reap
 
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come to this process, as they come to process 1
 inherited = f"/proc/self/task/{os.getpid()}/children"

@@ -15,10 +15,11 @@ from support import get
 
 from exporter.model import Group, Measurement, Outcome, Reason, Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT
-from exporter.server.routes import HEALTH_JSON, PATHS, metrics_type, probe_app, wants_json
+from exporter.server.negotiation import HEALTH_JSON, metrics_type, wants_json
+from exporter.server.routes import PROBE_PATHS, probe_app
 
 PLAIN = "text/plain; charset=utf-8"
-PROBES = [*PATHS, *(f"{path}/api" for path in PATHS)]
+PROBES = [*PROBE_PATHS, *(f"{path}/api" for path in PROBE_PATHS)]
 EVERY = [*PROBES, "/", "/metrics", "/-/healthy", "/-/ready"]
 
 
@@ -129,9 +130,9 @@ def test_the_apiserver_s_grammar(stage, case):
     assert answer.headers["Content-Type"] == PLAIN
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", PROBE_PATHS)
 def test_a_group_s_path_lists_its_own_checks_only(stage, path):
-    group = PATHS[path]
+    group = PROBE_PATHS[path]
     stage.watch(check("in", groups=in_groups(group), failure_threshold=1), check("out", groups=frozenset()))
     stage.conclude("in", FAIL)
     stage.conclude("out", PASS)
@@ -182,7 +183,7 @@ def test_draining_withholds_readiness_and_nothing_else():
 # health+json
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", PROBE_PATHS)
 def test_the_same_verdict_as_a_document(stage, path):
     stage.show({"api": "P", "bad": "F"})
 
@@ -192,7 +193,7 @@ def test_the_same_verdict_as_a_document(stage, path):
     assert answer.status == 503
     assert answer.headers["Content-Type"] == HEALTH_JSON
     assert document["status"] == "fail"
-    assert document["group"] == PATHS[path]
+    assert document["group"] == PROBE_PATHS[path]
     assert document["generation"] == answer.generation
     assert {name: each[0]["status"] for name, each in document["checks"].items()} == {"api": "pass", "bad": "fail"}
 
@@ -398,7 +399,7 @@ def test_reloading_by_http_tells_how_it_went(method):
     assert (good.status, good.text) == (200, "")
     assert (bad.status, bad.text) == (
         500,
-        "failed to reload the configuration, the old one goes on:\nhealth.yml:1: not YAML\n",
+        "failed to reload the configuration; keeping the previous one:\nhealth.yml:1: not YAML\n",
     )
     assert refused.status == 405
 

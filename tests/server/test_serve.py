@@ -21,8 +21,9 @@ import trustme
 from stage import exchange, served
 from support import Answer, Clock, Exporter, ended, eventually, free_port, get
 
-from exporter.server.doors import ListenError, listen
-from exporter.server.serve import GRACE, Reloader
+from exporter.server.listener import GRACE
+from exporter.server.reload import Reloader
+from exporter.server.sockets import ListenError, listen
 
 READY = """
 checks:
@@ -123,7 +124,7 @@ def test_an_address_that_is_none_ends_the_start_with_one_line():
     done = refused("--web.listen-address", "nonsense")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "nonsense: an address is HOST:PORT or :PORT, for example 127.0.0.1:4584\n"
+    assert done.stderr == "nonsense: not an address; write HOST:PORT or :PORT, for example 127.0.0.1:4584\n"
 
 
 def test_it_listens_on_every_address_it_is_given(start):
@@ -369,7 +370,7 @@ def test_a_file_that_cannot_be_used_keeps_the_old_one(start, config, damage, tol
     damage(config)
     exporter.signal(signal.SIGHUP)
 
-    exporter.line(rf'level=error msg="configuration not loaded, the old one goes on" error=.*{told}')
+    exporter.line(rf'level=error msg="configuration not loaded; keeping the previous one" error=.*{told}')
     metrics = exporter.metrics()
     assert metrics[RELOADED] == 0
     assert metrics[LOADED] == before[LOADED]
@@ -585,7 +586,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(start, guard):
     assert ask(main, "/livez", context, "right").status == 200
 
     (file.parent / "tls.key").write_text("half a key")
-    exporter.line("certificate not loaded, the old one goes on")
+    exporter.line("certificate not loaded; keeping the previous one")
     assert ask(main, "/livez", context, "right").status == 200
 
     other = trustme.CA()

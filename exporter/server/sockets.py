@@ -1,4 +1,4 @@
-"""Listening sockets, and connections that do not wait for ever for the other side."""
+"""Listening sockets whose connections never wait for their clients without a limit."""
 
 import contextlib
 import errno
@@ -9,20 +9,20 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-CLIENT_TIMEOUT = 5.0  # seconds for a client's handshake, for its request, and for taking the next part of an answer
+CLIENT_TIMEOUT = 5.0  # seconds for a client's handshake, for its request, and to take the next part of an answer
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Za-z.:%]*\]|[-0-9A-Za-z_.:%]*):(?P<port>[0-9]{1,5})")
 _T = TypeVar("_T")
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on."""
+    """The exporter cannot listen on an address."""
 
 
-class Door(socket.socket):
-    """A listening socket that lets no connection wait long for its client, nor outlive the end.
+class ListeningSocket(socket.socket):
+    """A listening socket whose connections neither wait long for their clients nor outlive the exporter.
 
-    Hypercorn itself waits without a limit for a client that does not take its answer.
+    Hypercorn itself waits without a limit for a client that does not read its answer.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -31,10 +31,10 @@ class Door(socket.socket):
         self._full = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As every listening socket; with the limits that its connections have.
+        """Accept a connection, and limit how long it may wait.
 
-        Where there are no more descriptors, asyncio says so, waits a second, and yet asks again at once, as often as
-        its backlog is long; here it is told a second time that there is nobody.
+        When no file descriptor is left, asyncio logs that and pauses for a second, but first calls `accept` again,
+        as many times as its backlog is long. The second call therefore reports that no connection is waiting.
         """
         if self._full:
             self._full = False
@@ -49,29 +49,31 @@ class Door(socket.socket):
         self._open.add(connection)
         return connection, address
 
-    def cut(self) -> None:
-        """End the connections that are left."""
+    def close_connections(self) -> None:
+        """Shut down the connections that are still open."""
         for connection in tuple(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def url(self, scheme: str = "http") -> str:
-        """The address at which this machine reaches it."""
+        """The URL at which this machine reaches it."""
         host, port = self.getsockname()[:2]
         host = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host)  # noqa: S104  # compared, not bound
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def listen(address: str) -> Door:
-    """A listening socket on HOST:PORT or :PORT; without a host, or on [::], on every address. Raises ListenError."""
+def listen(address: str) -> ListeningSocket:
+    """Listen on HOST:PORT or :PORT; without a host, or on [::], on every address. Raises ListenError."""
     parts = _ADDRESS.fullmatch(address)
     if parts is None or int(parts["port"]) > 65535:
-        raise ListenError(f"{address}: an address is HOST:PORT or :PORT, for example 127.0.0.1:4584")
+        raise ListenError(f"{address}: not an address; write HOST:PORT or :PORT, for example 127.0.0.1:4584")
     host, port = parts["host"].removeprefix("[").removesuffix("]"), int(parts["port"])
     try:
         if host in ("", "::") and socket.has_dualstack_ipv6():
-            return Door(socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True))
-        return Door(socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET))
+            return ListeningSocket(socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True))
+        return ListeningSocket(
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        )
     except OSError as error:
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror  # a resolver's numbers are negative
@@ -79,28 +81,28 @@ def listen(address: str) -> Door:
 
 
 class _Connection(socket.socket):
-    """A connection of which every end is a reset.
+    """A connection on which every error is reported as a reset.
 
-    A client's host that has gone shows as ETIMEDOUT or EHOSTUNREACH, which Hypercorn takes for an error of its own and
+    A client host that disappeared causes ETIMEDOUT or EHOSTUNREACH, which Hypercorn takes for an error of its own and
     logs with a traceback.
     """
 
     def recv(self, *args: Any) -> bytes:
-        return _reset(super().recv, *args)
+        return _reset_on_error(super().recv, *args)
 
     def recv_into(self, *args: Any) -> int:
-        return _reset(super().recv_into, *args)
+        return _reset_on_error(super().recv_into, *args)
 
     def send(self, *args: Any) -> int:
-        return _reset(super().send, *args)
+        return _reset_on_error(super().send, *args)
 
     def sendmsg(self, *args: Any) -> int:
-        return _reset(super().sendmsg, *args)
+        return _reset_on_error(super().sendmsg, *args)
 
 
-def _reset(act: Callable[..., _T], *args: Any) -> _T:
+def _reset_on_error(operation: Callable[..., _T], *args: Any) -> _T:
     try:
-        return act(*args)
+        return operation(*args)
     except (BlockingIOError, InterruptedError):
         raise
     except OSError as error:

@@ -13,6 +13,7 @@ from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
+from exporter.embedded.health_exporter import _unused
 from flask import Flask, abort, g, jsonify, redirect
 from support import Process, eventually, get
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -22,7 +23,6 @@ from werkzeug.test import Client
 from exporter import HealthExporter, Measurement, Outcome, ProbeError, Reason
 from exporter.config.checks import load
 from exporter.config.document import ConfigError
-from exporter.embedded.embed import _unused
 from exporter.kinds import kinds
 
 EXAMPLE = Path(__file__).parents[1] / "example"
@@ -165,7 +165,7 @@ def test_a_function_that_cannot_be_called_so_is_refused_at_the_decorator(health,
 
 def test_a_name_is_taken_once(health):
     watch(health, lambda: True)
-    with pytest.raises(ValueError, match="'it' is taken"):
+    with pytest.raises(ValueError, match="'it' is already taken"):
         watch(health, lambda: True)
 
 
@@ -181,7 +181,7 @@ def test_a_check_is_suppressed_while_one_that_it_depends_on_fails(health):
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        (["later"], "there is no check 'later' yet: what 'it' depends on comes first"),
+        (["later"], "'it' depends on 'later', which does not exist yet: define it first"),
         ("it", "dependsOn"),
         ([5], "dependsOn"),
     ],
@@ -218,7 +218,7 @@ def test_checks_of_a_file_stand_beside_functions(tmp_path):
         client = Client(health.wsgi)
         assert seen(client, "there")["componentType"] == "file"
         assert seen(client, "it")["componentType"] == "function"
-        with pytest.raises(ValueError, match="'there' is taken"):
+        with pytest.raises(ValueError, match="'there' is already taken"):
             watch(health, lambda: True, name="there")
 
 
@@ -257,7 +257,7 @@ def test_after_stop_nothing_runs_and_readiness_is_false(health):
     assert client.get("/readyz").status_code == 503
     assert client.get("/livez").status_code == 200
     assert len(calls) == there
-    with pytest.raises(RuntimeError, match="for good"):
+    with pytest.raises(RuntimeError, match="cannot be started again"):
         health.start()
 
 

@@ -1,6 +1,6 @@
-"""A WSGI application as an ASGI one.
+"""Runs a WSGI application (PEP 3333) on an ASGI server.
 
-Hypercorn's own WSGI adapter holds a thread while a slow client takes its answer, and answers 500 where the body is
+Hypercorn's own WSGI adapter keeps a thread busy while a slow client reads its answer, and answers 500 if the body is
 empty (HEAD).
 """
 
@@ -12,7 +12,7 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
-CHUNK = 64 * 1024  # bytes of an answer in one client's buffer
+CHUNK = 64 * 1024  # bytes of an answer that are buffered for one client
 
 WSGI = Callable[..., Iterable[bytes]]
 Scope = dict[str, Any]
@@ -20,8 +20,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-def mounted(app: WSGI, quick: tuple[str, ...], threads: ThreadPoolExecutor) -> Callable[..., Awaitable[None]]:
-    """The application; what stands below the `quick` paths is answered on the loop itself, the rest in a thread."""
+def asgi(app: WSGI, quick: tuple[str, ...], threads: ThreadPoolExecutor) -> Callable[..., Awaitable[None]]:
+    """Wrap a WSGI application. Paths below `quick` are answered on the event loop itself, others in a thread."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -30,30 +30,32 @@ def mounted(app: WSGI, quick: tuple[str, ...], threads: ThreadPoolExecutor) -> C
             return
         gone = asyncio.create_task(_discard(receive))
         call = partial(_call, app, _environ(scope))
-        called = call() if _is_quick(scope, quick) else await asyncio.get_running_loop().run_in_executor(threads, call)
-        await _answer(called, send, gone)
+        loop = asyncio.get_running_loop()
+        answer = call() if _is_quick(scope, quick) else await loop.run_in_executor(threads, call)
+        await _send(answer, send, gone)
         gone.cancel()
 
     return application
 
 
 def _is_quick(scope: Scope, quick: tuple[str, ...]) -> bool:
-    """A password takes bcrypt's time, and the loop has none."""
+    """Requests with a password are not quick: bcrypt is slow on purpose, and the event loop must not wait for it."""
     path: str = scope["path"]
     return path.startswith(quick) and all(name != b"authorization" for name, _ in scope["headers"])
 
 
-Called = tuple[int, list[tuple[bytes, bytes]], bytes]
+_Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status code, headers and body."""
 
 
-async def _answer(called: Called, send: Send, gone: asyncio.Task[None]) -> None:
-    """Send all of it, in parts that the client must take in time; what nobody will take, at once.
+async def _send(answer: _Answer, send: Send, gone: asyncio.Task[None]) -> None:
+    """Send the answer in parts, each of which the client must read in time. Once the client is gone, send the rest.
 
-    Hypercorn ends a connection only when it has been given the whole answer, and keeps each part it cannot send. One
-    that the client has closed after its answer it keeps for the keep-alive time, 5 s, so every answer closes its own: a
-    probe or a scrape comes seconds later, and on a new connection anyway.
+    Hypercorn ends a connection only after it has the whole answer, and keeps each part that it cannot send. It also
+    keeps a connection that the client closed after its answer for the keep-alive time of 5 s. So every answer closes
+    its connection: probes and scrapes are seconds apart and use a new connection anyway.
     """
-    status, headers, body = called
+    status, headers, body = answer
     start = {"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]}
     await send(start)
     sent = 0
@@ -63,24 +65,24 @@ async def _answer(called: Called, send: Send, gone: asyncio.Task[None]) -> None:
         await send({"type": "http.response.body", "body": part, "more_body": sent < len(body)})
         if sent == len(body):
             return
-        await asyncio.sleep(0)  # a part that is not sent does not wait, and `gone` would not be seen
+        await asyncio.sleep(0)  # sending does not wait, so without this `gone` would never be updated
 
 
 async def _discard(receive: Receive) -> None:
-    """Take a request's body and forget it, until the client has gone.
+    """Read and discard a request's body, until the client is gone.
 
-    Hypercorn never ends a connection on which a body was left lying.
+    Hypercorn never ends a connection with an unread body.
     """
     while (await receive())["type"] == "http.request":
         pass
 
 
-def _call(app: WSGI, environ: dict[str, Any]) -> Called:
-    started: list[Any] = []
+def _call(app: WSGI, environ: dict[str, Any]) -> _Answer:
+    start: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], Any]:
         encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        started[:] = int(status.partition(" ")[0]), encoded
+        start[:] = int(status.partition(" ")[0]), encoded
         return lambda _: None
 
     chunks = app(environ, start_response)
@@ -89,14 +91,14 @@ def _call(app: WSGI, environ: dict[str, Any]) -> Called:
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
-    status, headers = started
+    status, headers = start
     return status, headers, body
 
 
 def _environ(scope: Scope) -> dict[str, Any]:
     """The WSGI environment (PEP 3333) of an ASGI scope, without the request's body.
 
-    Without its Host header too: no answer depends on it, and Werkzeug refuses requests for some of them.
+    The Host header is left out as well: no answer depends on it, and Werkzeug rejects some values.
     """
     server, client = scope.get("server") or ("localhost", 80), scope.get("client")
     environ = {

@@ -1,0 +1,96 @@
+"""The composition root: builds the parts of an exporter and connects them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from exporter.config.checks import load
+from exporter.config.web import WebConfig
+from exporter.evaluation.schedule import Schedule
+from exporter.evaluation.shard import Shard
+from exporter.evaluation.store import Store
+from exporter.model import Vitals
+from exporter.probe.check import Check
+from exporter.server.answers import AnswerCounter
+from exporter.server.reload import Reloader
+from exporter.server.routes import create_app, probe_app
+from exporter.server.sockets import listen
+from exporter.server.tls import Rotation
+from exporter.server.users import Users
+
+
+class Exporter:
+    """One exporter: its schedule, its store, and its endpoints as a WSGI application.
+
+    `serve` runs it as a process of its own. Inside an application's process, the application serves `app` and calls
+    `watch` with its own checks.
+
+    The `host` shifts the checks within their periods, so that replicas do not run the same check at the same moment.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        config_file: Path | None = None,
+        shard: Shard = Shard(),  # noqa: B008  # frozen
+        web: WebConfig = WebConfig(),  # noqa: B008  # frozen
+        *,
+        lifecycle: bool = False,
+    ) -> None:
+        self._config_file = config_file
+        self._shard = shard
+        self._rotation = Rotation(web.tls_server_config) if web.tls_server_config else None
+        self._counter = AnswerCounter()
+        self._reloader = Reloader(config_file, self._load)
+        self.store = Store()
+        self.schedule = Schedule(self.store, host=host)
+        self.app = create_app(
+            self.store,
+            self._counter,
+            self.vitals,
+            reload=self._reloader.reload if lifecycle else None,
+            authorize=Users(web.basic_auth_users).authorize if web.basic_auth_users else None,
+        )
+
+    def watch(self, checks: Iterable[Check]) -> int:
+        """Run these checks from now on, those of them that belong to this shard. Returns their number.
+
+        Raises RuntimeError if the system cannot start enough threads.
+        """
+        checks = self._shard.share(checks)
+        self.schedule.replace(self.store.configure(checks))
+        return len(checks)
+
+    def vitals(self) -> Vitals:
+        """The exporter's own condition now."""
+        return replace(self.schedule.vitals(), reload_ok=self._reloader.ok, reload_time=self._reloader.time)
+
+    def serve(self, web_addresses: Sequence[str], probe_addresses: Sequence[str], shutdown_delay: float) -> None:
+        """Load the configuration, listen on these addresses, and run until SIGTERM and the end of the drain.
+
+        Raises ConfigError and ListenError before any check has run.
+        """
+        # The embedded form has no server of its own, so it does not pay for importing one.
+        from exporter.server import lean
+
+        lean.trim()
+        from exporter.server.listener import Listener
+        from exporter.server.run import Run
+
+        checks = load(self._config_file).checks
+        web = [listen(address) for address in web_addresses]
+        probe = [listen(address) for address in probe_addresses]
+        listeners = [Listener(web, self.app, self._rotation.context if self._rotation else None)]
+        if probe:
+            listeners.append(Listener(probe, probe_app(self.store, self._counter)))
+        self.watch(checks)
+        Run(listeners, self._reloader, self._tick, self.store.drain, shutdown_delay).until_stopped()
+        self.schedule.stop()
+
+    def _load(self) -> int:
+        return self.watch(load(self._config_file).checks)
+
+    def _tick(self) -> None:
+        self.store.snapshot()  # notices stale results even if nobody asks
+        if self._rotation:
+            self._rotation.poll()

@@ -1,0 +1,180 @@
+"""The exporter inside an application's own process.
+
+Threads do not survive a fork. So nothing starts before the first request in the process that serves it, and a forked
+process starts from the beginning.
+"""
+
+import atexit
+import os
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from flask import Blueprint, Flask
+
+from exporter.assembly import Exporter
+from exporter.config.checks import load
+from exporter.embedded.blueprint import blueprint, call_before_requests
+from exporter.embedded.function import CheckFunction, Function, Timing
+from exporter.model import Group, Severity
+from exporter.probe.check import Check, Probe
+
+_REQUEST = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_PORT", "SERVER_PROTOCOL")
+_HEADERS = ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")
+
+
+class _Process:
+    """The checks and the exporter of this process. It starts once and stops once."""
+
+    def __init__(self, checks: Iterable[Check]) -> None:
+        self._lock = threading.Lock()
+        self._checks = {check.spec.name: check for check in checks}
+        self._started = self._stopped = False
+        # Worker processes of one server check the same targets: each has its own slots in the period.
+        self.exporter = Exporter(f"{socket.gethostname()}-{os.getpid()}")
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def add(self, check: Check) -> None:
+        """Run one more check. Raises ValueError if its name is taken, or if it depends on an unknown check."""
+        with self._lock:
+            if check.spec.name in self._checks:
+                raise ValueError(f"the name {check.spec.name!r} is already taken by another check")
+            if unknown := [name for name in check.spec.depends_on if name not in self._checks]:
+                raise ValueError(
+                    f"{check.spec.name!r} depends on {unknown[0]!r}, which does not exist yet: define it first"
+                )
+            self._checks[check.spec.name] = check
+            if self._started and not self._stopped:
+                self.exporter.watch(self._checks.values())
+
+    def start(self) -> bool:
+        """Run the checks. Returns False if it had been started or stopped before, and then does nothing."""
+        if self._started:  # without the lock: every request comes here
+            return False
+        with self._lock:
+            if self._started:
+                return False
+            self.exporter.watch(self._checks.values())
+            self._started = True
+            return True
+
+    def stop(self) -> bool:
+        """Run no more checks, withdraw readiness, and keep responding. Returns whether it was running."""
+        with self._lock:
+            running = self._started and not self._stopped
+            self._started = self._stopped = True
+        self.exporter.store.drain()
+        if running:
+            self.exporter.schedule.stop()
+        return running
+
+    def renewed(self) -> "_Process":
+        """A process that has not started, with the same checks and nothing of what was in progress in this one."""
+        return _Process(Check(check.spec, _unused(check.probe)) for check in self._checks.values())
+
+
+class HealthExporter:
+    """Runs an application's health checks on their own schedule, and serves the endpoints for their results.
+
+    `config` is a configuration file, read once, whose checks run in addition to the functions. Raises ConfigError if it
+    is invalid.
+    """
+
+    def __init__(self, config: str | os.PathLike[str] | None = None) -> None:
+        loaded = load(Path(config)).checks if config is not None else ()
+        self._process = _Process(loaded)
+        os.register_at_fork(after_in_child=partial(_call_if_alive, weakref.WeakMethod(self._renew)))
+
+    def check(
+        self,
+        *,
+        name: str | None = None,
+        period: float = 10,
+        timeout: float = 1,
+        failure_threshold: int = 3,
+        success_threshold: int = 1,
+        groups: Iterable[str] = (Group.READINESS,),
+        severity: str = Severity.CRITICAL,
+        depends_on: Iterable[str] = (),
+    ) -> Callable[[CheckFunction], CheckFunction]:
+        """Decorate a function to run it as a check. The function itself does not change.
+
+        Its name is the check's name unless `name` is given. `period` and `timeout` are in seconds. `depends_on` names
+        existing checks that this one depends on. Raises ValueError or TypeError if the arguments or the function cannot
+        be used.
+        """
+        timing = Timing(period, timeout, success_threshold, failure_threshold)
+
+        def register(function: CheckFunction) -> CheckFunction:
+            probe = Function.of(function)
+            chosen = name if name is not None else getattr(function, "__name__", "")
+            self._process.add(Check(timing.spec(chosen, probe.target, groups, severity, depends_on), probe))
+            return function
+
+        return register
+
+    def blueprint(self, name: str = "health") -> Blueprint:
+        """The endpoints, for an application's `register_blueprint`."""
+        rules = self._process.exporter.app.url_map.iter_rules()
+        return blueprint(name, self.wsgi, [rule.rule for rule in rules if "GET" in (rule.methods or ())])
+
+    def init_app(self, app: Flask) -> None:
+        """Start with the application's first request in each process, whatever its path."""
+        call_before_requests(app, self._start)
+
+    def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The endpoints as a WSGI application."""
+        self._start()
+        return self._process.exporter.app.wsgi_app(_own_environ(environ), start_response)
+
+    def start(self) -> None:
+        """Start now, in this process. Without it, the first request starts it. Raises RuntimeError after `stop`."""
+        if self._process.stopped:
+            raise RuntimeError("this HealthExporter was stopped and cannot be started again: make a new one")
+        self._start()
+
+    def stop(self) -> None:
+        """Run no more checks. From now on readiness is false; the endpoints keep responding."""
+        if self._process.stop():
+            atexit.unregister(self.stop)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        if self._process.start():
+            atexit.register(self.stop)
+
+    def _renew(self) -> None:
+        """In a forked process: start from the beginning."""
+        self._process = self._process.renewed()
+
+
+def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    if (act := method()) is not None:
+        act()
+
+
+def _unused(probe: Probe) -> Probe:
+    """The same probe as configured, without the state of earlier runs."""
+    return type(probe)(**probe.__dict__)
+
+
+def _own_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    """The part of the request that an answer depends on. Not the Host header: Werkzeug rejects some values of it."""
+    own = {key: value for key, value in environ.items() if key.startswith("wsgi.") or key in (*_REQUEST, *_HEADERS)}
+    return {**own, "SERVER_NAME": "localhost"}

@@ -1,0 +1,61 @@
+"""Loading the configuration again when its file changes."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Applies the configuration file again when it changes. An invalid file is logged and changes nothing."""
+
+    def __init__(self, path: Path | None, apply: Callable[[], int], wall: Callable[[], float] = time.time) -> None:
+        """`apply` loads the configuration, puts it into effect, and returns the number of checks.
+
+        It raises ValueError for an invalid file, and RuntimeError if the system cannot start another thread.
+        """
+        self._path = path
+        self._apply = apply
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._loaded = self._latest = self._signature()
+        self.ok = True
+        self.time = wall()
+
+    def reload(self) -> str | None:
+        """Load the file now. Returns what is wrong with it, or None."""
+        with self._lock:
+            self._loaded = self._latest = self._signature()
+            try:
+                checks = self._apply()
+            except (ValueError, RuntimeError) as error:
+                self.ok = False
+                for complaint in str(error).splitlines():
+                    _log.error(
+                        "configuration not loaded; keeping the previous one",
+                        extra={"fields": {"error": complaint}},
+                    )
+                return str(error)
+            self.ok, self.time = True, self._wall()
+            _log.info("configuration loaded", extra={"fields": {"checks": checks}})
+            return None
+
+    def poll(self) -> None:
+        """Load the file if it has changed and then stayed the same from one poll to the next."""
+        signature = self._signature()
+        if signature != self._loaded and signature == self._latest:
+            self.reload()
+        self._latest = signature
+
+    def _signature(self) -> object:
+        """Differs when the content does, and when a symbolic link, as in a ConfigMap volume, leads to another file."""
+        if self._path is None:
+            return None
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            return error.errno
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
