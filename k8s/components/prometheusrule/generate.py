@@ -1,4 +1,4 @@
-"""Writes rules.yaml: every rule file of alerts/ as a PrometheusRule, with its comments. `make manifests` runs it."""
+"""Write rules.yaml: every rule file of alerts/ as a PrometheusRule, with its comments. `make manifests` runs it."""
 
 from pathlib import Path
 
@@ -20,16 +20,16 @@ spec:
 
 
 def prometheus_rule(path: Path) -> str:
-    """A rule file, as the spec of a PrometheusRule."""
+    """Convert a rule file to a PrometheusRule."""
     lines = path.read_text(encoding="utf-8").splitlines()
     rules = "".join(f"  {line}".rstrip() + "\n" for line in lines if line != "---")
     return HEAD.format(name=path.name.removesuffix(".rules.yml")) + rules
 
 
 def rendered() -> str:
-    """The whole file."""
+    """The content of rules.yaml."""
     objects = "---\n".join(map(prometheus_rule, sorted(ALERTS.glob("*.rules.yml"))))
-    return f"# Generated from alerts/ by `make manifests`: change it there.\n{objects}"
+    return f"# Generated from alerts/ by `make manifests`. Edit the files in alerts/ instead.\n{objects}"
 
 
 if __name__ == "__main__":
