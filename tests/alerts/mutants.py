@@ -1,8 +1,9 @@
-"""Mutants of the rules: each differs from the rule in one number, duration, comparison, set operator or label."""
+"""Mutants of the rules: each changes one number, duration, comparison, set operator or label of a rule."""
 
 import json
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -35,80 +36,84 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Mutant:
-    """A rule with one change, and the rules that depend on it, under names of their own."""
+    """A rule with one change, and the rules that depend on it, renamed so that they do not clash."""
 
     name: str
     number: int
     names: tuple[str, ...]
     rules: tuple[Rule, ...]
 
-    def renamed(self, text: str) -> str:
-        """The text with this mutant's names instead of the rules'."""
+    def rename(self, text: str) -> str:
+        """Replace the names of the rules by those of this mutant."""
         return re.sub(rf"(?<![\w:])({'|'.join(self.names)})(?![\w:])", rf"\1_{self.number}", text)
 
 
-def _read(path: Path) -> Any:
+def _load(path: Path) -> Any:
     return yaml.load(path.read_text(), yaml.CSafeLoader)
 
 
 @cache
-def rules() -> tuple[tuple[str, Rule], ...]:
-    """Every rule with its file's name."""
-    groups = ((file, group) for file in FILES for group in _read(ALERTS / file)["groups"])
+def load_rules() -> tuple[tuple[str, Rule], ...]:
+    """Load every rule, with the name of its file."""
+    groups = ((file, group) for file in FILES for group in _load(ALERTS / file)["groups"])
     return tuple((file, rule) for file, group in groups for rule in group["rules"])
 
 
-def title(rule: Rule) -> str:
+def get_name(rule: Rule) -> str:
+    """Return the name of the alert or of the record."""
     return str(rule.get("alert") or rule["record"])
 
 
-def unit_of(rule: Rule) -> str:
-    """What a rule is tested with: an alert with those of its name, a recording rule with all."""
+def get_unit(rule: Rule) -> str:
+    """Return the unit that a rule is tested in: the alerts of one name, or all recording rules."""
     return str(rule.get("alert", "health-slo"))
 
 
-def files_of(unit: str) -> list[Path]:
+def find_test_files(unit: str) -> list[Path]:
+    """Find the test files of a unit."""
     return sorted((ALERTS / "tests").glob(f"{unit}.*test.yml"))
 
 
-def seconds(duration: str) -> int:
+def parse_duration(duration: str) -> int:
+    """Convert a duration of a rule to seconds."""
     return int(duration[:-1]) * _SECONDS[duration[-1]]
 
 
-def changes(rule: Rule) -> Iterator[tuple[str, Rule]]:
-    """What is changed, and the rule with that change."""
+def change(rule: Rule) -> Iterator[tuple[str, Rule]]:
+    """Yield every single change of a rule: its description and the changed rule."""
     for key in ("for", "keep_firing_for"):
         if key in rule:
-            for changed in _durations(rule[key]):
+            for changed in _vary_duration(rule[key]):
                 yield f"{key}: {rule[key]} -> {changed}", {**rule, key: changed}
     expr = str(rule["expr"])
     for place, token in enumerate(_TOKEN.finditer(expr)):
-        for changed in _changed(token):
+        for changed in _vary(token):
             mutated = expr[: token.start()] + changed + expr[token.end() :]
             yield f"expr, word {place}: {token.group()} -> {changed}", {**rule, "expr": mutated}
 
 
-def _changed(token: re.Match[str]) -> Iterator[str]:
+def _vary(token: re.Match[str]) -> Iterator[str]:
+    """Yield the replacements of a token."""
     found = token.groupdict()
     if found["window"]:
-        yield from (f"[{each}]" for each in _durations(found["window"]))
+        yield from (f"[{window}]" for window in _vary_duration(found["window"]))
     elif found["clause"]:
-        labels = [each.strip() for each in found["labels"].split(",") if each.strip()]
-        for label in labels:
-            yield f"{found['clause']} ({', '.join(each for each in labels if each != label)})"
+        labels = [label.strip() for label in found["labels"].split(",") if label.strip()]
+        for removed in labels:
+            yield f"{found['clause']} ({', '.join(label for label in labels if label != removed)})"
     elif found["set"]:
         yield from _SETS[found["set"]]
     elif found["number"]:
-        yield from _numbers(float(found["number"]))
+        yield from _vary_number(float(found["number"]))
     elif found["comparison"]:
         yield from _COMPARISONS[found["comparison"]]
 
 
-def _durations(duration: str) -> tuple[str, str]:
-    return f"{seconds(duration) // 2}s", f"{seconds(duration) * 2}s"
+def _vary_duration(duration: str) -> tuple[str, str]:
+    return f"{parse_duration(duration) // 2}s", f"{parse_duration(duration) * 2}s"
 
 
-def _numbers(number: float) -> tuple[str, ...]:
+def _vary_number(number: float) -> tuple[str, ...]:
     if number == 0:
         return ("1",)
     if number < 10 and number.is_integer():
@@ -116,58 +121,58 @@ def _numbers(number: float) -> tuple[str, ...]:
     return (f"{number * 0.9:g}",) if 1 > number > 0.95 else (f"{number * 0.9:g}", f"{number * 1.1:g}")
 
 
-def mutants(unit: str) -> list[Mutant]:
-    """Every mutant of the alerts of this name, or of all recording rules."""
-    everything = [rule for _, rule in rules()]
-    seen: dict[str, int] = {}
-    found: list[Mutant] = []
-    for rule in everything:
-        if unit_of(rule) != unit:
+def make_mutants(unit: str) -> list[Mutant]:
+    """Make every mutant of the rules of a unit."""
+    rules = [rule for _, rule in load_rules()]
+    count: Counter[str] = Counter()
+    mutants: list[Mutant] = []
+    for rule in rules:
+        if get_unit(rule) != unit:
             continue
-        seen[title(rule)] = seen.get(title(rule), 0) + 1
-        names = _dependent(rule, everything)
-        for change, changed in changes(rule):
-            name = f"{title(rule)} {seen[title(rule)]}: {change}"
-            concerned = [changed if each is rule else each for each in everything if title(each) in names]
-            found.append(Mutant(name, len(found), names, tuple(concerned)))
-    return found
+        count[get_name(rule)] += 1
+        names = _find_dependents(rule, rules)
+        for description, changed in change(rule):
+            name = f"{get_name(rule)} {count[get_name(rule)]}: {description}"
+            affected = [changed if other is rule else other for other in rules if get_name(other) in names]
+            mutants.append(Mutant(name, len(mutants), names, tuple(affected)))
+    return mutants
 
 
-def _dependent(rule: Rule, everything: list[Rule]) -> tuple[str, ...]:
-    """The names of this rule and of the recording rules that it has a part in."""
-    names = [title(rule)]
-    for each in everything:
-        if "record" in each and any(name in each["expr"] for name in names) and title(each) not in names:
-            names.append(title(each))
+def _find_dependents(rule: Rule, rules: list[Rule]) -> tuple[str, ...]:
+    """Return the names of this rule and of the recording rules that depend on it."""
+    names = [get_name(rule)]
+    for other in rules:
+        if "record" in other and any(name in other["expr"] for name in names) and get_name(other) not in names:
+            names.append(get_name(other))
     return tuple(names)
 
 
-def survivors(candidates: Sequence[Mutant], test: Path, folder: Path, promtool: str) -> list[Mutant]:
-    """Those that pass this test file. All are evaluated side by side, because most of the time is in the beginning."""
-    left = list(candidates)
-    while left:
-        said = _run(left, test, folder, promtool)
-        if said is None:
-            return left
-        noticed = {int(each) for each in re.findall(rf"(?:{'|'.join(_names(left))})_(\d+)\b", said)}
-        rest = [each for each in left if each.number not in noticed]
-        assert len(rest) < len(left), said
-        assert "parse error" not in said, said
-        left = rest
+def find_survivors(candidates: Sequence[Mutant], test: Path, folder: Path, promtool: str) -> list[Mutant]:
+    """Find the mutants that pass a test file. One run tests all of them, because starting promtool takes longest."""
+    survivors = list(candidates)
+    while survivors:
+        output = _run(survivors, test, folder, promtool)
+        if output is None:
+            return survivors
+        caught = {int(number) for number in re.findall(rf"(?:{'|'.join(_collect_names(survivors))})_(\d+)\b", output)}
+        rest = [mutant for mutant in survivors if mutant.number not in caught]
+        assert len(rest) < len(survivors), output
+        assert "parse error" not in output, output
+        survivors = rest
     return []
 
 
 def _run(candidates: Sequence[Mutant], test: Path, folder: Path, promtool: str) -> str | None:
-    """What promtool says if a test of a mutant fails. A mutant that cannot be evaluated ends the others' tests too."""
-    content = _read(test)
+    """Run promtool; return its output, or None if all mutants pass. An invalid mutant also ends the other tests."""
+    content = _load(test)
     content["rule_files"] = [str(folder / "rules.yml")]
-    content["tests"] = [_multiplied(each, candidates) for each in content["tests"]]
-    needed = _needed(json.dumps([each.get("promql_expr_test") for each in _read(test)["tests"]]))
-    concerned = [rule for _, rule in rules() if title(rule) in needed and "record" in rule]
+    content["tests"] = [_multiply(case, candidates) for case in content["tests"]]
+    needed = _find_needed(json.dumps([case.get("promql_expr_test") for case in _load(test)["tests"]]))
+    rules = [rule for _, rule in load_rules() if get_name(rule) in needed and "record" in rule]
     for mutant in candidates:
-        chosen = (rule for rule in mutant.rules if title(rule) in needed)
-        concerned += [json.loads(mutant.renamed(json.dumps({**rule, "annotations": {}}))) for rule in chosen]
-    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "mutants", "rules": concerned}]}))
+        chosen = (rule for rule in mutant.rules if get_name(rule) in needed)
+        rules += [json.loads(mutant.rename(json.dumps({**rule, "annotations": {}}))) for rule in chosen]
+    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "mutants", "rules": rules}]}))
     (folder / "test.yml").write_text(json.dumps(content))
     done = subprocess.run(
         [promtool, "test", "rules", str(folder / "test.yml")], capture_output=True, text=True, check=False
@@ -175,25 +180,25 @@ def _run(candidates: Sequence[Mutant], test: Path, folder: Path, promtool: str) 
     return None if done.returncode == 0 else done.stdout + done.stderr
 
 
-def _needed(text: str) -> set[str]:
-    """The names of the rules that a test's text names, and of the recording rules that those are made of."""
+def _find_needed(text: str) -> set[str]:
+    """Return the names of the rules in the text of a test, and of the recording rules that these depend on."""
     needed: set[str] = set()
-    while found := {title(rule) for _, rule in rules() if title(rule) in text and title(rule) not in needed}:
-        needed |= found
-        text = json.dumps([rule["expr"] for _, rule in rules() if title(rule) in found])
+    while names := {get_name(rule) for _, rule in load_rules() if get_name(rule) in text} - needed:
+        needed |= names
+        text = json.dumps([rule["expr"] for _, rule in load_rules() if get_name(rule) in names])
     return needed
 
 
-def _multiplied(test: dict[str, Any], candidates: Sequence[Mutant]) -> dict[str, Any]:
-    """A test of a rule as one of all its mutants; the texts are no part of them."""
-    multiplied = {**test, "input_series": list(test["input_series"]), "promql_expr_test": []}
+def _multiply(case: dict[str, Any], candidates: Sequence[Mutant]) -> dict[str, Any]:
+    """Repeat the test case of a rule for all its mutants, without the test of the annotations."""
+    multiplied = {**case, "input_series": list(case["input_series"]), "promql_expr_test": []}
     multiplied.pop("alert_rule_test", None)
     for key in ("input_series", "promql_expr_test"):
-        texts = [json.dumps(each) for each in test.get(key, ())]
+        texts = [json.dumps(entry) for entry in case.get(key, ())]
         for mutant in candidates:
-            multiplied[key] += [json.loads(new) for text in texts if (new := mutant.renamed(text)) != text]
+            multiplied[key] += [json.loads(new) for text in texts if (new := mutant.rename(text)) != text]
     return multiplied
 
 
-def _names(candidates: Sequence[Mutant]) -> set[str]:
-    return {name for each in candidates for name in each.names}
+def _collect_names(candidates: Sequence[Mutant]) -> set[str]:
+    return {name for mutant in candidates for name in mutant.names}

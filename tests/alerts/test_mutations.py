@@ -1,16 +1,16 @@
-"""Whoever changes a number, a duration, a comparison or a join in a rule breaks a test of that rule."""
+"""Every change of a number, a duration, a comparison or a join in a rule breaks a test of the rule."""
 
 from concurrent.futures import ThreadPoolExecutor
 
-from mutants import files_of, mutants, rules, survivors, unit_of
+from mutants import find_survivors, find_test_files, get_unit, load_rules, make_mutants
 from support import command
 
-UNITS = sorted({unit_of(rule) for _, rule in rules()})
+UNITS = sorted({get_unit(rule) for _, rule in load_rules()})
 NO_NUMBER = (
-    "with an objective of 0.999 no ratio is exactly 1 - 14.4 * (1 - 0.999): there is no such floating-point number"
+    "with an objective of 0.999, no ratio is exactly 1 - 14.4 * (1 - 0.999): this is not a floating-point number"
 )
 NO_TREND = (
-    "a trend of six hours that ends at exactly 0, while that of the last hour ends below, has no floating-point number"
+    "no floating-point numbers make the trend of six hours end at exactly 0 while that of the last hour ends below 0"
 )
 EQUIVALENT = {
     "HealthCheckErrorBudgetBurn 1: expr, word 2: > -> >=": NO_NUMBER,
@@ -19,25 +19,25 @@ EQUIVALENT = {
     "HealthGroupErrorBudgetBurn 1: expr, word 13: > -> >=": NO_NUMBER,
     "HealthDiskFilling 1: expr, word 5: < -> <=": NO_TREND,
 }
-"""Mutants that nobody can tell from the rule, and why."""
+"""The mutants that no test can distinguish from the rule, and the reason."""
 
 
-def _unnoticed(unit, folder):
-    """The names of the mutants that pass all test files of their rule."""
-    left = mutants(unit)
-    assert left
-    assert files_of(unit)
-    for test in files_of(unit):
-        left = survivors(left, test, folder, command("promtool"))
-    return [each.name for each in left]
+def find_uncaught(unit, folder):
+    """Return the names of the mutants that pass all test files of their unit."""
+    survivors = make_mutants(unit)
+    assert survivors
+    assert find_test_files(unit)
+    for test in find_test_files(unit):
+        survivors = find_survivors(survivors, test, folder, command("promtool"))
+    return [mutant.name for mutant in survivors]
 
 
 def test_every_changed_number_duration_comparison_and_join_breaks_a_test(tmp_path):
     folders = [tmp_path / unit for unit in UNITS]
-    for each in folders:
-        each.mkdir()
+    for folder in folders:
+        folder.mkdir()
 
     with ThreadPoolExecutor(2) as pool:
-        unnoticed = [name for names in pool.map(_unnoticed, UNITS, folders) for name in names]
+        uncaught = [name for names in pool.map(find_uncaught, UNITS, folders) for name in names]
 
-    assert sorted(unnoticed) == sorted(EQUIVALENT)
+    assert sorted(uncaught) == sorted(EQUIVALENT)

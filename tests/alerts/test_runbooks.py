@@ -1,4 +1,4 @@
-"""The runbooks: every alert has one, and what it tells to type works."""
+"""The runbooks: every alert has one, and its commands and queries work."""
 
 import os
 import re
@@ -16,48 +16,48 @@ from exporter.model import Reason
 
 ALERTS = Path(__file__).resolve().parents[2] / "alerts"
 ROOT = ALERTS.parent
-SECTIONS = ["Meaning", "Impact", "Look", "Likely causes", "Mend", "When it is a false alarm"]
-PAGES = sorted(ALERTS.glob("runbooks/*.md"))
-RULE_FILES = sorted(ALERTS.glob("*.rules.yml"))
+SECTIONS = ["Meaning", "Impact", "Diagnosis", "Likely causes", "Fix", "False alarms"]
+PAGES = {path.stem: path.read_text() for path in sorted(ALERTS.glob("runbooks/*.md"))}
+README = (ALERTS / "README.md").read_text()
 STEM = "https://health-exporter.example/alerts/runbooks/"
 METRIC = re.compile(r"\bhealth_[a-z0-9_]+\b")
 
 
-def rules(folder=ALERTS):
-    """Every rule of the rule files."""
+def load_rules(folder=ALERTS):
+    """Load every rule of the rule files in a folder."""
     files = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.rules.yml"))]
     return [rule for file in files for group in file["groups"] for rule in group["rules"]]
 
 
-def alerts():
-    """The rules that are alerts, by name; a name may stand at several severities."""
-    found = {}
-    for rule in rules():
+def group_alerts():
+    """Group the alerts by name; a name may have several severities."""
+    alerts = {}
+    for rule in load_rules():
         if "alert" in rule:
-            found.setdefault(rule["alert"], []).append(rule)
-    return found
+            alerts.setdefault(rule["alert"], []).append(rule)
+    return alerts
 
 
-def severities(variants):
-    """What the README says of an alert's severity."""
+def describe_severity(variants):
+    """Return the severity of an alert as the README shows it."""
     templates = " ".join(rule["labels"]["severity"] for rule in variants)
     if "$labels.severity" in templates:
         return "the check's"
     return ", ".join(severity for severity in ("critical", "warning", "info") if severity in templates)
 
 
-def times(variants):
-    """What the README says of how long it waits."""
+def describe_wait(variants):
+    """Return the `for` of an alert as the README shows it."""
     return ", ".join(rule.get("for", "at once") for rule in variants)
 
 
-def blocks(text, language):
-    """The fenced blocks of a language."""
+def find_blocks(text, language):
+    """Find the fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def exposed():
-    """Every metric's name: of the reference, of the golden exposition, and those that the rules record."""
+def list_metrics():
+    """Return the name of every metric in the reference and in the golden exposition."""
     names = set(re.findall(r"^# TYPE (\S+)", (ROOT / "tests/render/scene.prom").read_text(), re.MULTILINE))
     reference = (ROOT / "docs/metrics.md").read_text()
     for name, kind in re.findall(r"^\| `([a-z0-9_]+)` \| (\w+)", reference, re.MULTILINE):
@@ -67,65 +67,92 @@ def exposed():
     return names
 
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-
-
 def test_every_alert_has_a_page_and_every_page_an_alert():
-    assert [page.stem for page in PAGES] == sorted(alerts())
+    assert list(PAGES) == sorted(group_alerts())
 
 
 def test_every_alert_links_its_own_page():
-    for name, variants in alerts().items():
-        assert {rule["annotations"]["runbook_url"] for rule in variants} == {f"{STEM}{name}.md"}
+    urls = {name: {rule["annotations"]["runbook_url"] for rule in rules} for name, rules in group_alerts().items()}
+
+    assert urls == {name: {f"{STEM}{name}.md"} for name in urls}
 
 
-@each_page
-def test_a_page_has_its_alerts_name_and_the_sections_in_their_order(page):
-    text = page.read_text()
+def test_every_page_has_the_name_of_its_alert_and_the_sections_in_order():
+    headings = {name: re.findall(r"^##? (.*)", text, re.MULTILINE) for name, text in PAGES.items()}
+    empty = [name for name, text in PAGES.items() if re.search(r"^## .*\n\s*(?=^## |\Z)", text, re.MULTILINE)]
 
-    assert re.findall(r"^# (.*)", text, re.MULTILINE) == [page.stem]
-    assert re.findall(r"^## (.*)", text, re.MULTILINE) == SECTIONS
-    assert all(section.strip() for section in re.split(r"^## .*\n", text, flags=re.MULTILINE)[1:])
-
-
-@each_page
-def test_every_metric_that_a_page_names_exists(page):
-    assert set(METRIC.findall(page.read_text())) - exposed() == set()
+    assert headings == {name: [name, *SECTIONS] for name in PAGES}
+    assert empty == []
 
 
-@each_page
-def test_every_recorded_series_that_a_page_names_is_recorded(page):
-    recorded = {rule["record"] for rule in rules() if "record" in rule}
+def test_every_metric_of_a_page_exists():
+    known = list_metrics()
 
-    assert set(re.findall(r"\b\w+:[a-z0-9_]+:[a-z0-9_]+", page.read_text())) - recorded == set()
+    assert {name: unknown for name, text in PAGES.items() if (unknown := set(METRIC.findall(text)) - known)} == {}
 
 
-@each_page
-def test_every_query_of_a_page_is_promql(page):
-    queries = blocks(page.read_text(), "promql")
+def test_every_recorded_series_of_a_page_is_recorded():
+    recorded = {rule["record"] for rule in load_rules() if "record" in rule}
+    used = {name: set(re.findall(r"\b\w+:[a-z0-9_]+:[a-z0-9_]+", text)) for name, text in PAGES.items()}
 
-    assert queries
-    for query in queries:
+    assert any(used.values())
+    assert {name: series - recorded for name, series in used.items() if series - recorded} == {}
+
+
+def test_every_page_has_queries_that_are_valid():
+    queries = {name: find_blocks(text, "promql") for name, text in PAGES.items()}
+    invalid = [(name, query) for name, found in queries.items() for query in found if not is_promql(query)]
+
+    assert [name for name, found in queries.items() if not found] == []
+    assert invalid == []
+
+
+def is_promql(query):
+    """Report whether a query is valid."""
+    try:
         promql_parser.parse(query)
+    except ValueError:
+        return False
+    return True
 
 
-@each_page
-def test_every_link_of_a_page_leads_to_a_file(page):
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", page.read_text()) if "://" not in link]
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading():
+    headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.*)", README, re.MULTILINE)}
+    broken = []
+    for name, text in PAGES.items():
+        for link in re.findall(r"\]\(([^)]+)\)", text):
+            path, mark, anchor = link.partition("#")
+            missing = "://" not in link and not (ALERTS / "runbooks" / path).is_file()
+            if missing or (path == "../README.md" and mark + anchor not in {"", *headings}):
+                broken.append((name, link))
 
-    assert links
-    assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
+    assert broken == []
+
+
+def test_every_page_links_the_readme_which_sets_its_variables():
+    """The pages use shell variables; the README shows once how to set them from the labels of the alert."""
+    [section] = re.findall(r"^## Using the runbooks\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    explained = set(re.findall(r"(?:^|\s)(\w+)=", " ".join(find_blocks(section, "sh"))))
+    problems = []
+    for name, text in PAGES.items():
+        commands = "".join(find_blocks(text, "sh") + find_blocks(text, "promql"))
+        own = set(re.findall(r"^(\w+)=", commands, re.MULTILINE))
+        unset = set(re.findall(r"\$\{?(\w+)", commands)) - explained - own
+        if unset or "](../README.md#using-the-runbooks)" not in text:
+            problems.append((name, sorted(unset)))
+
+    assert problems == []
 
 
 def test_the_page_of_a_failing_check_explains_every_reason():
-    text = (ALERTS / "runbooks/HealthCheckFailing.md").read_text()
+    text = PAGES["HealthCheckFailing"]
 
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == {str(reason) for reason in Reason}
 
 
 @pytest.fixture
 def failing(start):
-    """A running exporter with a check that fails, and the shell variables that the pages use."""
+    """Start an exporter with a failing check, and return the shell variables that the pages use."""
     exporter = start(
         f"""
         checks:
@@ -146,10 +173,10 @@ def failing(start):
 
 
 def test_every_command_to_the_exporter_works(failing, tmp_path):
-    """Those of curl and health-exporter; what ends in 1 says that the check fails, as it does."""
+    """Run every command of curl and health-exporter. The latter exits with 1, because the check fails."""
     tried = {}
-    for page in PAGES:
-        for line in "".join(blocks(page.read_text(), "sh")).splitlines():
+    for text in PAGES.values():
+        for line in "".join(find_blocks(text, "sh")).splitlines():
             if re.match(r"curl |health-exporter ", line) and line not in tried:
                 tried[line] = subprocess.run(
                     ["bash", "-o", "pipefail", "-c", line],
@@ -166,24 +193,28 @@ def test_every_command_to_the_exporter_works(failing, tmp_path):
         assert done.stdout, line
 
 
-def test_the_command_of_the_readme_points_every_link_at_ones_own_copy(tmp_path):
+def test_the_command_of_the_readme_points_every_link_to_the_copy(tmp_path):
     shutil.copytree(ALERTS, tmp_path / "alerts")
-    [line] = re.findall(r"^grep .* sed .*", (ALERTS / "README.md").read_text(), re.MULTILINE)
+    [line] = re.findall(r"^grep .* sed .*", README, re.MULTILINE)
 
     subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, timeout=20)
 
-    for rule in rules(tmp_path / "alerts"):
-        if "alert" in rule:
-            assert rule["annotations"]["runbook_url"].startswith("https://git.example.org/")
-            assert rule["annotations"]["runbook_url"].endswith(f"/runbooks/{rule['alert']}.md")
+    links = {
+        (rule["alert"], rule["annotations"]["runbook_url"])
+        for rule in load_rules(tmp_path / "alerts")
+        if "alert" in rule
+    }
+    assert {name for name, _ in links} == set(PAGES)
+    assert [
+        link for name, link in links if not re.fullmatch(rf"https://git\.example\.org/.+/runbooks/{name}\.md", link)
+    ] == []
     assert not [path for path in (tmp_path / "alerts").glob("*.rules.yml") if STEM in path.read_text()]
 
 
-def test_the_readme_lists_every_alert_with_its_severities_and_its_time():
-    rows = re.findall(
-        r"^\| \[(\w+)\]\((\S+?)\) \| ([^|]+) \| ([^|]+) \|", (ALERTS / "README.md").read_text(), re.MULTILINE
-    )
+def test_the_readme_lists_every_alert_with_its_severity_and_its_wait():
+    rows = re.findall(r"^\| \[(\w+)\]\((\S+?)\) \| ([^|]+) \| ([^|]+) \|", README, re.MULTILINE)
 
     assert {name: (link, severity, after) for name, link, severity, after in rows} == {
-        name: (f"runbooks/{name}.md", severities(variants), times(variants)) for name, variants in alerts().items()
+        name: (f"runbooks/{name}.md", describe_severity(variants), describe_wait(variants))
+        for name, variants in group_alerts().items()
     }
