@@ -1,8 +1,8 @@
 """A stage for alerting: an exporter, Prometheus with the shipped rules, Alertmanager with the example, a receiver.
 
-The rules wait for minutes. `faster` makes copies in which every duration is divided by FACTOR: `for`, `keep_firing_for`
-and ranges in the rules, the waiting times in Alertmanager's configuration, the intervals in Prometheus'. Everything
-else is what is shipped: the rule files, alertmanager.example.yml, and the prometheus.yml of alerts/README.md.
+The rules wait for minutes. `speed_up` divides every duration in a copy by FACTOR: `for`, `keep_firing_for` and ranges
+in the rules, the waiting times in the configuration of Alertmanager, and the intervals in that of Prometheus.
+Everything else is as shipped: the rule files, alertmanager.example.yml, and the prometheus.yml of alerts/README.md.
 """
 
 import json
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from support import Exporter, Process, Prometheus, command, ended, eventually, free_port, get
 
-FACTOR = 60  # a minute of the rules passes in a second
+FACTOR = 60  # a minute of the rules takes a second
 ALERTS = Path(__file__).resolve().parents[2] / "alerts"
 MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 DURATION = r"(?:\d+(?:ms|[smhdw]))+"
@@ -33,28 +33,28 @@ checks:
 """
 
 
-def faster(text):
-    """The text, with every duration that is waited for or looked back over divided by FACTOR."""
+def speed_up(text):
+    """Divide every wait and every range in the text by FACTOR."""
 
-    def divided(duration):
+    def divide(duration):
         parts = re.findall(r"(\d+)(ms|[smhdw])", duration[0])
         return f"{sum(int(number) * MILLISECONDS[unit] for number, unit in parts) // FACTOR}ms"
 
-    return WAITS.sub(lambda wait: re.sub(DURATION, divided, wait[0]), text)
+    return WAITS.sub(lambda wait: re.sub(DURATION, divide, wait[0]), text)
 
 
 class Receiver(ThreadingHTTPServer):
-    """Where Alertmanager's messages arrive: a list of (path, message)."""
+    """A server that collects the messages of Alertmanager as a list of (path, message)."""
 
     daemon_threads = True
 
     def __init__(self):
         self.messages = []
-        super().__init__(("127.0.0.1", 0), _Taker)
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def alerts(self, status, **labels):
-        """The alerts of this status with these labels in all messages so far, each as often as it was told."""
+        """Return the alerts with this status and these labels from all messages, as often as they were sent."""
         return [
             alert
             for _, message in list(self.messages)
@@ -63,7 +63,7 @@ class Receiver(ThreadingHTTPServer):
         ]
 
 
-class _Taker(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.messages.append((self.path, json.loads(body)))
@@ -72,12 +72,12 @@ class _Taker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Say nothing: the test tells what arrived."""
+        """Log nothing: the test reports the messages."""
 
 
 @contextmanager
-def receiving():
-    """A receiver that listens within the block."""
+def run_receiver():
+    """Run a receiver within the block."""
     with Receiver() as receiver:
         thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -88,8 +88,8 @@ def receiving():
             thread.join()
 
 
-def ready(url):
-    """Whether a program of the Prometheus family is ready."""
+def is_ready(url):
+    """Report whether a program of the Prometheus family is ready."""
     try:
         return get(f"{url}/-/ready", timeout=2).status == 200
     except OSError:
@@ -97,14 +97,14 @@ def ready(url):
 
 
 class Alertmanager(Process):
-    """Alertmanager with the shipped example, which sends to the receiver."""
+    """Alertmanager with the shipped example, sending to the receiver."""
 
     def __init__(self, folder, receiver):
         self.url = f"http://127.0.0.1:{free_port()}"
         example = (ALERTS / "alertmanager.example.yml").read_text()
         assert "http://127.0.0.1:9099/" in example
         config = folder / "alertmanager.yml"
-        config.write_text(faster(example.replace("http://127.0.0.1:9099", receiver.url)))
+        config.write_text(speed_up(example.replace("http://127.0.0.1:9099", receiver.url)))
         super().__init__(
             [
                 command("prometheus-alertmanager"),
@@ -114,41 +114,41 @@ class Alertmanager(Process):
                 "--cluster.listen-address=",
             ]
         )
-        eventually(lambda: ready(self.url), within=20, what="Alertmanager is ready")
+        eventually(lambda: is_ready(self.url), within=20, what="Alertmanager is ready")
 
     def alerts(self, **labels):
-        """The alerts it has now, with these labels."""
+        """Return its current alerts with these labels."""
         alerts = json.loads(get(f"{self.url}/api/v2/alerts").body)
         return [alert for alert in alerts if labels.items() <= alert["labels"].items()]
 
 
 class Watcher(Prometheus):
-    """Prometheus with the prometheus.yml of alerts/README.md and the shipped rules, all made faster."""
+    """Prometheus with the prometheus.yml of alerts/README.md and the shipped rules, all sped up."""
 
     def __init__(self, folder, exporter, alertmanager):
         (folder / "alerts").mkdir()
         for rules in ALERTS.glob("*.rules.yml"):
-            (folder / "alerts" / rules.name).write_text(faster(rules.read_text()))
+            (folder / "alerts" / rules.name).write_text(speed_up(rules.read_text()))
         config = re.search(r"```yaml\n# prometheus.yml\n(.*?)```", (ALERTS / "README.md").read_text(), re.DOTALL)[1]
-        for shipped, here in (("localhost:4584", exporter.url), ("localhost:9093", alertmanager.url)):
+        for shipped, actual in (("localhost:4584", exporter.url), ("localhost:9093", alertmanager.url)):
             assert shipped in config
-            config = config.replace(shipped, here.removeprefix("http://"))
-        (folder / "prometheus.yml").write_text(faster(config))
+            config = config.replace(shipped, actual.removeprefix("http://"))
+        (folder / "prometheus.yml").write_text(speed_up(config))
         super().__init__(folder / "prometheus.yml")
 
     def query(self, promql):
-        """What it answers, be it an error."""
+        """Return the response, even if it is an error."""
         return json.loads(get(f"{self.url}/api/v1/query?query={quote(promql)}").body)
 
 
 class Stage:
-    """All of them, started, and the check well."""
+    """All of them, running, with a healthy check."""
 
     def __init__(self, stack, folder, nginx):
         self.nginx = nginx
         config = folder / "health.yml"
         config.write_text(CONFIG.format(port=nginx.port))
-        self.receiver = stack.enter_context(receiving())
+        self.receiver = stack.enter_context(run_receiver())
         self.exporter = stack.enter_context(ended(Exporter(config=config)))
         self.alertmanager = stack.enter_context(ended(Alertmanager(folder, self.receiver)))
         self.prometheus = stack.enter_context(ended(Watcher(folder, self.exporter, self.alertmanager)))

@@ -1,4 +1,4 @@
-"""From a broken web server to the message that calls somebody, through a real Prometheus and a real Alertmanager."""
+"""From a broken web server to the message of a pager, through a real Prometheus and a real Alertmanager."""
 
 import re
 import signal
@@ -16,50 +16,54 @@ def stage(tmp_path, nginx):
         yield Stage(stack, tmp_path, nginx)
 
 
-def broken(stage):
-    """Break nginx, and wait for the message."""
+def break_server(stage):
+    """Stop nginx, and wait for the message."""
     stage.nginx.stop()
     eventually(lambda: stage.receiver.alerts("firing", alertname="HealthCheckFailing"), within=30, what="a message")
 
 
-def test_a_broken_server_calls_once_by_its_checks_name_and_reason_and_its_end_is_told(stage):
-    broken(stage)
+def test_a_broken_server_pages_once_with_check_and_reason_and_then_resolves(stage):
+    break_server(stage)
 
     livez, metrics = stage.exporter.get("/livez"), stage.exporter.metrics()
-    [called] = stage.receiver.alerts("firing", alertname="HealthCheckFailing")
-    assert called["labels"]["check"] == "api"
-    assert called["labels"]["severity"] == "critical"
+    [page] = stage.receiver.alerts("firing", alertname="HealthCheckFailing")
+    assert page["labels"]["check"] == "api"
+    assert page["labels"]["severity"] == "critical"
     for word in ("api", "connect", f"http://127.0.0.1:{stage.nginx.port}/health"):
-        assert word in called["annotations"]["description"]
+        assert word in page["annotations"]["description"]
     assert metrics['health_check_up{check="api",kind="httpGet"}'] == 0
     assert metrics['health_check_reason{check="api",kind="httpGet",reason="connect"}'] == 1
     assert metrics['health_group_up{group="liveness"}'] == 0
     assert (livez.status, "[-]api failed" in livez.text) == (503, True)
 
     stage.nginx.start()
-    eventually(lambda: stage.receiver.alerts("resolved", alertname="HealthCheckFailing"), within=40, what="its end")
+    eventually(
+        lambda: stage.receiver.alerts("resolved", alertname="HealthCheckFailing"),
+        within=40,
+        what="the resolved message",
+    )
 
     assert len(stage.receiver.alerts("resolved", alertname="HealthCheckFailing")) == 1
-    # Of what was silenced only the end may be told. Error budgets have no instance, and theirs are hours.
-    called = [(path, alert) for path, message in stage.receiver.messages for alert in message["alerts"]]
+    # Of inhibited alerts, only resolved messages may arrive. Error budgets have no instance, and take hours.
+    sent = [(path, alert) for path, message in stage.receiver.messages for alert in message["alerts"]]
     assert [
         (path, alert["labels"]["alertname"])
-        for path, alert in called
+        for path, alert in sent
         if alert["status"] == "firing" and "instance" in alert["labels"]
     ] == [("/page", "HealthCheckFailing")]
     assert stage.exporter.get("/livez").status == 200
 
 
-def test_an_exporter_that_is_killed_calls_for_itself_and_silences_its_checks(stage):
-    broken(stage)
+def test_a_killed_exporter_pages_and_inhibits_the_alerts_of_its_checks(stage):
+    break_server(stage)
 
     stage.exporter.signal(signal.SIGKILL)
 
-    def silenced():
+    def is_inhibited():
         known = stage.alertmanager.alerts(alertname="HealthCheckFailing", check="api")
         return any(alert["status"]["inhibitedBy"] for alert in known)
 
-    eventually(silenced, within=30, what="the check's alert is silenced")
+    eventually(is_inhibited, within=30, what="the check's alert is inhibited")
     eventually(lambda: stage.receiver.alerts("firing", alertname="HealthExporterDown"), within=30, what="a message")
     instance = stage.exporter.url.removeprefix("http://")
     [down] = stage.receiver.alerts("firing", alertname="HealthExporterDown")
@@ -68,7 +72,7 @@ def test_an_exporter_that_is_killed_calls_for_itself_and_silences_its_checks(sta
     assert len(stage.receiver.alerts("firing", alertname="HealthCheckFailing")) == 1
 
 
-def test_prometheus_answers_every_query_of_the_runbooks(stage):
+def test_prometheus_evaluates_every_query_of_the_runbooks(stage):
     labels = {
         "job": "health",
         "instance": stage.exporter.url.removeprefix("http://"),
@@ -82,8 +86,8 @@ def test_prometheus_answers_every_query_of_the_runbooks(stage):
     assert len(queries) > 20
     eventually(lambda: stage.prometheus.query('health_check_up{check="api"}')["data"]["result"], what="a scrape")
 
-    answers = {query: stage.prometheus.query(Template(query).substitute(labels)) for query in queries}
+    responses = {query: stage.prometheus.query(Template(query).substitute(labels)) for query in queries}
 
-    assert {query: answer for query, answer in answers.items() if answer["status"] != "success"} == {}
-    found = [query for query, answer in answers.items() if answer["data"]["result"]]
+    assert {query: response for query, response in responses.items() if response["status"] != "success"} == {}
+    found = [query for query, response in responses.items() if response["data"]["result"]]
     assert any("health_check_timeout_seconds" in query for query in found)
