@@ -1,34 +1,60 @@
-"""The documentation says what the code does."""
+"""The documentation describes what the code does, and its commands work."""
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 from textwrap import indent
 
 import pytest
-from support import command
+import trustme
+import yaml
+from support import command, eventually, free_port
 
 from exporter import __version__
 from exporter.config.checks import load
+from exporter.config.web import WebConfig
 from exporter.kinds import kinds
+from exporter.model import Reason
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATION = (DOCS / "operation.md").read_text(encoding="utf-8")
+GENERATED = {"kinds.md", "configuration.md", "metrics.md"}
+WRITTEN = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md")) if path.name not in GENERATED)]
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """The reference pages as the code would write them now."""
     folder = tmp_path_factory.mktemp("docs")
-    (folder / "reference.py").write_text((ROOT / "docs" / "reference.py").read_text())
+    (folder / "reference.py").write_text((DOCS / "reference.py").read_text())
     subprocess.run([sys.executable, folder / "reference.py"], check=True, capture_output=True, cwd=ROOT)
     return {path.name: path.read_text() for path in folder.glob("*.md")}
 
 
-@pytest.mark.parametrize("name", ["kinds.md", "configuration.md", "metrics.md"])
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+def block(page: str, language: str, text: str) -> str:
+    """The one code block in which this text is."""
+    (found,) = (code for code in blocks(page, language) if text in code)
+    return found
+
+
+# The reference
+
+
+@pytest.mark.parametrize("name", sorted(GENERATED))
 def test_the_reference_is_in_step_with_the_code(pages, name):
-    assert (ROOT / "docs" / name).read_text() == pages[name], "run `make docs`"
+    assert (DOCS / name).read_text() == pages[name], "run `make docs`"
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -42,50 +68,224 @@ def test_every_kind_has_examples_that_load(kind, tmp_path):
         assert check.spec.kind == kind
 
 
-def test_every_family_is_in_the_readme(pages):
-    families = set(re.findall(r"^\| `(health_[a-z0-9_]+)`", pages["metrics.md"], re.MULTILINE))
+@pytest.mark.parametrize("page", WRITTEN)
+def test_only_the_reference_has_a_table_of_kinds(page):
+    rows = re.findall(r"^\| `?(\w+)`? \|", (ROOT / page).read_text(), re.MULTILINE)
 
-    assert {family for family in families if f"`{family}`" not in README} == set()
+    assert {*rows} & kinds().keys() <= {*Reason}  # `dns` is a reason too
 
 
-def test_the_readme_names_no_family_that_is_not_there(pages):
-    named = set(re.findall(r"`(health_[a-z0-9_]+)`", README))
+@pytest.mark.parametrize("page", ["README.md", "docs/operation.md", "docs/plugins.md"])
+def test_every_metric_that_a_page_names_exists(pages, page):
+    named = set(re.findall(r"`(health_[a-z0-9_]+)`", (ROOT / page).read_text()))
 
     assert named - set(re.findall(r"`(health_[a-z0-9_]+)`", pages["metrics.md"])) == set()
 
 
-@pytest.mark.parametrize("kind", kinds())
-def test_every_kind_is_in_the_readme(kind):
-    assert f"| `{kind}` |" in README
+def test_promtool_finds_nothing_to_say_of_any_family():
+    """Of all kinds with all their measurements: names, units, help texts."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(DOCS)!r}); import reference; sys.stdout.buffer.write(reference.exposed())"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, cwd=ROOT).stdout
+    done = subprocess.run([command("promtool"), "check", "metrics"], input=shown, capture_output=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# The README
+
+
+class Shell:
+    """A shell that runs one command after the other."""
+
+    MARK = "-- the command has ended --"
+
+    def __init__(self, folder: Path) -> None:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._child = subprocess.Popen(
+            ["bash"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": "*"},
+        )
+
+    def run(self, commands: str) -> str:
+        """What the commands print."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(f"{commands}\necho '{self.MARK}'\n")
+        self._child.stdin.flush()
+        lines = iter(self._child.stdout.readline, "")
+        printed = []
+        for line in lines:
+            if line.endswith(f"{self.MARK}\n"):
+                return "".join([*printed, line.removesuffix(f"{self.MARK}\n")])
+            printed.append(line)
+        raise AssertionError(f"the shell has ended: {printed}")
+
+    def close(self) -> None:
+        """End the shell and what it has started."""
+        self.run('kill "$web" "$exporter" 2> /dev/null; wait')
+        self._child.communicate()
+
+
+def answers(url: str) -> str | None:
+    """The response's body, or None if there is none."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as response:
+            return str(response.read().decode())
+    except OSError:
+        return None
+
+
+def steady(text: str) -> str:
+    """The text without what differs from run to run: times and generations."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
+    return re.sub(r"(\bgeneration[= ]|^health_snapshot_generation )[\d.]+", r"\1N", text, flags=re.MULTILINE)
+
+
+def test_the_demo_prints_what_the_readme_shows(tmp_path):
+    """The commands are the README's. Only the ports differ, and a `sleep` is a wait for what it waits for."""
+    web, port = free_port(), free_port()
+    replaced = {
+        "8080": str(web),
+        "http://127.0.0.1:4584": f"http://127.0.0.1:{port}",
+        ". .venv/bin/activate\n": "",
+        "exporter serve ": f"exporter serve --web.listen-address 127.0.0.1:{port} ",
+        "exporter ask livez": f"exporter ask livez --timeout 30 --url http://127.0.0.1:{port}",
+    }
+    setup, demo = block(README, "sh", "cat > health.yml"), block(README, "console", "$ kill $web")
+    for old, new in replaced.items():
+        assert old in setup + demo
+        setup, demo = setup.replace(old, new), demo.replace(old, new)
+    before, started, rest = setup.partition("health-exporter serve")
+    readiness = "1.0"
+    with closing(Shell(tmp_path)) as terminal:
+        terminal.run(before)
+        eventually(lambda: answers(f"http://127.0.0.1:{web}/"), within=60)
+        assert terminal.run(started + rest) == ""
+        for step in re.split(r"^\$ ", demo, flags=re.MULTILINE)[1:]:
+            line, _, expected = step.partition("\n")
+            first, slept, then = re.fullmatch(r"(.*?)(sleep \d+; )?(get /livez|)", line).groups()
+            printed = terminal.run(first)
+            if slept:
+                wanted = f'health_group_up{{group="readiness"}} {readiness}\n'
+                eventually(lambda: wanted in (answers(f"http://127.0.0.1:{port}/metrics") or ""), within=60)  # noqa: B023
+                readiness = "0.0"
+            assert steady(printed + terminal.run(then)) == steady(expected)
 
 
 def test_the_readme_builds_the_image_that_the_manifests_name():
     assert set(re.findall(r"health-exporter:(\d\S*)", README)) == {__version__}
 
 
-def test_the_readme_s_configuration_loads(tmp_path):
+@pytest.mark.parametrize("page", WRITTEN)
+def test_the_commands_of_a_page_name_what_exists(page):
+    text = (ROOT / page).read_text()
+    made = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = [*re.findall(r"pip install (?:-e )?'\.\[(.*?)\]'", text), *re.findall(r"EXTRAS=([\w,]+)", text)]
+
+    assert [
+        target for target in re.findall(r"^make ([\w-]+)", "\n".join(blocks(text, "sh"))) if target not in made
+    ] == []
+    assert [extra for names in named for extra in names.split(",") if extra not in extras] == []
+    assert [path for path in re.findall(r"kubectl apply -k (\S+)", text) if not (ROOT / path).is_dir()] == []
+
+
+# Operation
+
+
+def test_the_guide_s_configuration_loads(tmp_path):
     config = tmp_path / "health.yml"
-    config.write_text(re.search(r"```yaml\n(# health.yml\n.*?)```", README, re.DOTALL)[1])
+    config.write_text(block(OPERATION, "yaml", "# health.yml"))
 
     assert [check.spec.name for check in load(config).checks] == ["api", "database", "warm", "load"]
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "alerts/README.md", "dashboards/README.md", "k8s/README.md"]
+def test_the_guide_s_commands_take_their_options(tmp_path):
+    (tmp_path / "health.yml").write_text(block(OPERATION, "yaml", "# health.yml"))
+    ran = {}
+    for line in block(OPERATION, "sh", "health-exporter validate").splitlines():
+        program, name, *options = line.split()
+        assert program == "health-exporter"
+        once = ["--web.listen-address", "256.0.0.1:0"] if name == "serve" else []  # or it would run on
+        arguments = [sys.executable, "-m", "exporter", name, *options, *once]
+        ran[name] = subprocess.run(
+            arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
+
+    assert (ran["validate"].returncode, ran["check"].returncode) == (0, 1)
+    assert "256.0.0.1" in ran["serve"].stderr
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/plugins.md", "docs/library.md", "docs/migration.md"])
+def test_the_guide_s_probes_are_those_of_the_manifests():
+    (documented,) = (yaml.safe_load(code) for code in blocks(OPERATION, "yaml") if "livenessProbe" in code)
+    manifest = yaml.safe_load((ROOT / "k8s" / "overlays" / "sidecar" / "probes.yaml").read_text())
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    default = {"failureThreshold": 3}
+
+    assert {name: {**default, **probe} for name, probe in documented.items()} == {
+        name: probe for name, probe in container.items() if name != "name"
+    }
+
+
+def test_prometheus_takes_the_guide_s_configuration(tmp_path):
+    (tmp_path / "prometheus.yml").write_text(block(OPERATION, "yaml", "# prometheus.yml"))
+
+    assert subprocess.run([command("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]).returncode == 0
+
+
+def test_the_guide_s_web_configuration_loads(tmp_path):
+    leaf = trustme.CA().issue_cert("localhost")
+    leaf.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
+    leaf.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
+    (tmp_path / "web.yml").write_text(block(OPERATION, "yaml", "# web.yml"))
+    loaded = WebConfig.read(tmp_path / "web.yml")
+
+    assert loaded.tls_server_config is not None
+    assert list(loaded.basic_auth_users) == ["prometheus"]
+
+
+def test_the_guide_lists_every_reason():
+    section = OPERATION.partition("### Reasons\n")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(Reason)
+
+
+def test_the_guide_lists_the_exit_codes_of_every_command():
+    rows = re.findall(r"^\| `health-exporter (\w+)[^`]*` \|.*\|([^|]*)\|$", OPERATION, re.MULTILINE)
+    listed = subprocess.run(
+        [sys.executable, "-m", "exporter", "--help"], capture_output=True, text=True, cwd=ROOT
+    ).stdout
+
+    assert [name for name, _ in rows] == re.findall(r"^  (\w+)  ", listed.partition("Commands:\n")[2], re.MULTILINE)
+    for name, codes in rows:
+        arguments = [sys.executable, "-m", "exporter", name, "--help"]
+        text = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT).stdout
+        documented = re.findall(r"^    (\d)   ", text, re.MULTILINE) or ["0"]
+        assert re.findall(r"\b(\d) ?(?=[a-z]|$)", codes.strip()) == documented, name
+
+
+# Links
+
+PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", "alerts/README.md", "dashboards/README.md", "k8s/README.md"]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a forge gives the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*WRITTEN, *PAGES])
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
-        assert ((ROOT / page).parent / target).exists(), target
-
-
-def test_promtool_finds_nothing_to_say_of_any_family():
-    """Of all kinds with all their measurements: names, units, help texts."""
-    folder = str(ROOT / "docs")
-    script = (
-        f"import sys; sys.path.insert(0, {folder!r}); import reference; sys.stdout.buffer.write(reference.exposed())"
-    )
-    shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, cwd=ROOT).stdout
-    done = subprocess.run([command("promtool"), "check", "metrics"], input=shown, capture_output=True)
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", (ROOT / page).read_text()):
+        linked = (ROOT / page).parent / target if target else ROOT / page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
