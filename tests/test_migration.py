@@ -1,4 +1,4 @@
-"""The befores and afters of docs/migration.md are what they say."""
+"""The configurations and programs of docs/migration.md work, before and after the move."""
 
 import re
 import runpy
@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "migration.md").read_text()
 
 
 def blocks(language: str, name: str) -> list[str]:
-    """The code of this language whose first line is a comment that begins with this name."""
+    """The code blocks in this language whose first line is a comment that begins with this name."""
     return [code for code in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if code.startswith(f"# {name}")]
 
 
@@ -39,7 +39,7 @@ def test_no_configuration_needs_advice(configuration, tmp_path):
 
 
 @pytest.mark.parametrize("configuration", blocks("yaml", "blackbox.yml"))
-def test_blackbox_exporter_takes_its_configuration(configuration, tmp_path):
+def test_blackbox_exporter_accepts_its_configuration(configuration, tmp_path):
     (tmp_path / "blackbox.yml").write_text(configuration)
     check = [command("prometheus-blackbox-exporter"), "--config.check", f"--config.file={tmp_path / 'blackbox.yml'}"]
 
@@ -47,7 +47,7 @@ def test_blackbox_exporter_takes_its_configuration(configuration, tmp_path):
 
 
 @pytest.mark.parametrize("configuration", blocks("yaml", "prometheus.yml"))
-def test_prometheus_takes_its_configuration(configuration, tmp_path):
+def test_prometheus_accepts_its_configuration(configuration, tmp_path):
     (tmp_path / "prometheus.yml").write_text(configuration)
     done = subprocess.run([command("promtool"), "check", "config", str(tmp_path / "prometheus.yml")])
 
@@ -55,7 +55,7 @@ def test_prometheus_takes_its_configuration(configuration, tmp_path):
 
 
 @pytest.mark.parametrize("manifest", blocks("yaml", "the application's container"))
-def test_every_probe_has_a_kubernetes_probe_s_fields(manifest):
+def test_every_probe_has_the_fields_of_a_kubernetes_probe(manifest):
     fields = {"exec", "httpGet", "initialDelaySeconds", "periodSeconds", "failureThreshold"}
 
     for name, probe in yaml.safe_load(manifest).items():
@@ -67,7 +67,7 @@ def test_every_probe_has_a_kubernetes_probe_s_fields(manifest):
 def test_the_script_and_the_checks_give_the_same_exit_code(nginx, tmp_path, status):
     path = status if status.startswith("/") else "/health"
     script, configuration = blocks("python", "check.py")[0], blocks("yaml", "health.yml")[0]
-    # A busy machine and an idle one are not what is compared here.
+    # The load of this machine must not decide the comparison.
     script = script.replace("http://localhost/health", nginx.url + path).replace("not load or load >= 0.9", "False")
     configuration = configuration.replace("path: /health, port: 80", f"path: {path}, port: {nginx.port}")
     (tmp_path / "check.py").write_text(script)
@@ -87,7 +87,7 @@ def test_every_application_starts(code, tmp_path):
     assert list(runpy.run_path(str(tmp_path / "app.py"), run_name="app")["app"].url_map.iter_rules())
 
 
-def test_every_metric_is_one_that_there_is():
-    there = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+def test_every_metric_that_the_page_names_exists():
+    reference = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
 
-    assert [name for name in re.findall(r"`(health_\w+)`", PAGE) if f"`{name}`" not in there] == []
+    assert [name for name in re.findall(r"`(health_\w+)`", PAGE) if f"`{name}`" not in reference] == []

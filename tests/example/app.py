@@ -1,4 +1,4 @@
-"""An application with its own health checks: `gunicorn app:app` in this folder."""
+"""An application with its own health checks. Run `gunicorn app:app` in this folder."""
 
 import os
 import sqlite3
@@ -18,7 +18,7 @@ health.init_app(app)
 
 @health.check(period=1, groups=("liveness", "readiness"), failure_threshold=1)
 def database(deadline: Deadline) -> None:
-    """An exception is a failure; the time that is left goes to where it is kept."""
+    """Fails when the query raises an exception. The time left until the deadline limits the connection."""
     connection = sqlite3.connect(FOLDER / "app.db", timeout=max(0.0, deadline.remaining()))
     try:
         connection.execute("SELECT 1")
@@ -28,24 +28,24 @@ def database(deadline: Deadline) -> None:
 
 @health.check(period=1, failure_threshold=1)
 def warm() -> bool:
-    """True or False."""
+    """Passes when the function returns True."""
     return not (FOLDER / "cold").exists()
 
 
 @health.check(period=1, groups=(), severity="warning")
 def orders() -> Outcome:
-    """A number, judged by its limits."""
+    """Compares a number with its thresholds."""
     waiting = len(list(FOLDER.glob("*.order")))
     return Outcome.measured(f"{waiting} orders wait", Measurement("orders_waiting", waiting, warn=10, fail=100))
 
 
 @app.get("/")
 def index() -> str:
-    """The application's own work."""
+    """The application itself."""
     return "the shop\n"
 
 
 @app.get("/process")
 def process() -> object:
-    """Which worker this is."""
+    """The process ID of this worker."""
     return jsonify(pid=os.getpid())

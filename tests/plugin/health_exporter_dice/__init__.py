@@ -1,1 +1,1 @@
-"""An example of a package that adds a kind to Health Exporter."""
+"""An example package that adds a kind of check to Health Exporter."""

@@ -1,4 +1,4 @@
-"""The kind `dice`: how high a file of dice has fallen."""
+"""The kind `dice`: compares the number in a file with a threshold."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -10,26 +10,26 @@ from exporter.probe.check import Probe
 
 
 class Dice(Probe):
-    """Reads one number from a file, and fails below a limit.
+    """Reads a number from a file and compares it with a threshold.
 
-    The fields are the options, in camelCase; the docstring under each is its description in the JSON Schema.
+    The fields are the options, in camelCase; the docstring under each describes the option in the JSON Schema.
     """
 
-    measures: ClassVar = {"dice_pips": "Pips that were seen in the latest run."}
+    measures: ClassVar = {"dice_pips": "Pips in the latest run."}
     examples: ClassVar = ("- name: lucky\n  dice: {file: /tmp/dice, failPips: 2}",)
 
     file: Path
-    """The file with the number."""
+    """The file that contains the number."""
     fail_pips: Annotated[int, Field(strict=True, ge=1, le=6)] = 1
-    """Pips at and below which the check fails."""
+    """Fails when the number is at or below this value."""
 
     @property
     def target(self) -> str:
-        """What is looked at, without anything secret."""
+        """The file to read. A target must not contain secrets."""
         return str(self.file)
 
     def probe(self, deadline: Deadline) -> Outcome:
-        """Look once. A missing file is a failure; anything else that goes wrong is `unknown`, by itself."""
+        """Run the check once. A missing file is a failure; any other exception makes the result `unknown`."""
         try:
             pips = int(self.file.read_text())
         except FileNotFoundError:
