@@ -133,7 +133,7 @@ class Shell:
         self._child.communicate()
 
 
-def answers(url: str) -> str | None:
+def body(url: str) -> str | None:
     """The response's body, or None if there is none."""
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as response:
@@ -166,7 +166,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path):
     readiness = "1.0"
     with closing(Shell(tmp_path)) as terminal:
         terminal.run(before)
-        eventually(lambda: answers(f"http://127.0.0.1:{web}/"), within=60)
+        eventually(lambda: body(f"http://127.0.0.1:{web}/"), within=60)
         assert terminal.run(started + rest) == ""
         for step in re.split(r"^\$ ", demo, flags=re.MULTILINE)[1:]:
             line, _, expected = step.partition("\n")
@@ -174,7 +174,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path):
             printed = terminal.run(first)
             if slept:
                 wanted = f'health_group_up{{group="readiness"}} {readiness}\n'
-                eventually(lambda: wanted in (answers(f"http://127.0.0.1:{port}/metrics") or ""), within=60)  # noqa: B023
+                eventually(lambda: wanted in (body(f"http://127.0.0.1:{port}/metrics") or ""), within=60)  # noqa: B023
                 readiness = "0.0"
             assert steady(printed + terminal.run(then)) == steady(expected)
 
