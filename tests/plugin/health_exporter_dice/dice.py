@@ -5,8 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from exporter.model import Deadline, Measurement, Outcome, Reason
-from exporter.probe.check import Probe
+from exporter import Deadline, Measurement, Outcome, Probe, Reason
 
 
 class Dice(Probe):
