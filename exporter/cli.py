@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter.config.checks import Config
     from exporter.evaluation.shard import Shard
 
-MOST_SHARDS = 1000  # at the start each check draws a number for each of them
+MAX_SHARDS = 1000  # at the start every check computes a hash for each of them
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
 
 _config_file = click.option(
@@ -30,27 +30,27 @@ _config_file = click.option(
     "config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Configuration file. Without it: this machine's load average, memory and disk.",
+    help="Configuration file. Default: checks of this machine's load average, memory and disk.",
 )
 
 
 class _InOrder(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """The commands in the order of their use rather than of the alphabet."""
+        """List the commands in the order in which people use them, not alphabetically."""
         return list(self.commands)
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="health-exporter")
 def cli() -> None:
-    """Run health checks and answer Kubernetes probes and Prometheus from one evaluation.
+    """Run health checks and serve the results to Kubernetes probes and Prometheus.
 
     \b
     health-exporter serve                             watch this machine, on port 4584
-    health-exporter serve --config.file health.yml    watch what the file says
+    health-exporter serve --config.file health.yml    run the checks in the file
     health-exporter check --config.file health.yml    run every check once, now
     health-exporter ask livez                         ask the running exporter
-    health-exporter validate health.yml               find what is wrong, and what is unwise
+    health-exporter validate health.yml               find errors and probable mistakes
 
     A configuration is a list of Kubernetes probes with names:
 
@@ -71,14 +71,14 @@ def cli() -> None:
     default=[DEFAULT_ADDRESS],
     show_default=True,
     metavar="HOST:PORT",
-    help="Address of the metrics, the probes and the status page. May be repeated.",
+    help="Address for metrics, probes and the status page. Can be repeated.",
 )
 @click.option(
     "--probe.listen-address",
     "probe_addresses",
     multiple=True,
     metavar="HOST:PORT",
-    help="A further address for the probes only, without TLS and passwords. May be repeated.",
+    help="Additional address for the probes only, without TLS and passwords. Can be repeated.",
 )
 @click.option(
     "--web.config.file",
@@ -90,22 +90,22 @@ def cli() -> None:
 @click.option(
     "--shard",
     metavar="NUMBER|POD",
-    help="Which of the shards this exporter is: a number from 0, or the name of a StatefulSet's pod.",
+    help="This exporter's shard: a number from 0, or the name of a StatefulSet's pod.",
 )
 @click.option(
     "--shards",
-    type=click.IntRange(min=1, max=MOST_SHARDS),
+    type=click.IntRange(min=1, max=MAX_SHARDS),
     metavar="COUNT",
-    help="Run only this shard's part of the checks: so many exporters share one configuration.",
+    help="Number of exporters that share the configuration. Each runs only its shard of the checks.",
 )
-@click.option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloading by POST /-/reload.")
+@click.option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloads by POST /-/reload.")
 @click.option(
     "--shutdown-delay",
     type=click.FloatRange(min=0),
     default=5,
     show_default=True,
     metavar="SECONDS",
-    help="After SIGTERM, go on serving this long, with readiness false.",
+    help="How long to keep serving after SIGTERM, with readiness false.",
 )
 @click.option(
     "--log.level",
@@ -113,7 +113,7 @@ def cli() -> None:
     type=click.Choice(["debug", "info", "warn", "error"]),
     default="info",
     show_default=True,
-    help="The least important lines to write.",
+    help="Lowest level to log.",
 )
 @click.option(
     "--log.format",
@@ -121,7 +121,7 @@ def cli() -> None:
     type=click.Choice(["logfmt", "json"]),
     default="logfmt",
     show_default=True,
-    help="How lines are written, to standard output.",
+    help="Format of the log on standard output.",
 )
 def serve(
     config_file: Path | None,
@@ -147,13 +147,13 @@ def serve(
     /metrics                            for Prometheus
     /                                   a page for people
 
-    SIGHUP, or a change of the file, reloads the configuration; a bad one changes nothing. SIGTERM turns readiness off,
-    and the exporter goes on serving for the shutdown delay.
+    SIGHUP, or a change of the file, reloads the configuration. An invalid file is rejected, and the running
+    configuration stays. After SIGTERM readiness is false, and the exporter keeps serving for the shutdown delay.
 
     \b
     Exit codes:
       0   after SIGTERM
-      2   a configuration, an address or an option cannot be used
+      2   invalid configuration, address or option
     """
     from exporter import log
     from exporter.assembly import Exporter
@@ -179,21 +179,23 @@ def serve(
     type=click.Choice([group.value for group in Group]),
     default=Group.ALL.value,
     show_default=True,
-    help="Only this group's checks, and its verdict.",
+    help="Run only the checks of this group, and report its verdict.",
 )
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Only the check of this name. May be repeated.")
+@click.option(
+    "--name", "names", multiple=True, metavar="NAME", help="Run only the check with this name. Can be repeated."
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="A report for people, or one JSON object.",
+    help="A report for people, or a JSON object.",
 )
 def check(config_file: Path | None, group: str, names: Sequence[str], form: str) -> int:
-    """Run every check once, now, and report what each saw.
+    """Run every check once, now, and report the results.
 
-    One run decides: thresholds count runs, and here there is one. No exporter has to be running.
+    A single run decides; failureThreshold and successThreshold do not apply. No exporter needs to be running.
 
     \b
     health-exporter check --config.file health.yml --group liveness
@@ -203,40 +205,40 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     Exit codes:
       0   healthy
       1   not healthy
-      2   a fault of the configuration or of the command line
+      2   invalid configuration or command line
     """
     from exporter.evaluation.judge import judge
     from exporter.evaluation.once import look
     from exporter.render import report
 
-    checks = [each for each in _loaded(config_file).checks if each.spec.belongs_to(Group(group))]
-    there = [each.spec.name for each in checks]
-    if unknown := sorted(set(names) - set(there)):
+    checks = [check for check in _load(config_file).checks if check.spec.belongs_to(Group(group))]
+    known = [check.spec.name for check in checks]
+    if unknown := sorted(set(names) - set(known)):
         of_group = "" if group == Group.ALL else f" in the group {group}"
-        raise _Refused(f"no such check{of_group}: {', '.join(unknown)}; there are: {', '.join(there) or 'none'}")
-    snapshot = look([each for each in checks if not names or each.spec.name in names])
+        raise _Refused(f"no such check{of_group}: {', '.join(unknown)}; the checks are: {', '.join(known) or '(none)'}")
+    snapshot = look([check for check in checks if not names or check.spec.name in names])
     verdict = judge(snapshot, Group(group))
-    text = report.as_json(snapshot, verdict) if form == "json" else report.text(snapshot, verdict, colour=_colour())
+    text = report.as_json(snapshot, verdict) if form == "json" else report.text(snapshot, verdict, color=_color())
     say(text, sys.stdout)
     return 0 if verdict.up else 1
 
 
-@cli.command(short_help="Ask the running exporter: the form for exec probes and scripts.")
+@cli.command(short_help="Ask the running exporter, for exec probes and scripts.")
 @click.argument("path", metavar=f"{{{'|'.join(PATHS)}}}", type=click.Choice(list(PATHS)))
-@click.option("--url", default=URL, show_default=True, metavar="URL", help="Where the exporter is.")
+@click.option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True, max=LONGEST),
     default=TIMEOUT,
     show_default=True,
     metavar="SECONDS",
-    help="For everything, from the name's resolution to the last byte.",
+    help="Time limit for the whole request, name resolution included.",
 )
 def ask(path: str, url: str, timeout: float) -> int:
-    """Ask the running exporter, as an exec probe, a script or a Docker HEALTHCHECK does.
+    """Ask the running exporter for a verdict: for exec probes, scripts and Docker's HEALTHCHECK.
 
-    Prints the verdict and the checks that made it so. `exporter` asks whether the exporter itself is well, whatever its
-    checks say.
+    Prints the verdict and the checks that decided it. `exporter` asks whether the exporter itself is healthy,
+    regardless of its checks.
 
     \b
     health-exporter ask livez
@@ -245,16 +247,16 @@ def ask(path: str, url: str, timeout: float) -> int:
 
     \b
     Exit codes:
-      0   yes
-      1   no
-      3   could not ask: nobody there, no answer in time, or none of a health exporter
+      0   healthy
+      1   not healthy
+      3   could not ask: no connection, no response in time, or not a health exporter
     """
     from exporter.ask import run
 
     return run(path, url, timeout)
 
 
-@cli.command(short_help="Find every fault of a configuration file, and give advice.")
+@cli.command(short_help="Find every error in a configuration file, and give advice.")
 @click.argument("config_file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option(
     "--scrape-interval",
@@ -262,10 +264,10 @@ def ask(path: str, url: str, timeout: float) -> int:
     default=30,
     show_default=True,
     metavar="SECONDS",
-    help="How often your Prometheus scrapes; the advice depends on it.",
+    help="Your Prometheus' scrape interval; some advice depends on it.",
 )
 def validate(config_file: Path, scrape_interval: float) -> int:
-    """Find every fault of a configuration file, and give advice on what is allowed in it but rarely meant.
+    """Find every error in a configuration file, and give advice on probable mistakes.
 
     \b
     health-exporter validate health.yml
@@ -274,12 +276,12 @@ def validate(config_file: Path, scrape_interval: float) -> int:
     \b
     Exit codes:
       0   valid, with or without advice
-      2   a fault of the configuration or of the command line
+      2   invalid configuration or command line
     """
     from exporter.config.advice import advice
 
-    config = _loaded(config_file)
-    lines = [f"{each} (advice)" for each in advice(config, scrape_interval)]
+    config = _load(config_file)
+    lines = [f"{complaint} (advice)" for complaint in advice(config, scrape_interval)]
     count = len(config.checks)
     say("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]), sys.stdout)
     return 0
@@ -304,13 +306,13 @@ def schema() -> int:
 
 
 class _Refused(click.ClickException):
-    """What the user has to know, without a word before it."""
+    """An error whose message is printed as it is, without a prefix."""
 
     def show(self, file: Any = None) -> None:
         click.echo(self.message, file=file or sys.stderr)
 
 
-def _loaded(path: Path | None) -> "Config":
+def _load(path: Path | None) -> "Config":
     from exporter.config.checks import load
     from exporter.config.document import ConfigError
 
@@ -324,14 +326,14 @@ def _shard(name: str | None, count: int | None) -> "Shard":
     from exporter.evaluation.shard import Shard
 
     if (name is None) != (count is None):
-        raise click.UsageError("--shard and --shards belong together: which one this is, and how many there are")
+        raise click.UsageError("give both --shard and --shards, or neither")
     try:
         return Shard.named(name, count) if name is not None and count is not None else Shard()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--shard'") from None
 
 
-def _colour() -> bool:
-    """Colour on a terminal that has it, unless NO_COLOR says otherwise (no-color.org)."""
+def _color() -> bool:
+    """Whether to use color: on a terminal that has it, unless NO_COLOR is set (no-color.org)."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and sys.stdout is not None and sys.stdout.isatty()

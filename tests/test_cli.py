@@ -302,12 +302,15 @@ def test_a_group_without_checks_is_well(folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--name", "nope"], "no such check: nope; there are: live, ready, blind, spare\n"),
+        (["--name", "nope"], "no such check: nope; the checks are: live, ready, blind, spare\n"),
         (
             ["--name", "b", "--name", "live", "--name", "a"],
-            "no such check: a, b; there are: live, ready, blind, spare\n",
+            "no such check: a, b; the checks are: live, ready, blind, spare\n",
         ),
-        (["--name", "ready", "--group", "startup"], "no such check in the group startup: ready; there are: blind\n"),
+        (
+            ["--name", "ready", "--group", "startup"],
+            "no such check in the group startup: ready; the checks are: blind\n",
+        ),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_names_there_are(folder, arguments, said):

@@ -1,7 +1,7 @@
-"""Snapshot -> the health endpoints' answers: plain text in the Kubernetes apiserver's grammar, and health+json.
+"""Snapshot -> the bodies of the health endpoints: plain text in the Kubernetes apiserver's grammar, and health+json.
 
-The text is that of k8s.io/apiserver pkg/server/healthz. Reasons are withheld from it as there; the JSON carries the
-closed set of reasons, and free text is in neither.
+The grammar is that of k8s.io/apiserver, pkg/server/healthz, which withholds the reasons. The JSON has the closed set of
+reasons. Neither contains free text.
 """
 
 import json
@@ -13,11 +13,11 @@ from exporter import __version__
 from exporter.evaluation.judge import causes, satisfies
 from exporter.model import Group, Snapshot, State, Verdict
 
-SHUTDOWN = "shutdown"  # the name under which the apiserver lists the same condition
+SHUTDOWN = "shutdown"  # the apiserver's name for the same condition
 
 
-def line(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
-    """The body of a group's plain answer: `ok`, or the list of its checks when asked for or when it fails."""
+def text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
+    """The plain body for a group: `ok`, or the list of its checks if `verbose` or if the group fails."""
     if verdict.up and not verbose:
         return "ok"
     lines = [_line(state, verdict.group, exclude) for state in verdict.members]
@@ -28,16 +28,16 @@ def line(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str]
         names = ",".join(json.dumps(name, ensure_ascii=False) for name in unknown)
         lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
     lines.append(f"{path} check {'passed' if verdict.up else 'failed'}")
-    return "".join(f"{_one_line(each)}\n" for each in lines)
+    return "".join(f"{_one_line(line)}\n" for line in lines)
 
 
 def single(state: State, group: Group) -> str:
-    """The body of one check's plain answer."""
+    """The plain body for one check."""
     return "ok" if satisfies(state, group) else f"{_one_line(state.spec.name)} failed: {state.reason}\n"
 
 
 def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
-    """The IETF draft's document (draft-inadarei-api-health-check-06) with the generation it shows."""
+    """The body of the IETF draft (draft-inadarei-api-health-check-06), with the generation."""
     return json.dumps(
         {
             "status": verdict.status,
@@ -54,9 +54,9 @@ def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
 
 
 def component(snapshot: Snapshot, state: State) -> dict[str, Any]:
-    """One check as the draft's component object. `status` is settled, `lastStatus` the latest run's."""
+    """One check as a component object of the draft. `status` is after thresholds, `lastStatus` is the latest run's."""
     last = state.last
-    described: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "componentType": state.spec.kind,
         "status": state.status,
         "reason": state.reason,
@@ -71,9 +71,9 @@ def component(snapshot: Snapshot, state: State) -> dict[str, Any]:
         "groups": sorted(group for group in Group if state.spec.belongs_to(group)),
         "severity": state.spec.severity,
         "suppressedBy": list(causes(snapshot, state)) or None,
-        "measurements": {each.key: each.value for each in last.outcome.measurements} if last else {},
+        "measurements": {number.key: number.value for number in last.outcome.measurements} if last else {},
     }
-    return {key: value for key, value in described.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _line(state: State, group: Group, exclude: Collection[str]) -> str:

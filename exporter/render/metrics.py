@@ -1,8 +1,11 @@
-"""Snapshot -> the Prometheus exposition, by one collector that makes every family anew for each scrape.
+"""Snapshot -> the Prometheus exposition.
 
-Nothing but what the configuration alone decides is kept between scrapes, so the series are exactly those of the current
-configuration, and all of them come from one generation. Values never carry a timestamp of their own: their age is a
-value too (`health_check_last_run_timestamp_seconds`).
+Every family is made from the Snapshot for each scrape; no gauge objects live between scrapes. So the series are exactly
+those of the current configuration, and all values come from one generation. Only the families that depend on nothing
+but the configuration are cached, as rendered bytes. Samples carry no timestamps: the age of a result is a metric itself
+(`health_check_last_run_timestamp_seconds`).
+
+The file is longer than others because prometheus_client is imported nowhere else.
 """
 
 import platform
@@ -26,94 +29,106 @@ from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, St
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-Answers = Mapping[tuple[str, int], int]
-"""Answers given so far, by group and HTTP status code."""
+AnswerCounts = Mapping[tuple[str, int], int]
+"""Answers so far, by group and HTTP status code."""
 Labels = dict[str, str]
 Labelled = Collection[tuple[Labels, State]]
-"""States, each with the labels that its samples share."""
+"""States, each with the labels that all its samples have."""
 Rows = Iterable[tuple[Labels, float | None]]
-"""Samples to be, by labels; None is none."""
+"""Labels and values of samples; a value of None means that there is no sample."""
 
 _END = b"# EOF\n"  # of OpenMetrics
-_LABEL_LIMIT = 200  # characters
-_LATEST = "as of the latest run, whose age health_check_last_run_timestamp_seconds tells"
+
+MAX_LABEL = 200  # characters
 
 _PER_CHECK: tuple[tuple[str, str, Callable[[State], float | None]], ...] = (
-    ("up", "1 if the check is healthy (pass or warn) after thresholds, else 0.", lambda state: state.status.healthy),
+    (
+        "up",
+        "1 if the check is healthy (pass or warn) after thresholds, otherwise 0.",
+        lambda state: state.status.healthy,
+    ),
     (
         "consecutive_failures",
-        "Failing runs in a row; a run that could not look neither counts nor ends the row.",
+        "Failing runs in a row. Runs with status unknown are not counted and do not reset it.",
         lambda state: state.consecutive_failures,
     ),
-    ("last_pass_timestamp_seconds", "Unix time of the start of the latest healthy run.", lambda state: state.last_pass),
-    ("last_transition_timestamp_seconds", "Unix time of the settled status' latest change.", lambda state: state.since),
+    ("last_pass_timestamp_seconds", "Start of the latest healthy run, as Unix time.", lambda state: state.last_pass),
+    (
+        "last_transition_timestamp_seconds",
+        "Latest change of the check's status after thresholds, as Unix time.",
+        lambda state: state.since,
+    ),
 )
 _PER_SPEC: tuple[tuple[str, str, Callable[[Spec], float]], ...] = (
-    ("period_seconds", "Configured time between starts (periodSeconds).", lambda spec: spec.period),
-    ("timeout_seconds", "Configured time limit of a run (timeoutSeconds).", lambda spec: spec.timeout),
+    (
+        "period_seconds",
+        "Configured time between the starts of two runs, in seconds (periodSeconds).",
+        lambda spec: spec.period,
+    ),
+    ("timeout_seconds", "Configured time limit of a run, in seconds (timeoutSeconds).", lambda spec: spec.timeout),
     (
         "failure_threshold",
-        "Configured failures in a row that make the check fail (failureThreshold).",
+        "Configured number of failing runs in a row after which the check fails (failureThreshold).",
         lambda spec: spec.failure_threshold,
     ),
 )
 _PER_RUN: tuple[tuple[str, str, Callable[[Result], float]], ...] = (
     (
         "last_up",
-        f"1 if the run was healthy (pass or warn), before thresholds, else 0, {_LATEST}.",
+        "1 if the latest run was healthy (pass or warn), before thresholds, otherwise 0.",
         lambda last: last.outcome.status.healthy,
     ),
-    ("duration_seconds", f"Duration of the run, {_LATEST}.", lambda last: last.duration),
-    ("last_run_timestamp_seconds", "Unix time of the start of the latest run.", lambda last: last.started),
+    ("duration_seconds", "Duration of the latest run, in seconds.", lambda last: last.duration),
+    ("last_run_timestamp_seconds", "Start of the latest run, as Unix time.", lambda last: last.started),
 )
 
 
 def exposition(
-    snapshot: Snapshot, vitals: Vitals, answers: Answers, *, content_type: str, names: Collection[str] = ()
+    snapshot: Snapshot, vitals: Vitals, answers: AnswerCounts, *, content_type: str, names: Collection[str] = ()
 ) -> bytes:
-    """The exposition of one Snapshot in the format of `content_type`, limited to the samples in `names` if any."""
-    wanted = frozenset(names)
+    """Render one Snapshot in the format of `content_type`; if there are `names`, only the samples of these names."""
+    names = frozenset(names)
     states = [(_labels(state.spec), state) for state in snapshot.states.values()]
     return (
-        _rendered(_checks(states), content_type, wanted).removesuffix(_END)
-        + _configured(tuple(state.spec for _, state in states), content_type, wanted).removesuffix(_END)
-        + _rendered(_others(states, snapshot, vitals, answers), content_type, wanted)
+        _render(_checks(states), content_type, names).removesuffix(_END)
+        + _configured(tuple(state.spec for _, state in states), content_type, names).removesuffix(_END)
+        + _render(_others(states, snapshot, vitals, answers), content_type, names)
     )
 
 
 @lru_cache(maxsize=2)
-def _configured(specs: tuple[Spec, ...], content_type: str, wanted: frozenset[str]) -> bytes:
-    """The families that only the configuration decides: a third of all samples, and the same for every scrape."""
-    return _rendered(_configuration(specs), content_type, wanted)
+def _configured(specs: tuple[Spec, ...], content_type: str, names: frozenset[str]) -> bytes:
+    """Render the families that depend on the configuration alone: a third of all samples, equal in every scrape."""
+    return _render(_configuration(specs), content_type, names)
 
 
-def _rendered(families: Iterable[Metric], content_type: str, wanted: frozenset[str]) -> bytes:
-    collector = _Families(families, wanted)
+def _render(families: Iterable[Metric], content_type: str, names: frozenset[str]) -> bytes:
+    collector = _Families(families, names)
     if content_type == OPEN_METRICS:
-        # Nothing is to be escaped in our names; by default each would be searched for it, letter by letter.
+        # Our names need no escaping; by default every character of every name would be checked.
         return bytes(open_metrics(collector, escaping=ALLOWUTF8))  # type: ignore[no-untyped-call]
     return text(collector)
 
 
 class _Families(Collector):
-    """Families, limited to the samples that are wanted if any are named."""
+    """Families, reduced to the samples of the names names if there are any."""
 
-    def __init__(self, families: Iterable[Metric], wanted: frozenset[str]) -> None:
+    def __init__(self, families: Iterable[Metric], names: frozenset[str]) -> None:
         self._families = families
-        self._wanted = wanted
+        self._names = names
 
     def collect(self) -> Iterator[Metric]:
         for family in self._families:
-            if self._wanted:
-                family.samples = [sample for sample in family.samples if sample.name in self._wanted]
+            if self._names:
+                family.samples = [sample for sample in family.samples if sample.name in self._names]
                 if not family.samples:
                     continue
             yield family
 
 
-_own = CollectorRegistry()  # private: nothing that another library registers globally gets in
-ProcessCollector(registry=_own)
-GCCollector(registry=_own)
+_process = CollectorRegistry()  # a private one, so that metrics which other libraries register do not get in
+ProcessCollector(registry=_process)
+GCCollector(registry=_process)
 
 
 def _checks(states: Labelled) -> Iterator[Metric]:
@@ -124,18 +139,18 @@ def _checks(states: Labelled) -> Iterator[Metric]:
         yield _gauge(f"check_{name}", help_text, ((labels, of_run(last)) for labels, last in ran))
     yield _gauge(
         "check_status",
-        "1 for the settled status of the check, 0 for the others.",
+        "1 for the check's status after thresholds, 0 for every other status.",
         (({**labels, "status": status}, status is state.status) for labels, state in states for status in Status),
     )
     yield _gauge(
         "check_reason",
-        "1 for the reason of the latest run, while that run is not pass.",
+        "1 for the reason why the latest run did not pass; absent after a pass.",
         (({**labels, "reason": last.outcome.reason}, 1) for labels, last in ran if last.outcome.reason),
     )
     yield _counter("check_runs", "Runs of the check.", ((labels, state.runs) for labels, state in states))
     yield _counter(
         "check_failures",
-        "Runs that were not healthy (fail, or unknown because they could not look), by reason.",
+        "Runs with status fail or unknown, by reason.",
         (
             ({**labels, "reason": reason}, count)
             for labels, state in states
@@ -143,7 +158,9 @@ def _checks(states: Labelled) -> Iterator[Metric]:
         ),
     )
     yield _counter(
-        "check_transitions", "Changes of the settled status.", ((labels, state.transitions) for labels, state in states)
+        "check_transitions",
+        "Changes of the check's status after thresholds.",
+        ((labels, state.transitions) for labels, state in states),
     )
 
 
@@ -153,39 +170,39 @@ def _configuration(specs: Iterable[Spec]) -> Iterator[Metric]:
         yield _gauge(f"check_{name}", help_text, ((labels, of(spec)) for labels, spec in checks))
     yield _gauge(
         "check_info",
-        "What the check looks at, without credentials or query string, and how much it matters.",
+        "Always 1. The target, without credentials and query string, and the severity of the check.",
         (({**labels, "target": _label(spec.target), "severity": spec.severity}, 1) for labels, spec in checks),
     )
     yield _gauge(
         "check_group",
-        "1 for each group in whose verdict the check has a say.",
+        "1 for each group that the check belongs to.",
         (({**labels, "group": group}, 1) for labels, spec in checks for group in Group if spec.belongs_to(group)),
     )
 
 
-def _others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answers: Answers) -> Iterator[Metric]:
+def _others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answers: AnswerCounts) -> Iterator[Metric]:
     dependent = [(labels, state) for labels, state in states if state.spec.depends_on]
     if dependent:
         yield _gauge(
             "check_suppressed",
-            "1 if the check is not healthy and a check that it depends on fails, else 0; absent without dependencies.",
+            "1 if the check is unhealthy and a dependency of it fails, otherwise 0; absent without dependencies.",
             ((labels, bool(causes(snapshot, state))) for labels, state in dependent),
         )
     yield from _histograms(states)
     yield from _measurements(states)
     yield from _verdicts(snapshot, answers)
     yield from _exporter(vitals)
-    yield from _own.collect()
+    yield from _process.collect()
 
 
 def _histograms(states: Labelled) -> Iterator[Metric]:
-    """The one family of distributions, for the checks that want one."""
+    """The latency histogram of the checks that configure one."""
     timed = [(labels, state) for labels, state in states if state.spec.latency_buckets]
     if not timed:
         return
     family = HistogramMetricFamily(
         "health_endpoint_latency_distribution_seconds",
-        "Seconds that the endpoint took to answer, of all runs with an answer.",
+        "Time the endpoint took to respond, in seconds, for every run with a response.",
         labels=["check", "kind"],
     )
     for labels, state in timed:
@@ -196,75 +213,90 @@ def _histograms(states: Labelled) -> Iterator[Metric]:
 
 
 def _measurements(states: Labelled) -> Iterator[Metric]:
-    """One family for each measurement there is, and one for its limits."""
+    """One family for each measurement, and one for its limits."""
     found: dict[str, dict[str, tuple[Labels, Measurement]]] = {}
     for labels, state in states:
-        for each in state.last.outcome.measurements if state.last else ():
-            own = labels if each.phase is None else {**labels, "phase": each.phase}
-            found.setdefault(each.name, {})[f"{state.spec.name} {each.key}"] = own, each
+        for measurement in state.last.outcome.measurements if state.last else ():
+            phase = {} if measurement.phase is None else {"phase": measurement.phase}
+            key = f"{state.spec.name} {measurement.key}"
+            found.setdefault(measurement.name, {})[key] = {**labels, **phase}, measurement
     helps = {name: text for kind in kinds().values() for name, text in kind.measures.items()}
     for name, by_check in sorted(found.items()):
-        seen = by_check.values()
-        help_text = helps.get(name, f"Measured by the check, {_LATEST}.")
-        yield _gauge(name, help_text, ((labels, each.value) for labels, each in seen))
-        limits = [({**labels, "level": level}, limit) for labels, each in seen for level, limit in each.limits.items()]
+        measurements = by_check.values()
+        help_text = helps.get(name, "Measured by the check in the latest run.")
+        yield _gauge(name, help_text, ((labels, measurement.value) for labels, measurement in measurements))
+        limits = [
+            ({**labels, "level": level}, limit)
+            for labels, measurement in measurements
+            for level, limit in measurement.limits.items()
+        ]
         if limits:
-            yield _gauge(f"{name}_limit", f"Limit at which health_{name} makes the check warn or fail.", limits)
+            yield _gauge(f"{name}_limit", f"Limit of health_{name} at which the check warns or fails.", limits)
 
 
-def _verdicts(snapshot: Snapshot, answers: Answers) -> Iterator[Metric]:
+def _verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
     groups = GaugeMetricFamily(
-        "health_group_up", "1 if the group's endpoint answers 200, 0 if it answers 503.", labels=["group"]
+        "health_group_up", "1 if the group's endpoint returns 200, 0 if it returns 503.", labels=["group"]
     )
     for group in Group:
         groups.add_metric([group], judge(snapshot, group).up)
     yield groups
     given = CounterMetricFamily(
-        "health_answers", "Answers given on the group's path, by status code.", labels=["group", "code"]
+        "health_answers", "Responses of the group's endpoint, by status code.", labels=["group", "code"]
     )
     for (name, code), count in sorted(answers.items()):
         given.add_metric([name, str(code)], count)
     yield given
     yield _plain(
         "health_snapshot_generation",
-        "Number of the evaluation this exposition shows; the answers' header Health-Generation is the same number.",
+        "Generation of the evaluation shown here; responses carry it in the header Health-Generation.",
         snapshot.generation,
     )
-    yield _plain("health_snapshot_timestamp_seconds", "Unix time of that evaluation.", snapshot.timestamp)
+    yield _plain(
+        "health_snapshot_timestamp_seconds", "Time of the evaluation shown here, as Unix time.", snapshot.timestamp
+    )
 
 
 def _exporter(vitals: Vitals) -> Iterator[Metric]:
-    build = GaugeMetricFamily("health_exporter_build_info", "The running version.", labels=["version", "pythonversion"])
+    build = GaugeMetricFamily(
+        "health_exporter_build_info",
+        "Always 1. The versions of Health Exporter and Python.",
+        labels=["version", "pythonversion"],
+    )
     build.add_metric([__version__, platform.python_version()], 1)
     yield build
     for name, help_text, value in (
-        ("config_last_reload_successful", "1 if the latest load of the configuration succeeded.", vitals.reload_ok),
+        (
+            "config_last_reload_successful",
+            "1 if the latest attempt to load the configuration succeeded, otherwise 0.",
+            vitals.reload_ok,
+        ),
         (
             "config_last_reload_success_timestamp_seconds",
-            "Unix time of the latest successful load of the configuration.",
+            "Latest successful load of the configuration, as Unix time.",
             vitals.reload_time,
         ),
         (
             "scheduler_lag_seconds",
-            "Largest delay between the due time and the start of a run in the last 30 to 60 seconds.",
+            "Longest delay between the due time and the start of a run in the last 30 to 60 seconds, in seconds.",
             vitals.lag,
         ),
         ("workers", "Threads that run checks.", vitals.workers),
-        ("workers_busy", "Threads that run a check now.", vitals.busy),
-        ("workers_stuck", "Threads that run a check whose deadline has passed.", vitals.stuck),
+        ("workers_busy", "Threads that are running a check.", vitals.busy),
+        ("workers_stuck", "Threads that are running a check whose deadline has passed.", vitals.stuck),
     ):
         yield _plain(f"health_exporter_{name}", help_text, value)
 
 
 def _gauge(name: str, help_text: str, rows: Rows) -> Metric:
-    return _filled(GaugeMetricFamily(f"health_{name}", help_text), f"health_{name}", rows)
+    return _with_samples(GaugeMetricFamily(f"health_{name}", help_text), f"health_{name}", rows)
 
 
 def _counter(name: str, help_text: str, rows: Rows) -> Metric:
-    return _filled(CounterMetricFamily(f"health_{name}", help_text), f"health_{name}_total", rows)
+    return _with_samples(CounterMetricFamily(f"health_{name}", help_text), f"health_{name}_total", rows)
 
 
-def _filled(family: Metric, name: str, rows: Rows) -> Metric:
+def _with_samples(family: Metric, name: str, rows: Rows) -> Metric:
     family.samples = [Sample(name, labels, float(number)) for labels, number in rows if number is not None]
     return family
 
@@ -278,5 +310,5 @@ def _labels(spec: Spec) -> Labels:
 
 
 def _label(value: str) -> str:
-    """A label value that no exposition breaks on: bounded, and encodable (a lone surrogate loses the whole scrape)."""
-    return value[:_LABEL_LIMIT].encode("utf-8", "replace").decode()
+    """A label value that is bounded and encodable: a single lone surrogate would make the whole scrape fail."""
+    return value[:MAX_LABEL].encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Snapshot -> the status page at `/`: what is wrong first, for a person, without JavaScript."""
+"""Snapshot -> the status page at `/`: problems first, without JavaScript."""
 
 import base64
 import hashlib
@@ -24,34 +24,34 @@ CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-RENEW = 10  # seconds
-_NAMED = 5  # checks that a verdict names
+REFRESH = 10  # seconds
+MAX_NAMES = 5  # failing checks listed for a group
 _ICON = (
     "data:image/svg+xml,"
     "%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23{}'/%3E%3C/svg%3E"
 )
-_COLOURS = {Status.PASS: "1f8a4c", Status.WARN: "d99a1c", Status.FAIL: "d0342c", Status.UNKNOWN: "7566d6"}
+_COLORS = {Status.PASS: "1f8a4c", Status.WARN: "d99a1c", Status.FAIL: "d0342c", Status.UNKNOWN: "7566d6"}
 
 
-def page(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: str = "", renew: bool = True) -> str:
-    """The page of one Snapshot, with the groups' endpoints below `root`; ages are as of `now`, on the wall clock."""
+def page(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: str = "", refresh: bool = True) -> str:
+    """Render one Snapshot. The links to the endpoints start with `root`; ages are relative to `now`, as Unix time."""
     states = worst_first(snapshot)
     worst = states[0].status if states else Status.UNKNOWN
     text = _TEMPLATE.render(
         headline=headline(snapshot),
         worst=worst,
-        icon=Markup(_ICON.format(_COLOURS[worst])),  # noqa: S704  # our own text
+        icon=Markup(_ICON.format(_COLORS[worst])),  # noqa: S704  # a constant
         draining=snapshot.draining,
         version=__version__,
-        style=Markup(_STYLE),  # noqa: S704  # our own file
+        style=Markup(_STYLE),  # noqa: S704  # a file of this package
         verdicts=[_verdict(judge(snapshot, group), path) for path, group in paths.items()],
         checks=[_check(state, now) | {"causes": causes(snapshot, state)} for state in states],
         generation=snapshot.generation,
         time=datetime.fromtimestamp(snapshot.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         root=root,
-        renew=RENEW if renew else None,
+        refresh=REFRESH if refresh else None,
     )
-    return text.encode("utf-8", "replace").decode()  # a lone surrogate loses the whole page
+    return text.encode("utf-8", "replace").decode()  # a single lone surrogate would make the whole page fail
 
 
 def _verdict(verdict: Verdict, path: str) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def _verdict(verdict: Verdict, path: str) -> dict[str, Any]:
         "group": verdict.group,
         "up": verdict.up,
         "note": "shutting down" if verdict.draining else "" if verdict.members else "no checks",
-        "culprits": [state.spec.name for state in verdict.culprits[:_NAMED]],
-        "more": len(verdict.culprits[_NAMED:]),
+        "culprits": [state.spec.name for state in verdict.culprits[:MAX_NAMES]],
+        "more": len(verdict.culprits[MAX_NAMES:]),
     }
 
 
@@ -75,10 +75,10 @@ def _check(state: State, now: float) -> dict[str, Any]:
         "status": state.status,
         "reason": state.reason,
         "summary": last.outcome.summary if last else "has not run yet",
-        "but": _but(state),
+        "caveat": _caveat(state),
         "numbers": [
-            {"name": each.key, "value": quantity(each.name, each.value), "limits": limits(each)}
-            for each in (last.outcome.measurements if last else ())
+            {"name": number.key, "value": quantity(number.name, number.value), "limits": limits(number)}
+            for number in (last.outcome.measurements if last else ())
         ],
         "age": f"{duration(max(0.0, now - last.started))} ago" if last else "never",
         "took": f"took {duration(last.duration)}" if last else "",
@@ -90,18 +90,18 @@ def _check(state: State, now: float) -> dict[str, Any]:
 def _counts(state: State) -> str:
     runs = "1 run" if state.runs == 1 else f"{state.runs} runs"
     failures = sum(state.failures.values())
-    return f"{runs}, {failures} not healthy" if failures else runs
+    return f"{runs}, {failures} unhealthy" if failures else runs
 
 
-def _but(state: State) -> str:
-    """Why the latest run is not what the status says, and how far it is from changing it."""
+def _caveat(state: State) -> str:
+    """Why the latest run differs from the status, and how many more like it would change the status."""
     if state.last is None:
         return ""
     latest = state.last.outcome
     if state.reason is Reason.STALE:
-        return f"too old to count: it holds for {duration(state.spec.stale_after)}"
+        return f"stale: a result counts for {duration(state.spec.stale_after)}"
     if latest.status is Status.UNKNOWN:
-        return f"latest run: could not look ({latest.reason}), which does not count"
+        return f"latest run: unknown ({latest.reason}), not counted"
     if latest.status is state.status:
         return ""
     what, threshold = (

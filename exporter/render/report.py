@@ -1,24 +1,24 @@
-"""Snapshot -> the report of `health-exporter check`: for a terminal, or as JSON."""
+"""Snapshot -> the report of `health-exporter check`, for a terminal or as JSON."""
 
 import json
 from typing import Any
 
-from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
+from exporter.model import Group, Measurement, Reason, Snapshot, State, Status, Verdict
 from exporter.render.words import duration, headline, limits, quantity, worst_first
 
-WIDEST = 32  # characters of a column; a longer name moves its own line alone
-_COLOURS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "1;31", Status.UNKNOWN: "35"}
+MAX_WIDTH = 32  # characters of a column; a longer cell shifts only its own line
+_COLORS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "1;31", Status.UNKNOWN: "35"}
 
 
-def text(snapshot: Snapshot, verdict: Verdict, *, colour: bool) -> str:
-    """Aligned columns, what is wrong first, each check with its reason and its numbers."""
+def text(snapshot: Snapshot, verdict: Verdict, *, color: bool) -> str:
+    """Aligned columns, problems first, with the reason and the measurements of each check."""
     states = worst_first(snapshot)
     rows = [_cells(state) for state in states]
-    widths = [min(WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
+    widths = [min(MAX_WIDTH, max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = []
     for state, row in zip(states, rows, strict=True):
         first, *cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join([_painted(first, state.status, colour=colour), *cells, _summary(state)]).rstrip())
+        lines.append("  ".join([_colored(first, state.status, color=color), *cells, _summary(state)]).rstrip())
         numbers = _numbers(state)
         lines += [f"{'':{widths[0]}}  {numbers}"] if numbers else []
     blank = [""] if lines else []
@@ -27,7 +27,7 @@ def text(snapshot: Snapshot, verdict: Verdict, *, colour: bool) -> str:
 
 
 def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
-    """The same as JSON; numbers in base units, under the measurements' names."""
+    """The same as JSON, with the measurements in base units."""
     checks = [_entry(state) for state in snapshot.states.values()]
     return json.dumps({"generation": snapshot.generation, "status": verdict.status, "checks": checks}, indent=2)
 
@@ -38,9 +38,9 @@ def _cells(state: State) -> tuple[str, ...]:
 
 
 def _reason(state: State) -> Reason | None:
-    """Why; of a check that could not look, why not."""
-    blind = state.last is not None and state.last.outcome.status is state.status is Status.UNKNOWN
-    return state.last.outcome.reason if blind and state.last else state.reason
+    """Why the check does not pass; if its run was unknown, why that was."""
+    last = state.last
+    return last.outcome.reason if last and last.outcome.status is state.status is Status.UNKNOWN else state.reason
 
 
 def _summary(state: State) -> str:
@@ -48,11 +48,13 @@ def _summary(state: State) -> str:
 
 
 def _numbers(state: State) -> str:
-    shown = []
-    for each in state.last.outcome.measurements if state.last else ():
-        limit = limits(each)
-        shown.append(f"{each.key} {quantity(each.name, each.value)}{f' ({limit})' if limit else ''}")
-    return ", ".join(shown)
+    return ", ".join(map(_number, state.last.outcome.measurements if state.last else ()))
+
+
+def _number(measurement: Measurement) -> str:
+    limit = limits(measurement)
+    value = quantity(measurement.name, measurement.value)
+    return f"{measurement.key} {value}{f' ({limit})' if limit else ''}"
 
 
 def _entry(state: State) -> dict[str, Any]:
@@ -63,9 +65,9 @@ def _entry(state: State) -> dict[str, Any]:
         "reason": _reason(state),
         "summary": _summary(state),
         "durationSeconds": state.last.duration if state.last else None,
-        "measurements": {each.key: each.value for each in state.last.outcome.measurements} if state.last else {},
+        "measurements": {number.key: number.value for number in state.last.outcome.measurements} if state.last else {},
     }
 
 
-def _painted(text: str, status: Status, *, colour: bool) -> str:
-    return f"\x1b[{_COLOURS[status]}m{text}\x1b[0m" if colour else text
+def _colored(text: str, status: Status, *, color: bool) -> str:
+    return f"\x1b[{_COLORS[status]}m{text}\x1b[0m" if color else text

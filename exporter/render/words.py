@@ -1,13 +1,13 @@
-"""Numbers as people read them, for the page and the report."""
+"""Words and numbers for people, on the page and in the report."""
 
 from exporter.model import Measurement, Snapshot, State, Status
 
 BADNESS = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
-"""What is wrong first. Unknown stands below fail: an unreadable number must not hide an outage."""
+"""Worst first. Fail comes before unknown: a check that could not run must not hide an outage."""
 
 
 def headline(snapshot: Snapshot) -> str:
-    """How things stand, in one line."""
+    """The state of all checks in one line."""
     total = len(snapshot.states)
     if not total:
         return "no checks"
@@ -18,16 +18,16 @@ def headline(snapshot: Snapshot) -> str:
 
 
 def worst_first(snapshot: Snapshot) -> list[State]:
-    """The States, what is wrong first, then what may become so, otherwise in the order of the configuration."""
+    """The States, worst first, then those whose latest run was unhealthy, then in the order of the configuration."""
 
-    def goodness(state: State) -> tuple[int, bool]:
+    def rank(state: State) -> tuple[int, bool]:
         return BADNESS.index(state.status), state.last is not None and state.last.outcome.status.healthy
 
-    return sorted(snapshot.states.values(), key=goodness)
+    return sorted(snapshot.states.values(), key=rank)
 
 
 def quantity(name: str, value: float) -> str:
-    """A number in the unit that its measurement's name ends with."""
+    """A value with its unit, which is the suffix of the measurement's name."""
     if name.endswith("_timestamp_seconds"):
         return f"{value:.0f}"
     if name.endswith("_seconds"):
@@ -40,13 +40,13 @@ def quantity(name: str, value: float) -> str:
 
 
 def limits(measurement: Measurement) -> str:
-    """`warn 70.0%, fail 90.0%`; empty where there is none."""
+    """The limits, such as `warn 70.0%, fail 90.0%`; empty if there are none."""
     return ", ".join(f"{level} {quantity(measurement.name, limit)}" for level, limit in measurement.limits.items())
 
 
 def duration(seconds: float) -> str:
-    """`3.2 ms`, `4.0 s`, `5 min`, `2 h`, `3 d`."""
-    if seconds < 0.99995:  # else 1000.0 ms
+    """A duration, such as `3.2 ms`, `4.0 s`, `5 min`, `2 h` or `3 d`."""
+    if seconds < 0.99995:  # otherwise 1000.0 ms
         return f"{seconds * 1000:.1f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Bytes in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1023.5:  # else 1024
+        if abs(count) < 1023.5:  # otherwise 1024
             return f"{count:.4g} {unit}"
         count /= 1024
     return f"{count:.4g} TiB"

@@ -103,7 +103,7 @@ def _group(store: Store, counter: AnswerCounter, path: str, group: Group) -> Ans
     form = request.args.get("format")
     if form == "json" or (form is None and wants_json(request.headers.get("Accept", ""))):
         return Answer(snapshot, health.as_json(snapshot, verdict), code, content_type=HEALTH_JSON, because=because)
-    body = health.line(verdict, path.removeprefix("/"), verbose="verbose" in request.args, exclude=exclude)
+    body = health.text(verdict, path.removeprefix("/"), verbose="verbose" in request.args, exclude=exclude)
     return Answer(snapshot, body, code, because=because)
 
 
@@ -134,7 +134,7 @@ def _metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals])
 
 def _page(store: Store) -> Answer:
     snapshot = store.snapshot()
-    body = page.page(snapshot, PROBE_PATHS, time.time(), root=request.script_root, renew="still" not in request.args)
+    body = page.page(snapshot, PROBE_PATHS, time.time(), root=request.script_root, refresh="still" not in request.args)
     headers = {"Content-Security-Policy": page.CONTENT_SECURITY_POLICY}
     return Answer(snapshot, body, content_type="text/html; charset=utf-8", headers=headers)
 

@@ -13,7 +13,6 @@ from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
-from exporter.embedded.health_exporter import _unused
 from flask import Flask, abort, g, jsonify, redirect
 from support import Process, eventually, get
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -23,6 +22,7 @@ from werkzeug.test import Client
 from exporter import HealthExporter, Measurement, Outcome, ProbeError, Reason
 from exporter.config.checks import load
 from exporter.config.document import ConfigError
+from exporter.embedded.health_exporter import _unused
 from exporter.kinds import kinds
 
 EXAMPLE = Path(__file__).parents[1] / "example"

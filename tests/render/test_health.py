@@ -11,14 +11,14 @@ from scene import golden, scene
 
 from exporter.evaluation.judge import judge
 from exporter.model import Group, Status
-from exporter.render.health import as_json, line, single
+from exporter.render.health import as_json, single, text
 
 PATH = {Group.LIVENESS: "livez", Group.READINESS: "readyz", Group.STARTUP: "startupz", Group.ALL: "healthz"}
 
 
 def test_the_whole_of_the_plain_answers():
     shown = scene(draining=True)
-    bodies = [line(judge(shown, group), path, verbose=True, exclude=["web", "nope"]) for group, path in PATH.items()]
+    bodies = [text(judge(shown, group), path, verbose=True, exclude=["web", "nope"]) for group, path in PATH.items()]
 
     golden("scene.txt", "\n".join(bodies))
 
@@ -69,7 +69,7 @@ def test_times_are_rfc_3339_in_utc():
 def test_free_text_is_in_no_answer():
     shown = scene()
     verdict = judge(shown, Group.ALL)
-    answers = [line(verdict, "healthz", verbose=True), as_json(shown, verdict)]
+    answers = [text(verdict, "healthz", verbose=True), as_json(shown, verdict)]
     answers += [single(state, Group.ALL) for state in shown.states.values()]
 
     summaries = [state.last.outcome.summary for state in shown.states.values() if state.last]
@@ -82,9 +82,9 @@ def test_a_line_stays_a_line(name, excluded):
     shown = snapshot([settled("F", name=name, failure_threshold=1)])
     verdict = judge(shown, Group.ALL)
 
-    text = line(verdict, "healthz", verbose=True, exclude=[excluded])
+    body = text(verdict, "healthz", verbose=True, exclude=[excluded])
 
-    assert len(text.split("\n")) == 3 + (excluded != name)
-    assert text.replace("\n", "").isprintable()
+    assert len(body.split("\n")) == 3 + (excluded != name)
+    assert body.replace("\n", "").isprintable()
     assert single(verdict.members[0], Group.ALL).rstrip("\n").isprintable()
     json.loads(as_json(shown, verdict))

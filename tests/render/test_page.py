@@ -110,8 +110,8 @@ def test_the_headline_and_the_title_say_how_things_stand(outcomes, headline, wor
         ((FAIL, FAIL, FAIL), []),
         ((PASS, FAIL), ["latest run: fail (connect), 1 of 3 failures in a row"]),
         ((PASS, FAIL, FAIL), ["latest run: fail (connect), 2 of 3 failures in a row"]),
-        ((PASS, UNKNOWN), ["latest run: could not look (error), which does not count"]),
-        ((UNKNOWN,), ["latest run: could not look (error), which does not count"]),
+        ((PASS, UNKNOWN), ["latest run: unknown (error), not counted"]),
+        ((UNKNOWN,), ["latest run: unknown (error), not counted"]),
         ((FAIL,), ["latest run: fail (connect), 1 of 3 failures in a row"]),
         ((FAIL, FAIL, FAIL, PASS), ["latest run: pass, 1 of 2 successes in a row"]),
     ],
@@ -126,7 +126,7 @@ def test_a_latest_run_that_is_not_what_the_status_says_is_told(outcomes, note):
 def test_a_stale_result_is_said_to_be_too_old():
     state = expire(after(PASS, stale_after=30), 1031, 1_001_000)
 
-    assert Text(shown(state)).of("em") == ["too old to count: it holds for 30.0 s"]
+    assert Text(shown(state)).of("em") == ["stale: a result counts for 30.0 s"]
 
 
 def test_reason_numbers_limits_and_age_are_there():
@@ -135,8 +135,8 @@ def test_reason_numbers_limits_and_age_are_there():
 
     assert "fail timeout web httpGet https://web.example/ readiness no answer within 1 s" in words
     assert "disk_used_ratio 84.0% (warn 80.0%, fail 90.0%)" in words
-    assert "looked 30.0 s ago took 12.5 ms fail since 40.0 s ago 5 runs, 4 not healthy" in words
-    assert "has not run yet looked never unknown since the start 0 runs" in words
+    assert "last run 30.0 s ago took 12.5 ms fail since 40.0 s ago 5 runs, 4 unhealthy" in words
+    assert "has not run yet last run never unknown since the start 0 runs" in words
 
 
 def test_a_verdict_names_its_culprits_and_links_to_them():
@@ -151,15 +151,15 @@ def test_shutting_down_is_said_and_why_readiness_is_false():
     html = shown(settled("P", groups=in_groups(Group.READINESS)), draining=True)
 
     assert '<h1 class="pass">1 check, all pass</h1>' in html
-    assert "Shutting down: readiness is false for good." in html
+    assert "Shutting down: readiness stays false." in html
     assert "<strong>503</strong>\n<span>readiness: shutting down</span>" in html
 
 
 def test_the_page_renews_itself_and_can_be_kept_still():
-    still = page(scene(), PROBE_PATHS, NOW, renew=False)
+    still = page(scene(), PROBE_PATHS, NOW, refresh=False)
 
     assert '<meta http-equiv="refresh" content="10">' in page(scene(), PROBE_PATHS, NOW)
-    assert "refresh" not in still
+    assert "http-equiv" not in still
     assert '<a href="/">' in still
 
 

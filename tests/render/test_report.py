@@ -31,29 +31,29 @@ RUNS = (
 )
 
 
-def report(*states: State, group: Group = Group.ALL, colour: bool = False) -> str:
+def report(*states: State, group: Group = Group.ALL, color: bool = False) -> str:
     shown = snapshot(states)
-    return text(shown, judge(shown, group), colour=colour)
+    return text(shown, judge(shown, group), color=color)
 
 
 def test_the_report_for_people():
     golden("report.txt", report(*RUNS) + "\n")
 
 
-def test_the_report_on_a_terminal_has_colours():
-    golden("report.colour.txt", report(*RUNS, colour=True) + "\n")
+def test_the_report_on_a_terminal_has_colors():
+    golden("report.color.txt", report(*RUNS, color=True) + "\n")
 
 
 def test_the_report_of_everything_there_can_be():
-    golden("report.scene.txt", text(scene(), judge(scene(), Group.READINESS), colour=False) + "\n")
+    golden("report.scene.txt", text(scene(), judge(scene(), Group.READINESS), color=False) + "\n")
 
 
 def test_the_report_as_json():
     golden("report.json", as_json(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL)) + "\n")
 
 
-def test_colour_changes_nothing_else():
-    assert re.sub(r"\x1b\[[0-9;]*m", "", report(*RUNS, colour=True)) == report(*RUNS)
+def test_color_changes_nothing_else():
+    assert re.sub(r"\x1b\[[0-9;]*m", "", report(*RUNS, color=True)) == report(*RUNS)
 
 
 def test_the_columns_stand_under_each_other():
