@@ -43,7 +43,7 @@ def served(app: WSGI, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         yield listener.urls[0].rstrip("/")
     finally:
         end()
-        server.join(15)
+        server.join(60)
         assert not server.is_alive()
 
 
@@ -61,7 +61,7 @@ class Stage:
         self.checks: dict[str, Check] = {}
 
     def watch(self, *checks: Check) -> None:
-        self.checks = {each.spec.name: each for each in self.store.configure(checks)}
+        self.checks = {check.spec.name: check for check in self.store.configure(checks)}
 
     def show(self, letters: dict[str, str], *groups: Group) -> None:
         """Watch checks of these groups (default: all of them), each settled by runs P, W, F or U; none is pending."""

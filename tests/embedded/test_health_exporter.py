@@ -581,7 +581,7 @@ def test_the_guide_s_application_works(tmp_path, monkeypatch):
 
 
 def test_the_package_costs_nothing_until_something_of_it_is_used():
-    script = "import sys, exporter; print(*(each for each in sys.modules if each.startswith(('exporter', 'typing'))))"
+    script = "import sys, exporter; print(*(name for name in sys.modules if name.startswith(('exporter', 'typing'))))"
     said = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, cwd=ROOT).stdout
 
     assert said.split() == ["exporter"]

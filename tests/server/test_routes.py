@@ -2,10 +2,10 @@
 
 import gzip
 import json
-import timeit
 
 import pytest
-from hypothesis import Phase, example, given, settings
+from accept_headers import GARBAGE, PROMETHEUS_3, VALID
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from make import FAIL, PASS, check, in_groups
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
@@ -15,7 +15,7 @@ from support import get
 
 from exporter.model import Group, Measurement, Outcome, Reason, Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT
-from exporter.server.negotiation import HEALTH_JSON, metrics_type, wants_json
+from exporter.server.negotiation import HEALTH_JSON
 from exporter.server.routes import PROBE_PATHS, probe_app
 
 PLAIN = "text/plain; charset=utf-8"
@@ -120,7 +120,7 @@ GRAMMAR = {
 
 
 @pytest.mark.parametrize("case", GRAMMAR)
-def test_the_apiserver_s_grammar(stage, case):
+def test_the_grammar_is_the_apiservers(stage, case):
     shown, path, status, body = GRAMMAR[case]
     stage.show(shown)
 
@@ -131,7 +131,7 @@ def test_the_apiserver_s_grammar(stage, case):
 
 
 @pytest.mark.parametrize("path", PROBE_PATHS)
-def test_a_group_s_path_lists_its_own_checks_only(stage, path):
+def test_a_groups_path_lists_only_its_own_checks(stage, path):
     group = PROBE_PATHS[path]
     stage.watch(check("in", groups=in_groups(group), failure_threshold=1), check("out", groups=frozenset()))
     stage.conclude("in", FAIL)
@@ -145,7 +145,7 @@ def test_a_group_s_path_lists_its_own_checks_only(stage, path):
 @pytest.mark.parametrize(
     "path", ["/livez/nope", "/livez/", "/livez/out", "/readyz/in/", "/readyz/in/more", "/startupz/in", "/healthz/"]
 )
-def test_a_check_that_the_group_does_not_have_is_not_found(stage, path):
+def test_a_check_outside_the_group_is_404(stage, path):
     stage.watch(check("in", groups=in_groups(Group.READINESS)), check("out", groups=in_groups(Group.READINESS)))
 
     assert stage.get(path).status == 404
@@ -158,7 +158,7 @@ def test_every_check_is_in_healthz(stage):
     assert stage.get("/readyz/only").status == 404
 
 
-def test_draining_withholds_readiness_and_nothing_else():
+def test_draining_affects_readiness_only():
     stage = Stage()
     with served(stage.app()) as stage.url:
         stage.show({"api": "P"})
@@ -184,7 +184,7 @@ def test_draining_withholds_readiness_and_nothing_else():
 
 
 @pytest.mark.parametrize("path", PROBE_PATHS)
-def test_the_same_verdict_as_a_document(stage, path):
+def test_json_shows_the_same_verdict(stage, path):
     stage.show({"api": "P", "bad": "F"})
 
     answer = stage.get(f"{path}?format=json")
@@ -195,7 +195,7 @@ def test_the_same_verdict_as_a_document(stage, path):
     assert document["status"] == "fail"
     assert document["group"] == PROBE_PATHS[path]
     assert document["generation"] == answer.generation
-    assert {name: each[0]["status"] for name, each in document["checks"].items()} == {"api": "pass", "bad": "fail"}
+    assert {name: checks[0]["status"] for name, checks in document["checks"].items()} == {"api": "pass", "bad": "fail"}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_the_same_verdict_as_a_document(stage, path):
         ("application/json", "/livez?format=", False),
     ],
 )
-def test_the_form_is_asked_for_by_accept_or_format(stage, accept, path, json_):
+def test_accept_or_format_chooses_the_form(stage, accept, path, json_):
     stage.show({"api": "P"})
 
     answer = stage.get(path, Accept=accept) if accept else stage.get(path)
@@ -219,7 +219,7 @@ def test_the_form_is_asked_for_by_accept_or_format(stage, accept, path, json_):
     assert (answer.body == b"ok") != json_
 
 
-def test_an_excluded_check_does_not_count_in_the_document_either(stage):
+def test_an_excluded_check_does_not_count_in_json_either(stage):
     stage.show({"bad": "F"})
 
     answer = stage.get("/livez?format=json&exclude=bad")
@@ -235,7 +235,7 @@ def seen(answer):
 
 
 @pytest.mark.parametrize("path", [*EVERY, "/nope", "/livez/nope"])
-def test_head_answers_as_get_without_the_body(stage, path):
+def test_head_is_get_without_the_body(stage, path):
     """But for /metrics, whose own process figures move on between the two."""
     stage.show({"api": "F"})
     full, head = stage.get(path), stage.get(path, "HEAD")
@@ -248,7 +248,7 @@ def test_head_answers_as_get_without_the_body(stage, path):
 
 
 @pytest.mark.parametrize("path", [*EVERY, "/nope", "//livez", "/livez/nope", "/-/reload"])
-def test_every_answer_carries_the_generation_and_is_neither_stored_nor_sniffed(stage, path):
+def test_every_answer_has_the_common_headers(stage, path):
     stage.show({"api": "F"})
 
     for method in ("GET", "HEAD", "POST", "DELETE"):
@@ -258,16 +258,18 @@ def test_every_answer_carries_the_generation_and_is_neither_stored_nor_sniffed(s
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"])
-@pytest.mark.parametrize("path", EVERY)
-def test_another_method_is_refused_with_those_that_are_not(stage, path, method):
+def test_other_methods_are_refused_with_the_allowed_ones(stage):
     stage.show({"api": "P"})
+    refused = (405, "GET, HEAD", "405 Method Not Allowed\n")
 
-    answer = stage.get(path, method)
+    wrong = {}
+    for path in EVERY:
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"):
+            answer = stage.get(path, method)
+            if (answer.status, answer.headers["Allow"], answer.text) != refused:
+                wrong[method, path] = answer
 
-    assert answer.status == 405
-    assert answer.headers["Allow"] == "GET, HEAD"
-    assert answer.text == "405 Method Not Allowed\n"
+    assert wrong == {}
 
 
 @pytest.mark.parametrize(
@@ -306,7 +308,7 @@ def test_another_method_is_refused_with_those_that_are_not(stage, path, method):
         "evil.example:80",
     ],
 )
-def test_a_path_matches_exactly_or_is_not_found(stage, target):
+def test_a_path_matches_exactly_or_is_404(stage, target):
     stage.show({"api": "P"})
 
     answer = exchange(stage.url, f"GET {target} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
@@ -363,7 +365,7 @@ def test_hostile_text_is_escaped(stage, path):
         assert not [line for line in answer.text.split("\n") if line.startswith("X: y")]
 
 
-def test_what_a_request_says_is_not_repeated(stage):
+def test_no_answer_repeats_the_request(stage):
     stage.show({"api": "P"})
 
     for path in ("/<script>", "/livez/<script>"):
@@ -390,7 +392,7 @@ def test_reloading_by_http_is_off(stage):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_reloading_by_http_tells_how_it_went(method):
+def test_reloading_by_http_reports_the_result(method):
     stage, wrong = Stage(), [None, "health.yml:1: not YAML"]
     with served(stage.app(reload=lambda: wrong.pop(0))) as stage.url:
         good, bad = stage.get("/-/reload", method), stage.get("/-/reload", method)
@@ -404,7 +406,7 @@ def test_reloading_by_http_tells_how_it_went(method):
     assert refused.status == 405
 
 
-def test_what_breaks_inside_is_a_500_without_details():
+def test_an_exception_is_a_500_without_details():
     stage = Stage()
 
     def broken():
@@ -429,23 +431,28 @@ def guarded():
         yield stage
 
 
-@pytest.mark.parametrize("path", [*EVERY, "/nope"])
-@pytest.mark.parametrize(
-    "given_",
-    ["", "Basic", "Basic !!!", "Basic w6k6", "Basic w6k6cDp4", "Bearer x", "Basic " + "A" * 9000, "Digest a=b"],
+WRONG_CREDENTIALS = (
+    *("", "Basic", "Basic !!!", "Basic w6k6", "Basic w6k6cDp4", "Bearer x", "Basic " + "A" * 9000, "Digest a=b"),
 )
-def test_without_the_right_password_there_is_only_401(guarded, path, given_):
+
+
+def test_without_the_right_password_every_path_is_401(guarded):
     guarded.show({"api": "P"})
+    generation = guarded.store.snapshot().generation
+    unauthorized = (401, "Unauthorized\n", 'Basic realm="health-exporter"', generation)
 
-    answer = guarded.get(path, Authorization=given_) if given_ else guarded.get(path)
+    wrong = {}
+    for path in (*EVERY, "/nope"):
+        for credentials in WRONG_CREDENTIALS:
+            answer = guarded.get(path, Authorization=credentials) if credentials else guarded.get(path)
+            if (answer.status, answer.text, answer.headers["WWW-Authenticate"], answer.generation) != unauthorized:
+                wrong[path, credentials] = answer
 
-    assert (answer.status, answer.text) == (401, "Unauthorized\n")
-    assert answer.headers["WWW-Authenticate"] == 'Basic realm="health-exporter"'
-    assert answer.generation == guarded.store.snapshot().generation
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("path", EVERY)
-def test_with_the_right_password_everything_is_answered(guarded, path):
+def test_with_the_right_password_every_path_is_200(guarded, path):
     guarded.show({"api": "P"})
 
     assert guarded.get(path, Authorization="Basic w6k6cDp3").status == 200
@@ -462,7 +469,7 @@ def test_the_probe_listener_has_the_probe_paths_only_and_no_password(stage):
 # Answers given
 
 
-def test_the_answers_really_given_are_counted(stage):
+def test_answers_are_counted(stage):
     """A group's answers only, HEAD too; single checks have no verdict of a group."""
     stage = Stage()
     with served(stage.app()) as stage.url:
@@ -478,134 +485,6 @@ def test_the_answers_really_given_are_counted(stage):
         'health_answers_total{code="503",group="liveness"} 3.0',
         'health_answers_total{code="200",group="readiness"} 1.0',
     ]
-
-
-# Negotiation
-
-PROMETHEUS_2_42 = (
-    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
-    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-)
-PROMETHEUS_3 = (
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
-    "application/openmetrics-text;version=0.0.1;q=0.5,"
-    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-)
-PROMETHEUS_3_NATIVE = (
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,"
-    "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,"
-    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=underscores;q=0.4,"
-    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-)
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
-FORMATS = [
-    ("", TEXT),
-    ("*/*", TEXT),
-    (BROWSER, TEXT),
-    (PROMETHEUS_2_42, OPEN_METRICS),
-    (PROMETHEUS_3, OPEN_METRICS),
-    (PROMETHEUS_3_NATIVE, OPEN_METRICS),
-    ("application/openmetrics-text", OPEN_METRICS),
-    ("APPLICATION/OpenMetrics-Text; Version=1.0.0; charset=utf-8", OPEN_METRICS),
-    ('application/openmetrics-text; version="1.0.0"', OPEN_METRICS),
-    ("application/openmetrics-text;escaping=dots", OPEN_METRICS),
-    ("application/openmetrics-text;version=abc", TEXT),
-    ("application/openmetrics-text;version=99.9.9", TEXT),
-    ("application/openmetrics-text;version=2.0.0", TEXT),
-    ("application/openmetrics-text;version=0.0.1", TEXT),
-    ("application/openmetrics-text;version=0.0.1,application/openmetrics-text;version=1.0.0;q=0.1", OPEN_METRICS),
-    ("application/openmetrics-text;q=0", TEXT),
-    ("application/openmetrics-text;version=1.0.0;q=0,*/*", TEXT),
-    ("application/openmetrics-text;q=0.000,text/plain;q=0", TEXT),
-    ("application/openmetrics-text;q=0.5,text/plain;q=0.5", TEXT),
-    ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.5", OPEN_METRICS),
-    ("application/openmetrics-text;q=0.5,text/plain;q=0.6", TEXT),
-    ("application/openmetrics-text;q=0.6,text/plain;q=0.5", OPEN_METRICS),
-    ("text/plain;version=0.0.4;q=0.3,application/openmetrics-text;version=1.0.0;q=0.2", TEXT),
-    ("application/*", OPEN_METRICS),
-    ("application/*;q=0.4,text/*;q=0.5", TEXT),
-    ("text/plain;q=0,*/*", OPEN_METRICS),
-    ("*/*;q=0", TEXT),
-    ("text/html", TEXT),
-    ("application/vnd.google.protobuf", TEXT),
-    ("application/openmetrics-text;q=1.5", TEXT),
-    ("application/openmetrics-text;q=nan", TEXT),
-    ("application/openmetrics-text;q=-1", TEXT),
-    (",,,;;;==", TEXT),
-    ("application/openmetrics-text" + "," * 16_000, TEXT),
-]
-
-
-@pytest.mark.parametrize(("accept", "format_"), FORMATS, ids=[accept[:60] or "none" for accept, _ in FORMATS])
-def test_the_exposition_s_format_is_the_preferred_one_of_those_there_are(accept, format_):
-    assert metrics_type(accept) == format_
-
-
-DOCUMENTS = [
-    ("", False),
-    ("*/*", False),
-    (BROWSER, False),
-    ("text/plain", False),
-    ("application/health+json", True),
-    ("Application/Health+JSON", True),
-    ("application/json", True),
-    ("application/json;charset=utf-8", True),
-    ("application/json, */*", True),
-    ("application/json;q=0.1, text/plain", False),
-    ("application/json, text/plain;q=0.9", True),
-    ("application/json, text/plain", False),
-    ("application/*", True),
-    ("application/json;q=0", False),
-    ("application/json;q=0, application/health+json;q=0.1", True),
-    ("text/plain;q=0, */*;q=0.1", True),
-    ("application/vnd.api+json", False),
-    ("application/json;q=x", False),
-]
-
-
-@pytest.mark.parametrize(("accept", "json_"), DOCUMENTS, ids=[accept or "none" for accept, _ in DOCUMENTS])
-def test_a_document_is_given_to_those_who_prefer_it(accept, json_):
-    assert wants_json(accept) == json_
-
-
-QUALITY = st.sampled_from(
-    ["", ";q=0", ";q=0.5", ";q=1", ";q=1.000", ";q=2", ";q=nan", ";q=-0", ";q=", ";Q=0.1", ";q=1e9"]
-)
-MEDIA = st.sampled_from(
-    [
-        "*/*",
-        "text/*",
-        "text/plain",
-        "application/*",
-        "application/openmetrics-text",
-        "application/json",
-        HEALTH_JSON,
-        "*",
-        "/",
-        "",
-    ]
-)
-OPTION = st.sampled_from(
-    ["", ";version=1.0.0", ";version=0.0.4", ";version=abc", ";version", ';version="', ";charset=utf-8", ";a=b;c"]
-)
-VALID = st.lists(st.tuples(MEDIA, OPTION, QUALITY).map("".join), max_size=8).map(",".join)
-GARBAGE = st.text(max_size=200) | st.text(',;="/*q. \t', max_size=400)
-HUGE = st.builds(lambda piece, times: (piece * times)[:16_384], GARBAGE, st.integers(1, 16_384))
-
-
-@settings(max_examples=400, deadline=None, phases=set(Phase) - {Phase.explain})  # which traces every line, slowly
-@given(accept=VALID | GARBAGE | HUGE)
-@example(accept="," * 16_384)
-@example(accept=";" * 16_384)
-@example(accept='"' * 16_384)
-@example(accept='a/b;c="' + "\\" * 16_000)
-@example(accept="a/b;" * 4096)
-@example(accept="a/b;q=" + "1" * 4000)
-@example(accept="*/*;*=" * 600)
-def test_any_accept_header_is_answered_soon_and_with_a_format_there_is(accept):
-    assert metrics_type(accept) in (TEXT, OPEN_METRICS)
-    assert wants_json(accept) in (True, False)
-    assert min(timeit.repeat(lambda: (metrics_type(accept), wants_json(accept)), number=1, repeat=3)) < 0.05
 
 
 @settings(max_examples=150, deadline=None)
@@ -626,7 +505,7 @@ def test_the_content_type_matches_the_body(stage, accept):
 
 
 @pytest.mark.parametrize(("accept", "parse"), [("text/plain", parse_text), (PROMETHEUS_3, parse_open_metrics)])
-def test_both_formats_are_what_they_say(stage, accept, parse):
+def test_both_formats_can_be_parsed(stage, accept, parse):
     stage.show({"api": "PWFU"})
 
     families = {family.name for family in parse(stage.get("/metrics", Accept=accept).text)}
@@ -651,7 +530,7 @@ def test_both_formats_are_what_they_say(stage, accept, parse):
         ("," * 4000, False),
     ],
 )
-def test_the_exposition_is_packed_for_those_who_take_it(stage, accepted, packed):
+def test_metrics_are_compressed_for_clients_that_accept_gzip(stage, accepted, packed):
     stage.show({"api": "P"})
 
     answer = stage.get("/metrics", Accept_Encoding=accepted)
@@ -663,7 +542,7 @@ def test_the_exposition_is_packed_for_those_who_take_it(stage, accepted, packed)
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
-def test_the_exposition_can_be_limited_to_names(stage, accept):
+def test_metrics_can_be_limited_to_names(stage, accept):
     stage.show({"api": "F"})
     names = ("health_check_up", "health_check_failures_total", "health_check_period_seconds", "health_nope")
     query = "&".join(f"name%5B%5D={name}" for name in names)
@@ -673,14 +552,14 @@ def test_the_exposition_can_be_limited_to_names(stage, accept):
     assert {line.partition("{")[0] for line in lines if not line.startswith("#")} == set(names) - {"health_nope"}
 
 
-def test_names_that_are_not_there_give_an_empty_exposition(stage):
+def test_unknown_names_give_empty_metrics(stage):
     stage.show({"api": "P"})
 
     assert stage.get("/metrics?name[]=nope").text == ""
     assert stage.get("/metrics?name[]=nope", Accept="application/openmetrics-text").text == "# EOF\n"
 
 
-def test_names_without_number_are_answered(stage):
+def test_any_number_of_names_is_accepted(stage):
     answer = stage.get("/metrics?" + "name[]=x&" * 1500)
 
     assert (answer.status, answer.text) == (200, "")

@@ -144,7 +144,7 @@ def gone(folder: Path, authority: trustme.CA) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [garbage, half_a_pair, half_a_pair_of_another_sort, other_half, gone], ids=lambda each: each.__name__
+    "spoil", [garbage, half_a_pair, half_a_pair_of_another_sort, other_half, gone], ids=lambda spoil: spoil.__name__
 )
 def test_a_bad_pair_leaves_the_old_certificate_and_a_good_one_comes_later(folder, authority, rotation, caplog, spoil):
     with serving(rotation.context) as port:

@@ -33,7 +33,7 @@ def users() -> Users:
         ("long", "x" * 72, True),
         ("long", "x" * 71, False),
     ],
-    ids=lambda each: ascii(each)[:20],
+    ids=lambda value: ascii(value)[:20],
 )
 def test_a_user_is_let_in_by_the_password_alone(users, user, password, right):
     for _ in range(2):  # the second answer is remembered, where it is a yes

@@ -1,0 +1,61 @@
+"""Addresses to listen on."""
+
+import re
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from exporter.server.sockets import ListenError, listen
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("127.0.0.1:0", r"http://127\.0\.0\.1:\d+/"),
+        ("localhost:0", r"http://127\.0\.0\.1:\d+/"),
+        ("[::1]:0", r"http://\[::1\]:\d+/"),
+        ("::1:0", r"http://\[::1\]:\d+/"),
+        (":0", r"http://127\.0\.0\.1:\d+/"),
+        ("0.0.0.0:0", r"http://127\.0\.0\.1:\d+/"),
+        ("[::]:0", r"http://127\.0\.0\.1:\d+/"),
+    ],
+)
+def test_an_address_is_listened_on_and_shown(address, shown):
+    with listen(address) as door:
+        assert re.fullmatch(shown, door.url())
+        with socket.create_connection((str(urlsplit(door.url()).hostname), door.getsockname()[1]), timeout=5):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        ":",
+        "4584",
+        "localhost",
+        "localhost:",
+        "localhost:http",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:1.5",
+        "127.0.0.1:²",
+        "300.0.0.1:0",
+        "a..b:0",
+        "x" * 300 + ":0",
+        "no such host:0",
+        "\0:0",
+        "[::1:0",
+        "[zz::1]:0",
+        "http://127.0.0.1:0",
+        "203.0.113.1:0",
+    ],
+)
+def test_an_invalid_address_is_refused_and_named(address):
+    """203.0.113.1 is an address, but not one of this machine."""
+    with pytest.raises(ListenError) as refusal:
+        listen(address)
+
+    assert str(refusal.value).startswith(f"{address}: ")
+    assert "\n" not in str(refusal.value)
