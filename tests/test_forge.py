@@ -212,6 +212,13 @@ def test_the_action_installs_only_what_is_pinned_with_a_hash():
         assert "flit-core==" in (ROOT / name).read_text(), f"{name}: the package is built without isolation"
 
 
+def test_the_documentation_lists_the_inputs_with_their_defaults():
+    inputs = load(ROOT / "action.yml")["inputs"]
+    rows = re.findall(r"^\| `([\w-]+)` \| (?:`(\S+)` )?\|", (ROOT / "docs" / "ci.md").read_text(), re.MULTILINE)
+
+    assert dict(rows) == {name: each.get("default", "") for name, each in inputs.items()}
+
+
 # Forms
 
 

@@ -15,6 +15,7 @@ PLACES = {  # a pattern, and the files that have it
     r"^__version__ = \"(.+)\"": ["exporter/__init__.py"],
     r"^ARG VERSION=(\S+)": ["Dockerfile"],
     r"health-exporter:(\d\S*)": ["README.md"],
+    r"(?:rev: |REPOSITORY@)v(\S+)": ["docs/ci.md"],
     r"newTag: ([^\s,}]+)": ["k8s/README.md", "k8s/**/kustomization.yaml"],
     r"app.kubernetes.io/version: (\S+)": ["k8s/base/*.yaml"],
 }
@@ -63,9 +64,9 @@ def test_all_places_have_the_same_version():
 
 def test_the_documented_command_raises_the_version_everywhere(tmp_path):
     page = (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
-    command = re.search(r"^ +(git grep .+\| xargs sed .+)$", page, re.MULTILINE)
+    command = re.search(r"^ +(git grep .+\|\s+xargs sed .+)$", page, re.MULTILINE)
     assert command is not None
-    for name in ("exporter/__init__.py", "Dockerfile", "README.md"):
+    for name in ("exporter/__init__.py", "Dockerfile", "README.md", "docs/ci.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
