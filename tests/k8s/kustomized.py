@@ -1,4 +1,4 @@
-"""What `kubectl kustomize` makes of k8s/, and the places in it that the tests look at."""
+"""The output of `kubectl kustomize` for k8s/, and the parts of it that the tests examine."""
 
 import functools
 import json
@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from support import unavailable
@@ -17,8 +17,8 @@ Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 CUSTOM = "monitoring.coreos.com/"
-NEEDED = 5
-"""kustomize's major version: 4 has the features too, but kubectl 1.20, as some distributions have it, brings 2."""
+KUSTOMIZE = 5
+"""The required major version. Version 4 is sufficient too, but kubectl 1.20, which some distributions ship, has 2."""
 
 SIDECARS = ("sidecar", "native-sidecar")
 ALONE = ("standalone", "daemonset", "sharded")
@@ -33,35 +33,41 @@ FITTING = {
     "host-disk": ("daemonset",),
 }
 """Each component, with the overlays it is meant for."""
-COMBINATIONS = [(overlay, ()) for overlay in OVERLAYS] + [
-    (overlay, tuple(each for each in FITTING if overlay in FITTING[each])) for overlay in OVERLAYS
-]
-"""Each overlay with none of its components, and with all of them."""
+
+
+def fitting(overlay: str) -> tuple[str, ...]:
+    """The components that are meant for an overlay."""
+    return tuple(component for component in FITTING if overlay in FITTING[component])
+
+
+COMBINATIONS = [(name, ()) for name in OVERLAYS] + [(name, fitting(name)) for name in OVERLAYS]
+"""Each overlay without components, and with all components that are meant for it."""
 
 
 @functools.cache
 def kubectl() -> str:
-    """The program, if its kustomize is new enough."""
+    """The path of kubectl, if its kustomize is new enough."""
     path = shutil.which("kubectl") or unavailable("kubectl is not installed: 1.27 or newer is needed")
-    said = subprocess.run([path, "version", "--client", "-o", "json"], capture_output=True, text=True, check=True)
-    version = json.loads(said.stdout).get("kustomizeVersion", "v2")
-    if int(version.removeprefix("v").split(".")[0]) < NEEDED:
-        unavailable(f"kubectl brings kustomize {version}, and {NEEDED} is needed: kubectl 1.27 or newer")
+    command = [path, "version", "--client", "-o", "json"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    version = json.loads(printed).get("kustomizeVersion", "v2")
+    if int(version.removeprefix("v").split(".")[0]) < KUSTOMIZE:
+        unavailable(f"kubectl includes kustomize {version}, but {KUSTOMIZE} is needed: kubectl 1.27 or newer")
     return path
 
 
 @functools.cache
 def build(folder: Path) -> tuple[Object, ...]:
-    """The objects of a kustomization, as `kubectl apply -k` would apply them."""
-    done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, f"{folder}: {done.stderr}"
-    assert not done.stderr, f"{folder}: {done.stderr}"
-    return tuple(yaml.safe_load_all(done.stdout))
+    """The objects of a kustomization, as `kubectl apply -k` applies them."""
+    result = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True)
+    assert result.returncode == 0, f"{folder}: {result.stderr}"
+    assert not result.stderr, f"{folder}: {result.stderr}"
+    return tuple(yaml.safe_load_all(result.stdout))
 
 
 @functools.cache
 def overlay(name: str, components: tuple[str, ...] = ()) -> tuple[Object, ...]:
-    """An overlay, with its list of components as given rather than commented out."""
+    """The objects of an overlay with the given components."""
     if not components:
         return build(K8S / "overlays" / name)
     with tempfile.TemporaryDirectory() as folder:
@@ -70,14 +76,35 @@ def overlay(name: str, components: tuple[str, ...] = ()) -> tuple[Object, ...]:
         for file in (ROOT / "dashboards").glob("*.*"):
             shutil.copy(file, Path(folder) / "dashboards")
         copied = Path(folder) / "k8s" / "overlays" / name
-        wanted = "".join(f"  - ../../components/{each}\n" for each in components)
+        entries = "".join(f"  - ../../components/{component}\n" for component in components)
         with (copied / "kustomization.yaml").open("a") as kustomization:
-            kustomization.write(f"components:\n{wanted}")
+            kustomization.write(f"components:\n{entries}")
         return build(copied)
 
 
+class Rendered(NamedTuple):
+    """An object, and where it comes from."""
+
+    overlay: str
+    components: tuple[str, ...]
+    object: Object
+
+    @property
+    def place(self) -> str:
+        return f"{describe(self.overlay, self.components)}: {self.object['kind']} {self.object['metadata']['name']}"
+
+
+def rendered() -> list[Rendered]:
+    """Every object of every combination."""
+    return [Rendered(*combination, object_) for combination in COMBINATIONS for object_ in overlay(*combination)]
+
+
+def describe(name: str, components: tuple[str, ...]) -> str:
+    return f"{name} with {', '.join(components)}" if components else name
+
+
 def of_kind(objects: tuple[Object, ...], *kinds: str) -> list[Object]:
-    return [each for each in objects if each["kind"] in kinds]
+    return [object_ for object_ in objects if object_["kind"] in kinds]
 
 
 def only(objects: tuple[Object, ...], *kinds: str) -> Object:
@@ -86,7 +113,7 @@ def only(objects: tuple[Object, ...], *kinds: str) -> Object:
 
 
 def workload(name: str, components: tuple[str, ...] = ()) -> Object:
-    """The one object of an overlay that makes pods."""
+    """The Deployment, StatefulSet or DaemonSet of an overlay."""
     return only(overlay(name, components), "Deployment", "StatefulSet", "DaemonSet")
 
 
@@ -101,7 +128,7 @@ def containers(spec: Object) -> Iterator[Object]:
 
 
 def container(name: str, of: str, components: tuple[str, ...] = ()) -> Object:
-    (found,) = (each for each in containers(pod(of, components)) if each["name"] == name)
+    (found,) = (container for container in containers(pod(of, components)) if container["name"] == name)
     return found
 
 
@@ -111,7 +138,7 @@ def exporter(of: str, components: tuple[str, ...] = ()) -> Object:
 
 def health_yml(of: str) -> Object:
     """The configuration in the ConfigMap that the exporter's pod mounts."""
-    (name,) = (each["configMap"]["name"] for each in pod(of)["volumes"] if each["name"] == "health-exporter")
-    (found,) = (each for each in of_kind(overlay(of), "ConfigMap") if each["metadata"]["name"] == name)
+    (name,) = (volume["configMap"]["name"] for volume in pod(of)["volumes"] if volume["name"] == "health-exporter")
+    (found,) = (map_ for map_ in of_kind(overlay(of), "ConfigMap") if map_["metadata"]["name"] == name)
     parsed: Object = yaml.safe_load(found["data"]["health.yml"])
     return parsed

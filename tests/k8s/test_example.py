@@ -1,4 +1,4 @@
-"""The application of k8s/example does what its first lines say."""
+"""The application in k8s/example behaves as its docstring describes."""
 
 import signal
 import sys
@@ -15,38 +15,38 @@ def shop() -> Iterator[tuple[Process, str]]:
     env = {"PORT": str(port), "DRAIN_SECONDS": "1"}
     url = f"http://127.0.0.1:{port}"
     with ended(Process([sys.executable, str(K8S / "example" / "shop.py")], env)) as process:
-        eventually(lambda: _answers(url), what="it answers")
+        eventually(lambda: responds(url), what="a response")
         yield process, url
 
 
-def _answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         return get(f"{url}/health").status == 200
     except OSError:
         return False
 
 
-def test_it_breaks_when_asked_to(shop: tuple[Process, str]) -> None:
+def test_break_makes_health_return_500(shop: tuple[Process, str]) -> None:
     _, url = shop
     assert get(f"{url}/break", method="POST").status == 200
     assert get(f"{url}/health").status == 500
     assert get(f"{url}/").status == 200
 
 
-def test_it_hangs_when_asked_to(shop: tuple[Process, str]) -> None:
+def test_hang_delays_the_response_of_health(shop: tuple[Process, str]) -> None:
     _, url = shop
     get(f"{url}/hang", method="POST")
     with pytest.raises(TimeoutError):
         get(f"{url}/health", timeout=0.5)
 
 
-def test_it_exits_when_asked_to(shop: tuple[Process, str]) -> None:
+def test_exit_ends_the_process_with_code_1(shop: tuple[Process, str]) -> None:
     process, url = shop
     get(f"{url}/exit", method="POST")
     assert process.wait() == 1
 
 
-def test_it_serves_on_after_sigterm_and_then_ends(shop: tuple[Process, str]) -> None:
+def test_it_keeps_serving_after_sigterm_and_then_exits_with_code_0(shop: tuple[Process, str]) -> None:
     process, url = shop
     process.signal(signal.SIGTERM)
     assert get(f"{url}/health").status == 200

@@ -1,11 +1,13 @@
-"""k8s/ builds, is what the API server expects, and keeps the rules it is written by."""
+"""The manifests in k8s/ build, pass the API server's validation, and follow the rules of this project."""
 
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -18,122 +20,176 @@ from kustomized import (
     OVERLAYS,
     ROOT,
     SIDECARS,
+    Object,
     build,
     container,
     containers,
+    describe,
     exporter,
+    fitting,
     health_yml,
-    of_kind,
     only,
     overlay,
     pod,
+    rendered,
     workload,
 )
 
 from exporter import __version__
 
-LABELS = {f"app.kubernetes.io/{each}" for each in ("name", "instance", "component", "part-of", "managed-by")}
-SELECTING = {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
-SINCE = {"native-sidecar": "1.29"}
-VERSIONS = ("1.25", "1.29", "1.33", "1.37")
+LABELS = {f"app.kubernetes.io/{label}" for label in ("name", "instance", "component", "part-of", "managed-by")}
+SELECTOR_LABELS = {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
+VERSIONS = ((1, 25), (1, 29), (1, 33), (1, 37))
+NATIVE_SIDECAR_SINCE = (1, 29)
 
 ANNOTATION_LIMIT = 256 * 1024
-"""`kubectl apply` keeps what it applied in an annotation, and all annotations of an object may have this size."""
-by_overlay = pytest.mark.parametrize("name", OVERLAYS)
-by_combination = pytest.mark.parametrize(("name", "components"), COMBINATIONS)
+"""`kubectl apply` stores the applied object in an annotation. This is the maximum size of all annotations together."""
+
+
+def validate(object_: Object, version: tuple[int, int]) -> str | None:
+    """The error that an API server of this version would return."""
+    try:
+        kubernetes_validate.validate(object_, ".".join(map(str, version)), strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error.message)
+    return None
 
 
 def test_the_tests_know_every_overlay_and_component() -> None:
-    folders = {
-        each: {path.name for path in (K8S / each).iterdir() if path.is_dir()} for each in ("overlays", "components")
+    overlays, components = (
+        {path.name for path in (K8S / folder).iterdir() if path.is_dir()} for folder in ("overlays", "components")
+    )
+    assert overlays == set(OVERLAYS)
+    assert components == set(FITTING)
+
+
+def test_each_overlay_lists_the_components_that_fit_it() -> None:
+    texts = {name: (K8S / "overlays" / name / "kustomization.yaml").read_text() for name in OVERLAYS}
+    listed = {
+        name: set(re.findall(r"^#   - \.\./\.\./components/(\S+)$", text, re.MULTILINE)) for name, text in texts.items()
     }
-    assert folders["overlays"] == set(OVERLAYS)
-    assert folders["components"] == set(FITTING)
+    assert listed == {name: set(fitting(name)) for name in OVERLAYS}
 
 
-@by_overlay
-def test_an_overlay_lists_the_components_that_fit_it(name: str) -> None:
-    text = (K8S / "overlays" / name / "kustomization.yaml").read_text()
-    listed = re.findall(r"^#   - \.\./\.\./components/(\S+)$", text, re.MULTILINE)
-    assert set(listed) == {each for each in FITTING if name in FITTING[each]}
+def test_every_object_is_valid_in_every_version() -> None:
+    builtin = [found for found in rendered() if not found.object["apiVersion"].startswith(CUSTOM)]
+    errors = [
+        f"{found.place}: Kubernetes {version}: {error}"
+        for version in VERSIONS
+        for found in builtin
+        if not (found.overlay == "native-sidecar" and version < NATIVE_SIDECAR_SINCE)
+        if (error := validate(found.object, version))
+    ]
+    assert len(builtin) > len(COMBINATIONS)
+    assert errors == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@by_combination
-def test_every_object_is_valid(name: str, components: tuple[str, ...], version: str) -> None:
-    if tuple(map(int, version.split("."))) < tuple(map(int, SINCE.get(name, "0.0").split("."))):
-        with pytest.raises(kubernetes_validate.ValidationError, match="restartPolicy"):
-            kubernetes_validate.validate(workload(name, components), version, strict=True)
-        return
-    for each in overlay(name, components):
-        if not each["apiVersion"].startswith(CUSTOM):
-            kubernetes_validate.validate(each, version, strict=True)
+def test_kubernetes_before_1_29_rejects_the_native_sidecar() -> None:
+    errors = [validate(workload("native-sidecar"), version) for version in VERSIONS if version < NATIVE_SIDECAR_SINCE]
+    assert errors
+    assert all(error and "restartPolicy" in error for error in errors)
 
 
-@by_combination
-def test_names_are_unique_and_references_are_met(name: str, components: tuple[str, ...]) -> None:
-    objects = overlay(name, components)
-    names = [(each["kind"], each["metadata"]["name"]) for each in objects]
-    assert len(names) == len(set(names))
-    spec = pod(name, components)
-    for volume in spec["volumes"]:
+def test_names_are_unique() -> None:
+    places = [found.place for found in rendered()]
+    assert [place for place in set(places) if places.count(place) > 1] == []
+
+
+def references(spec: Object) -> Iterator[tuple[str, str]]:
+    """The kinds and names of the objects that a workload refers to."""
+    template = spec["template"]["spec"]
+    for volume in template["volumes"]:
         if "configMap" in volume:
-            assert ("ConfigMap", volume["configMap"]["name"]) in names
-    if "serviceAccountName" in spec:
-        assert ("ServiceAccount", spec["serviceAccountName"]) in names
-    if governing := workload(name, components)["spec"].get("serviceName"):
-        assert ("Service", governing) in names
+            yield "ConfigMap", volume["configMap"]["name"]
+    if "serviceAccountName" in template:
+        yield "ServiceAccount", template["serviceAccountName"]
+    if "serviceName" in spec:
+        yield "Service", spec["serviceName"]
 
 
-@by_combination
-def test_everything_has_the_recommended_labels(name: str, components: tuple[str, ...]) -> None:
-    for each in overlay(name, components):
-        labels = each["metadata"]["labels"]
-        assert labels.keys() >= LABELS, each["metadata"]["name"]
-        assert labels["app.kubernetes.io/managed-by"] == "kustomize"
-    template = workload(name, components)["spec"]["template"]["metadata"]["labels"]
-    assert template.keys() >= LABELS | {"app.kubernetes.io/version"}
+def test_every_referenced_object_exists() -> None:
+    missing = []
+    for combination in COMBINATIONS:
+        existing = {(object_["kind"], object_["metadata"]["name"]) for object_ in overlay(*combination)}
+        found = list(references(workload(*combination)["spec"]))
+        assert found, describe(*combination)
+        missing += [f"{describe(*combination)}: {kind} {name}" for kind, name in found if (kind, name) not in existing]
+    assert missing == []
 
 
-@by_combination
-def test_selectors_are_name_and_instance_and_meet_the_pods(name: str, components: tuple[str, ...]) -> None:
-    labels = workload(name, components)["spec"]["template"]["metadata"]["labels"]
-    for each in overlay(name, components):
-        spec = each.get("spec", {})
-        if each["kind"] == "Service":
-            selector = spec["selector"]
-        elif each["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "PodDisruptionBudget"):
-            selector = spec["selector"]["matchLabels"]
-        elif each["kind"] == "NetworkPolicy":
-            selector = spec["podSelector"]["matchLabels"]
-        else:
-            continue
-        assert selector.keys() == SELECTING, each["kind"]
-        assert selector.items() <= labels.items(), each["kind"]
+def test_every_object_has_the_recommended_labels() -> None:
+    violations = []
+    for found in rendered():
+        labels = found.object["metadata"]["labels"]
+        violations += [f"{found.place}: no label {label}" for label in LABELS - labels.keys()]
+        if labels.get("app.kubernetes.io/managed-by") != "kustomize":
+            violations.append(f"{found.place}: not managed by kustomize")
+    for combination in COMBINATIONS:
+        labels = workload(*combination)["spec"]["template"]["metadata"]["labels"]
+        missing = (LABELS | {"app.kubernetes.io/version"}) - labels.keys()
+        violations += [f"{describe(*combination)}: no label {label} on the pods" for label in missing]
+    assert violations == []
 
 
-@pytest.mark.parametrize("name", FITTING["servicemonitor"])
-def test_the_servicemonitor_selects_the_service_and_its_port(name: str) -> None:
-    objects = overlay(name, ("servicemonitor",))
-    spec, service = only(objects, "ServiceMonitor")["spec"], only(objects, "Service")
-    assert spec["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert [each["port"] for each in spec["endpoints"]] == [each["name"] for each in service["spec"]["ports"]]
-    assert service["spec"]["ports"][0]["targetPort"] == exporter(name)["ports"][0]["name"]
-    assert service["metadata"]["labels"][spec["jobLabel"]] == "health-exporter"
+def selector(object_: Object) -> dict[str, Any] | None:
+    """The labels by which an object selects pods; None if it selects none."""
+    spec, kind = object_.get("spec", {}), object_["kind"]
+    if kind == "Service":
+        labels = spec["selector"]
+    elif kind in ("Deployment", "StatefulSet", "DaemonSet", "PodDisruptionBudget"):
+        labels = spec["selector"]["matchLabels"]
+    elif kind == "NetworkPolicy":
+        labels = spec["podSelector"]["matchLabels"]
+    else:
+        return None
+    return dict(labels)
 
 
-@pytest.mark.parametrize("name", SIDECARS)
-def test_the_podmonitor_selects_the_sidecars_port_and_names_the_job_by_the_application(name: str) -> None:
-    spec = only(overlay(name, ("podmonitor",)), "PodMonitor")["spec"]
-    labels = workload(name)["spec"]["template"]["metadata"]["labels"]
-    (rule,) = spec["selector"]["matchExpressions"]
-    assert rule["operator"] == "NotIn"
-    assert labels[rule["key"]] not in rule["values"]
-    assert [each["port"] for each in spec["podMetricsEndpoints"]] == [exporter(name)["ports"][0]["name"]]
-    assert labels[spec["jobLabel"]] == "shop"
+def test_selectors_are_name_and_instance_and_match_the_pods() -> None:
+    violations = []
+    selecting = [(found, labels) for found in rendered() if (labels := selector(found.object)) is not None]
+    for found, labels in selecting:
+        pods = workload(found.overlay, found.components)["spec"]["template"]["metadata"]["labels"]
+        if labels.keys() != SELECTOR_LABELS:
+            violations.append(f"{found.place}: selects by {sorted(labels)}")
+        if not labels.items() <= pods.items():
+            violations.append(f"{found.place}: {labels} does not match the pods")
+    kinds = {found.object["kind"] for found, _ in selecting}
+    assert kinds == {
+        "Service",
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+    }
+    assert violations == []
 
 
-def test_the_overlays_that_stand_side_by_side_do_not_select_each_others_pods() -> None:
+def test_the_servicemonitor_selects_the_service_and_its_port() -> None:
+    for name in FITTING["servicemonitor"]:
+        objects = overlay(name, ("servicemonitor",))
+        spec, service = only(objects, "ServiceMonitor")["spec"], only(objects, "Service")
+        assert spec["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items(), name
+        ports = [port["name"] for port in service["spec"]["ports"]]
+        assert [endpoint["port"] for endpoint in spec["endpoints"]] == ports, name
+        assert service["spec"]["ports"][0]["targetPort"] == exporter(name)["ports"][0]["name"], name
+        assert service["metadata"]["labels"][spec["jobLabel"]] == "health-exporter", name
+
+
+def test_the_podmonitor_selects_the_sidecars_port_and_uses_the_application_as_the_job() -> None:
+    for name in SIDECARS:
+        spec = only(overlay(name, ("podmonitor",)), "PodMonitor")["spec"]
+        labels = workload(name)["spec"]["template"]["metadata"]["labels"]
+        (rule,) = spec["selector"]["matchExpressions"]
+        assert rule["operator"] == "NotIn", name
+        assert labels[rule["key"]] not in rule["values"], name
+        ports = [endpoint["port"] for endpoint in spec["podMetricsEndpoints"]]
+        assert ports == [exporter(name)["ports"][0]["name"]], name
+        assert labels[spec["jobLabel"]] == "shop", name
+
+
+def test_overlays_in_one_namespace_do_not_select_each_others_pods() -> None:
     instances = {
         workload(name)["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"]
         for name in FITTING["servicemonitor"]
@@ -142,51 +198,72 @@ def test_the_overlays_that_stand_side_by_side_do_not_select_each_others_pods() -
     assert len(instances) == len(names) == len(FITTING["servicemonitor"])
 
 
-@by_overlay
-def test_the_exporter_is_the_image_of_this_version_with_its_configuration_as_a_folder(name: str) -> None:
-    its = exporter(name)
-    assert its["image"] == f"health-exporter:{__version__}"
-    assert its["ports"] == [{"name": "http-health", "containerPort": 4584}]
-    assert its["args"][:2] == ["serve", "--config.file=/etc/health-exporter/health.yml"]
-    (mount,) = (each for each in its["volumeMounts"] if each["name"] == "health-exporter")
-    assert mount == {"name": "health-exporter", "mountPath": "/etc/health-exporter", "readOnly": True}
+def test_the_exporter_runs_the_image_of_this_version_and_mounts_its_configuration_as_a_folder() -> None:
+    expected = {
+        "image": f"health-exporter:{__version__}",
+        "ports": [{"name": "http-health", "containerPort": 4584}],
+        "args": ["serve", "--config.file=/etc/health-exporter/health.yml"],
+        "mounts": [{"name": "health-exporter", "mountPath": "/etc/health-exporter", "readOnly": True}],
+    }
+    found = {
+        name: {
+            "image": exporter(name)["image"],
+            "ports": exporter(name)["ports"],
+            "args": exporter(name)["args"][:2],
+            "mounts": [mount for mount in exporter(name)["volumeMounts"] if mount["name"] == "health-exporter"],
+        }
+        for name in OVERLAYS
+    }
+    assert found == dict.fromkeys(OVERLAYS, expected)
 
 
-@by_overlay
-def test_the_configmap_keeps_its_name_so_that_a_change_needs_no_rollout(name: str) -> None:
-    (volume,) = (each for each in pod(name)["volumes"] if each["name"] == "health-exporter")
-    assert not re.search(r"-[a-z0-9]{10}$", volume["configMap"]["name"])
+def test_the_configmap_has_no_hash_in_its_name_so_that_a_change_needs_no_rollout() -> None:
+    names = {
+        name: volume["configMap"]["name"]
+        for name in OVERLAYS
+        for volume in pod(name)["volumes"]
+        if volume["name"] == "health-exporter"
+    }
+    assert names.keys() == set(OVERLAYS)
+    assert [name for name in names.values() if re.search(r"-[a-z0-9]{10}$", name)] == []
 
 
-@by_overlay
-def test_the_exporters_container_is_the_same_everywhere_but_for_what_is_told(name: str) -> None:
-    """A container's security may also come from its pod, and the probes and arguments have tests of their own."""
-    told = {"args", "env", "livenessProbe", "readinessProbe", "startupProbe", "restartPolicy", "securityContext"}
-    mine = {key: value for key, value in exporter(name).items() if key not in told}
-    reference = {key: value for key, value in exporter("standalone").items() if key not in told}
+DIFFERENT = {"args", "env", "livenessProbe", "readinessProbe", "startupProbe", "restartPolicy", "securityContext"}
+"""Fields that may differ. Security may come from the pod, and probes and arguments have their own tests."""
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_exporters_container_is_the_same_in_every_overlay(name: str) -> None:
+    fields = {key: value for key, value in exporter(name).items() if key not in DIFFERENT}
+    expected = {key: value for key, value in exporter("standalone").items() if key not in DIFFERENT}
     if name == "daemonset":
-        mine["volumeMounts"] = [each for each in mine["volumeMounts"] if each["name"] != "kubelet"]
+        fields["volumeMounts"] = [mount for mount in fields["volumeMounts"] if mount["name"] != "kubelet"]
     if name == "sharded":
-        mine["resources"] = reference["resources"]
-    assert mine == reference
+        fields["resources"] = expected["resources"]
+    assert fields == expected
 
 
-@by_overlay
-def test_requests_and_a_memory_limit_but_no_cpu_limit(name: str) -> None:
-    for each in containers(pod(name)):
-        assert each["resources"]["requests"].keys() == {"cpu", "memory"}
-        assert each["resources"]["limits"].keys() == {"memory"}
+def test_every_container_has_requests_and_a_memory_limit_but_no_cpu_limit() -> None:
+    resources = {
+        f"{name}: {container['name']}": {kind: set(values) for kind, values in container["resources"].items()}
+        for name in OVERLAYS
+        for container in containers(pod(name))
+    }
+    expected = {"requests": {"cpu", "memory"}, "limits": {"memory"}}
+    assert resources == dict.fromkeys(resources, expected)
+    assert len(resources) == len(OVERLAYS) + len(SIDECARS)
 
 
-@by_overlay
-def test_no_token_and_no_service_links(name: str) -> None:
-    assert pod(name)["automountServiceAccountToken"] is False
-    assert pod(name)["enableServiceLinks"] is False
-    for account in of_kind(overlay(name), "ServiceAccount"):
-        assert account["automountServiceAccountToken"] is False
+def test_no_token_is_mounted_and_service_links_are_disabled() -> None:
+    accounts = [found for found in rendered() if found.object["kind"] == "ServiceAccount"]
+    specs = {describe(*combination): pod(*combination) for combination in COMBINATIONS}
+    assert accounts
+    assert [place for place, spec in specs.items() if spec["automountServiceAccountToken"] is not False] == []
+    assert [place for place, spec in specs.items() if spec["enableServiceLinks"] is not False] == []
+    assert [found.place for found in accounts if found.object["automountServiceAccountToken"] is not False] == []
 
 
-def test_the_native_sidecar_differs_from_the_sidecar_as_told() -> None:
+def test_the_native_sidecar_differs_from_the_sidecar_only_in_arguments_and_restart_policy() -> None:
     native, plain = exporter("native-sidecar"), exporter("sidecar")
     assert native in pod("native-sidecar")["initContainers"]
     assert native["restartPolicy"] == "Always"
@@ -197,7 +274,7 @@ def test_the_native_sidecar_differs_from_the_sidecar_as_told() -> None:
 
 
 @pytest.mark.parametrize("count", [3, 7])
-def test_the_number_of_shards_is_changed_in_one_place(count: int, tmp_path: Path) -> None:
+def test_the_number_of_shards_is_set_in_one_place(count: int, tmp_path: Path) -> None:
     shutil.copytree(K8S, tmp_path / "k8s")
     copied = tmp_path / "k8s" / "overlays" / "sharded"
     kustomization = copied / "kustomization.yaml"
@@ -207,75 +284,76 @@ def test_the_number_of_shards_is_changed_in_one_place(count: int, tmp_path: Path
     assert spec["template"]["spec"]["containers"][0]["args"][-2:] == ["--shard=$(POD_NAME)", f"--shards={count}"]
 
 
-def test_the_daemonset_sees_the_kubelets_filesystem_without_a_hostpath_and_all_with_the_component() -> None:
-    looked_at = [check["disk"]["path"] for check in health_yml("daemonset")["checks"] if "disk" in check]
-    mounts = {each["mountPath"]: each["name"] for each in exporter("daemonset")["volumeMounts"]}
-    volumes = {each["name"]: each for each in pod("daemonset")["volumes"]}
-    assert set(looked_at) - {"/"} <= mounts.keys()
-    assert not any("hostPath" in each for each in volumes.values())
-    mounts = {each["mountPath"]: each for each in exporter("daemonset", ("host-disk",))["volumeMounts"]}
+def test_the_daemonset_checks_the_kubelets_filesystem_without_a_hostpath() -> None:
+    paths = {check["disk"]["path"] for check in health_yml("daemonset")["checks"] if "disk" in check}
+    mounts = {mount["mountPath"] for mount in exporter("daemonset")["volumeMounts"]}
+    assert paths - {"/"} <= mounts
+    assert [volume for volume in pod("daemonset")["volumes"] if "hostPath" in volume] == []
+
+
+def test_the_component_host_disk_mounts_the_nodes_root_read_only() -> None:
+    mounts = {mount["mountPath"]: mount for mount in exporter("daemonset", ("host-disk",))["volumeMounts"]}
     assert mounts["/host"]["readOnly"] is True
 
 
-def test_the_patch_for_old_versions_takes_away_only_the_probes_own_grace_period(tmp_path: Path) -> None:
+def test_the_patch_for_kubernetes_1_20_removes_only_the_grace_period_of_the_probe(tmp_path: Path) -> None:
     shutil.copytree(K8S, tmp_path / "k8s")
     copied = tmp_path / "k8s" / "overlays" / "sidecar"
     kustomization = copied / "kustomization.yaml"
     kustomization.write_text(kustomization.read_text().replace("# - path: kubernetes-1.20", "- path: kubernetes-1.20"))
     spec = only(build(copied), "Deployment")["spec"]["template"]["spec"]
-    (old,) = (each for each in spec["containers"] if each["name"] == "health-exporter")
-    assert "terminationGracePeriodSeconds" not in old["livenessProbe"]
-    old["livenessProbe"]["terminationGracePeriodSeconds"] = 1
-    assert old == exporter("sidecar")
+    (patched,) = (container for container in spec["containers"] if container["name"] == "health-exporter")
+    assert "terminationGracePeriodSeconds" not in patched["livenessProbe"]
+    patched["livenessProbe"]["terminationGracePeriodSeconds"] = 1
+    assert patched == exporter("sidecar")
 
 
-def test_the_rules_in_the_component_are_those_of_alerts() -> None:
+def test_the_component_contains_the_rules_from_alerts() -> None:
     sources = {path.name.removesuffix(".rules.yml"): path for path in (ROOT / "alerts").glob("*.rules.yml")}
-    rules = build(K8S / "components" / "prometheusrule")
-    assert {each["metadata"]["name"]: each["spec"] for each in rules} == {
+    objects = build(K8S / "components" / "prometheusrule")
+    assert {rule["metadata"]["name"]: rule["spec"] for rule in objects} == {
         name: yaml.safe_load(path.read_text()) for name, path in sources.items()
     }, "run `make manifests`"
 
 
-def test_the_generated_rules_are_what_the_generator_writes() -> None:
+def test_the_generated_rules_are_up_to_date() -> None:
     folder = K8S / "components" / "prometheusrule"
     code = "import generate; print(generate.rendered(), end='')"
-    said = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    assert said.stdout == (folder / "rules.yaml").read_text(), "run `make manifests`"
+    result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert result.stdout == (folder / "rules.yaml").read_text(), "run `make manifests`"
 
 
-def test_every_dashboard_is_in_a_configmap_that_grafanas_sidecar_finds() -> None:
+def test_every_dashboard_is_in_a_configmap_for_grafanas_sidecar() -> None:
     maps = build(K8S / "components" / "dashboards")
-    shipped = {name: text for each in maps for name, text in each["data"].items()}
-    assert shipped == {path.name: path.read_text() for path in (ROOT / "dashboards").glob("*.json")}
-    for each in maps:
-        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert all(json.loads(text)["uid"] for text in shipped.values())
+    dashboards = {name: text for map_ in maps for name, text in map_["data"].items()}
+    assert dashboards == {path.name: path.read_text() for path in (ROOT / "dashboards").glob("*.json")}
+    assert {map_["metadata"]["labels"]["grafana_dashboard"] for map_ in maps} == {"1"}
+    assert all(json.loads(text)["uid"] for text in dashboards.values())
 
 
-@by_combination
-def test_every_object_is_small_enough_for_kubectl_apply(name: str, components: tuple[str, ...]) -> None:
-    for each in overlay(name, components):
-        assert len(json.dumps(each)) < ANNOTATION_LIMIT, each["metadata"]["name"]
+def test_every_object_is_small_enough_for_kubectl_apply() -> None:
+    sizes = {found.place: len(json.dumps(found.object)) for found in rendered()}
+    assert {place: size for place, size in sizes.items() if size >= ANNOTATION_LIMIT} == {}
 
 
-def _validated(path: Path) -> list[str]:
+def advice(path: Path) -> list[str]:
+    """The advice that `validate` prints for a valid configuration."""
     arguments = [sys.executable, "-m", "exporter", "validate", str(path), "--scrape-interval", "15"]
-    said = subprocess.run(arguments, capture_output=True, text=True)
-    assert said.returncode == 0, said.stdout + said.stderr
-    return re.findall(r"health\.yml:\d+: (.*) \(advice\)$", said.stdout, re.MULTILINE)
+    result = subprocess.run(arguments, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return re.findall(r"health\.yml:\d+: (.*) \(advice\)$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", sorted(K8S.glob("*/**/health.yml")), ids=lambda path: str(path.parent.name))
-def test_every_configuration_is_valid_and_needs_no_advice_but_one(path: Path) -> None:
-    """The one: `validate` does not know that the kubelet counts on after the exporter has."""
+def test_every_configuration_is_valid_and_has_no_advice_except_about_the_kubelet(path: Path) -> None:
+    """`validate` does not know that the kubelet counts further failures after the exporter."""
     known = [r"checks\[0\]\.failureThreshold: /livez answers 503 within 4 s"] if path.parent.name in SIDECARS else []
-    advice = _validated(path)
-    assert len(advice) == len(known), advice
-    assert all(re.match(*pair) for pair in zip(known, advice, strict=True)), advice
+    printed = advice(path)
+    assert len(printed) == len(known), printed
+    assert all(re.match(pattern, line) for pattern, line in zip(known, printed, strict=True)), printed
 
 
-def test_the_recipe_of_the_readme_gives_an_application_its_exporter(tmp_path: Path) -> None:
+def test_the_kustomization_in_the_readme_adds_the_exporter_to_an_application(tmp_path: Path) -> None:
     recipe = re.search(r"```yaml\n(# kustomization\.yaml\n.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
     assert recipe is not None
     (tmp_path / "kustomization.yaml").write_text(recipe[1])
@@ -288,8 +366,8 @@ def test_the_recipe_of_the_readme_gives_an_application_its_exporter(tmp_path: Pa
         (tmp_path / name).write_text(re.sub(r"\bshop\b", "web", text))
     objects = build(tmp_path)
     spec = only(objects, "Deployment")["spec"]["template"]["spec"]
-    assert {each["name"] for each in spec["containers"]} == {"web", "health-exporter"}
-    mounted = next(each for each in spec["volumes"] if each["name"] == "health-exporter")["configMap"]["name"]
+    by_name = {container["name"]: container for container in spec["containers"]}
+    assert by_name.keys() == {"web", "health-exporter"}
+    (mounted,) = (volume["configMap"]["name"] for volume in spec["volumes"] if volume["name"] == "health-exporter")
     assert mounted == only(objects, "ConfigMap")["metadata"]["name"] == "web-health"
-    web = next(each for each in spec["containers"] if each["name"] == "web")
-    assert web["livenessProbe"] == container("shop", "sidecar")["livenessProbe"]
+    assert by_name["web"]["livenessProbe"] == container("shop", "sidecar")["livenessProbe"]

@@ -1,4 +1,4 @@
-"""The Prometheus Operator's objects are valid by its custom resource definitions, as npm's models of them know them."""
+"""The Prometheus Operator's objects are valid according to its custom resource definitions, as modeled on npm."""
 
 import json
 import shutil
@@ -15,45 +15,46 @@ WAIT = 60
 
 @pytest.fixture(scope="module")
 def models() -> Path:
-    """The folder with the models, as locked; npm installs them the first time and after a change of the lock."""
+    """The folder with the locked versions of the models. npm installs them if they are missing or outdated."""
     npm = shutil.which("npm") or unavailable("npm is not installed: Node.js 20 or newer is needed")
     installed = MODELS / "node_modules" / ".package-lock.json"
     lock = MODELS / "package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         arguments = [npm, "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
         try:
-            done = subprocess.run(arguments, cwd=MODELS, capture_output=True, text=True, timeout=WAIT)
+            result = subprocess.run(arguments, cwd=MODELS, capture_output=True, text=True, timeout=WAIT)
         except subprocess.TimeoutExpired:
             shutil.rmtree(MODELS / "node_modules", ignore_errors=True)
             unavailable(f"npm did not install tests/k8s/models within {WAIT} s")
-        if done.returncode != 0:
-            unavailable(f"npm could not install tests/k8s/models: {done.stderr.strip()[-500:]}")
+        if result.returncode != 0:
+            unavailable(f"npm could not install tests/k8s/models: {result.stderr.strip()[-500:]}")
     return MODELS
 
 
-def _faults(models: Path, objects: list[Object]) -> list[str | None]:
+def find_errors(models: Path, objects: list[Object]) -> list[str | None]:
     arguments = ["node", str(models / "check.js")]
-    said = subprocess.run(arguments, input=json.dumps(objects), capture_output=True, text=True, check=True)
-    faults: list[str | None] = json.loads(said.stdout)
-    return faults
+    result = subprocess.run(arguments, input=json.dumps(objects), capture_output=True, text=True, check=True)
+    errors: list[str | None] = json.loads(result.stdout)
+    return errors
 
 
-def _shipped() -> list[Object]:
-    rendered = [each for name in ALONE for each in overlay(name, ("servicemonitor",))]
-    rendered += overlay("sidecar", ("podmonitor",))
-    rendered += build(K8S / "components" / "prometheusrule")
-    return [each for each in rendered if each["apiVersion"].startswith(CUSTOM)]
+def operator_objects() -> list[Object]:
+    objects = [object_ for name in ALONE for object_ in overlay(name, ("servicemonitor",))]
+    objects += overlay("sidecar", ("podmonitor",))
+    objects += build(K8S / "components" / "prometheusrule")
+    return [object_ for object_ in objects if object_["apiVersion"].startswith(CUSTOM)]
 
 
-def test_every_object_of_the_operator_is_valid(models: Path) -> None:
-    objects = _shipped()
-    assert {each["kind"] for each in objects} == {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
-    assert _faults(models, objects) == [None] * len(objects)
+def test_every_object_for_the_operator_is_valid(models: Path) -> None:
+    objects = operator_objects()
+    assert {object_["kind"] for object_ in objects} == {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
+    errors = zip(objects, find_errors(models, objects), strict=True)
+    assert [f"{object_['kind']} {object_['metadata']['name']}: {error}" for object_, error in errors if error] == []
 
 
-def test_a_mistake_is_noticed(models: Path) -> None:
+def test_an_invalid_interval_is_detected(models: Path) -> None:
     (monitor,) = of_kind(overlay(FITTING["servicemonitor"][0], ("servicemonitor",)), "ServiceMonitor")
     broken = json.loads(json.dumps(monitor).replace('"15s"', '"15 seconds"'))
-    (fault,) = _faults(models, [broken])
-    assert fault is not None
-    assert "interval" in fault
+    (error,) = find_errors(models, [broken])
+    assert error is not None
+    assert "interval" in error

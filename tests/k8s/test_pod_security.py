@@ -1,11 +1,11 @@
-"""The pods keep the Pod Security Standard "restricted", as the API server enforces it."""
+"""The pods comply with the Pod Security Standard "restricted", as the API server enforces it."""
 
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kustomized import OVERLAYS, Object, containers, pod
+from kustomized import OVERLAYS, SIDECARS, Object, containers, pod
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 SYSCTLS = {
@@ -27,21 +27,21 @@ HOOKS = ("postStart", "preStop")
 
 
 def violations(spec: Object) -> Iterator[str]:
-    """What the standard's checks, of Kubernetes 1.34, have against a pod. Linux only, and no ephemeral containers."""
-    own = spec.get("securityContext", {})
-    yield from (each for each in ("hostNetwork", "hostPID", "hostIPC") if spec.get(each))
-    yield from (f"sysctl {each['name']}" for each in own.get("sysctls", []) if each["name"] not in SYSCTLS)
-    if own.get("runAsUser") == 0:
+    """The violations of the standard by a pod, as of Kubernetes 1.34. For Linux, without ephemeral containers."""
+    context = spec.get("securityContext", {})
+    yield from (field for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field))
+    yield from (f"sysctl {sysctl['name']}" for sysctl in context.get("sysctls", []) if sysctl["name"] not in SYSCTLS)
+    if context.get("runAsUser") == 0:
         yield "runAsUser of the pod"
     for volume in spec.get("volumes", []):
-        yield from (f"volume of type {each}" for each in volume.keys() - {"name"} - VOLUMES)
-    for each in containers(spec):
-        yield from (f"{each['name']}: {what}" for what in _of_container(each, own))
+        yield from (f"volume of type {type_}" for type_ in volume.keys() - {"name"} - VOLUMES)
+    for container in containers(spec):
+        yield from (f"{container['name']}: {violation}" for violation in container_violations(container, context))
 
 
-def _of_container(container: Object, of_pod: Object) -> Iterator[str]:
+def container_violations(container: Object, pod_context: Object) -> Iterator[str]:
     own = container.get("securityContext", {})
-    both = {**of_pod, **own}
+    merged = {**pod_context, **own}
     capabilities = own.get("capabilities", {})
     found: dict[str, Any] = {
         "privileged": own.get("privileged"),
@@ -50,43 +50,46 @@ def _of_container(container: Object, of_pod: Object) -> Iterator[str]:
         "does not drop ALL": "ALL" not in capabilities.get("drop", []),
         "adds capabilities": set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"},
         "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is not False,
-        "runAsNonRoot": both.get("runAsNonRoot") is not True,
+        "runAsNonRoot": merged.get("runAsNonRoot") is not True,
         "runAsUser": own.get("runAsUser") == 0,
-        "seccompProfile": both.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"),
-        "appArmorProfile": both.get("appArmorProfile", {}).get("type") == "Unconfined",
-        "seLinuxOptions": both.get("seLinuxOptions", {}).keys() & {"user", "role"},
-        "host of a probe or hook": any(_hosts(container)),
+        "seccompProfile": merged.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"),
+        "appArmorProfile": merged.get("appArmorProfile", {}).get("type") == "Unconfined",
+        "seLinuxOptions": merged.get("seLinuxOptions", {}).keys() & {"user", "role"},
+        "host of a probe or hook": any(probed_hosts(container)),
     }
-    return (what for what, bad in found.items() if bad)
+    return (violation for violation, present in found.items() if present)
 
 
-def _hosts(container: Object) -> Iterator[str]:
-    """Since 1.34: a probe or a hook that names a host could make the kubelet look where the pod may not."""
-    looks = [container.get(probe, {}) for probe in PROBES]
-    looks += [container.get("lifecycle", {}).get(hook, {}) for hook in HOOKS]
-    for look in looks:
-        yield from (look.get(way, {}).get("host", "") for way in ("httpGet", "tcpSocket"))
+def probed_hosts(container: Object) -> Iterator[str]:
+    """The hosts in probes and hooks, forbidden since 1.34: the kubelet may reach hosts that the pod may not."""
+    handlers = [container.get(probe, {}) for probe in PROBES]
+    handlers += [container.get("lifecycle", {}).get(hook, {}) for hook in HOOKS]
+    for handler in handlers:
+        yield from (handler.get(method, {}).get("host", "") for method in ("httpGet", "tcpSocket"))
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
-def test_an_overlay_is_restricted(name: str) -> None:
-    assert list(violations(pod(name))) == []
+def test_every_overlay_complies_with_restricted() -> None:
+    assert [f"{name}: {violation}" for name in OVERLAYS for violation in violations(pod(name))] == []
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
-def test_more_than_the_standard_asks_no_root_filesystem_is_written_and_the_user_is_a_number(name: str) -> None:
-    for each in containers(pod(name)):
-        own = {**pod(name)["securityContext"], **each["securityContext"]}
-        assert own["readOnlyRootFilesystem"] is True
-        assert own["runAsUser"] == own["runAsGroup"] == 65532
+def test_every_root_filesystem_is_read_only_and_every_user_is_a_number() -> None:
+    """The standard does not require this."""
+    expected = {"readOnlyRootFilesystem": True, "runAsUser": 65532, "runAsGroup": 65532}
+    found = {
+        f"{name}: {container['name']}": {**pod(name)["securityContext"], **container["securityContext"]}
+        for name in OVERLAYS
+        for container in containers(pod(name))
+    }
+    assert len(found) == len(OVERLAYS) + len(SIDECARS)
+    assert [place for place, context in found.items() if not expected.items() <= context.items()] == []
 
 
-def test_the_one_exception_is_the_hostpath_of_its_component() -> None:
+def test_the_only_exception_is_the_hostpath_of_the_component_host_disk() -> None:
     assert list(violations(pod("daemonset", ("host-disk",)))) == ["volume of type hostPath"]
 
 
-def _mutations() -> dict[str, Callable[[Object, Object], Any]]:
-    """What must be noticed: changes of a pod and of its first container."""
+def mutations() -> dict[str, Callable[[Object, Object], Any]]:
+    """Changes to a pod and its first container, by the violation they cause."""
     context = "securityContext"
     return {
         "hostNetwork": lambda spec, _: spec.update(hostNetwork=True),
@@ -110,8 +113,8 @@ def _mutations() -> dict[str, Callable[[Object, Object], Any]]:
     }
 
 
-@pytest.mark.parametrize("what", _mutations())
-def test_what_the_standard_forbids_is_noticed(what: str) -> None:
+@pytest.mark.parametrize("violation", mutations())
+def test_each_violation_of_the_standard_is_detected(violation: str) -> None:
     spec = copy.deepcopy(pod("standalone"))
-    _mutations()[what](spec, spec["containers"][0])
-    assert [each.removeprefix("health-exporter: ") for each in violations(spec)] == [what]
+    mutations()[violation](spec, spec["containers"][0])
+    assert [found.removeprefix("health-exporter: ") for found in violations(spec)] == [violation]

@@ -1,7 +1,7 @@
-"""The thresholds of the exporter and of the kubelet fit each other: the rules of k8s/README.md, on what is shipped.
+"""The thresholds of the exporter and the kubelet fit each other: the shipped numbers follow the rules in k8s/README.md.
 
-P, F and T are a check's periodSeconds, failureThreshold and timeoutSeconds in the exporter; p, f and t those of a probe
-of the kubelet. A fault begins, or ends, at the worst or at the best moment for both of them.
+P, F and T are a check's periodSeconds, failureThreshold and timeoutSeconds in the exporter; p, f and t are those of a
+probe of the kubelet. A fault begins and ends at the worst or at the best moment for both of them.
 """
 
 import re
@@ -12,15 +12,16 @@ import yaml
 from kustomized import K8S, OVERLAYS, SIDECARS, Object, container, exporter, health_yml, pod
 
 by_sidecar = pytest.mark.parametrize("name", SIDECARS)
+README = (K8S / "README.md").read_text()
 START = 4
 AWAY = 25 + START
-"""Seconds: a look within the back-off of 10 puts the next one off by 10 to 15 (pod_workers.go, completeWork)."""
+"""Seconds. A retry within the back-off of 10 s delays the next one by 10 to 15 s (pod_workers.go, completeWork)."""
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 
 
 @dataclass(frozen=True)
 class Count:
-    """How somebody counts who asks at regular intervals; Kubernetes' defaults."""
+    """How a check or a probe counts; the defaults are those of Kubernetes."""
 
     period: int = 10
     failures: int = 3
@@ -35,96 +36,101 @@ class Count:
         return cls(*(spec.get(name, default) for name, default in zip(names, defaults, strict=True)))
 
 
-NOBODY = Count(period=0, timeout=0)
+NO_EXPORTER = Count(period=0, timeout=0)
 KUBERNETES = Count()
 
 
 def checks(name: str, group: str) -> list[Count]:
-    return [Count.of(each) for each in health_yml(name)["checks"] if group in each.get("groups", ["readiness"])]
+    return [Count.of(check) for check in health_yml(name)["checks"] if group in check.get("groups", ["readiness"])]
 
 
-def probe(name: str, which: str) -> Count:
-    return Count.of(container("shop", name)[which])
+def probe(name: str, type_: str) -> Count:
+    return Count.of(container("shop", name)[type_])
 
 
-def fault(check: Count, asked: Count) -> tuple[int, int]:
-    """From a fault to the kubelet's verdict, at least and at most.
+def fault(check: Count, kubelet: Count) -> tuple[int, int]:
+    """The seconds from a fault to the kubelet's decision, at least and at most.
 
-    A check that hangs takes its timeout, and its exporter answers the kubelet at once. Where the kubelet asks the
-    application itself, that takes the timeout.
+    A check that hangs takes until its timeout, but its exporter responds to the kubelet immediately. Where the kubelet
+    probes the application itself, the probe takes until its timeout.
     """
-    least = (check.failures - 1) * check.period + (asked.failures - 1) * asked.period
-    last = check.timeout if check.period else asked.timeout
-    return least, check.failures * check.period + last + asked.failures * asked.period
+    shortest = (check.failures - 1) * check.period + (kubelet.failures - 1) * kubelet.period
+    timeout = check.timeout if check.period else kubelet.timeout
+    return shortest, check.failures * check.period + timeout + kubelet.failures * kubelet.period
 
 
-def recovery(check: Count, asked: Count) -> tuple[int, int]:
-    least = (check.successes - 1) * check.period + (asked.successes - 1) * asked.period
-    last = check.timeout if check.period else asked.timeout
-    return least, check.successes * check.period + last + asked.successes * asked.period
+def recovery(check: Count, kubelet: Count) -> tuple[int, int]:
+    """The seconds from a recovery to the kubelet's decision, at least and at most."""
+    shortest = (check.successes - 1) * check.period + (kubelet.successes - 1) * kubelet.period
+    timeout = check.timeout if check.period else kubelet.timeout
+    return shortest, check.successes * check.period + timeout + kubelet.successes * kubelet.period
 
 
 @by_sidecar
-def test_the_applications_probes_ask_the_exporter(name: str) -> None:
+def test_the_applications_probes_query_the_exporter(name: str) -> None:
     shop = container("shop", name)
     port = exporter(name)["ports"][0]["containerPort"]
-    for which, path in PROBES.items():
-        assert shop[which]["httpGet"] == {"path": path, "port": port}
+    assert {type_: shop[type_]["httpGet"] for type_ in PROBES} == {
+        type_: {"path": path, "port": port} for type_, path in PROBES.items()
+    }
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_the_exporters_own_probes_ask_about_itself(name: str) -> None:
-    own = [exporter(name)[which] for which in PROBES if which in exporter(name)]
-    assert {"livenessProbe", "startupProbe"} <= exporter(name).keys()
-    assert {each["httpGet"]["path"] for each in own} == {"/-/healthy"}
-    assert {each["httpGet"]["port"] for each in own} == {exporter(name)["ports"][0]["name"]}
+def test_rule_4_the_exporters_own_probes_use_healthy(name: str) -> None:
+    requests = {type_: exporter(name)[type_]["httpGet"] for type_ in PROBES if type_ in exporter(name)}
+    expected = {"path": "/-/healthy", "port": exporter(name)["ports"][0]["name"]}
+    assert {"livenessProbe", "startupProbe"} <= requests.keys()
+    assert requests == dict.fromkeys(requests, expected)
 
 
 @by_sidecar
-def test_rule_a_the_kubelet_is_as_patient_as_it_was_and_the_exporter_adds_little(name: str) -> None:
-    (check,), asked = checks(name, "liveness"), probe(name, "livenessProbe")
-    patience = (asked.failures - 1) * asked.period
-    assert patience == KUBERNETES.failures * KUBERNETES.period
-    assert check.failures * check.period + asked.period <= patience / 5
+def test_rule_1_the_kubelet_waits_as_long_as_with_its_defaults_and_the_exporter_adds_little(name: str) -> None:
+    (check,), kubelet = checks(name, "liveness"), probe(name, "livenessProbe")
+    wait = (kubelet.failures - 1) * kubelet.period
+    assert wait == KUBERNETES.failures * KUBERNETES.period
+    assert check.failures * check.period + kubelet.period <= wait / 5
 
 
 @by_sidecar
-def test_rule_b_the_exporter_may_crash_twice(name: str) -> None:
-    asked = probe(name, "livenessProbe")
-    assert (asked.failures - 1) * asked.period >= AWAY
+def test_rule_2_the_exporter_may_crash_twice(name: str) -> None:
+    kubelet = probe(name, "livenessProbe")
+    assert (kubelet.failures - 1) * kubelet.period >= AWAY
 
 
 @by_sidecar
-def test_rule_b_a_frozen_exporter_is_back_in_time(name: str) -> None:
-    own, asked = exporter(name)["livenessProbe"], probe(name, "livenessProbe")
-    mine = Count.of(own)
-    killed = mine.failures * mine.period + mine.timeout + own["terminationGracePeriodSeconds"]
-    assert killed + START <= (asked.failures - 1) * asked.period
+def test_rule_2_a_frozen_exporter_is_restarted_in_time(name: str) -> None:
+    spec, kubelet = exporter(name)["livenessProbe"], probe(name, "livenessProbe")
+    own = Count.of(spec)
+    killed = own.failures * own.period + own.timeout + spec["terminationGracePeriodSeconds"]
+    assert f"{own.failures}·{own.period} s + {own.timeout} s + {spec['terminationGracePeriodSeconds']} s" in README
+    assert killed + START <= (kubelet.failures - 1) * kubelet.period
 
 
 @by_sidecar
-def test_rule_c_what_may_kill_is_asked_before_it_may_kill_again(name: str) -> None:
-    liveness = [each["name"] for each in health_yml(name)["checks"] if "liveness" in each["groups"]]
-    startup = [each["name"] for each in health_yml(name)["checks"] if "startup" in each["groups"]]
+def test_rule_3_every_check_in_liveness_is_in_startup(name: str) -> None:
+    liveness, startup = (
+        {check["name"] for check in health_yml(name)["checks"] if group in check["groups"]}
+        for group in ("liveness", "startup")
+    )
     assert liveness
-    assert set(liveness) <= set(startup)
+    assert liveness <= startup
 
 
 @by_sidecar
-def test_rule_c_the_first_question_comes_when_an_old_pass_has_gone(name: str) -> None:
-    gone = min(check.failures * check.period + check.timeout for check in checks(name, "startup"))
-    assert probe(name, "startupProbe").delay > gone
+def test_rule_3_the_first_startup_probe_comes_after_a_stale_pass_is_out_of_date(name: str) -> None:
+    noticed = min(check.failures * check.period + check.timeout for check in checks(name, "startup"))
+    assert probe(name, "startupProbe").delay > noticed
 
 
 @by_sidecar
-def test_rule_e_traffic_goes_elsewhere_before_the_restart(name: str) -> None:
+def test_rule_5_traffic_stops_before_the_restart(name: str) -> None:
     (check,) = checks(name, "readiness")
     assert fault(check, probe(name, "readinessProbe"))[1] < fault(check, probe(name, "livenessProbe"))[0]
 
 
 @by_sidecar
-def test_prometheus_sees_the_reason_before_the_restart(name: str) -> None:
-    """From the first failed run, which shows, to the kill."""
+def test_rule_7_prometheus_scrapes_the_reason_before_the_restart(name: str) -> None:
+    """The time is from the first failed run, which the metrics show, to the kill."""
     config = yaml.safe_load((K8S / "prometheus.yml").read_text())
     interval = int(config["global"]["scrape_interval"].removesuffix("s"))
     (check,) = checks(name, "liveness")
@@ -132,35 +138,67 @@ def test_prometheus_sees_the_reason_before_the_restart(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_the_grace_period_holds_the_shutdown_delay(name: str) -> None:
-    """And the 4 s that the server gives to answers under way."""
-    (delay,) = (each for each in exporter(name)["args"] if each.startswith("--shutdown-delay="))
+def test_the_grace_period_covers_the_shutdown_delay_and_the_requests_in_flight(name: str) -> None:
+    """The server gives requests in flight 4 s."""
+    (delay,) = (argument for argument in exporter(name)["args"] if argument.startswith("--shutdown-delay="))
     assert pod(name)["terminationGracePeriodSeconds"] > int(delay.partition("=")[2]) + 4
 
 
-def test_the_table_of_the_readme_is_what_the_manifests_and_the_rules_give() -> None:
-    text = (K8S / "README.md").read_text()
-    rows = re.findall(r"^\| (.+?) \|.*\| (\d+) to (\d+) s \| (\d+) to (\d+) s \|$", text, re.MULTILINE)
+def test_the_readme_shows_the_shipped_numbers() -> None:
+    (check,), liveness = checks("sidecar", "liveness"), probe("sidecar", "livenessProbe")
+    readiness, startup = probe("sidecar", "readinessProbe"), probe("sidecar", "startupProbe")
+    rows = [
+        f"| check in `health.yml` | P = {check.period} | F = {check.failures} | T = {check.timeout} | |",
+        f"| livenessProbe on `/livez` | p = {liveness.period} | f = {liveness.failures} | | |",
+        f"| readinessProbe on `/readyz` | p = {readiness.period} | f = {readiness.failures} | | |",
+        f"| startupProbe on `/startupz` | p = {startup.period} | f = {startup.failures} | | {startup.delay} |",
+    ]
+    assert [row for row in rows if row not in README] == []
+    assert f"`initialDelaySeconds: {startup.delay}`" in README
+
+
+def test_the_example_in_the_readme_follows_from_the_manifests() -> None:
+    """The worst case: each run fails at its timeout, and each probe comes just before the exporter's verdict."""
+    (check,), liveness = checks("sidecar", "liveness"), probe("sidecar", "livenessProbe")
+    readiness = probe("sidecar", "readinessProbe")
+    verdict = check.failures * check.period + check.timeout
+    removal, restart = fault(check, readiness)[1], fault(check, liveness)[1]
+    table = re.findall(r"^\| (\d+) s \| .+ \| (.*?) ?\|$", README, re.MULTILINE)
+    assert readiness.period == liveness.period
+    assert check.failures == 2
+    assert [(int(time), counts) for time, counts in table] == [
+        (0, ""),
+        (check.period, "check: 1 of 2"),
+        (2 * check.period, ""),
+        (verdict, "check: 2 of 2"),
+        (
+            verdict + readiness.period,
+            f"readinessProbe: 1 of {readiness.failures}, livenessProbe: 1 of {liveness.failures}",
+        ),
+        (removal, f"readinessProbe: {readiness.failures} of {readiness.failures}"),
+        (restart, f"livenessProbe: {liveness.failures} of {liveness.failures}"),
+    ]
+    assert f"times out at {check.period + check.timeout} s" in README
+    times = (0, verdict, removal, restart)
+    assert re.search(r"```text\n " + r"\s+".join(f"{time} s" for time in times) + r"\n", README)
+    assert f"liveness: f·p = {liveness.failures * liveness.period} s" in README
+    assert f"F·P + T = {verdict} s" in README
+    assert f"takes {fault(check, readiness)[0]} s and {fault(check, liveness)[0]} s" in README
+
+
+def test_the_table_of_times_in_the_readme_follows_from_the_manifests() -> None:
+    rows = re.findall(r"^\| (.+?) \|.*\| (\d+) to (\d+) s \| (\d+) to (\d+) s \|$", README, re.MULTILINE)
     (live,), (ready,) = checks("sidecar", "liveness"), checks("sidecar", "readiness")
-    liveness, readiness, startup = (probe("sidecar", f"{which}Probe") for which in ("liveness", "readiness", "startup"))
+    liveness, readiness, startup = (
+        probe("sidecar", type_) for type_ in ("livenessProbe", "readinessProbe", "startupProbe")
+    )
     started = (startup.delay, startup.delay + startup.period + readiness.period)
     expected = {
-        "a fault to the restart": (fault(live, liveness), fault(NOBODY, KUBERNETES)),
-        "a fault to out of the endpoints": (fault(ready, readiness), fault(NOBODY, KUBERNETES)),
-        "well again to back in the endpoints": (recovery(ready, readiness), recovery(NOBODY, KUBERNETES)),
-        "a container's start to in the endpoints": (started, recovery(NOBODY, KUBERNETES)),
+        "fault to restart": (fault(live, liveness), fault(NO_EXPORTER, KUBERNETES)),
+        "fault to removal from the endpoints": (fault(ready, readiness), fault(NO_EXPORTER, KUBERNETES)),
+        "recovery to return to the endpoints": (recovery(ready, readiness), recovery(NO_EXPORTER, KUBERNETES)),
+        "container start to first traffic": (started, recovery(NO_EXPORTER, KUBERNETES)),
     }
     assert {row[0]: tuple(map(int, row[1:])) for row in rows} == {
-        what: (*shipped, *default) for what, (shipped, default) in expected.items()
+        name: (*shipped, *default) for name, (shipped, default) in expected.items()
     }
-
-
-def test_the_rules_of_the_readme_have_the_numbers_that_are_shipped() -> None:
-    text = (K8S / "README.md").read_text()
-    (check,), live = checks("sidecar", "liveness"), probe("sidecar", "livenessProbe")
-    ready, startup = probe("sidecar", "readinessProbe"), probe("sidecar", "startupProbe")
-    assert f"P={check.period} F={check.failures} T={check.timeout}" in text
-    assert f"liveness p={live.period} f={live.failures}" in text
-    assert f"readiness p={ready.period} f={ready.failures}" in text
-    assert f"startup p={startup.period} f={startup.failures}" in text
-    assert f"`initialDelaySeconds: {startup.delay}`" in text

@@ -1,7 +1,7 @@
-"""k8s/prometheus.yml finds the exporters and gives them the labels that alerts and dashboards use.
+"""k8s/prometheus.yml discovers the exporters and sets the labels that alerts and dashboards use.
 
-Prometheus applies relabel_configs to the labels of static targets as to those it discovers, so the tests hand it pods
-as static targets. The discovery itself needs a cluster (tests/e2e/cluster).
+Prometheus applies relabel_configs to static and discovered targets alike, so these tests configure pods as static
+targets. The discovery itself needs a cluster (tests/e2e/cluster).
 """
 
 import subprocess
@@ -32,16 +32,16 @@ PODS = {
 }
 
 
-def _shipped() -> dict[str, Any]:
+def shipped_configuration() -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((K8S / "prometheus.yml").read_text())
     return config
 
 
-def _with_static_pods(folder: Path) -> Path:
-    config = _shipped()
+def write_with_static_pods(folder: Path) -> Path:
+    config = shipped_configuration()
     (job,) = config["scrape_configs"]
     assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
-    job["static_configs"] = [{"targets": [each], "labels": {**POD, **PODS[each]}} for each in PODS]
+    job["static_configs"] = [{"targets": [address], "labels": {**POD, **labels}} for address, labels in PODS.items()]
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -51,26 +51,27 @@ def _with_static_pods(folder: Path) -> Path:
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
     """The labels of each target that Prometheus scrapes, by its address."""
     folder = tmp_path_factory.mktemp("prometheus")
-    with ended(Prometheus(_with_static_pods(folder))) as prometheus:
-        found = eventually(lambda: prometheus.api("targets", state="active")["activeTargets"], what="there are targets")
-        yield {each["discoveredLabels"]["__address__"]: each["labels"] for each in found}
+    with ended(Prometheus(write_with_static_pods(folder))) as prometheus:
+        active = eventually(lambda: prometheus.api("targets", state="active")["activeTargets"], what="active targets")
+        yield {target["discoveredLabels"]["__address__"]: target["labels"] for target in active}
 
 
-def test_promtool_accepts_everything_but_the_discovery_that_debian_leaves_out(tmp_path: Path) -> None:
+def test_promtool_accepts_the_configuration_except_the_discovery_that_debian_omits(tmp_path: Path) -> None:
     shipped = [command("promtool"), "check", "config", "--lint=all", "--lint-fatal", str(K8S / "prometheus.yml")]
-    said = subprocess.run(shipped, capture_output=True, text=True)
-    if said.returncode != 0:
-        assert said.stderr.count("not found in type") == said.stderr.count("kubernetes_sd_configs not found") == 1
-    adapted = [*shipped[:-1], str(_with_static_pods(tmp_path))]
-    said = subprocess.run(adapted, capture_output=True, text=True)
-    assert said.returncode == 0, said.stdout + said.stderr
+    result = subprocess.run(shipped, capture_output=True, text=True)
+    if result.returncode != 0:
+        unknown = result.stderr.count("not found in type")
+        assert unknown == result.stderr.count("kubernetes_sd_configs not found") == 1
+    adapted = [*shipped[:-1], str(write_with_static_pods(tmp_path))]
+    result = subprocess.run(adapted, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_ports_name_makes_a_target_and_ended_pods_are_none(targets: dict[str, dict[str, str]]) -> None:
+def test_only_running_pods_with_the_port_http_health_become_targets(targets: dict[str, dict[str, str]]) -> None:
     assert targets.keys() == {"127.0.0.1:1", "127.0.0.1:2"}
 
 
-def test_the_labels_say_whose_health_it_is(targets: dict[str, dict[str, str]]) -> None:
+def test_a_target_has_the_labels_of_its_pod(targets: dict[str, dict[str, str]]) -> None:
     assert targets["127.0.0.1:1"] == {
         "namespace": "shopping",
         "pod": "shop-1",
@@ -80,19 +81,21 @@ def test_the_labels_say_whose_health_it_is(targets: dict[str, dict[str, str]]) -
     }
 
 
-def test_without_the_applications_label_the_job_keeps_its_name(targets: dict[str, dict[str, str]]) -> None:
+def test_a_pod_without_the_label_of_its_application_keeps_the_name_of_the_job(
+    targets: dict[str, dict[str, str]],
+) -> None:
     assert targets["127.0.0.1:2"]["job"] == "health-exporter"
 
 
-def test_the_operators_monitors_scrape_as_often_and_name_job_and_node_alike() -> None:
+def test_the_monitors_of_the_operator_have_the_same_interval_job_and_node() -> None:
     monitors = [
         *of_kind(overlay("standalone", ("servicemonitor",)), "ServiceMonitor"),
         *of_kind(overlay("sidecar", ("podmonitor",)), "PodMonitor"),
     ]
     assert len(monitors) == 2
-    for each in monitors:
-        (endpoint,) = each["spec"].get("endpoints") or each["spec"]["podMetricsEndpoints"]
-        assert endpoint["interval"] == _shipped()["global"]["scrape_interval"]
-        assert each["spec"]["jobLabel"] == "app.kubernetes.io/name"
+    for monitor in monitors:
+        (endpoint,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["interval"] == shipped_configuration()["global"]["scrape_interval"]
+        assert monitor["spec"]["jobLabel"] == "app.kubernetes.io/name"
         node = {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}
         assert endpoint["relabelings"] == [node]

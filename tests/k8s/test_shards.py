@@ -1,4 +1,4 @@
-"""The pods of the sharded overlay share its configuration out: every check runs in exactly one."""
+"""The pods of the sharded overlay divide its configuration: every check runs in exactly one pod."""
 
 import re
 from collections import Counter
@@ -15,9 +15,10 @@ def test_every_check_runs_in_exactly_one_pod(tmp_path: Path) -> None:
     pods = [f"{workload('sharded')['metadata']['name']}-{n}" for n in range(workload("sharded")["spec"]["replicas"])]
     seen: Counter[str] = Counter()
     for pod in pods:
-        shard = [each.replace("$(POD_NAME)", pod) for each in exporter("sharded")["args"] if each.startswith("--shard")]
+        arguments = [argument.replace("$(POD_NAME)", pod) for argument in exporter("sharded")["args"]]
+        shard = [argument for argument in arguments if argument.startswith("--shard")]
         assert len(shard) == 2
         with ended(Exporter(*shard, config=config)) as process:
             infos = [sample for sample in process.metrics() if sample.startswith("health_check_info")]
         seen.update(re.findall(r'check="([^"]+)"', info)[0] for info in infos)
-    assert seen == Counter(each["name"] for each in health_yml("sharded")["checks"])
+    assert seen == Counter(check["name"] for check in health_yml("sharded")["checks"])

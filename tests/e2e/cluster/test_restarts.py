@@ -124,11 +124,11 @@ def test_the_exporter_still_tells_why_after_the_restart(seen, reason):
 def test_the_times_are_those_of_the_readme(seen, reason):
     """The shipped numbers, measured; a busy machine takes somewhat longer, and no machine less."""
     fault_to_restart, fault_to_no_traffic = measured(seen)
-    soonest, latest = readme("a fault to the restart")
+    soonest, latest = readme("fault to restart")
     assert soonest - 0.5 < fault_to_restart < latest + SLACK
-    soonest, latest = readme("a fault to out of the endpoints")
+    soonest, latest = readme("fault to removal from the endpoints")
     assert soonest - 0.5 < fault_to_no_traffic < latest + SLACK
-    _, latest = readme("a container's start to in the endpoints")
+    _, latest = readme("container start to first traffic")
     assert seen.back - seen.restart < latest + SLACK
 
 

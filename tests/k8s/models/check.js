@@ -1,9 +1,9 @@
-// Reads a JSON list of the Prometheus Operator's objects, and writes what is wrong with each, or null.
+// Reads a JSON list of the Prometheus Operator's objects from stdin, and prints the error of each, or null, as JSON.
 import * as v1 from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import { readFileSync } from "node:fs";
 
-function fault(object) {
-  if (!(object.kind in v1)) return `no kind ${object.kind} in monitoring.coreos.com/v1`;
+function validate(object) {
+  if (!(object.kind in v1)) return `unknown kind ${object.kind} in monitoring.coreos.com/v1`;
   try {
     new v1[object.kind](object).validate();
     return null;
@@ -12,4 +12,4 @@ function fault(object) {
   }
 }
 
-console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(fault)));
+console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(validate)));
