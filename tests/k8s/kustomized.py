@@ -100,7 +100,7 @@ def rendered() -> list[Rendered]:
 
 
 def describe(name: str, components: tuple[str, ...]) -> str:
-    return f"{name} with {', '.join(components)}" if components else name
+    return f"{name} with all components" if components else name
 
 
 def of_kind(objects: tuple[Object, ...], *kinds: str) -> list[Object]:

@@ -51,7 +51,7 @@ def validate(object_: Object, version: tuple[int, int]) -> str | None:
     try:
         kubernetes_validate.validate(object_, ".".join(map(str, version)), strict=True)
     except kubernetes_validate.ValidationError as error:
-        return str(error.message)
+        return f"Kubernetes {version[0]}.{version[1]}: {error.message}"
     return None
 
 
@@ -74,14 +74,14 @@ def test_each_overlay_lists_the_components_that_fit_it() -> None:
 def test_every_object_is_valid_in_every_version() -> None:
     builtin = [found for found in rendered() if not found.object["apiVersion"].startswith(CUSTOM)]
     errors = [
-        f"{found.place}: Kubernetes {version}: {error}"
+        f"{found.place}: {error}"
         for version in VERSIONS
         for found in builtin
         if not (found.overlay == "native-sidecar" and version < NATIVE_SIDECAR_SINCE)
         if (error := validate(found.object, version))
     ]
     assert len(builtin) > len(COMBINATIONS)
-    assert errors == []
+    assert not errors, "\n".join(errors)
 
 
 def test_kubernetes_before_1_29_rejects_the_native_sidecar() -> None:
@@ -92,7 +92,8 @@ def test_kubernetes_before_1_29_rejects_the_native_sidecar() -> None:
 
 def test_names_are_unique() -> None:
     places = [found.place for found in rendered()]
-    assert [place for place in set(places) if places.count(place) > 1] == []
+    duplicates = sorted({place for place in places if places.count(place) > 1})
+    assert not duplicates, "\n".join(duplicates)
 
 
 def references(spec: Object) -> Iterator[tuple[str, str]]:
@@ -114,7 +115,7 @@ def test_every_referenced_object_exists() -> None:
         found = list(references(workload(*combination)["spec"]))
         assert found, describe(*combination)
         missing += [f"{describe(*combination)}: {kind} {name}" for kind, name in found if (kind, name) not in existing]
-    assert missing == []
+    assert not missing, "\n".join(missing)
 
 
 def test_every_object_has_the_recommended_labels() -> None:
@@ -128,7 +129,7 @@ def test_every_object_has_the_recommended_labels() -> None:
         labels = workload(*combination)["spec"]["template"]["metadata"]["labels"]
         missing = (LABELS | {"app.kubernetes.io/version"}) - labels.keys()
         violations += [f"{describe(*combination)}: no label {label} on the pods" for label in missing]
-    assert violations == []
+    assert not violations, "\n".join(violations)
 
 
 def selector(object_: Object) -> dict[str, Any] | None:
@@ -163,7 +164,7 @@ def test_selectors_are_name_and_instance_and_match_the_pods() -> None:
         "PodDisruptionBudget",
         "NetworkPolicy",
     }
-    assert violations == []
+    assert not violations, "\n".join(violations)
 
 
 def test_the_servicemonitor_selects_the_service_and_its_port() -> None:
@@ -205,16 +206,17 @@ def test_the_exporter_runs_the_image_of_this_version_and_mounts_its_configuratio
         "args": ["serve", "--config.file=/etc/health-exporter/health.yml"],
         "mounts": [{"name": "health-exporter", "mountPath": "/etc/health-exporter", "readOnly": True}],
     }
-    found = {
-        name: {
-            "image": exporter(name)["image"],
-            "ports": exporter(name)["ports"],
-            "args": exporter(name)["args"][:2],
-            "mounts": [mount for mount in exporter(name)["volumeMounts"] if mount["name"] == "health-exporter"],
+    violations = []
+    for name in OVERLAYS:
+        spec = exporter(name)
+        found = {
+            "image": spec["image"],
+            "ports": spec["ports"],
+            "args": spec["args"][:2],
+            "mounts": [mount for mount in spec["volumeMounts"] if mount["name"] == "health-exporter"],
         }
-        for name in OVERLAYS
-    }
-    assert found == dict.fromkeys(OVERLAYS, expected)
+        violations += [f"{name}: {key} is {found[key]}" for key in expected if found[key] != expected[key]]
+    assert not violations, "\n".join(violations)
 
 
 def test_the_configmap_has_no_hash_in_its_name_so_that_a_change_needs_no_rollout() -> None:
@@ -225,7 +227,8 @@ def test_the_configmap_has_no_hash_in_its_name_so_that_a_change_needs_no_rollout
         if volume["name"] == "health-exporter"
     }
     assert names.keys() == set(OVERLAYS)
-    assert [name for name in names.values() if re.search(r"-[a-z0-9]{10}$", name)] == []
+    hashed = [f"{name}: {map_}" for name, map_ in names.items() if re.search(r"-[a-z0-9]{10}$", map_)]
+    assert not hashed, "\n".join(hashed)
 
 
 DIFFERENT = {"args", "env", "livenessProbe", "readinessProbe", "startupProbe", "restartPolicy", "securityContext"}
@@ -250,17 +253,22 @@ def test_every_container_has_requests_and_a_memory_limit_but_no_cpu_limit() -> N
         for container in containers(pod(name))
     }
     expected = {"requests": {"cpu", "memory"}, "limits": {"memory"}}
-    assert resources == dict.fromkeys(resources, expected)
+    violations = [f"{place}: {found}" for place, found in resources.items() if found != expected]
     assert len(resources) == len(OVERLAYS) + len(SIDECARS)
+    assert not violations, "\n".join(violations)
 
 
 def test_no_token_is_mounted_and_service_links_are_disabled() -> None:
-    accounts = [found for found in rendered() if found.object["kind"] == "ServiceAccount"]
+    accounts = {found.place: found.object for found in rendered() if found.object["kind"] == "ServiceAccount"}
     specs = {describe(*combination): pod(*combination) for combination in COMBINATIONS}
+    violations = [
+        f"{place}: {field} is not false"
+        for field, objects in (("automountServiceAccountToken", specs | accounts), ("enableServiceLinks", specs))
+        for place, object_ in objects.items()
+        if object_.get(field) is not False
+    ]
     assert accounts
-    assert [place for place, spec in specs.items() if spec["automountServiceAccountToken"] is not False] == []
-    assert [place for place, spec in specs.items() if spec["enableServiceLinks"] is not False] == []
-    assert [found.place for found in accounts if found.object["automountServiceAccountToken"] is not False] == []
+    assert not violations, "\n".join(violations)
 
 
 def test_the_native_sidecar_differs_from_the_sidecar_only_in_arguments_and_restart_policy() -> None:
@@ -333,7 +341,9 @@ def test_every_dashboard_is_in_a_configmap_for_grafanas_sidecar() -> None:
 
 def test_every_object_is_small_enough_for_kubectl_apply() -> None:
     sizes = {found.place: len(json.dumps(found.object)) for found in rendered()}
-    assert {place: size for place, size in sizes.items() if size >= ANNOTATION_LIMIT} == {}
+    large = [f"{place}: {size} bytes" for place, size in sizes.items() if size >= ANNOTATION_LIMIT]
+    assert sizes
+    assert not large, "\n".join(large)
 
 
 def advice(path: Path) -> list[str]:

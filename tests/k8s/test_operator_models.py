@@ -48,8 +48,9 @@ def operator_objects() -> list[Object]:
 def test_every_object_for_the_operator_is_valid(models: Path) -> None:
     objects = operator_objects()
     assert {object_["kind"] for object_ in objects} == {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
-    errors = zip(objects, find_errors(models, objects), strict=True)
-    assert [f"{object_['kind']} {object_['metadata']['name']}: {error}" for object_, error in errors if error] == []
+    found = zip(objects, find_errors(models, objects), strict=True)
+    errors = [f"{object_['kind']} {object_['metadata']['name']}: {error}" for object_, error in found if error]
+    assert not errors, "\n".join(errors)
 
 
 def test_an_invalid_interval_is_detected(models: Path) -> None:

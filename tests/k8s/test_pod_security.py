@@ -69,7 +69,8 @@ def probed_hosts(container: Object) -> Iterator[str]:
 
 
 def test_every_overlay_complies_with_restricted() -> None:
-    assert [f"{name}: {violation}" for name in OVERLAYS for violation in violations(pod(name))] == []
+    found = [f"{name}: {violation}" for name in OVERLAYS for violation in violations(pod(name))]
+    assert not found, "\n".join(found)
 
 
 def test_every_root_filesystem_is_read_only_and_every_user_is_a_number() -> None:
@@ -81,7 +82,8 @@ def test_every_root_filesystem_is_read_only_and_every_user_is_a_number() -> None
         for container in containers(pod(name))
     }
     assert len(found) == len(OVERLAYS) + len(SIDECARS)
-    assert [place for place, context in found.items() if not expected.items() <= context.items()] == []
+    others = [f"{place}: {context}" for place, context in found.items() if not expected.items() <= context.items()]
+    assert not others, "\n".join(others)
 
 
 def test_the_only_exception_is_the_hostpath_of_the_component_host_disk() -> None:

@@ -153,7 +153,8 @@ def test_the_readme_shows_the_shipped_numbers() -> None:
         f"| readinessProbe on `/readyz` | p = {readiness.period} | f = {readiness.failures} | | |",
         f"| startupProbe on `/startupz` | p = {startup.period} | f = {startup.failures} | | {startup.delay} |",
     ]
-    assert [row for row in rows if row not in README] == []
+    missing = [row for row in rows if row not in README]
+    assert not missing, "\n".join(missing)
     assert f"`initialDelaySeconds: {startup.delay}`" in README
 
 
