@@ -1,4 +1,4 @@
-"""Our dashboards as Grafana takes them: panels, queries, variables, and how variables become text."""
+"""The dashboards as Grafana reads them: panels, queries, variables, and the interpolation of variables."""
 
 import json
 import re
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[2] / "dashboards"
 FILES = ("overview", "check", "exporter")
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 ALL = ".+"
-"""What becomes of a variable when all its values are chosen: our allValue."""
+"""The text of a variable when all its values are selected: the allValue of these dashboards."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Target:
 
 
 def dashboard(name: str) -> dict[str, Any]:
-    """The dashboard in the file of that name."""
+    """The dashboard in the file with that name."""
     return dict(json.loads((FOLDER / f"{name}.json").read_text()))
 
 
 def panels(name: str) -> list[dict[str, Any]]:
-    """Its panels, without the rows that are their headings."""
+    """The panels of a dashboard, without rows."""
     return [panel for panel in dashboard(name)["panels"] if panel["type"] != "row"]
 
 
@@ -55,12 +55,12 @@ def targets() -> list[Target]:
 
 
 def variables(name: str) -> dict[str, dict[str, Any]]:
-    """Its variables by name."""
+    """The variables of a dashboard by name."""
     return {variable["name"]: variable for variable in dashboard(name)["templating"]["list"]}
 
 
 def label_values(variable: Mapping[str, Any]) -> tuple[str, str]:
-    """The selector and the label of a variable's query."""
+    """The selector and the label in a variable's query."""
     query = variable["query"]["query"]
     match = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
     assert match, query
@@ -68,26 +68,27 @@ def label_values(variable: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def links(name: str) -> Iterator[Mapping[str, Any]]:
-    """Every link: of the dashboard, of a panel, of a value."""
+    """Every link of a dashboard, of its panels, and of their values."""
     yield from dashboard(name)["links"]
     for panel in panels(name):
         yield from panel.get("links", ())
         yield from panel["fieldConfig"]["defaults"].get("links", ())
         for override in panel["fieldConfig"]["overrides"]:
-            for each in override["properties"]:
-                yield from each["value"] if each["id"] == "links" else ()
+            for property_ in override["properties"]:
+                yield from property_["value"] if property_["id"] == "links" else ()
 
 
 def properties(panel: Mapping[str, Any], name: str) -> list[Any]:
     """The values of a property in the panel's overrides."""
     overrides = panel["fieldConfig"]["overrides"]
-    return [each["value"] for override in overrides for each in override["properties"] if each["id"] == name]
+    found = [property_ for override in overrides for property_ in override["properties"]]
+    return [property_["value"] for property_ in found if property_["id"] == name]
 
 
-def colours(panel: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Every colour that a value can get, each with the words of which one says when; none where no word can."""
+def colors(panel: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Every color of a value, with the alternative words for that value; the list is empty if there is no word."""
     defaults = panel["fieldConfig"]["defaults"]
-    names: dict[str, str] = {}  # of values
+    names: dict[str, str] = {}  # by value
     for mapping in chain(defaults.get("mappings", []), *properties(panel, "mappings")):
         options = mapping["options"]
         by_value = mapping["type"] == "value"
@@ -96,8 +97,8 @@ def colours(panel: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
             if "color" in result:
                 yield result["color"], [names[value]] if by_value else []
     style = defaults.get("custom", {}).get("thresholdsStyle", {"mode": "off"})["mode"]
-    seen = defaults["color"]["mode"] == "thresholds" or style != "off"
-    for thresholds in [defaults["thresholds"]] * seen + properties(panel, "thresholds"):
+    visible = defaults["color"]["mode"] == "thresholds" or style != "off"
+    for thresholds in [defaults["thresholds"]] * visible + properties(panel, "thresholds"):
         for step in thresholds["steps"]:
             if step["color"] not in {"transparent", "text"}:
                 yield step["color"], _words(step["value"], names)
@@ -109,8 +110,8 @@ def _words(value: float | None, names: Mapping[str, str]) -> list[str]:
     return [names[f"{value:g}"]] if names.get(f"{value:g}") else [f"{value:g}", f"{value * 100:g} %"]
 
 
-def interpolated(expr: str, step: int = 15, scrape: int = 15, span: int = 3600, **chosen: str) -> str:
-    """The query as Grafana sends it; times in seconds, `chosen` are the variables."""
+def interpolated(expr: str, step: int = 15, scrape: int = 15, span: int = 3600, **selected: str) -> str:
+    """The query as Grafana sends it. Times are in seconds; `selected` are the variables."""
     values = {
         "__rate_interval": f"{max(step + scrape, 4 * scrape)}s",
         "__interval": f"{step}s",
@@ -118,19 +119,19 @@ def interpolated(expr: str, step: int = 15, scrape: int = 15, span: int = 3600, 
         "job": ALL,
         "instance": ALL,
         "check": "api",
-        **chosen,
+        **selected,
     }
     return re.sub(r"\$(\w+)", lambda match: values[match[1]], expr)
 
 
 def several(values: list[str]) -> str:
-    """What becomes of a variable when several values are chosen."""
+    """The text of a variable when several values are selected."""
     return f"({'|'.join(re.escape(value).replace(chr(92), chr(92) * 2) for value in values)})"
 
 
 @dataclass(frozen=True)
 class Selector:
-    """One selector of a query, with the function that its range is for, if it has a range."""
+    """One selector of a query; with a range, also the function that the range is for."""
 
     metric: str | None
     matchers: frozenset[tuple[str, str, str]]
@@ -138,9 +139,9 @@ class Selector:
     range: timedelta | None = None
 
 
-def selectors(expr: str, **chosen: str) -> list[Selector]:
+def selectors(expr: str, **selected: str) -> list[Selector]:
     """Every selector of the query."""
-    return list(_selectors(promql_parser.parse(interpolated(expr, **chosen)), ""))
+    return list(_selectors(promql_parser.parse(interpolated(expr, **selected)), ""))
 
 
 def _selectors(node: Any, function: str) -> Iterator[Selector]:
@@ -160,4 +161,4 @@ def _selectors(node: Any, function: str) -> Iterator[Selector]:
 
 def _matchers(selector: Any) -> frozenset[tuple[str, str, str]]:
     signs = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
-    return frozenset((each.name, signs[str(each.op)], each.value) for each in selector.matchers.matchers)
+    return frozenset((matcher.name, signs[str(matcher.op)], matcher.value) for matcher in selector.matchers.matchers)

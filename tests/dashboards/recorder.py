@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes exporters and evaluates our rules, and is asked as Grafana asks."""
+"""A real Prometheus that scrapes exporters and evaluates the shipped rules, with queries as Grafana sends them."""
 
 import time
 from pathlib import Path
@@ -11,8 +11,8 @@ ALERTS = Path(__file__).parents[2] / "alerts"
 SCRAPE = 1  # second
 
 
-def fast_rules(folder):
-    """Our rule files as they are, except that every group is evaluated each second and no alert waits."""
+def write_fast_rules(folder):
+    """Write the shipped rule files, but evaluate every group each second, and fire alerts without delay."""
     names = []
     for file in sorted(ALERTS.glob("*.rules.yml")):
         rules = yaml.safe_load(file.read_text())
@@ -27,24 +27,26 @@ def fast_rules(folder):
 
 
 class Recorder(Prometheus):
-    """Prometheus, which scrapes the exporters, itself, and a target of another job that does not answer."""
+    """Prometheus, which scrapes the exporters, itself, and a target of another job that is down."""
 
     def __init__(self, folder, port, exporters):
         self.began = time.time()
         jobs = {"health": exporters, "prometheus": [f"127.0.0.1:{port}"], "other": [f"127.0.0.1:{free_port()}"]}
         configuration = {
             "global": {"scrape_interval": f"{SCRAPE}s"},
-            "rule_files": fast_rules(folder),
-            "scrape_configs": [{"job_name": job, "static_configs": [{"targets": at}]} for job, at in jobs.items()],
+            "rule_files": write_fast_rules(folder),
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": targets}]} for job, targets in jobs.items()
+            ],
         }
         file = folder / "prometheus.yml"
         file.write_text(yaml.safe_dump(configuration))
         super().__init__(file, port=port)
 
-    def ask(self, target, **chosen):
-        """The series that a panel's query gives over the time since Prometheus started, as Grafana asks for them."""
+    def series(self, target, **selected):
+        """The series of a panel's query over the time since Prometheus started, queried as Grafana does."""
         span = int(time.time() - self.began) + 1
-        promql = grafana.interpolated(target.expr, step=1, scrape=SCRAPE, span=span, **chosen)
+        promql = grafana.interpolated(target.expr, step=1, scrape=SCRAPE, span=span, **selected)
         if target.instant:
             return self.query(promql)
         return self.api("query_range", query=promql, start=self.began, end=time.time(), step=1)["result"]
