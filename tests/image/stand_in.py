@@ -1,7 +1,7 @@
-"""Containers for real, and without a registry: a base that debootstrap made, buildah to build, podman and runc to run.
+"""Real containers without a registry: debootstrap creates the base image, buildah builds, podman and runc run.
 
-Images and containers live in a folder of the test, beside whatever else the machine has. Only the base is kept between
-runs, below the user's cache folder, because it takes a minute to make.
+Images and containers are stored in the test's own folder, apart from any others on the machine. Only the base image is
+kept between runs, in the user's cache folder, because creating it takes a minute.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _CONFIGURATION = """
 [containers]
-default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]  # not all that it would take may be given everywhere
+default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]  # podman's default may exceed the hard limit
 log_driver = "k8s-file"
 [engine]
 runtime = "runc"
@@ -38,34 +38,34 @@ events_logger = "none"
 
 @dataclass(frozen=True)
 class Container:
-    """A container that was started, by its name."""
+    """A started container, identified by its name."""
 
     name: str
     engine: "Engine"
 
     @property
     def pid(self) -> int:
-        """Its process 1, by the number that it has outside."""
+        """The PID of the container's PID 1 on the host."""
         return int(self.engine.podman("inspect", "--format", "{{.State.Pid}}", self.name).stdout)
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """A command inside, as the image's user."""
+        """Run a command inside the container as the image's user."""
         return self.engine.podman("exec", self.name, *words, check=False)
 
     def healthy(self) -> bool:
-        """What the image's HEALTHCHECK says."""
+        """Whether the image's HEALTHCHECK passes."""
         return self.engine.podman("healthcheck", "run", self.name, check=False).returncode == 0
 
     def logs(self) -> str:
         return self.engine.podman("logs", self.name).stdout
 
     def wait(self) -> int:
-        """Its exit code, when it has ended."""
+        """Wait for the container to exit, and return its exit code."""
         return int(self.engine.podman("wait", self.name).stdout)
 
 
 class Engine:
-    """buildah and podman over an image store of their own."""
+    """buildah and podman with a separate image store."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -74,31 +74,31 @@ class Engine:
         (folder / "containers.conf").write_text(_CONFIGURATION)
         (folder / "pip.conf").write_text(_pip_settings())
         self._env = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf"), "TMPDIR": str(folder)}
-        overlay = self.podman("--storage-driver=overlay", "info", check=False)  # not on every file system
+        overlay = self.podman("--storage-driver=overlay", "info", check=False)  # not supported on every file system
         self._store.append(f"--storage-driver={'vfs' if overlay.returncode else 'overlay'}")
 
     def buildah(self, *words: str) -> "subprocess.CompletedProcess[str]":
         return self._run([command("buildah"), *self._store, *words], check=True)
 
     def podman(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        own = [f"--tmpdir={self._folder / 'podman'}"]
-        return self._run([command("podman"), *self._store, *own, *words], check=check)
+        temporary = [f"--tmpdir={self._folder / 'podman'}"]
+        return self._run([command("podman"), *self._store, *temporary, *words], check=check)
 
     def build(self, name: str, *options: str, context: Path = ROOT) -> str:
-        """Build an image, with the network and the trust of this machine; neither is to stay in the image."""
+        """Build an image with this machine's pip settings and CA certificates, which must not stay in the image."""
         trust = [f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.exists() else []
         secret = f"--secret=id=pip.conf,src={self._folder / 'pip.conf'}"
-        how = ["--quiet", "--isolation=chroot", "--format=docker", "--pull-never", secret, *trust]
-        self.buildah("build", *how, f"--build-arg=BASE={BASE}", f"--tag={name}", *options, str(context))
+        flags = ["--quiet", "--isolation=chroot", "--format=docker", "--pull-never", secret, *trust]
+        self.buildah("build", *flags, f"--build-arg=BASE={BASE}", f"--tag={name}", *options, str(context))
         return name
 
     def inspect(self, image: str) -> dict[str, Any]:
-        """The image's configuration, as Docker has it."""
+        """The image's configuration in Docker's format."""
         inspected: dict[str, Any] = json.loads(self.buildah("inspect", "--type=image", image).stdout)["Docker"]
         return inspected
 
     def size(self, image: str) -> int:
-        """In bytes, with its base."""
+        """The size in bytes, including the base."""
         return int(json.loads(self.podman("image", "inspect", image).stdout)[0]["Size"])
 
     @contextmanager
@@ -111,7 +111,7 @@ class Engine:
             self.buildah("rm", container)
 
     def start(self, image: str, *arguments: str, options: Sequence[str] = ()) -> Container:
-        """Start a container as restricted as Kubernetes can make it: no right, nothing to write to."""
+        """Start a container with the strictest restrictions of Kubernetes: no capabilities, and a read-only root."""
         self._started += 1
         name = f"it{self._started}"
         restricted = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"]
@@ -120,23 +120,23 @@ class Engine:
         return Container(name, self)
 
     def once(self, image: str, *arguments: str, options: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
-        """A container that ends by itself."""
-        how = ["--rm", "--pull=never", "--network=none", "--health-interval=disable", *options]
-        return self.podman("run", *how, image, *arguments, check=False)
+        """Run a container that exits by itself."""
+        flags = ["--rm", "--pull=never", "--network=none", "--health-interval=disable", *options]
+        return self.podman("run", *flags, image, *arguments, check=False)
 
     def remove(self, container: Container) -> None:
         self.podman("rm", "--force", "--time=0", container.name)
 
     def _run(self, words: list[str], *, check: bool) -> "subprocess.CompletedProcess[str]":
-        ended = subprocess.run(words, env=self._env, capture_output=True, text=True, timeout=240)
-        if check and ended.returncode:
-            raise AssertionError(f"{' '.join(words)}\nended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
-        return ended
+        result = subprocess.run(words, env=self._env, capture_output=True, text=True, timeout=240)
+        if check and result.returncode:
+            raise AssertionError(f"{' '.join(words)}\nexited with {result.returncode}:\n{result.stdout}{result.stderr}")
+        return result
 
 
 @contextmanager
 def engine() -> Iterator[Engine]:
-    """An engine that has the base, and leaves nothing behind; or a skip that says what is missing."""
+    """An engine with the base image, which is cleaned up afterwards; skips the test if something is missing."""
     if os.geteuid():
         unavailable("the image is built and run as root")
     for name in ("buildah", "podman", "runc", "conmon"):
@@ -146,7 +146,7 @@ def engine() -> Iterator[Engine]:
         made = Engine(Path(folder))
         made.podman("import", "--quiet", '--change=CMD ["python3"]', str(archive), BASE)
         tried = made.podman("run", "--rm", "--network=none", BASE, "true", check=False)
-        if tried.returncode:  # of this machine, not of what is tested: another container's inside, for example
+        if tried.returncode:  # a limitation of this machine, for example inside another container
             pytest.skip(f"no container can be run here: {tried.stderr.strip()}")
         try:
             yield made
@@ -156,12 +156,12 @@ def engine() -> Iterator[Engine]:
 
 
 def _base() -> Path:
-    """The archive of the base's files, made when it is not there yet."""
+    """The archive of the base image's files, created if it is missing."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "health-exporter"
     cache.mkdir(parents=True, exist_ok=True)
     archive = cache / "trixie-python-1.tar"
     with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests at once make it once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test runs create it only once
         if not archive.exists():
             with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as folder:
                 _make(Path(folder) / "root")
@@ -172,33 +172,35 @@ def _base() -> Path:
 
 
 def _make(root: Path) -> None:
-    """Debian with its Python, and without what the official image of Python lacks too."""
-    # In a mount namespace, so that whatever it mounts is gone when it ends, also when it fails.
-    alone = [command("unshare"), "--mount", "--propagation=private"]
+    """Create a Debian with Python, without the files that the official Python image does not contain either."""
+    # In a mount namespace, so that all its mounts are removed when it exits, even if it fails.
+    isolated = [command("unshare"), "--mount", "--propagation=private"]
     made = subprocess.run(
-        [*alone, command("debootstrap"), "--variant=minbase", f"--include={PACKAGES}", "trixie", str(root)],
+        [*isolated, command("debootstrap"), "--variant=minbase", f"--include={PACKAGES}", "trixie", str(root)],
         capture_output=True,
         text=True,
     )
     if made.returncode:
         last = "; ".join((made.stdout + made.stderr).splitlines()[-2:])
-        unavailable(f"debootstrap made no base image: {last}")
-    for each in NEEDLESS:
-        shutil.rmtree(root / each)
-        (root / each).mkdir()
-    for each in root.glob("usr/lib/python3*/**/*.pyc"):
-        each.unlink()
-    for each in ("etc/resolv.conf", "etc/hostname"):
-        (root / each).write_text("")
+        unavailable(f"debootstrap did not create the base image: {last}")
+    for folder in NEEDLESS:
+        shutil.rmtree(root / folder)
+        (root / folder).mkdir()
+    for bytecode in root.glob("usr/lib/python3*/**/*.pyc"):
+        bytecode.unlink()
+    for file in ("etc/resolv.conf", "etc/hostname"):
+        (root / file).write_text("")
 
 
 def _pip_settings() -> str:
-    """What pip has been told on this machine of where packages are, for the pip of the build."""
-    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
-    wanted = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
+    """This machine's pip settings for finding packages, for the pip in the build."""
+    configured = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    )
+    relevant = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
     settings = {}
-    for line in told.stdout.splitlines():
+    for line in configured.stdout.splitlines():
         name, _, value = line.partition("=")
-        if (key := name.rpartition(".")[2]) in wanted:
+        if (key := name.rpartition(".")[2]) in relevant:
             settings[key.removeprefix("default-")] = value.strip("'\"")
     return "\n".join(["[global]", *(f"{key} = {value}" for key, value in settings.items()), ""])
