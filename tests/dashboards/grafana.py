@@ -141,7 +141,11 @@ class Selector:
 
 def selectors(expr: str, **selected: str) -> list[Selector]:
     """Every selector of the query."""
-    return list(_selectors(promql_parser.parse(interpolated(expr, **selected)), ""))
+    try:
+        parsed = promql_parser.parse(interpolated(expr, **selected))
+    except ValueError as error:
+        raise ValueError(f"{error}: {expr}") from None
+    return list(_selectors(parsed, ""))
 
 
 def _selectors(node: Any, function: str) -> Iterator[Selector]:

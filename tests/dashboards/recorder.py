@@ -30,7 +30,7 @@ class Recorder(Prometheus):
     """Prometheus, which scrapes the exporters, itself, and a target of another job that is down."""
 
     def __init__(self, folder, port, exporters):
-        self.began = time.time()
+        self.started = time.time()
         jobs = {"health": exporters, "prometheus": [f"127.0.0.1:{port}"], "other": [f"127.0.0.1:{free_port()}"]}
         configuration = {
             "global": {"scrape_interval": f"{SCRAPE}s"},
@@ -45,8 +45,11 @@ class Recorder(Prometheus):
 
     def series(self, target, **selected):
         """The series of a panel's query over the time since Prometheus started, queried as Grafana does."""
-        span = int(time.time() - self.began) + 1
+        span = int(time.time() - self.started) + 1
         promql = grafana.interpolated(target.expr, step=1, scrape=SCRAPE, span=span, **selected)
-        if target.instant:
-            return self.query(promql)
-        return self.api("query_range", query=promql, start=self.began, end=time.time(), step=1)["result"]
+        try:
+            if target.instant:
+                return self.query(promql)
+            return self.api("query_range", query=promql, start=self.started, end=time.time(), step=1)["result"]
+        except AssertionError as error:
+            raise AssertionError(f"{target.where}: {target.expr}: {error}") from None

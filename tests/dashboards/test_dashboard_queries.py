@@ -93,7 +93,7 @@ def unanswered(prometheus, targets, **selected):
     for target in targets:
         try:
             if not series(prometheus, target, **selected):
-                found.append((target, "no data"))
+                found.append((target, f"{target.where}: {target.expr}: no data"))
         except AssertionError as error:
             found.append((target, str(error)))
     return found
@@ -106,7 +106,7 @@ def wait_for_data(prometheus, **selected):
     while remaining and time.monotonic() < end:
         time.sleep(0.2)
         remaining = unanswered(prometheus, [target for target, _ in remaining], **selected)
-    return [f"{target.where}: {problem}: {target.expr}" for target, problem in remaining]
+    return [problem for _, problem in remaining]
 
 
 def test_every_query_returns_data(scene):
@@ -128,9 +128,8 @@ def test_every_value_is_a_finite_number(scene):
     prometheus, _ = scene
     violations = []
     for target in grafana.targets():
-        for found in series(prometheus, target):
-            values = {value for _, value in found.get("values", [found.get("value")])}
-            violations += [f"{target.where}: {value}" for value in values & {"NaN", "+Inf", "-Inf"}]
+        points = [point for found in series(prometheus, target) for point in found.get("values", [found.get("value")])]
+        violations += [f"{target.where}: {value}" for value in {value for _, value in points} & {"NaN", "+Inf", "-Inf"}]
 
     assert not violations, "\n".join(violations)
 
