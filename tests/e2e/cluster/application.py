@@ -1,12 +1,12 @@
-"""The application under test, run in a pod by the exporter's own image: a web server that does as requests tell it.
+"""The application under test, which runs in a pod with the exporter's own image: a web server controlled by requests.
 
-    /PATH             by the path's mode: 200, 500, or 200 after SLOW seconds
-    /mode/PATH/MODE   sets a path's mode: well, ill, slow
-    /after/SECONDS    200 after so many seconds; how many were asked for is in the header Asked of every answer
-    /stop             closes the listening socket; the process lives on
+    /PATH             returns 200, 500, or 200 after SLOW seconds, depending on the path's mode
+    /mode/PATH/MODE   sets a path's mode: healthy, failing, slow
+    /after/SECONDS    returns 200 after this number of seconds; the header Delayed counts these requests
+    /stop             closes the listening socket; the process keeps running
 
-It listens on PORT after LOAD seconds. On SIGTERM it serves on for DRAIN seconds, finishes what is under way and exits
-with 0.
+It listens on PORT after LOAD seconds. On SIGTERM it keeps serving for DRAIN seconds, finishes requests in flight, and
+exits with code 0.
 """
 
 import os
@@ -17,32 +17,32 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SLOW, LOAD, DRAIN = (float(os.environ.get(name, default)) for name, default in (("SLOW", 3), ("LOAD", 0), ("DRAIN", 0)))
 modes: dict[str, str] = {}
-asked_for: list[float] = []
+delays: list[float] = []
 
 
-class Answers(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         first, *rest = self.path.strip("/").split("/")
         if first == "mode":
             modes[rest[0]] = rest[1]
         elif first == "after":
-            asked_for.append(float(rest[0]))
-            time.sleep(asked_for[-1])
+            delays.append(float(rest[0]))
+            time.sleep(delays[-1])
         elif first == "stop":
             threading.Thread(target=stop).start()
         elif modes.get(first) == "slow":
             time.sleep(SLOW)
-        self.send_response(500 if modes.get(first) == "ill" else 200)
-        self.send_header("Asked", str(len(asked_for)))
+        self.send_response(500 if modes.get(first) == "failing" else 200)
+        self.send_header("Delayed", str(len(delays)))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # the name it has in its class
-        """Say nothing of ordinary requests."""
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # its name in the base class
+        """Do not log ordinary requests."""
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for the answers under way
+    daemon_threads = False  # so that closing waits for requests in flight
     request_queue_size = 100
 
 
@@ -51,12 +51,12 @@ def stop() -> None:
     server.socket.close()
 
 
-asked = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: asked.set())
-if not asked.wait(LOAD):
-    server = Server(("", int(os.environ.get("PORT", "8080"))), Answers)
+terminated = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+if not terminated.wait(LOAD):
+    server = Server(("", int(os.environ.get("PORT", "8080"))), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    asked.wait()
+    terminated.wait()
     time.sleep(DRAIN)
     server.shutdown()
     server.server_close()

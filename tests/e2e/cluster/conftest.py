@@ -1,6 +1,6 @@
-"""Drills on a real cluster: they run at the same time, each in a namespace of its own; the tests look at what was seen.
+"""Drills on a real cluster. They run in parallel, each in its own namespace, and the tests examine their records.
 
-A test is parametrized with its drill, a function, and asks for the fixture `seen`, which is what the function returned.
+A test is parametrized with its drill, which is a function. The fixture `record` is the function's return value.
 Only the drills of the selected tests run.
 """
 
@@ -15,8 +15,8 @@ from drill import Stage
 from kube import Cluster
 from support import ended, unavailable
 
-AT_ONCE = 4
-"""Drills at the same time. With many more a small machine is so busy that probes run out of time."""
+PARALLEL = 4
+"""The number of parallel drills. With many more, probes time out on a small machine."""
 OLDEST = (1, 21)
 _notes: list[str] = []
 
@@ -30,10 +30,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     if not os.environ.get("KUBECONFIG"):
-        unavailable("KUBECONFIG names no cluster")
+        unavailable("KUBECONFIG is not set")
     with ended(Cluster()) as cluster:
         if (version := cluster.version()) < OLDEST:
-            unavailable(f"this is Kubernetes {version[0]}.{version[1]}, whose EndpointSlices are not those of 1.21")
+            unavailable(f"Kubernetes {version[0]}.{version[1]} does not have the EndpointSlices of 1.21")
         yield cluster
 
 
@@ -41,11 +41,11 @@ def cluster() -> Iterator[Cluster]:
 def _drills(
     cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Callable[[Stage], Any], Future[Any]]]:
-    """Every drill that a selected test names, started."""
+    """The started drills of all selected tests."""
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
-    wanted = dict.fromkeys(call.params["seen"] for call in calls if "seen" in call.params)
+    selected = dict.fromkeys(call.params["record"] for call in calls if "record" in call.params)
 
-    def play(drill: Callable[[Stage], Any], folder: Path) -> Any:
+    def run(drill: Callable[[Stage], Any], folder: Path) -> Any:
         stage = Stage(cluster, drill.__name__.replace("_", "-"), folder)
         try:
             return drill(stage)
@@ -54,12 +54,12 @@ def _drills(
             if not os.environ.get("KEEP"):
                 stage.end()
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {drill: pool.submit(play, drill, tmp_path_factory.mktemp(drill.__name__)) for drill in wanted}
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        yield {drill: pool.submit(run, drill, tmp_path_factory.mktemp(drill.__name__)) for drill in selected}
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture
-def seen(request: pytest.FixtureRequest, _drills: dict[Callable[[Stage], Any], Future[Any]]) -> Any:
-    """What the test's drill returned; its failure is the test's."""
+def record(request: pytest.FixtureRequest, _drills: dict[Callable[[Stage], Any], Future[Any]]) -> Any:
+    """The return value of the test's drill. If the drill fails, the test fails."""
     return _drills[request.param].result()

@@ -1,4 +1,4 @@
-"""A stage for a drill: a namespace of its own, with the overlays of k8s/ as a user applies them."""
+"""A stage for a drill: a separate namespace, with the overlays of k8s/ applied as a user applies them."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube import Cluster, Seen, Watch, is_ready, kubectl, restarts, samples
+from kube import Change, Cluster, Watch, is_ready, kubectl, restarts, samples
 from support import Answer, command, get
 
 HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ IMAGE = os.environ.get("IMAGE", "health-exporter:dev")
 
 
 class Stage:
-    """A namespace in which the restricted Pod Security Standard is enforced, and what happens there."""
+    """A namespace that enforces the restricted Pod Security Standard, and a watch on it."""
 
     def __init__(self, cluster: Cluster, name: str, folder: Path) -> None:
         self.cluster = cluster
@@ -37,18 +37,18 @@ class Stage:
         kubectl("delete", "namespace", self.namespace, "--wait=false")
 
     def note(self, what: str, seconds: float) -> None:
-        """A measured time, for the summary at the end."""
+        """Add a measured time to the summary at the end."""
         self.notes.append(f"{self.namespace}: {what}: {seconds:.1f} s")
 
-    # What a user does.
+    # Actions of a user.
 
     def create(self, *objects: dict[str, Any]) -> None:
-        """Apply objects of the test's own."""
+        """Apply objects that are not from an overlay."""
         items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
 
     def apply(self, overlay: str, checks: str | None = None, patches: list[Any] | None = None) -> None:
-        """Apply a kustomization on top of an overlay: namespace, image, the application, and what is given."""
+        """Apply a kustomization on top of an overlay: namespace, image, application, checks and patches."""
         root = self.folder / f"{overlay}-{secrets.token_hex(3)}"
         root.mkdir()
         stable = {"disableNameSuffixHash": True}
@@ -73,7 +73,7 @@ class Stage:
         kubectl("apply", "--server-side", "-k", str(root))
 
     def application(self, name: str) -> str:
-        """Another one of the applications, in a pod and behind a Service of this name; the Service's address."""
+        """Start another application, in a pod and behind a Service of this name. Returns the Service's address."""
         script = (HERE / "application.py").read_text()
         container = {
             "name": name,
@@ -98,24 +98,24 @@ class Stage:
                 "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
             },
         )
-        self.watch.until(lambda watch: name in watch.endpoints(), 120, f"{name} gets traffic")
+        self.watch.until(lambda watch: name in watch.endpoints(), 120, f"{name} receives traffic")
         service = self.cluster.read(f"/api/v1/namespaces/{self.namespace}/services/{name}")
         return str(service["spec"]["clusterIP"])
 
     def execute(self, pod: str, container: str, *arguments: str) -> None:
-        """Run a command that may end its own container: its exit code says nothing then."""
+        """Run a command in a container. The exit code is ignored, because the command may stop its own container."""
         target = ["exec", "-n", self.namespace, pod, "-c", container, "--"]
         subprocess.run([command("kubectl"), *target, *arguments], capture_output=True, timeout=60, check=False)
 
-    # What one sees from outside.
+    # Requests from outside.
 
     def ask(self, pod: str, path: str, port: int = 4584) -> Answer:
-        """A request to a pod, by way of the API server. An answer with 502 or 503 may be the API server's own."""
+        """Send a request to a pod through the API server, which may itself respond with 502 or 503."""
         base = f"{self.cluster.url}/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy"
         return get(base + path, timeout=30)
 
     def order(self, pod: str, path: str) -> float:
-        """Tell the application what to do; returns when it was told."""
+        """Send a command to the application. Returns the time after the command."""
         assert self.ask(pod, path, 8080).status == 200
         return time.time()
 
@@ -123,30 +123,30 @@ class Stage:
         return samples(self.ask(pod, "/metrics"))
 
     def log(self, pod: str) -> str:
-        """What the exporter has logged."""
+        """The exporter's log."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log?container={EXPORTER}"
         return get(self.cluster.url + path, timeout=30).text
 
     def ready(self, count: int = 1, within: float = 120) -> list[str]:
-        """Wait for so many pods to be ready; their names."""
+        """Wait for the number of ready pods. Returns their names."""
 
-        def well(watch: Watch) -> list[str]:
+        def ready_pods(watch: Watch) -> list[str]:
             return [name for name, pod in watch.pods().items() if is_ready(pod)]
 
-        self.watch.until(lambda watch: len(well(watch)) == count, within, f"{count} ready pods")
-        return sorted(well(self.watch))
+        self.watch.until(lambda watch: len(ready_pods(watch)) == count, within, f"{count} ready pods")
+        return sorted(ready_pods(self.watch))
 
     def restarted(self, container: str, count: int = 1, within: float = 120) -> float:
-        """Wait until the kubelet has started a container anew so many times; when that was told."""
+        """Wait until the kubelet has restarted a container this number of times. Returns when it was reported."""
 
-        def told(watch: Watch) -> Seen | None:
+        def find(watch: Watch) -> Change | None:
             return watch.first("Pod", lambda pod: restarts(pod).get(container, 0) >= count)
 
-        seen: Seen = self.watch.until(told, within, f"restart {count} of {container}")
-        return seen.at
+        change: Change = self.watch.until(find, within, f"restart {count} of {container}")
+        return change.at
 
     def until(self, condition: Callable[[], Any], within: float, what: str) -> Any:
-        """Wait for what the exporter or the application says; its first true value."""
+        """Wait for a condition on the exporter or the application. Returns its first true value."""
         end = time.monotonic() + within
         while not (value := condition()):
             if time.monotonic() > end:
@@ -156,7 +156,7 @@ class Stage:
 
 
 def image() -> dict[str, str]:
-    """The image as kustomize takes it."""
+    """The image in the form that kustomize needs."""
     name, colon, tag = IMAGE.rpartition(":")
     return {"newName": name, "newTag": tag} if colon and "/" not in tag else {"newName": IMAGE, "newTag": "latest"}
 
@@ -170,7 +170,7 @@ def patched(replicas: int, **env: Any) -> dict[str, Any]:
 
 
 def series(family: str, check: str, kind: str = "httpGet", **labels: str) -> str:
-    """A sample's name as the exposition writes it: labels by the alphabet."""
+    """The name of a sample as on the metrics page, with the labels in alphabetical order."""
     pairs = sorted({"check": check, "kind": kind, **labels}.items())
     written = ",".join(f'{key}="{value}"' for key, value in pairs)
     return f"{family}{{{written}}}"
@@ -181,10 +181,10 @@ def up(group: str) -> str:
 
 
 def after(*drills: Callable[[Stage], Any]) -> pytest.MarkDecorator:
-    """For a test that asks for `seen`: what was seen in this drill, or in each of these."""
-    return pytest.mark.parametrize("seen", drills, indirect=True)
+    """Run a test with the fixture `record` for each of these drills."""
+    return pytest.mark.parametrize("record", drills, indirect=True)
 
 
 def moment(text: str) -> float:
-    """The seconds since 1970 of a time as Kubernetes and the log write it."""
+    """Unix seconds of a time in the format of Kubernetes and the log."""
     return datetime.fromisoformat(text).timestamp()

@@ -1,4 +1,4 @@
-"""A cluster through kubectl alone: `kubectl proxy` for the API and the pods' ports, `kubectl apply` for manifests."""
+"""Access to a cluster with kubectl only: `kubectl proxy` for the API and pods, `kubectl apply` for manifests."""
 
 import http.client
 import json
@@ -14,45 +14,45 @@ from support import Answer, Process, command, get
 
 
 class Cluster(Process):
-    """The API server, by way of a `kubectl proxy` on loopback, which knows the credentials of KUBECONFIG."""
+    """The API server, through a `kubectl proxy` on loopback, which has the credentials of KUBECONFIG."""
 
     def __init__(self) -> None:
         super().__init__([command("kubectl"), "proxy", "--port=0"])
         self.url = "http://" + self.line(r"Starting to serve on (\S+)").group(1)
 
     def read(self, path: str) -> dict[str, Any]:
-        """An object or a list."""
+        """Read an object or a list."""
         answer = get(self.url + path, timeout=30)
         assert answer.status == 200, f"{path}: {answer.text}"
         found: dict[str, Any] = json.loads(answer.body)
         return found
 
     def version(self) -> tuple[int, int]:
-        said = self.read("/version")
-        return int(said["major"]), int(said["minor"].rstrip("+"))
+        version = self.read("/version")
+        return int(version["major"]), int(version["minor"].rstrip("+"))
 
 
 def kubectl(*arguments: str, stdin: str | None = None, within: float = 60) -> str:
-    """What kubectl says; the test fails with its complaint."""
-    done = subprocess.run(
+    """The output of kubectl. If kubectl fails, the test fails with its error."""
+    result = subprocess.run(
         [command("kubectl"), *arguments], input=stdin, capture_output=True, text=True, timeout=within, check=False
     )
-    if done.returncode:
-        pytest.fail(f"kubectl {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    if result.returncode:
+        pytest.fail(f"kubectl {' '.join(arguments)}: exit {result.returncode}\n{result.stdout}{result.stderr}")
+    return result.stdout
 
 
 @dataclass(frozen=True)
-class Seen:
-    """An object as the API server told of it, and when."""
+class Change:
+    """A change of an object, as the API server reported it, and when."""
 
     at: float
-    change: str
+    type: str
     object: dict[str, Any]
 
 
 class Watch:
-    """Everything that happens to a namespace's pods, endpoints and events, in the order in which it happened."""
+    """All changes of a namespace's pods, endpoints and events, in order."""
 
     KINDS = (
         "api/v1/namespaces/{}/pods",
@@ -61,7 +61,7 @@ class Watch:
     )
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._seen: list[Seen] = []
+        self._changes: list[Change] = []
         self._news = threading.Condition()
         self._ended = False
         host = cluster.url.removeprefix("http://")
@@ -76,35 +76,35 @@ class Watch:
             try:
                 connection.request("GET", path + version)
                 for line in connection.getresponse():
-                    told = json.loads(line)
-                    if told["type"] == "ERROR":  # too old to go on from: one begins with what there is
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":  # the version is too old: start again with the current objects
                         version = ""
                         break
-                    self._add(Seen(time.time(), told["type"], told["object"]))
-                    version = f"&resourceVersion={told['object']['metadata']['resourceVersion']}"
+                    self._add(Change(time.time(), event["type"], event["object"]))
+                    version = f"&resourceVersion={event['object']['metadata']['resourceVersion']}"
             except (OSError, http.client.HTTPException):
-                time.sleep(0.2)  # the API server ends watches now and then; one goes on where it stopped
+                time.sleep(0.2)  # the API server closes watches now and then; continue from the last version
             finally:
                 connection.close()
 
-    def _add(self, seen: Seen) -> None:
+    def _add(self, change: Change) -> None:
         with self._news:
             if not self._ended:
-                self._seen.append(seen)
+                self._changes.append(change)
                 self._news.notify_all()
 
     def end(self) -> None:
-        """Tell of nothing that comes after this, as of the namespace's end."""
+        """Ignore all further changes, such as the deletion of the namespace."""
         with self._news:
             self._ended = True
 
-    def all(self, kind: str) -> list[Seen]:
-        """What was told of this kind so far: Pod, Event, EndpointSlice."""
+    def all(self, kind: str) -> list[Change]:
+        """The changes of this kind until now: Pod, Event, EndpointSlice."""
         with self._news:
-            return [each for each in self._seen if each.object["kind"] == kind]
+            return [change for change in self._changes if change.object["kind"] == kind]
 
     def until(self, condition: Callable[["Watch"], Any], within: float, what: str) -> Any:
-        """Wait for a condition on what was told, and return its first true value."""
+        """Wait for a condition on the changes, and return its first true value."""
         end = time.monotonic() + within
         with self._news:  # reentrant: a Condition's lock is an RLock
             while not (value := condition(self)):
@@ -115,86 +115,86 @@ class Watch:
             return value
 
     def story(self) -> str:
-        """What happened, for the reader of a failure."""
-        return "\n".join(_told(each) for each in self._seen)
+        """All changes as text, for the message of a failure."""
+        return "\n".join(_describe(change) for change in self._changes)
 
-    # What one asks of it.
+    # Queries.
 
     def pods(self) -> dict[str, dict[str, Any]]:
-        """The pods that there are, as last told of."""
-        return {name: seen.object for name, seen in self._last("Pod").items() if seen.change != "DELETED"}
+        """The latest state of the pods that exist."""
+        return {name: change.object for name, change in self._last("Pod").items() if change.type != "DELETED"}
 
-    def _last(self, kind: str) -> dict[str, Seen]:
-        return {each.object["metadata"]["name"]: each for each in self.all(kind)}
+    def _last(self, kind: str) -> dict[str, Change]:
+        return {change.object["metadata"]["name"]: change for change in self.all(kind)}
 
     def endpoints(self) -> frozenset[str]:
-        """The names of the pods that get traffic now."""
+        """The names of the pods that receive traffic now."""
         return serving(self._last("EndpointSlice").values())
 
     def endpoints_over_time(self) -> Iterator[tuple[float, frozenset[str]]]:
-        """Each change of the pods that get traffic."""
-        slices: dict[str, Seen] = {}
+        """Each change of the pods that receive traffic."""
+        slices: dict[str, Change] = {}
         before: frozenset[str] | None = None
-        for each in self.all("EndpointSlice"):
-            slices[each.object["metadata"]["name"]] = each
+        for change in self.all("EndpointSlice"):
+            slices[change.object["metadata"]["name"]] = change
             if (now := serving(slices.values())) != before:
-                yield each.at, now
+                yield change.at, now
                 before = now
 
-    def first(self, kind: str, condition: Callable[[dict[str, Any]], Any], after: float = 0) -> Seen | None:
-        """The first that was told of with this condition, after a moment."""
-        return next((each for each in self.all(kind) if each.at > after and condition(each.object)), None)
+    def first(self, kind: str, condition: Callable[[dict[str, Any]], Any], after: float = 0) -> Change | None:
+        """The first change after a moment that meets the condition."""
+        return next((change for change in self.all(kind) if change.at > after and condition(change.object)), None)
 
     def messages(self, reason: str) -> list[tuple[str, str]]:
-        """The events of a reason: the container that they name, and their text."""
-        told = {each.object["metadata"]["name"]: each.object for each in self.all("Event")}
+        """The events with a reason: the container and the message."""
+        events = {change.object["metadata"]["name"]: change.object for change in self.all("Event")}
         return [
-            (each["involvedObject"].get("fieldPath", "").removeprefix("spec.containers").strip("{}"), each["message"])
-            for each in told.values()
-            if each["reason"] == reason
+            (event["involvedObject"].get("fieldPath", "").removeprefix("spec.containers").strip("{}"), event["message"])
+            for event in events.values()
+            if event["reason"] == reason
         ]
 
 
 def serving(slices: Any) -> frozenset[str]:
-    """The names of the pods that the endpoint slices show as ready."""
+    """The names of the pods that are ready in the endpoint slices."""
     return frozenset(
         endpoint["targetRef"]["name"]
-        for each in slices
-        if each.change != "DELETED"
-        for endpoint in each.object.get("endpoints") or []
+        for change in slices
+        if change.type != "DELETED"
+        for endpoint in change.object.get("endpoints") or []
         if endpoint["conditions"].get("ready") and "targetRef" in endpoint
     )
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
     conditions = pod["status"].get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def statuses(pod: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The statuses of a pod's containers and native sidecars by name."""
     status = pod["status"]
-    every = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    return {each["name"]: each for each in every}
+    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return {container["name"]: container for container in found}
 
 
 def restarts(pod: dict[str, Any]) -> dict[str, int]:
-    return {name: each["restartCount"] for name, each in statuses(pod).items()}
+    return {name: status["restartCount"] for name, status in statuses(pod).items()}
 
 
-def _told(seen: Seen) -> str:
-    what, name = seen.object, seen.object["metadata"]["name"]
-    time_of_day = time.strftime("%H:%M:%S", time.gmtime(seen.at))
+def _describe(change: Change) -> str:
+    object_, name = change.object, change.object["metadata"]["name"]
+    time_of_day = time.strftime("%H:%M:%S", time.gmtime(change.at))
     text = {
-        "Pod": lambda: f"{what['status'].get('phase')} ready={is_ready(what)} restarts={restarts(what)}",
-        "Event": lambda: f"{what['reason']}: {what['message']}",
-        "EndpointSlice": lambda: f"ready: {', '.join(sorted(serving([seen]))) or 'none'}",
-    }[what["kind"]]()
-    return f"{time_of_day} {seen.change} {what['kind']} {name} {text}"
+        "Pod": lambda: f"{object_['status'].get('phase')} ready={is_ready(object_)} restarts={restarts(object_)}",
+        "Event": lambda: f"{object_['reason']}: {object_['message']}",
+        "EndpointSlice": lambda: f"ready: {', '.join(sorted(serving([change]))) or 'none'}",
+    }[object_["kind"]]()
+    return f"{time_of_day} {change.type} {object_['kind']} {name} {text}"
 
 
 def samples(answer: Answer) -> dict[str, float]:
-    """Every sample of an exposition by its name and labels, as they are written."""
+    """The samples of a metrics page by name and labels, as written there."""
     assert answer.status == 200, answer.text
     lines = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in lines}

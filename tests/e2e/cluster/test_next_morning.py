@@ -1,4 +1,4 @@
-"""An operator asks the next morning why a pod was restarted: Prometheus, the log and Kubernetes' events agree."""
+"""The next morning, an operator wants to know why a pod was restarted: Prometheus, the log and the events agree."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from support import Prometheus, command, ended, unavailable
 
 pytestmark = pytest.mark.timeout(600)
 PROMETHEUS = os.environ.get("PROMETHEUS")
-"""The path of another Prometheus than the installed one."""
-SLOW, LIMIT = 1, 0.5
+"""The path of a Prometheus to use instead of the installed one."""
+SLOW, THRESHOLD = 1, 0.5
 CHECKS = f"""\
 checks:
   - name: health
-    httpGet: {{path: /health, port: 8080, maxLatencySeconds: {LIMIT}}}
+    httpGet: {{path: /health, port: 8080, maxLatencySeconds: {THRESHOLD}}}
     periodSeconds: 2
     timeoutSeconds: 2
     failureThreshold: 2
@@ -30,14 +30,14 @@ checks:
 """
 
 
-class Beside(Prometheus):
-    """Prometheus beside the cluster, with the shipped configuration and the cluster's address and credentials."""
+class OutsidePrometheus(Prometheus):
+    """A Prometheus outside the cluster, with the shipped configuration and the cluster's address and credentials."""
 
     def __init__(self, folder: Path, pods: dict[str, Any]) -> None:
         configuration = yaml.safe_load((OVERLAYS.parent / "prometheus.yml").read_text())
         (scrape,) = configuration["scrape_configs"]
         (discovery,) = scrape["kubernetes_sd_configs"]
-        if kubernetes_is_known():
+        if supports_kubernetes():
             discovery["kubeconfig_file"] = str(Path(os.environ["KUBECONFIG"]).resolve())
         else:
             del scrape["kubernetes_sd_configs"]
@@ -46,37 +46,37 @@ class Beside(Prometheus):
         (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         super().__init__(folder / "prometheus.yml", program=PROMETHEUS)
 
-    def ask(self, promql: str, at: float) -> list[tuple[dict[str, str], float]]:
-        """What was true at a moment: labels and value of each sample."""
-        return [(each["metric"], float(each["value"][1])) for each in self.query(promql, time=at)]
+    def samples(self, promql: str, at: float) -> list[tuple[dict[str, str], float]]:
+        """The labels and the value of each sample at a moment."""
+        return [(sample["metric"], float(sample["value"][1])) for sample in self.query(promql, time=at)]
 
 
 def next_morning(stage: Stage) -> SimpleNamespace:
-    """An application gets slower than its limit and is restarted, while Prometheus scrapes the exporter beside it."""
-    seen = SimpleNamespace(stage=stage)
+    """An application exceeds its latency threshold and is restarted, while Prometheus scrapes its exporter."""
+    record = SimpleNamespace(stage=stage)
     stage.apply("sidecar", CHECKS, [patched(replicas=1, SLOW=SLOW)])
     (pod,) = stage.ready()
     try:
         socket.create_connection((stage.watch.pods()[pod]["status"]["podIP"], 4584), 3).close()
     except OSError as error:
-        unavailable(f"the pods' network cannot be reached from here: {error}")
-    with ended(Beside(stage.folder, stage.watch.pods())) as prometheus:
+        unavailable(f"the pods' network is not reachable from here: {error}")
+    with ended(OutsidePrometheus(stage.folder, stage.watch.pods())) as prometheus:
         here = f'{{namespace="{stage.namespace}"}}'
-        stage.until(lambda: prometheus.ask(f"up{here} == 1", time.time()), 60, "Prometheus finds the pod")
-        (seen.target,) = prometheus.ask(f"up{here}", time.time())
-        seen.fault = stage.order(pod, "/mode/health/slow")
+        stage.until(lambda: prometheus.samples(f"up{here} == 1", time.time()), 60, "Prometheus finds the pod")
+        (record.target,) = prometheus.samples(f"up{here}", time.time())
+        record.fault = stage.order(pod, "/mode/health/slow")
         stage.restarted("shop")
         stage.watch.until(lambda watch: watch.endpoints() == {pod}, 60, "traffic again")
         stage.watch.until(lambda watch: watch.messages("Killing"), 10, "the event Killing")
-        seen.pod = stage.watch.pods()[pod]
-        seen.night = moment(statuses(seen.pod)["shop"]["lastState"]["terminated"]["finishedAt"])
-        seen.log = stage.log(pod)
+        record.pod = stage.watch.pods()[pod]
+        record.night = moment(statuses(record.pod)["shop"]["lastState"]["terminated"]["finishedAt"])
+        record.log = stage.log(pod)
         stage.until(
-            lambda: prometheus.ask(f"health_check_up{here} == 1", time.time()), 60, "Prometheus sees that all is well"
+            lambda: prometheus.samples(f"health_check_up{here} == 1", time.time()), 60, "Prometheus sees the recovery"
         )
         morning = time.time()
         mine = f'namespace="{stage.namespace}",pod="{pod}"'
-        questions = {
+        queries = {
             "verdict": f"health_group_up{{{mine}}} == 0",
             "check": f"health_check_up{{{mine}}} == 0 and on (namespace, pod, check) health_check_group{{"
             'group="liveness"}',
@@ -86,18 +86,18 @@ def next_morning(stage: Stage) -> SimpleNamespace:
             "since": f"health_check_last_transition_timestamp_seconds{{{mine}}}",
             "answers": f'health_answers_total{{{mine},group="liveness",code="503"}}',
         }
-        seen.told = {name: prometheus.ask(promql, seen.night) for name, promql in questions.items()}
-        seen.failures = prometheus.ask(f"health_check_failures_total{{{mine}}}", morning)
-    return seen
+        record.samples = {name: prometheus.samples(promql, record.night) for name, promql in queries.items()}
+        record.failures = prometheus.samples(f"health_check_failures_total{{{mine}}}", morning)
+    return record
 
 
-def kubernetes_is_known() -> bool:
-    """Whether this Prometheus can ask Kubernetes for its pods. Debian's is built without."""
+def supports_kubernetes() -> bool:
+    """Whether this Prometheus supports Kubernetes discovery. Debian's build does not."""
     return b"__meta_kubernetes_pod_" in Path(PROMETHEUS or command("prometheus")).read_bytes()
 
 
 def discovered(pods: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pods' ports with the labels that Prometheus' Kubernetes discovery gives them, as far as they are used."""
+    """The pods' ports with those labels of Prometheus' Kubernetes discovery that the configuration uses."""
     return [
         {
             "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],
@@ -121,10 +121,10 @@ def discovered(pods: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @after(next_morning)
-def test_the_shipped_configuration_finds_the_pod_and_names_it(seen):
-    """Scenario 14: with the labels that the alerts and the dashboards go by."""
-    labels, value = seen.target
-    pod = seen.pod
+def test_the_shipped_configuration_discovers_and_labels_the_pod(record):
+    """Scenario 14: the labels are those that the alerts and the dashboards use."""
+    labels, value = record.target
+    pod = record.pod
     assert value == 1
     assert {name: labels[name] for name in ("job", "namespace", "pod", "node")} == {
         "job": "shop",
@@ -136,46 +136,46 @@ def test_the_shipped_configuration_finds_the_pod_and_names_it(seen):
 
 
 @after(next_morning)
-def test_prometheus_knows_the_check_the_reason_the_value_and_the_threshold(seen):
-    """Scenario 14: asked for the moment at which the container ended, as Kubernetes has it."""
-    told = seen.told
-    assert {"liveness", "readiness"} <= {labels["group"] for labels, _ in told["verdict"]}
-    assert [labels["check"] for labels, _ in told["check"]] == ["health"]
-    assert [(labels["check"], labels["reason"]) for labels, _ in told["reason"]] == [("health", "threshold")]
-    ((_, value),) = told["value"]
-    ((_, threshold),) = told["threshold"]
-    assert threshold == LIMIT
+def test_prometheus_has_the_check_the_reason_the_value_and_the_threshold(record):
+    """Scenario 14: the queries are for the time at which the container exited, according to Kubernetes."""
+    found = record.samples
+    assert {"liveness", "readiness"} <= {labels["group"] for labels, _ in found["verdict"]}
+    assert [labels["check"] for labels, _ in found["check"]] == ["health"]
+    assert [(labels["check"], labels["reason"]) for labels, _ in found["reason"]] == [("health", "threshold")]
+    ((_, value),) = found["value"]
+    ((_, threshold),) = found["threshold"]
+    assert threshold == THRESHOLD
     assert SLOW <= value < SLOW + 1
 
 
 @after(next_morning)
-def test_prometheus_still_knows_that_it_failed_when_all_is_well_again(seen):
-    """Scenario 14: the counter by reason outlives the application's restart."""
-    failures = {labels["reason"]: value for labels, value in seen.failures}
+def test_prometheus_still_has_the_failure_after_the_recovery(record):
+    """Scenario 14: the counter by reason survives the application's restart."""
+    failures = {labels["reason"]: value for labels, value in record.failures}
     assert failures["threshold"] >= 2
 
 
 @after(next_morning)
-def test_the_log_says_the_same_as_prometheus(seen):
-    """Scenario 14: the same check, reason, value and threshold, at the same moment."""
+def test_the_log_agrees_with_prometheus(record):
+    """Scenario 14: the check, reason, value, threshold and time are the same."""
     found = re.search(
         r'ts=(\S+) level=warn msg="check health: pass -> fail" check=health kind=httpGet status=fail reason=threshold '
         r'summary="([^"]*)"',
-        seen.log,
+        record.log,
     )
-    assert found, seen.log
-    ((_, since),) = seen.told["since"]
+    assert found, record.log
+    ((_, since),) = record.samples["since"]
     assert abs(moment(found[1]) - since) < 1
-    assert seen.fault - 2 < since < seen.night + 1
-    assert str(LIMIT) in found[2]
-    assert re.search(r'msg="answered 503" .*path=/livez because="health \(threshold\)"', seen.log)
+    assert record.fault - 2 < since < record.night + 1
+    assert str(THRESHOLD) in found[2]
+    assert re.search(r'msg="answered 503" .*path=/livez because="health \(threshold\)"', record.log)
 
 
 @after(next_morning)
-def test_kubernetes_events_say_the_same_as_prometheus(seen):
-    """Scenario 14: the kubelet was told 503 and killed the container whose check failed."""
-    watch = seen.stage.watch
-    ((_, answers),) = seen.told["answers"]
+def test_the_events_of_kubernetes_agree_with_prometheus(record):
+    """Scenario 14: the kubelet got 503 and killed the container whose check failed."""
+    watch = record.stage.watch
+    ((_, answers),) = record.samples["answers"]
     assert answers >= 1
     assert ("shop", "Liveness probe failed: HTTP probe failed with statuscode: 503") in watch.messages("Unhealthy")
     assert [container for container, _ in watch.messages("Killing")] == ["shop"]

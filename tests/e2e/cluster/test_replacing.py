@@ -1,4 +1,4 @@
-"""Pods come and go, and nobody who asks them notices."""
+"""Pods are replaced and deleted without failed requests."""
 
 import math
 import time
@@ -15,135 +15,139 @@ LOAD = 10
 
 
 def rolling_update(stage: Stage) -> SimpleNamespace:
-    """Three replicas of an application that takes its time to load are replaced while clients ask."""
-    seen = SimpleNamespace(stage=stage, refused=[], readyz={}, metrics={})
+    """Three replicas of an application with a slow start are replaced while clients send requests."""
+    record = SimpleNamespace(stage=stage, failed=[], readyz={}, metrics={})
     stage.apply("sidecar", patches=[patched(replicas=3, LOAD=LOAD, DRAIN=5, VERSION=1)])
-    seen.old = set(stage.ready(3))
-    stage.watch.until(lambda watch: watch.endpoints() == seen.old, 30, "three endpoints")
-    seen.begin = time.time()
+    record.old = set(stage.ready(3))
+    stage.watch.until(lambda watch: watch.endpoints() == record.old, 30, "three endpoints")
+    record.begin = time.time()
     url = f"{stage.cluster.url}/api/v1/namespaces/{stage.namespace}/services/shop:http/proxy/"
-    over = False
+    finished = False
 
     def client():
-        while not over:
+        while not finished:
             answer = get(url, timeout=30)
             if answer.status != 200:
-                seen.refused.append((time.time(), answer.text))
+                record.failed.append((time.time(), answer.text))
             time.sleep(0.1)
 
-    def look():
-        """Ask the new pods that get no traffic yet whether they are ready; whether all of them get it now."""
+    def replaced():
+        """Probe the new pods that do not receive traffic yet. Returns whether all new pods receive it."""
         endpoints = stage.watch.endpoints()
-        for name in set(stage.watch.pods()) - seen.old - seen.metrics.keys():
+        for name in set(stage.watch.pods()) - record.old - record.metrics.keys():
             if name in endpoints:
-                seen.metrics[name] = stage.metrics(name)
+                record.metrics[name] = stage.metrics(name)
             elif "Health-Generation" in (answer := stage.ask(name, "/readyz")).headers:
-                seen.readyz.setdefault(name, []).append(answer.status)
-        return len(endpoints) == 3 and not endpoints & seen.old
+                record.readyz.setdefault(name, []).append(answer.status)
+        return len(endpoints) == 3 and not endpoints & record.old
 
     with ThreadPoolExecutor() as pool:
         clients = [pool.submit(client) for _ in range(2)]
         try:
             stage.apply("sidecar", patches=[patched(replicas=3, LOAD=LOAD, DRAIN=5, VERSION=2)])
-            stage.until(look, 240, "only new pods in the endpoints")
+            stage.until(replaced, 240, "only new pods in the endpoints")
         finally:
-            over = True
-        for each in clients:
-            each.result()
-    stage.note("rolling update of three", time.time() - seen.begin)
-    return seen
+            finished = True
+        for future in clients:
+            future.result()
+    stage.note("rolling update of three", time.time() - record.begin)
+    return record
 
 
 @after(rolling_update)
-def test_a_new_pod_gets_no_traffic_before_its_checks_pass(seen):
-    """Scenario 11: it was asked and said 503 while it loaded; Ready came after the check's first pass."""
-    pods = seen.stage.watch.pods()
-    assert len(seen.metrics) == 3
-    for name, metrics in seen.metrics.items():
-        assert 503 in seen.readyz[name]
+def test_a_new_pod_receives_no_traffic_before_its_checks_pass(record):
+    """Scenario 11: it returned 503 during its start, and became Ready after the first pass of its check."""
+    pods = record.stage.watch.pods()
+    assert len(record.metrics) == 3
+    for name, metrics in record.metrics.items():
+        assert 503 in record.readyz[name]
         passed = metrics[series("health_check_last_transition_timestamp_seconds", "health")]
-        ready = next(each for each in pods[name]["status"]["conditions"] if each["type"] == "Ready")
-        assert int(passed) <= moment(ready["lastTransitionTime"])
+        conditions = {condition["type"]: condition for condition in pods[name]["status"]["conditions"]}
+        assert int(passed) <= moment(conditions["Ready"]["lastTransitionTime"])
         assert passed - moment(statuses(pods[name])["shop"]["state"]["running"]["startedAt"]) >= LOAD - 1
         assert metrics[up("readiness")] == 1
         assert restarts(pods[name]) == {"shop": 0, EXPORTER: 0}
 
 
 @after(rolling_update)
-def test_no_old_pod_goes_before_a_new_one_is_ready(seen):
-    """Scenario 11: at every moment of the update three pods that are not being ended were ready and got traffic."""
-    watch = seen.stage.watch
+def test_three_pods_are_ready_throughout_the_update(record):
+    """Scenario 11: at any time, three pods that are not being deleted are ready and receive traffic."""
+    watch = record.stage.watch
     latest: dict[str, dict] = {}
     counts = []
-    for each in watch.all("Pod"):
-        latest[each.object["metadata"]["name"]] = each.object
-        staying = [pod for pod in latest.values() if "deletionTimestamp" not in pod["metadata"]]
-        if each.at > seen.begin:
-            counts.append(sum(map(is_ready, staying)))
+    for change in watch.all("Pod"):
+        latest[change.object["metadata"]["name"]] = change.object
+        remaining = [pod for pod in latest.values() if "deletionTimestamp" not in pod["metadata"]]
+        if change.at > record.begin:
+            counts.append(sum(map(is_ready, remaining)))
     assert min(counts) >= 3
-    assert min(len(ready) for at, ready in watch.endpoints_over_time() if at > seen.begin) >= 3
+    assert min(len(ready) for at, ready in watch.endpoints_over_time() if at > record.begin) >= 3
 
 
 @after(rolling_update)
-def test_no_request_is_refused_during_the_update(seen):
-    """Scenario 11: which is what all of it is for."""
-    assert seen.refused == []
+def test_no_request_fails_during_the_update(record):
+    """Scenario 11: the purpose of the other conditions."""
+    assert record.failed == []
 
 
 def pod_deleted(stage: Stage) -> SimpleNamespace:
-    """A pod is deleted while it answers a request that takes a while; it serves on longer than the exporter."""
-    seen = SimpleNamespace(stage=stage, polls=[])
+    """A pod is deleted during a long request. The application keeps serving longer than the exporter."""
+    record = SimpleNamespace(stage=stage, polls=[])
     stage.apply("sidecar", patches=[patched(replicas=1, DRAIN=7)])
     (pod,) = stage.ready()
     with ThreadPoolExecutor() as pool:
-        under_way = pool.submit(stage.ask, pod, "/after/9", 8080)
-        stage.until(lambda: stage.ask(pod, "/", 8080).headers["Asked"] == "1", 10, "a request under way")
-        seen.deleted = time.time()
+        in_flight = pool.submit(stage.ask, pod, "/after/9", 8080)
+        stage.until(lambda: stage.ask(pod, "/", 8080).headers["Delayed"] == "1", 10, "a request in flight")
+        record.deleted = time.time()
         assert get(stage.cluster.url + f"/api/v1/namespaces/{stage.namespace}/pods/{pod}", "DELETE").status == 200
 
         def polled():
             at, readyz, livez = time.time(), stage.ask(pod, "/readyz"), stage.ask(pod, "/livez")
-            answers = [each.status if "Health-Generation" in each.headers else None for each in (readyz, livez)]
-            seen.polls.append((at, *answers))
-            if answers == [503, 200] and not hasattr(seen, "metrics"):
-                seen.metrics = stage.metrics(pod)
-            return answers == [None, None]
+            codes = [answer.status if "Health-Generation" in answer.headers else None for answer in (readyz, livez)]
+            record.polls.append((at, *codes))
+            if codes == [503, 200] and not hasattr(record, "metrics"):
+                record.metrics = stage.metrics(pod)
+            return codes == [None, None]
 
-        stage.until(polled, 60, "the exporter is gone")
-        seen.under_way = under_way.result()
+        stage.until(polled, 60, "the exporter has exited")
+        record.in_flight = in_flight.result()
     gone = stage.watch.until(
-        lambda watch: next((e for e in watch.all("Pod") if e.change == "DELETED"), None), 60, "the pod is gone"
+        lambda watch: next((change for change in watch.all("Pod") if change.type == "DELETED"), None),
+        60,
+        "the pod is gone",
     )
-    seen.took = gone.at - seen.deleted
-    seen.exits = statuses(gone.object)
-    seen.grace = gone.object["spec"]["terminationGracePeriodSeconds"]
-    seen.without = next(at for at, ready in stage.watch.endpoints_over_time() if at > seen.deleted and pod not in ready)
-    unready = next((at for at, readyz, _ in seen.polls if readyz == 503), math.inf)
-    stage.note("deletion to readiness 503", unready - seen.deleted)
-    stage.note("deletion to the end of the pod", seen.took)
-    return seen
+    record.took = gone.at - record.deleted
+    record.exits = statuses(gone.object)
+    record.grace = gone.object["spec"]["terminationGracePeriodSeconds"]
+    record.without = next(
+        at for at, ready in stage.watch.endpoints_over_time() if at > record.deleted and pod not in ready
+    )
+    unready = next((at for at, readyz, _ in record.polls if readyz == 503), math.inf)
+    stage.note("deletion to readiness 503", unready - record.deleted)
+    stage.note("deletion to the end of the pod", record.took)
+    return record
 
 
 @after(pod_deleted)
-def test_a_deleted_pod_is_unready_at_once_and_for_good_and_stays_alive(seen):
-    """Scenario 12: what it answers until its listener closes, by the probes and in the metrics."""
-    ready = [readyz for _, readyz, _ in seen.polls if readyz]
+def test_a_deleted_pod_becomes_unready_immediately_and_permanently_but_stays_alive(record):
+    """Scenario 12: its responses to probes and its metrics until the listener closes."""
+    ready = [readyz for _, readyz, _ in record.polls if readyz]
     first = ready.index(503)
-    assert seen.polls[first][0] - seen.deleted < 10
+    assert record.polls[first][0] - record.deleted < 10
     assert set(ready[first:]) == {503}
     assert len(ready[first:]) > 3
-    assert {livez for _, _, livez in seen.polls if livez} == {200}
-    assert seen.metrics[up("readiness")] == 0
-    assert seen.metrics[up("liveness")] == 1
+    assert {livez for _, _, livez in record.polls if livez} == {200}
+    assert record.metrics[up("readiness")] == 0
+    assert record.metrics[up("liveness")] == 1
 
 
 @after(pod_deleted)
-def test_a_request_under_way_is_answered_and_both_containers_end_well_in_time(seen):
-    """Scenario 12: exit code 0, well inside the grace period, and no traffic meanwhile."""
-    assert seen.under_way.status == 200
-    assert {name: each["state"]["terminated"]["exitCode"] for name, each in seen.exits.items()} == {
+def test_a_request_in_flight_completes_and_both_containers_exit_in_time(record):
+    """Scenario 12: both exit with code 0, well within the grace period, and receive no traffic meanwhile."""
+    assert record.in_flight.status == 200
+    assert {name: status["state"]["terminated"]["exitCode"] for name, status in record.exits.items()} == {
         "shop": 0,
         EXPORTER: 0,
     }
-    assert seen.took < seen.grace - 10
-    assert seen.without - seen.deleted < 10
+    assert record.took < record.grace - 10
+    assert record.without - record.deleted < 10
