@@ -1,7 +1,7 @@
-"""`make dashboards-preview`: pictures of the dashboards, drawn by Grafana's own components from real data.
+"""`make dashboards-preview`: pictures of the dashboards, rendered by Grafana's own components from real data.
 
-A scene of some minutes is watched by two real exporters and recorded by a real Prometheus; then headless Chromium
-draws what Prometheus answers to the dashboards' queries, and the pictures stand in dashboards/preview/out.
+Two real exporters check a scene of a few minutes, and a real Prometheus records it. Headless Chromium then renders the
+results of the dashboards' queries into pictures in dashboards/preview/out.
 
 python -m dashboards.preview [--seconds N] [--again] [--overview FILE] [NAME...]
 """
@@ -30,7 +30,7 @@ _HERE = Path(__file__).parent
 _OUT = _HERE / "out"
 _RECORD = _OUT / "record"
 _WIDTH = 1500
-_CHOSEN = {"check": {"var-instance": "shop-0", "var-check": "search"}}  # variables that a picture needs
+_SELECTED = {"check": {"var-instance": "shop-0", "var-check": "search"}}  # variables that a dashboard needs
 _PROMETHEUS = """\
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 rule_files: {rules}
@@ -46,16 +46,16 @@ _CHROMIUM = (
 
 @contextmanager
 def _prometheus(folder: Path, targets: list[dict[str, object]], rules: list[str]) -> Iterator[str]:
-    """Prometheus over the recorded data, scraping what it is given; its address without a slash at the end."""
+    """Run Prometheus with the recorded data and the given targets; yields its URL without a trailing slash."""
     (folder / "prometheus.yml").write_text(_PROMETHEUS.format(rules=json.dumps(rules), targets=json.dumps(targets)))
     url = f"http://127.0.0.1:{free_port()}"
     flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={_RECORD}/data", "--log.level=warn"]
     with ended(Process([command("prometheus"), *flags, f"--web.listen-address={url.removeprefix('http://')}"])):
-        eventually(lambda: _answers(f"{url}/-/ready"), within=60, what="Prometheus is ready")
+        eventually(lambda: _responds(f"{url}/-/ready"), within=60, what="Prometheus is ready")
         yield url
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return get(url).status == 200
     except OSError:
@@ -63,7 +63,7 @@ def _answers(url: str) -> bool:
 
 
 def _record(seconds: float, folder: Path) -> None:
-    """Let the scene happen, watched by two exporters as two pods of one application, and asked as a kubelet asks."""
+    """Run the scene, checked by two exporters as two pods of one application, and probed as by a kubelet."""
     rules = [str(file.resolve()) for file in sorted(Path("alerts").glob("*.rules.yml"))]
     with ExitStack() as stack:
         exporters, targets = [], []
@@ -87,12 +87,12 @@ def _record(seconds: float, folder: Path) -> None:
 
 @contextmanager
 def _served() -> Iterator[str]:
-    """This folder and the dashboards beside it over HTTP, for the browser."""
+    """Serve this folder and the dashboards over HTTP, for the browser."""
     port = str(free_port())
     server = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", str(_HERE.parent)]
     url = f"http://127.0.0.1:{port}"
     with ended(Process(server)):
-        eventually(lambda: _answers(f"{url}/"), what="the browser's files are served")
+        eventually(lambda: _responds(f"{url}/"), what="the browser's files are available")
         yield url
 
 
@@ -115,23 +115,23 @@ def _browser(profile: str) -> Iterator[webdriver.Chrome]:
 
 
 def _draw(names: list[str], prometheus: str, scene: dict[str, float], overview: Path | None) -> list[str]:
-    """A picture of each dashboard; what the browser complains of is given back."""
-    complaints = []
+    """Render a picture of each dashboard, and return the warnings and errors of the browser."""
+    messages = []
     with tempfile.TemporaryDirectory() as profile, _served() as site, _browser(profile) as browser:
         for name in names:
-            asked = {"dashboard": name, "prometheus": prometheus, **scene, **_CHOSEN.get(name, {})}
-            browser.get(f"{site}/preview/index.html?{urlencode(asked)}")
+            parameters = {"dashboard": name, "prometheus": prometheus, **scene, **_SELECTED.get(name, {})}
+            browser.get(f"{site}/preview/index.html?{urlencode(parameters)}")
             height = WebDriverWait(browser, 60).until(lambda page: _number(page, "height"))
             _save(browser, height, _OUT / f"{name}.png")
             if overview and name == "overview":
                 _save(browser, _number(browser, "fold"), overview)
-            said = [line["message"] for line in browser.get_log("browser") if line["level"] in {"WARNING", "SEVERE"}]
-            complaints += [f"{name}: {line}" for line in said]
-    return complaints
+            lines = [line for line in browser.get_log("browser") if line["level"] in {"WARNING", "SEVERE"}]
+            messages += [f"{name}: {line['message']}" for line in lines]
+    return messages
 
 
 def _number(browser: webdriver.Chrome, name: str) -> int:
-    """A number that the page tells when everything is drawn; 0 until then."""
+    """A number that the page sets when everything is drawn; 0 until then."""
     return int(browser.find_element("id", "page").get_attribute(f"data-{name}") or 0)
 
 
@@ -143,25 +143,25 @@ def _save(browser: webdriver.Chrome, height: int, picture: Path) -> None:
 
 
 def main() -> None:
-    """Record the scene, draw the dashboards."""
+    """Record the scene and draw the dashboards."""
     parser = argparse.ArgumentParser(prog="python -m dashboards.preview", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=150, help="how long the scene lasts (default 150)")
-    parser.add_argument("--again", action="store_true", help="draw the scene that was recorded last")
-    parser.add_argument("--overview", type=Path, help="where to write the upper part of the overview")
+    parser.add_argument("--seconds", type=float, default=150, help="duration of the scene (default 150)")
+    parser.add_argument("--again", action="store_true", help="draw the last recorded scene again")
+    parser.add_argument("--overview", type=Path, help="file for the upper part of the overview")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these dashboards")
-    given = parser.parse_args()
-    names = given.names or sorted(file.stem for file in _HERE.parent.glob("*.json"))
+    arguments = parser.parse_args()
+    names = arguments.names or sorted(file.stem for file in _HERE.parent.glob("*.json"))
     _RECORD.mkdir(parents=True, exist_ok=True)
     subprocess.run([command("npm"), "run", "--silent", "build"], cwd=_HERE, check=True)
     with tempfile.TemporaryDirectory() as folder:
-        if not given.again:
+        if not arguments.again:
             shutil.rmtree(_RECORD)
             _RECORD.mkdir()
-            _record(given.seconds, Path(folder))
+            _record(arguments.seconds, Path(folder))
         scene = json.loads((_RECORD / "scene.json").read_text())
         with _prometheus(Path(folder), [], []) as url:
-            complaints = _draw(names, url, scene, given.overview)
-    sys.exit("\n".join(complaints) or None)
+            messages = _draw(names, url, scene, arguments.overview)
+    sys.exit("\n".join(messages) or None)
 
 
 if __name__ == "__main__":

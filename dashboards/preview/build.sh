@@ -1,5 +1,5 @@
 #!/bin/sh
-# Bundles the renderer into out/, with the icons and the typeface where @grafana/ui asks for them.
+# Bundles the renderer into out/, with the icons and the font at the paths that @grafana/ui requests.
 set -eu
 mkdir -p out/fonts/inter
 ln -sfn ../node_modules/@grafana/ui/dist/public out/build

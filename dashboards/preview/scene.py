@@ -1,4 +1,4 @@
-"""A small shop to watch: servers that answer well, fail, flap, slow down, hang and go away, by a timetable."""
+"""A small shop to check: servers that pass, fail, flap, slow down, hang and disappear, according to a timetable."""
 
 import json
 import math
@@ -19,13 +19,13 @@ import trustme
 from tests.support import free_port
 
 _END = 2.0  # after the end of the scene
-# Parts of the whole scene in which something is wrong, by what is asked for.
+# Parts of the scene, from 0 to 1, in which a component fails.
 _TROUBLE = {
-    "/search": [(0.16, 0.22), (0.26, 0.31), (0.36, 0.4), (0.45, 0.5)],  # answers 503 now and then: flaps
-    "/checkout": [(0.30, 0.46)],  # answers 503, and is well again
-    "/reports": [(0.45, _END)],  # takes the request and never answers
+    "/search": [(0.16, 0.22), (0.26, 0.31), (0.36, 0.4), (0.45, 0.5)],  # returns 503 now and then, so it flaps
+    "/checkout": [(0.30, 0.46)],  # returns 503, then recovers
+    "/reports": [(0.45, _END)],  # accepts requests and never responds
     "queue": [(0.6, 0.67), (0.84, _END)],  # refuses connections
-    "archive-check": [(0.75, _END)],  # is not there any more
+    "archive-check": [(0.75, _END)],  # no longer exists
 }
 _COMMANDS = {
     "orders-check": "#!{python}\nimport socket\nsocket.create_connection(('127.0.0.1', {port}), 0.5).close()\n",
@@ -33,11 +33,11 @@ _COMMANDS = {
 }
 _LATENCY = {"/api": 0.008, "/checkout": 0.02, "/search": 0.03, "/reports": 0.045}
 _EVERY = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3}
-_ASIDE: dict[str, Any] = {"groups": [], "severity": "warning"}
+_OPTIONAL: dict[str, Any] = {"groups": [], "severity": "warning"}
 
 
 class Shop:
-    """The servers of the scene, which lasts `seconds` from now on; without trouble all is well in it."""
+    """The servers of a scene that starts now and lasts `seconds`. Without `trouble`, everything is healthy."""
 
     def __init__(self, seconds: float, *, trouble: bool) -> None:
         self._began, self._seconds, self._trouble = time.monotonic(), seconds, trouble
@@ -49,7 +49,7 @@ class Shop:
             threading.Thread(target=work, daemon=True).start()
 
     def configure(self, folder: Path) -> Path:
-        """Write the configuration of the checks that watch the shop, and the commands they run."""
+        """Write the configuration of the shop's checks, and the commands they run."""
         for name, text in _COMMANDS.items():
             (folder / name).write_text(text.format(python=sys.executable, port=self._queue_port))
             (folder / name).chmod(0o755)
@@ -65,23 +65,23 @@ class Shop:
             {"name": "api", "httpGet": {"path": "/api", "port": port}, "groups": ["liveness", "readiness", "startup"]},
             {"name": "checkout", "httpGet": {"path": "/checkout", "port": port}},
             {"name": "search", "httpGet": search, "latencyBuckets": [0.02, 0.05, 0.1, 0.2, 0.5], "severity": "warning"},
-            {"name": "reports", "httpGet": {"path": "/reports", "port": port}, **_ASIDE, "periodSeconds": 2},
+            {"name": "reports", "httpGet": {"path": "/reports", "port": port}, **_OPTIONAL, "periodSeconds": 2},
             {"name": "queue", "tcpSocket": {"port": queue}},
             {"name": "orders", "exec": {"command": ["orders-check"]}, "dependsOn": ["queue"]},
-            {"name": "archive", "exec": {"command": ["archive-check"]}, **_ASIDE, "severity": "info"},
-            {"name": "shop-certificate", "certificate": {"port": tls, "warnDays": 21, "failDays": 7}, **_ASIDE},
-            {"name": "disk", "disk": {"path": "/", "warnRatio": 0.01, "failRatio": 0.99}, **_ASIDE},
-            {"name": "memory", "memory": {"warnRatio": 0.9, "failRatio": 0.95}, **_ASIDE},
-            {"name": "load", "loadAverage": {"warnRatio": 8, "failRatio": 16}, **_ASIDE},
+            {"name": "archive", "exec": {"command": ["archive-check"]}, **_OPTIONAL, "severity": "info"},
+            {"name": "shop-certificate", "certificate": {"port": tls, "warnDays": 21, "failDays": 7}, **_OPTIONAL},
+            {"name": "disk", "disk": {"path": "/", "warnRatio": 0.01, "failRatio": 0.99}, **_OPTIONAL},
+            {"name": "memory", "memory": {"warnRatio": 0.9, "failRatio": 0.95}, **_OPTIONAL},
+            {"name": "load", "loadAverage": {"warnRatio": 8, "failRatio": 16}, **_OPTIONAL},
         ]
 
     def part(self) -> float:
-        """The part of the scene that is over, 0 to 1."""
+        """The elapsed part of the scene, from 0 to 1."""
         return (time.monotonic() - self._began) / self._seconds
 
-    def troubled(self, what: str) -> bool:
-        """Whether the timetable has it that this does not do well now."""
-        return self._trouble and any(begin <= self.part() < end for begin, end in _TROUBLE.get(what, []))
+    def troubled(self, component: str) -> bool:
+        """Whether the component fails now, according to the timetable."""
+        return self._trouble and any(begin <= self.part() < end for begin, end in _TROUBLE.get(component, []))
 
     def _queue(self) -> None:
         while True:
@@ -126,4 +126,4 @@ class _Page(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the exporter's log tells what happens."""
+        """Log nothing: the exporter's log shows the failures."""

@@ -1,4 +1,4 @@
-// What stands between the frames and the picture: transformations and the panel's field configuration.
+// Applies a panel's transformations and field configuration to its data frames.
 import {
   applyFieldOverrides,
   cacheFieldDisplayNames,
@@ -11,7 +11,7 @@ import {
 } from '@grafana/data';
 import { firstValueFrom } from 'rxjs';
 
-// The transformations of @grafana/data. What it does not have would be passed over in silence: see `transformed`.
+// Registers the transformations of @grafana/data. `transformed` rejects unknown ones, which would be skipped silently.
 standardTransformersRegistry.setInit(() =>
   [...new Set<any>(Object.values(standardTransformers))].map((found) => ({
     id: found.id,
@@ -22,7 +22,7 @@ standardTransformersRegistry.setInit(() =>
 
 const STANDARD = 'unit min max fieldMinMax decimals displayName noValue thresholds mappings links color filterable';
 
-// A field's options by panel type where the panel does not set them.
+// Default options of a field by panel type.
 const DEFAULTS: Record<string, object> = {
   timeseries: { drawStyle: 'line', lineWidth: 1, fillOpacity: 0, pointSize: 5, showPoints: 'auto', axisGridShow: true },
   'state-timeline': { lineWidth: 1, fillOpacity: 70 },
@@ -30,12 +30,12 @@ const DEFAULTS: Record<string, object> = {
 };
 
 export async function transformed(panel: any, frames: DataFrame[]): Promise<DataFrame[]> {
-  const wanted = panel.transformations ?? [];
-  const unknown = wanted.filter((one: any) => !standardTransformersRegistry.getIfExists(one.id));
+  const transformations = panel.transformations ?? [];
+  const unknown = transformations.filter((one: any) => !standardTransformersRegistry.getIfExists(one.id));
   if (unknown.length) {
     throw new Error(`unknown transformation: ${unknown.map((one: any) => one.id)}`);
   }
-  return firstValueFrom(transformDataFrame(wanted, frames));
+  return firstValueFrom(transformDataFrame(transformations, frames));
 }
 
 export function configured(panel: any, frames: DataFrame[], theme: GrafanaTheme2): DataFrame[] {
@@ -57,7 +57,7 @@ export function configured(panel: any, frames: DataFrame[], theme: GrafanaTheme2
 
 const THRESHOLDS = { mode: 'absolute', steps: [{ value: null, color: 'green' }, { value: 80, color: 'red' }] };
 
-/** Thresholds begin at minus infinity, which JSON writes as null. */
+/** The first threshold is minus infinity, which is null in JSON. */
 const based = ({ mode, steps }: any) => ({
   mode,
   steps: steps.map((one: any) => ({ ...one, value: one.value ?? -Infinity })),

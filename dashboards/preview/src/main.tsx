@@ -1,4 +1,4 @@
-// Draws the dashboard that the page's address names, and says so in data-height when it is done.
+// Draws the dashboard in the page's URL, and sets data-height when it has finished.
 import { createTheme, dateTime, type DataFrame } from '@grafana/data';
 import { GlobalStyles, PanelChrome, ThemeContext } from '@grafana/ui';
 import { createRoot } from 'react-dom/client';
@@ -7,8 +7,12 @@ import { PANELS } from './panels';
 import { frames, substitute, variables, type Scene } from './prometheus';
 
 const [COLUMNS, ROW, GAP, MARGIN, HEAD] = [24, 30, 8, 16, 44];
-const asked = new URLSearchParams(location.search);
-const scene: Scene = { url: asked.get('prometheus')!, from: Number(asked.get('from')), to: Number(asked.get('to')) };
+const parameters = new URLSearchParams(location.search);
+const scene: Scene = {
+  url: parameters.get('prometheus')!,
+  from: Number(parameters.get('from')),
+  to: Number(parameters.get('to')),
+};
 const [from, to] = [dateTime(scene.from * 1000), dateTime(scene.to * 1000)];
 const timeRange = { from, to, raw: { from, to } };
 const theme = createTheme({ colors: { mode: 'dark' } });
@@ -26,14 +30,14 @@ const height = (panel: any) => panel.gridPos.h * (ROW + GAP) - GAP;
 
 async function main() {
   (window as any).__grafana_public_path__ = 'out/';
-  const dashboard = await (await fetch(`../${asked.get('dashboard')}.json`)).json();
-  const chosen = await variables(dashboard.templating.list, scene);
+  const dashboard = await (await fetch(`../${parameters.get('dashboard')}.json`)).json();
+  const selected = await variables(dashboard.templating.list, scene);
   const panels = dashboard.panels.flatMap((panel: any) => (panel.collapsed ? [panel, ...panel.panels] : [panel]));
   const placed: Placed[] = await Promise.all(
     panels.map(async (panel: any) => ({
       panel,
-      data: panel.type === 'row' ? [] : await answered(panel, chosen),
-      title: substitute(panel.title ?? '', chosen, {}),
+      data: panel.type === 'row' ? [] : await query(panel, selected),
+      title: substitute(panel.title ?? '', selected, {}),
       description: panel.description,
     }))
   );
@@ -41,7 +45,7 @@ async function main() {
   const root = createRoot(page);
   root.render(<ThemeContext.Provider value={theme} children={<GlobalStyles />} />);
   await new Promise(requestAnimationFrame);
-  await Promise.all([400, 500].map((weight) => document.fonts.load(`${weight} 12px Inter`))); // texts are measured
+  await Promise.all([400, 500].map((weight) => document.fonts.load(`${weight} 12px Inter`))); // needed to measure text
   root.render(
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
@@ -49,16 +53,16 @@ async function main() {
       {placed.map(place)}
     </ThemeContext.Provider>
   );
-  await new Promise((done) => setTimeout(done, 1500)); // icons and the tables' columns come after the first drawing
+  await new Promise((done) => setTimeout(done, 1500)); // icons and table columns appear after the first render
   const rows = Math.max(...panels.map(({ gridPos }: any) => gridPos.y + gridPos.h));
   const fold = panels.find(({ type }: any) => type === 'row')?.gridPos.y ?? rows;
   page.dataset.fold = String(HEAD + fold * (ROW + GAP) + GAP);
   page.dataset.height = String(HEAD + rows * (ROW + GAP) + GAP);
 }
 
-async function answered(panel: any, chosen: Record<string, string[]>): Promise<DataFrame[]> {
+async function query(panel: any, selected: Record<string, string[]>): Promise<DataFrame[]> {
   try {
-    const raw = await frames(panel, Math.round(width(panel)), chosen, scene);
+    const raw = await frames(panel, Math.round(width(panel)), selected, scene);
     return configured(panel, await transformed(panel, raw), theme);
   } catch (problem) {
     throw new Error(`panel "${panel.title}": ${problem}`);

@@ -1,4 +1,4 @@
-// One function for each type of panel; the drawing is Grafana's own wherever @grafana/ui has it.
+// One function for each panel type. The components are Grafana's own, if @grafana/ui exports them.
 import {
   getDisplayValueAlignmentFactors,
   getFieldDisplayValues,
@@ -29,7 +29,7 @@ export const PANELS: Record<string, (drawing: Drawing) => React.ReactNode> = {
   timeseries: (drawing) => filled(drawing, () => series(drawing)),
 };
 
-/** The drawing, or what the panel says where there is nothing to draw. */
+/** The drawing, or the panel's text for no value if there is no data. */
 function filled({ panel, frames, theme, height }: Drawing, draw: () => React.ReactNode) {
   if (frames.some((frame) => frame.length > 0)) {
     return draw();

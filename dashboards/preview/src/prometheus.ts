@@ -1,7 +1,7 @@
-// Asks Prometheus what a panel's targets ask, as Grafana's data source does, and makes data frames of the answers.
+// Runs the queries of a panel on Prometheus as Grafana's data source does, and converts the results to data frames.
 import { createDataFrame, FieldType, rangeUtil, type DataFrame } from '@grafana/data';
 
-const SCRAPE = 1; // seconds, as the data source would be told in its setting "Scrape interval"
+const SCRAPE = 1; // seconds; corresponds to the data source's setting "Scrape interval"
 
 export interface Scene {
   url: string;
@@ -9,24 +9,24 @@ export interface Scene {
   to: number;
 }
 
-/** Values of the dashboard's variables: what is chosen on opening it, and everything where nothing is. */
+/** The values of the dashboard's variables: from the URL, otherwise all values, or the first one. */
 export async function variables(list: any[], scene: Scene): Promise<Record<string, string[]>> {
-  const chosen: Record<string, string[]> = {};
+  const selected: Record<string, string[]> = {};
   for (const variable of list) {
-    const given = new URLSearchParams(location.search).get(`var-${variable.name}`);
-    if (given) {
-      chosen[variable.name] = [given];
+    const fromUrl = new URLSearchParams(location.search).get(`var-${variable.name}`);
+    if (fromUrl) {
+      selected[variable.name] = [fromUrl];
     } else if (variable.type === 'query') {
-      const all = await labelValues(substitute(variable.query?.query ?? variable.query, chosen, {}), scene);
-      chosen[variable.name] = variable.includeAll ? all : all.slice(0, 1);
+      const all = await labelValues(substitute(variable.query?.query ?? variable.query, selected, {}), scene);
+      selected[variable.name] = variable.includeAll ? all : all.slice(0, 1);
       if (variable.includeAll && variable.allValue) {
-        chosen[variable.name] = [variable.allValue];
+        selected[variable.name] = [variable.allValue];
       }
     } else if (variable.type !== 'datasource') {
-      chosen[variable.name] = [variable.current?.value ?? variable.query].flat();
+      selected[variable.name] = [variable.current?.value ?? variable.query].flat();
     }
   }
-  return chosen;
+  return selected;
 }
 
 async function labelValues(query: string, scene: Scene): Promise<string[]> {
@@ -35,19 +35,19 @@ async function labelValues(query: string, scene: Scene): Promise<string[]> {
     throw new Error(`not a query for label values: ${query}`);
   }
   const match: Record<string, string> = selector ? { 'match[]': selector } : {};
-  return ask(scene, `label/${label}/values`, { ...match, start: scene.from, end: scene.to });
+  return fetchData(scene, `label/${label}/values`, { ...match, start: scene.from, end: scene.to });
 }
 
-/** The frames of all targets, asked for a plot of this width. */
-export async function frames(panel: any, width: number, chosen: Record<string, string[]>, scene: Scene) {
+/** The frames of all targets, with the resolution for a plot of this width. */
+export async function frames(panel: any, width: number, selected: Record<string, string[]>, scene: Scene) {
   const points = panel.maxDataPoints ?? width;
   const range = rangeUtil.convertRawToRange({ from: iso(scene.from), to: iso(scene.to) } as any);
   const targets = (panel.targets ?? []).filter((target: any) => !target.hide);
   const tables = targets.filter((target: any) => target.format === 'table');
-  const answers = targets.map(async (target: any) => {
-    const low = substitute(target.interval || panel.interval || `${SCRAPE}s`, chosen, {});
+  const results = targets.map(async (target: any) => {
+    const low = substitute(target.interval || panel.interval || `${SCRAPE}s`, selected, {});
     const step = Math.max(1, rangeUtil.calculateInterval(range, points, low.replace('>', '')).intervalMs / 1000);
-    const expr = substitute(target.expr, chosen, {
+    const expr = substitute(target.expr, selected, {
       __interval: `${step}s`,
       __interval_ms: `${step * 1000}`,
       __rate_interval: `${Math.max(step + SCRAPE, 4 * SCRAPE)}s`,
@@ -55,10 +55,10 @@ export async function frames(panel: any, width: number, chosen: Record<string, s
       __range_s: `${Math.round(scene.to - scene.from)}`,
     });
     return target.instant && !target.range
-      ? instant(target, await ask(scene, 'query', { query: expr, time: scene.to }), tables.length === 1)
-      : ranged(target, step, await ask(scene, 'query_range', { query: expr, ...steps(scene, step), step }), scene);
+      ? instant(target, await fetchData(scene, 'query', { query: expr, time: scene.to }), tables.length === 1)
+      : ranged(target, step, await fetchData(scene, 'query_range', { query: expr, ...steps(scene, step), step }), scene);
   });
-  return (await Promise.all(answers)).flat();
+  return (await Promise.all(results)).flat();
 }
 
 const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
@@ -67,22 +67,22 @@ const steps = (scene: Scene, step: number) => ({
   end: Math.floor(scene.to / step) * step,
 });
 
-/** `$name`, `${name}` and `${name:format}` replaced: several values are alternatives of a regular expression. */
-export function substitute(text: string, chosen: Record<string, string[]>, builtin: Record<string, string>): string {
+/** Replaces `$name`, `${name}` and `${name:format}`. Several values become alternatives of a regular expression. */
+export function substitute(text: string, selected: Record<string, string[]>, builtin: Record<string, string>): string {
   return text.replace(/\$(?:(\w+)|\{(\w+)(?::\w+)?\})/g, (whole, plain, braced) => {
     const name = plain ?? braced;
-    const values = chosen[name];
+    const values = selected[name];
     return builtin[name] ?? (values ? (values.length === 1 ? values[0] : `(${values.join('|')})`) : whole);
   });
 }
 
-async function ask(scene: Scene, what: string, parameters: Record<string, string | number>): Promise<any> {
+async function fetchData(scene: Scene, path: string, parameters: Record<string, string | number>): Promise<any> {
   const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
-  const answer = await (await fetch(`${scene.url}/api/v1/${what}?${query}`)).json();
-  if (answer.status !== 'success') {
-    throw new Error(`${answer.error}: ${parameters.query}`);
+  const response = await (await fetch(`${scene.url}/api/v1/${path}?${query}`)).json();
+  if (response.status !== 'success') {
+    throw new Error(`${response.error}: ${parameters.query}`);
   }
-  return answer.data;
+  return response.data;
 }
 
 function ranged(target: any, step: number, data: any, scene: Scene): DataFrame[] {

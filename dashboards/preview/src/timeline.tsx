@@ -1,4 +1,4 @@
-// The panel state-timeline, which @grafana/ui does not export: drawn here after its look, without a legend.
+// The panel state-timeline, which @grafana/ui does not export. Drawn to look like it, without a legend.
 import { colorManipulator, dateTimeFormat, FieldType, getFieldDisplayName, type Field } from '@grafana/data';
 import type { Drawing } from './panels';
 
@@ -66,7 +66,7 @@ export function Timeline({ panel, frames, theme, timeRange, width, height }: Dra
   );
 }
 
-/** A field's values as boxes that last until the next value; no value is a gap. */
+/** A field's values as boxes that extend to the next value; a missing value is a gap. */
 function boxes(field: Field, times: number[], end: number, merge: boolean): Box[] {
   const made: Box[] = [];
   times.forEach((from, i) => {
