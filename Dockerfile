@@ -31,7 +31,7 @@ FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="health-exporter" \
-      org.opencontainers.image.description="Runs health checks on its own schedule and answers Kubernetes probes and Prometheus from one evaluation." \
+      org.opencontainers.image.description="Runs health checks on its own schedule and serves Kubernetes probes and Prometheus from the same results." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -86,7 +86,7 @@ def properties(panel: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def colors(panel: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Every color of a value, with the alternative words for that value; the list is empty if there is no word."""
+    """Every color of a value, with the alternative words for that value; the list is empty if no word applies."""
     defaults = panel["fieldConfig"]["defaults"]
     names: dict[str, str] = {}  # by value
     for mapping in chain(defaults.get("mappings", []), *properties(panel, "mappings")):

@@ -109,18 +109,18 @@ class Stage:
 
     # Requests from outside.
 
-    def ask(self, pod: str, path: str, port: int = 4584) -> Answer:
+    def request(self, pod: str, path: str, port: int = 4584) -> Answer:
         """Send a request to a pod through the API server, which may itself respond with 502 or 503."""
         base = f"{self.cluster.url}/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy"
         return get(base + path, timeout=30)
 
     def order(self, pod: str, path: str) -> float:
         """Send a command to the application. Returns the time after the command."""
-        assert self.ask(pod, path, 8080).status == 200
+        assert self.request(pod, path, 8080).status == 200
         return time.time()
 
     def metrics(self, pod: str) -> dict[str, float]:
-        return samples(self.ask(pod, "/metrics"))
+        return samples(self.request(pod, "/metrics"))
 
     def log(self, pod: str) -> str:
         """The exporter's log."""

@@ -22,9 +22,9 @@ class Cluster(Process):
 
     def read(self, path: str) -> dict[str, Any]:
         """Read an object or a list."""
-        answer = get(self.url + path, timeout=30)
-        assert answer.status == 200, f"{path}: {answer.text}"
-        found: dict[str, Any] = json.loads(answer.body)
+        response = get(self.url + path, timeout=30)
+        assert response.status == 200, f"{path}: {response.text}"
+        found: dict[str, Any] = json.loads(response.body)
         return found
 
     def version(self) -> tuple[int, int]:
@@ -193,8 +193,8 @@ def _describe(change: Change) -> str:
     return f"{time_of_day} {change.type} {object_['kind']} {name} {text}"
 
 
-def samples(answer: Answer) -> dict[str, float]:
+def samples(response: Answer) -> dict[str, float]:
     """The samples of a metrics page by name and labels, as written there."""
-    assert answer.status == 200, answer.text
-    lines = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
+    assert response.status == 200, response.text
+    lines = (line.rpartition(" ") for line in response.text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in lines}

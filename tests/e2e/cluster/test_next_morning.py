@@ -84,7 +84,7 @@ def next_morning(stage: Stage) -> SimpleNamespace:
             "value": f"health_endpoint_latency_seconds{{{mine}}}",
             "threshold": f'health_endpoint_latency_seconds_limit{{{mine},level="fail"}}',
             "since": f"health_check_last_transition_timestamp_seconds{{{mine}}}",
-            "answers": f'health_answers_total{{{mine},group="liveness",code="503"}}',
+            "responses": f'health_answers_total{{{mine},group="liveness",code="503"}}',
         }
         record.samples = {name: prometheus.samples(promql, record.night) for name, promql in queries.items()}
         record.failures = prometheus.samples(f"health_check_failures_total{{{mine}}}", morning)
@@ -175,7 +175,7 @@ def test_the_log_agrees_with_prometheus(record):
 def test_the_events_of_kubernetes_agree_with_prometheus(record):
     """Scenario 14: the kubelet got 503 and killed the container whose check failed."""
     watch = record.stage.watch
-    ((_, answers),) = record.samples["answers"]
-    assert answers >= 1
+    ((_, responses),) = record.samples["responses"]
+    assert responses >= 1
     assert ("shop", "Liveness probe failed: HTTP probe failed with statuscode: 503") in watch.messages("Unhealthy")
     assert [container for container, _ in watch.messages("Killing")] == ["shop"]

@@ -27,7 +27,7 @@ def start(stage: Stage, overlay: str, name: str, count: int) -> SimpleNamespace:
     stage.apply(overlay)
     pods = stage.ready(count)
     record = SimpleNamespace(stage=stage, configured=configured(stage, name))
-    record.healthy = [stage.ask(pod, "/-/healthy").status for pod in pods]
+    record.healthy = [stage.request(pod, "/-/healthy").status for pod in pods]
     record.checks = [checks(stage.metrics(pod)) for pod in pods]
     return record
 

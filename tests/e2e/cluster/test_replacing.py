@@ -26,9 +26,9 @@ def rolling_update(stage: Stage) -> SimpleNamespace:
 
     def client():
         while not finished:
-            answer = get(url, timeout=30)
-            if answer.status != 200:
-                record.failed.append((time.time(), answer.text))
+            response = get(url, timeout=30)
+            if response.status != 200:
+                record.failed.append((time.time(), response.text))
             time.sleep(0.1)
 
     def replaced():
@@ -37,8 +37,8 @@ def rolling_update(stage: Stage) -> SimpleNamespace:
         for name in set(stage.watch.pods()) - record.old - record.metrics.keys():
             if name in endpoints:
                 record.metrics[name] = stage.metrics(name)
-            elif "Health-Generation" in (answer := stage.ask(name, "/readyz")).headers:
-                record.readyz.setdefault(name, []).append(answer.status)
+            elif "Health-Generation" in (response := stage.request(name, "/readyz")).headers:
+                record.readyz.setdefault(name, []).append(response.status)
         return len(endpoints) == 3 and not endpoints & record.old
 
     with ThreadPoolExecutor() as pool:
@@ -96,14 +96,16 @@ def pod_deleted(stage: Stage) -> SimpleNamespace:
     stage.apply("sidecar", patches=[patched(replicas=1, DRAIN=7)])
     (pod,) = stage.ready()
     with ThreadPoolExecutor() as pool:
-        in_flight = pool.submit(stage.ask, pod, "/after/9", 8080)
-        stage.until(lambda: stage.ask(pod, "/", 8080).headers["Delayed"] == "1", 10, "a request in flight")
+        in_flight = pool.submit(stage.request, pod, "/after/9", 8080)
+        stage.until(lambda: stage.request(pod, "/", 8080).headers["Delayed"] == "1", 10, "a request in flight")
         record.deleted = time.time()
         assert get(stage.cluster.url + f"/api/v1/namespaces/{stage.namespace}/pods/{pod}", "DELETE").status == 200
 
         def polled():
-            at, readyz, livez = time.time(), stage.ask(pod, "/readyz"), stage.ask(pod, "/livez")
-            codes = [answer.status if "Health-Generation" in answer.headers else None for answer in (readyz, livez)]
+            at, readyz, livez = time.time(), stage.request(pod, "/readyz"), stage.request(pod, "/livez")
+            codes = [
+                response.status if "Health-Generation" in response.headers else None for response in (readyz, livez)
+            ]
             record.polls.append((at, *codes))
             if codes == [503, 200] and not hasattr(record, "metrics"):
                 record.metrics = stage.metrics(pod)

@@ -28,7 +28,7 @@ def fail_and_be_restarted(stage: Stage, overlay: str, order: str) -> SimpleNames
         return None if metrics[up("liveness")] else metrics
 
     record.down = stage.until(verdict_is_down, 30, "liveness is down")
-    record.livez = stage.ask(pod, "/livez?format=json")
+    record.livez = stage.request(pod, "/livez?format=json")
     record.restarts_when_down = restarts(stage.watch.pods()[pod])
     record.restart = stage.restarted("shop")
     record.at_restart = stage.metrics(pod)

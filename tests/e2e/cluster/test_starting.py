@@ -26,12 +26,12 @@ def slow_start(stage: Stage) -> SimpleNamespace:
     stage.watch.until(lambda watch: EXPORTER in statuses(watch.pods()[pod]), 60, "containers")
 
     def failed():
-        answer = stage.ask(pod, "/livez")
-        return answer.status == 503 and "Health-Generation" in answer.headers
+        response = stage.request(pod, "/livez")
+        return response.status == 503 and "Health-Generation" in response.headers
 
     stage.until(failed, 60, "the check of the starting application fails")
     record.starting = stage.metrics(pod)
-    record.startupz = stage.ask(pod, "/startupz")
+    record.startupz = stage.request(pod, "/startupz")
     record.started_while_starting = statuses(stage.watch.pods()[pod])["shop"]["started"]
     stage.ready(within=LOAD + 60)
     record.started = stage.watch.pods()[pod]
@@ -39,7 +39,7 @@ def slow_start(stage: Stage) -> SimpleNamespace:
 
     stage.order(pod, "/mode/health/failing")
     stage.restarted("shop")
-    record.after_restart = stage.ask(pod, "/livez")
+    record.after_restart = stage.request(pod, "/livez")
     stage.watch.until(lambda watch: not is_ready(watch.pods()[pod]), 30, "not ready")
     stage.ready(within=LOAD + 60)
     record.again = stage.watch.pods()[pod]
@@ -75,7 +75,7 @@ def exporter_dies(stage: Stage) -> SimpleNamespace:
         stage.execute(pod, EXPORTER, "python3", "-c", STOP_IMMEDIATELY)
         stopped = time.time()
         restarted = stage.restarted(EXPORTER, count)
-        stage.until(lambda: "Health-Generation" in stage.ask(pod, "/livez").headers, 60, "the exporter responds")
+        stage.until(lambda: "Health-Generation" in stage.request(pod, "/livez").headers, 60, "the exporter responds")
         record.missing.append(time.time() - stopped)
         record.starts.append(time.time() - restarted)
         stage.note(f"exporter missing, stop {count}", record.missing[-1])

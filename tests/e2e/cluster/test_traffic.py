@@ -39,7 +39,7 @@ def slow_responses(stage: Stage) -> SimpleNamespace:
     stage.note("slow responses to no traffic", time.time() - fault)
     record.during = stage.watch.endpoints()
     record.metrics = stage.metrics(record.slow)
-    record.readyz = stage.ask(record.slow, "/readyz")
+    record.readyz = stage.request(record.slow, "/readyz")
     containers = {container["name"]: container for container in stage.watch.pods()[record.slow]["spec"]["containers"]}
     threshold = containers["shop"]["livenessProbe"]["failureThreshold"]
     stage.until(
