@@ -1,58 +1,57 @@
-"""Asking about a path that may never answer, for the kinds that look at files.
+"""System calls on paths that may block forever, for the kinds that check files and filesystems.
 
-A system call on a dead mount cannot be interrupted, and a thread stuck in one makes the whole process unkillable; so a
-child process asks, and is given up when it must be.
+A system call on a dead mount cannot be interrupted, and a thread blocked in one makes the whole process unkillable. A
+child process therefore makes the call; at the deadline the child is killed and abandoned.
 """
 
-import contextlib
 import errno
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
+from exporter.host.child import kill
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 
-REAP = 0.1  # seconds a killed child has to be gone; in a dead mount it dies when the mount answers
-
-_ASK = """
+_SCRIPT = """
 import os, sys
 call, path, *fields = sys.argv[1:]
 try:
-    answer = getattr(os, call)(path)
-    print(0, *(getattr(answer, field) for field in fields))
+    result = getattr(os, call)(path)
+    print(0, *(getattr(result, field) for field in fields))
 except OSError as error:
     print(error.errno)
 """
-_PYTHON = (sys.executable, "-I", "-S", "-c", _ASK)
+_PYTHON = (sys.executable, "-I", "-S", "-c", _SCRIPT)
 
 
 class PathError(Exception):
-    """There is no answer about the path, or a bad one."""
+    """The path is bad: it does not exist, the system call fails, or its mount does not respond."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
     def outcome(self) -> Outcome:
-        """The failure this is."""
+        """The failed check that this error means."""
         return Outcome.failed(self.reason, str(self))
 
 
 class PathQuery:
-    """Something to ask about a path. While a process hangs on it, no second one is started."""
+    """One system call on a path, in a child process. At most one child is blocked on a dead mount."""
 
     def __init__(self, call: str, *fields: str, command: Sequence[str] = _PYTHON) -> None:
-        """`call` is the function of `os` to call with the path, `fields` what of its answer is wanted."""
-        self._asked = (call, fields)
+        """`call` is a function of `os` that takes a path, `fields` are the attributes of its result to return."""
+        self._call = call
+        self._fields = fields
         self._command = command
         self._child: subprocess.Popen[bytes] | None = None
 
     def run(self, path: str, deadline: Deadline) -> list[int]:
-        """The fields, which are whole numbers. Raises PathError, or ProbeError where it could not look."""
+        """The fields, all whole numbers. Raises PathError, or ProbeError if the call could not be made."""
         if self._child is not None and self._child.poll() is None:
-            raise PathError(Reason.TIMEOUT, f"{path} still does not answer (pid {self._child.pid} waits for it)")
-        error, *numbers = self._answer(path, deadline)
+            raise PathError(Reason.TIMEOUT, f"{path} still does not respond (pid {self._child.pid} is blocked on it)")
+        error, *numbers = self._run_child(path, deadline)
         if error in (errno.ENOENT, errno.ENOTDIR):
             raise PathError(Reason.MISSING, f"{path} does not exist")
         if error in (errno.EACCES, errno.EPERM):
@@ -62,27 +61,21 @@ class PathQuery:
         return numbers
 
     def close(self) -> None:
-        """Give up what is asked."""
+        """Abandon a call in progress."""
         if self._child is not None:
-            _give_up(self._child)
+            kill(self._child)
 
-    def _answer(self, path: str, deadline: Deadline) -> list[int]:
-        call, fields = self._asked
-        command = [*self._command, call, path, *fields]
+    def _run_child(self, path: str, deadline: Deadline) -> list[int]:
+        """The numbers that the child prints: an errno, or 0 and the fields."""
+        command = [*self._command, self._call, path, *self._fields]
         self._child = child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         assert child.stdout is not None
         with child.stdout:
             try:
                 output, _ = child.communicate(timeout=max(0.0, deadline.remaining()))
             except subprocess.TimeoutExpired:
-                _give_up(child)
-                raise PathError(Reason.TIMEOUT, f"{path} did not answer in time") from None
+                kill(child)
+                raise PathError(Reason.TIMEOUT, f"{path} did not respond in time") from None
         if not output:
-            raise ProbeError(Reason.ERROR, f"the process that asks for {path} ended with {child.returncode}")
-        return [int(each) for each in output.split()]
-
-
-def _give_up(child: "subprocess.Popen[bytes]") -> None:
-    child.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(REAP)
+            raise ProbeError(Reason.ERROR, f"the child process for {path} ended with {child.returncode}")
+        return [int(number) for number in output.split()]

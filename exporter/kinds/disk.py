@@ -1,29 +1,29 @@
 """The kind `disk`: how full a filesystem is."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
 from exporter.host.path import PathError, PathQuery
 from exporter.model import Deadline, Measurement, Outcome
 from exporter.probe.check import Probe
-from exporter.probe.options import Ratio
+from exporter.probe.options import Ratio, Text
 
 _FIELDS = ("f_blocks", "f_bfree", "f_bavail", "f_frsize", "f_files", "f_ffree")
 
 
 class Disk(Probe):
-    """The part of a filesystem's space that is in use, and of its inodes, both counted as `df` does.
+    """Checks the share of a filesystem's space and of its inodes that is in use, both counted as `df` does.
 
-    A mount that does not answer within the timeout fails with the reason `timeout`. While an asking process hangs on
-    it, no second one is started.
+    A mount that does not respond within the timeout fails with the reason `timeout`. At most one process is blocked on
+    a dead mount.
     """
 
     measures: ClassVar = {
-        "disk_used_ratio": "Space in use, as a part of what users may use, as of the latest run.",
-        "disk_available_bytes": "Space available to users, as of the latest run.",
-        "disk_size_bytes": "Size of the filesystem, as of the latest run.",
-        "disk_inodes_used_ratio": "Inodes in use, as a part of all there can be, as of the latest run.",
+        "disk_used_ratio": "Space in use as a share of the space that users may use, in the latest run.",
+        "disk_available_bytes": "Space available to users, in the latest run.",
+        "disk_size_bytes": "Size of the filesystem, in the latest run.",
+        "disk_inodes_used_ratio": "Inodes in use as a share of all inodes, in the latest run.",
     }
 
     examples: ClassVar = (
@@ -31,16 +31,16 @@ class Disk(Probe):
         "- name: spool\n  disk: {path: /var/spool, failInodesRatio: 0.9}",
     )
 
-    path: Annotated[str, Field(min_length=1)] = "/"
+    path: Text = "/"
     """Any path on the filesystem."""
     fail_ratio: Ratio = 0.9
-    """Used part at and above which the check fails."""
+    """Fails when the used share of the space reaches this value."""
     warn_ratio: Ratio | None = None
-    """Used part at and above which it warns."""
+    """Warns when the used share of the space reaches this value."""
     fail_inodes_ratio: Ratio | None = None
-    """Used part of the inodes at and above which the check fails. Some filesystems, such as btrfs, count none."""
+    """Fails when the used share of the inodes reaches this value. Some filesystems, such as btrfs, count no inodes."""
     warn_inodes_ratio: Ratio | None = None
-    """Used part of the inodes at and above which it warns."""
+    """Warns when the used share of the inodes reaches this value."""
 
     _query: PathQuery = PrivateAttr(default_factory=lambda: PathQuery("statvfs", *_FIELDS))
 
@@ -49,7 +49,7 @@ class Disk(Probe):
         return self.path
 
     def liveness_risk(self) -> str | None:
-        return "a full or dead disk is rarely cured by a restart"
+        return "a restart rarely fixes a full or broken disk"
 
     def probe(self, deadline: Deadline) -> Outcome:
         try:
@@ -59,17 +59,17 @@ class Disk(Probe):
         used = blocks - free
         ratio = used / (used + available) if used + available else 0.0
         space = Outcome.measured(
-            f"{ratio:.0%} of {self.path} is in use, {available * size / 2**30:.1f} GiB available",
+            f"{ratio * 100:.0f} % of {self.path} is in use, {available * size / 2**30:.1f} GiB available",
             Measurement("disk_used_ratio", ratio, self.warn_ratio, self.fail_ratio),
             Measurement("disk_available_bytes", available * size),
             Measurement("disk_size_bytes", blocks * size),
         )
-        return Outcome.worst(space, self._inodes(files, files_free)) if files else space
+        return Outcome.worst(space, self._compare_inodes(files, files_free)) if files else space
 
-    def _inodes(self, files: int, free: int) -> Outcome:
+    def _compare_inodes(self, files: int, free: int) -> Outcome:
         ratio = 1 - free / files
         return Outcome.measured(
-            f"{ratio:.0%} of its inodes",
+            f"{ratio * 100:.0f} % of its inodes",
             Measurement("disk_inodes_used_ratio", ratio, self.warn_inodes_ratio, self.fail_inodes_ratio),
         )
 

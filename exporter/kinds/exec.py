@@ -1,4 +1,4 @@
-"""The kind `exec`: what a command's exit status says."""
+"""The kind `exec`: whether a command exits with status 0."""
 
 import contextlib
 import os
@@ -11,23 +11,23 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from exporter.host.child import kill_group, kill_session
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 
-OUTPUT_LIMIT = 10 * 1024  # bytes kept, as the kubelet does (pkg/probe/exec/exec.go)
-POLL = 0.05  # seconds; how soon an exit is seen while a descendant holds the output open
-REAP = 0.1  # seconds a killed command has to be gone
+MAX_OUTPUT_BYTES = 10 * 1024  # as the kubelet keeps (pkg/probe/exec/exec.go)
+POLL_SECONDS = 0.05  # without a pidfd, how soon an exit is noticed while a descendant keeps the output open
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
 class Exec(Probe):
-    """Runs a command without a shell; exit status 0 passes, any other fails (pkg/probe/exec/exec.go).
+    """Runs a command without a shell and checks that it exits with status 0 (pkg/probe/exec/exec.go).
 
-    The command runs in the exporter's own container, in a session of its own. When the timeout comes, its whole process
-    group is killed. A command that cannot be started is no evidence about the application: the check could not look.
+    The command runs in the exporter's own container, in a new session. At the timeout, its whole process group is
+    killed. If the command cannot be started, the result is `unknown`, because that shows nothing about the application.
 
-    `$(NAME)` in an argument becomes the value of that environment variable, if there is one, and `$$` becomes `$`, as
-    in a manifest. Where it differs from the kubelet: the environment is the exporter's.
+    As in a manifest, `$(NAME)` in an argument becomes the value of that environment variable if it is set, and `$$`
+    becomes `$`. Unlike in the kubelet, the variables are those of the exporter's own environment.
     """
 
     examples: ClassVar = ("- name: warm\n  exec: {command: [cat, /tmp/healthy]}",)
@@ -35,7 +35,7 @@ class Exec(Probe):
     command: Annotated[tuple[str, ...], Field(min_length=1)]
     """The program and its arguments."""
 
-    _group: int | None = PrivateAttr(default=None)
+    _pid: int | None = PrivateAttr(default=None)  # of the command that is running
     _closed: bool = PrivateAttr(default=False)
 
     @property
@@ -43,28 +43,28 @@ class Exec(Probe):
         return self.command[0]  # the arguments may hold secrets
 
     def probe(self, deadline: Deadline, environment: Mapping[str, str] = os.environ) -> Outcome:
-        arguments = [_expanded(argument, environment) for argument in self.command]
+        arguments = [_expand(argument, environment) for argument in self.command]
         if self._closed:
-            raise ProbeError(Reason.ERROR, f"{self.target} is not started any more")
+            raise ProbeError(Reason.ERROR, f"{self.target} is not started: the check is closed")
         child = self._start(arguments)
-        self._group = child.pid
+        self._pid = child.pid
         try:
-            output = None if self._closed else _output(child, deadline)
+            output = None if self._closed else _read_output(child, deadline)
         finally:
-            self._group = None
+            self._pid = None
             _release(child)
         if self._closed:
-            raise ProbeError(Reason.ERROR, f"{self.target} was given up")
+            raise ProbeError(Reason.ERROR, f"{self.target} was abandoned")
         if output is None:
             return Outcome.failed(Reason.TIMEOUT, f"{self.target} did not end in time")
         text = output.decode("utf-8", "replace").strip()
-        said = f"{self.target} {_exit(child.returncode)}{': ' if text else ''}{text}"
-        return Outcome.passed(said) if child.returncode == 0 else Outcome.failed(Reason.EXIT, said)
+        summary = f"{self.target} {_describe_exit(child.returncode)}{': ' if text else ''}{text}"
+        return Outcome.passed(summary) if child.returncode == 0 else Outcome.failed(Reason.EXIT, summary)
 
     def close(self) -> None:
         self._closed = True
-        if self._group is not None:
-            _kill(self._group)
+        if self._pid is not None:
+            kill_group(self._pid)  # the thread that runs the command reaps it
 
     def _start(self, command: list[str]) -> "subprocess.Popen[bytes]":
         try:
@@ -78,27 +78,27 @@ class Exec(Probe):
         except FileNotFoundError:
             raise ProbeError(Reason.MISSING, f"{self.target}: no such command") from None
         except PermissionError:
-            raise ProbeError(Reason.PERMISSION, f"{self.target}: may not be executed") from None
+            raise ProbeError(Reason.PERMISSION, f"{self.target}: permission denied") from None
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise ProbeError(Reason.ERROR, f"{self.target} cannot be started: {why}") from None
+            cause = getattr(error, "strerror", None) or error
+            raise ProbeError(Reason.ERROR, f"{self.target} cannot be started: {cause}") from None
 
 
-def _expanded(argument: str, environment: Mapping[str, str]) -> str:
+def _expand(argument: str, environment: Mapping[str, str]) -> str:
     """The argument with its references resolved, as Kubernetes does (third_party/forked/golang/expansion)."""
-    return _REFERENCE.sub(lambda found: "$" if found[1] is None else environment.get(found[1], found[0]), argument)
+    return _REFERENCE.sub(lambda match: "$" if match[1] is None else environment.get(match[1], match[0]), argument)
 
 
-def _output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes | None:
-    """The first bytes of stdout, then of stderr, of a command that ended by the deadline; None of one that did not.
+def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes | None:
+    """The first bytes of stdout followed by stderr; None if the command has not ended by the deadline.
 
-    Waits for the exit and not for the pipes: a descendant that keeps one open must not hold the worker.
+    Waits for the exit, not for the end of the pipes: a descendant that keeps a pipe open must not block the worker.
     """
     assert child.stdout is not None
     assert child.stderr is not None
-    kept = {child.stdout.fileno(): b"", child.stderr.fileno(): b""}
-    with selectors.DefaultSelector() as selector, _exit_notice(child.pid, selector) as notified:
-        for pipe in kept:
+    buffers = {child.stdout.fileno(): b"", child.stderr.fileno(): b""}
+    with selectors.DefaultSelector() as selector, _watch_exit(child.pid, selector) as watched:
+        for pipe in buffers:
             os.set_blocking(pipe, False)
             selector.register(pipe, selectors.EVENT_READ)
         while True:
@@ -106,53 +106,44 @@ def _output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes | Non
             ended = child.poll() is not None
             if remaining <= 0 and not ended:
                 return None
-            wait = 0.0 if ended else remaining if notified else min(remaining, POLL)
-            readable = [key.fd for key, _ in selector.select(wait) if key.fd in kept]
-            output = b"".join(kept.values())
-            if ended and (not readable or len(output) >= OUTPUT_LIMIT):
-                return output[:OUTPUT_LIMIT]
+            wait = 0.0 if ended else remaining if watched else min(remaining, POLL_SECONDS)
+            readable = [key.fd for key, _ in selector.select(wait) if key.fd in buffers]
+            output = b"".join(buffers.values())
+            if ended and (not readable or len(output) >= MAX_OUTPUT_BYTES):
+                return output[:MAX_OUTPUT_BYTES]
             for pipe in readable:
                 chunk = os.read(pipe, 65536)
-                kept[pipe] += chunk[: OUTPUT_LIMIT - len(kept[pipe])]
+                buffers[pipe] += chunk[: MAX_OUTPUT_BYTES - len(buffers[pipe])]
                 if not chunk:
                     selector.unregister(pipe)
 
 
 @contextlib.contextmanager
-def _exit_notice(pid: int, selector: selectors.BaseSelector) -> Iterator[bool]:
-    """Have the selector wake at the exit of a process, where the system can do that (Linux 5.3)."""
+def _watch_exit(pid: int, selector: selectors.BaseSelector) -> Iterator[bool]:
+    """Make the selector wake up when the process exits, and yield whether the system can do that (Linux 5.3)."""
     try:
-        notice = os.pidfd_open(pid)
+        pidfd = os.pidfd_open(pid)
     except (AttributeError, OSError):
         yield False
         return
     try:
-        selector.register(notice, selectors.EVENT_READ)
+        selector.register(pidfd, selectors.EVENT_READ)
         yield True
     finally:
-        os.close(notice)
+        os.close(pidfd)
 
 
 def _release(child: "subprocess.Popen[bytes]") -> None:
-    """Kill the command's process group unless the command was seen to end, and close the pipes."""
-    running = child.returncode is None
-    if running:
-        _kill(child.pid)  # first: the end of the pipes ends some commands, and their children would be left
+    """Kill the command's process group unless the command has ended, and close the pipes."""
+    if child.returncode is None:
+        kill_session(child)  # before the pipes: some commands end when their pipes do, and would leave their children
     for pipe in (child.stdout, child.stderr):
         assert pipe is not None
         pipe.close()
-    if running:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # of one that hangs in the kernel the worker is freed
-            child.wait(REAP)
 
 
-def _kill(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
-
-
-def _exit(code: int) -> str:
-    """The exit status in words; a negative one is the signal's number (subprocess.Popen.returncode)."""
+def _describe_exit(code: int) -> str:
+    """The exit status in words; a negative one is the number of a signal (subprocess.Popen.returncode)."""
     if code >= 0:
         return f"ended with {code}"
     names = {number.value: number.name for number in signal.Signals}

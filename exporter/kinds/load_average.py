@@ -1,10 +1,10 @@
-"""The kind `loadAverage`: how many processes want a CPU, for each CPU there is."""
+"""The kind `loadAverage`: how many processes run or wait to run, per CPU."""
 
 import os
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
-from exporter.host.cgroup import machine_cpus
+from exporter.host.proc import machine_cpus
 from exporter.model import Deadline, Measurement, Outcome
 from exporter.probe.check import Probe
 from exporter.probe.options import Ratio
@@ -13,21 +13,21 @@ _WINDOWS = ("1m", "5m", "15m")
 
 
 class LoadAverage(Probe):
-    """The machine's load average over a window, divided by the number of its CPUs.
+    """Checks the machine's load average over a window, divided by the number of its CPUs.
 
-    `/proc/loadavg` is the whole machine's, in a container too, and so is the number of CPUs it is divided by: never the
-    container's quota or cpuset, for then others' work would look like its own. For a container there are the kinds
-    `cpu` and `pressure` with `scope: container`. A load of 0.0 is healthy.
+    Even in a container, `/proc/loadavg` is the whole machine's. It is therefore divided by the machine's CPUs, never by
+    the container's quota or cpuset; otherwise the load of other containers would look like this one's. For a container,
+    use the kinds `cpu` and `pressure` with `scope: container`. A load of 0.0 is healthy.
 
     The classic form is `os.getloadavg()[0] / os.cpu_count() < 0.9`, which is `loadAverage: {}`.
     """
 
     measures: ClassVar = {
-        "load1": "Load average over 1 minute, as of the latest run.",
-        "load5": "Load average over 5 minutes, as of the latest run.",
-        "load15": "Load average over 15 minutes, as of the latest run.",
-        "load_ratio": "Load average over the check's window divided by the number of CPUs, as of the latest run.",
-        "cpus": "CPUs of the machine, as of the latest run.",
+        "load1": "Load average over 1 minute, in the latest run.",
+        "load5": "Load average over 5 minutes, in the latest run.",
+        "load15": "Load average over 15 minutes, in the latest run.",
+        "load_ratio": "Load average over the check's window divided by the number of CPUs, in the latest run.",
+        "cpus": "CPUs of the machine, in the latest run.",
     }
 
     examples: ClassVar = (
@@ -36,18 +36,18 @@ class LoadAverage(Probe):
     )
 
     window: Literal["1m", "5m", "15m"] = "1m"
-    """Which of the three load averages is judged."""
+    """Which of the three load averages to use."""
     fail_ratio: Ratio = 0.9
-    """Load per CPU at and above which the check fails."""
+    """Fails when the load per CPU reaches this value."""
     warn_ratio: Ratio | None = None
-    """Load per CPU at and above which it warns."""
+    """Warns when the load per CPU reaches this value."""
 
     @property
     def target(self) -> str:
         return "host"
 
     def liveness_risk(self) -> str | None:
-        return "the load average is the whole machine's: a restart here does not lower what others cause"
+        return "the load average is the whole machine's; a restart cannot reduce load that other processes cause"
 
     def probe(
         self,

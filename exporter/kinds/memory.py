@@ -1,4 +1,4 @@
-"""The kind `memory`: how much of the memory of the machine, or of the container, is in use."""
+"""The kind `memory`: how much of the machine's or the container's memory is in use."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,19 +13,19 @@ from exporter.probe.options import Ratio
 
 
 class Memory(Probe):
-    """The part of the machine's or the container's memory that is in use.
+    """Checks the share of the machine's or the container's memory that is in use.
 
-    The machine's available memory is the kernel's own estimate (`MemAvailable`), which counts caches that can be given
-    up. `scope: container` is the exporter's own container, which in a pod is not the application's. Its used memory is
-    the working set by which the kubelet evicts, judged against its limit, or against the machine's memory where it has
-    none or a larger one.
+    The machine's available memory is the kernel's own estimate (`MemAvailable`), which includes caches that can be
+    reclaimed. `scope: container` is the exporter's own container, which in a pod is not the application's. Its used
+    memory is the working set, which the kubelet uses for evictions, as a share of the container's limit, or of the
+    machine's memory if it has no limit or a larger one.
     """
 
     measures: ClassVar = {
-        "memory_used_ratio": "Memory in use, as a part of the total, as of the latest run.",
-        "memory_available_bytes": "Memory that may still be used without swapping, as of the latest run.",
-        "memory_total_bytes": "Memory of the machine, or the container's limit, as of the latest run.",
-        "memory_oom_kills": "Processes of the container that were killed for want of memory, as of the latest run.",
+        "memory_used_ratio": "Memory in use as a share of the total, in the latest run.",
+        "memory_available_bytes": "Memory that can still be used without swapping, in the latest run.",
+        "memory_total_bytes": "Memory of the machine, or the container's limit, in the latest run.",
+        "memory_oom_kills": "Processes of the container that were killed because memory ran out, up to the latest run.",
     }
 
     examples: ClassVar = (
@@ -34,11 +34,11 @@ class Memory(Probe):
     )
 
     scope: Literal["host", "container"] = "host"
-    """Whose memory is looked at."""
+    """Whose memory to measure: that of the machine or that of the exporter's own container."""
     fail_ratio: Ratio = 0.9
-    """Used part at and above which the check fails."""
+    """Fails when the used share reaches this value."""
     warn_ratio: Ratio | None = None
-    """Used part at and above which it warns."""
+    """Warns when the used share reaches this value."""
 
     @property
     def target(self) -> str:
@@ -46,8 +46,8 @@ class Memory(Probe):
 
     def liveness_risk(self) -> str | None:
         if self.scope == "container":
-            return "this memory is the exporter's own container's, which in a pod is not the application's"
-        return "this memory is the whole machine's: a restart here does not free what others hold"
+            return "this is the memory of the exporter's own container, which in a pod is not the application's"
+        return "this memory is the whole machine's; a restart cannot free the memory of other processes"
 
     def probe(
         self,
@@ -58,18 +58,18 @@ class Memory(Probe):
     ) -> Outcome:
         memory = machine()
         if self.scope == "host":
-            return self._conclude("", memory.total - memory.available, memory.total)
-        own = Cgroup(proc, cgroups).memory()
-        kills = () if own.oom_kills is None else (Measurement("memory_oom_kills", own.oom_kills),)
-        if own.limit is None or own.limit > memory.total:
-            return self._conclude("the container has no lower limit: ", own.used, memory.total, *kills)
-        return self._conclude("container: ", own.used, own.limit, *kills)
+            return self._compare("", memory.total - memory.available, memory.total)
+        container = Cgroup(proc, cgroups).memory()
+        kills = () if container.oom_kills is None else (Measurement("memory_oom_kills", container.oom_kills),)
+        if container.limit is None or container.limit > memory.total:
+            return self._compare("the container has no lower limit: ", container.used, memory.total, *kills)
+        return self._compare("container: ", container.used, container.limit, *kills)
 
-    def _conclude(self, whose: str, used: int, total: int, *others: Measurement) -> Outcome:
-        ratio = used / total if total else 1.0  # a limit of 0 is a limit
+    def _compare(self, whose: str, used: int, total: int, *others: Measurement) -> Outcome:
+        ratio = used / total if total else 1.0  # a limit of 0 is always reached
         amount = f"{total / 2**30:.1f} GiB" if total >= 2**30 else f"{total / 2**20:.1f} MiB"
         return Outcome.measured(
-            f"{whose}{ratio:.0%} of {amount} memory is in use",
+            f"{whose}{ratio * 100:.0f} % of {amount} of memory is in use",
             Measurement("memory_used_ratio", ratio, self.warn_ratio, self.fail_ratio),
             Measurement("memory_available_bytes", max(0, total - used)),
             Measurement("memory_total_bytes", total),

@@ -1,4 +1,4 @@
-"""The kind `mysql`: what a MySQL or MariaDB server answers to a query."""
+"""The kind `mysql`: the value that a query on a MySQL or MariaDB server returns."""
 
 import struct
 from functools import cache
@@ -7,27 +7,28 @@ from typing import Any, ClassVar
 
 from exporter.model import Deadline, Reason
 from exporter.net.dial import DialError, connect
-from exporter.probe.driver import Sql
+from exporter.probe.driver import SqlProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
 
-ANSWER_LIMIT = 64 * 1024  # bytes of all answers
+MAX_RESPONSE_BYTES = 64 * 1024  # of all responses together
 _DENIED = (1044, 1045, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
-"""Access denied: to a database, a user, a host, a table, a column, an act, a routine, or by a locked account."""
+"""Access denied to a database, user, host, table, column, operation or routine, or because the account is locked."""
 _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
-_LOST = (2003, 2006, 2013)  # the driver's own numbers for a connection that broke
+_LOST = (2003, 2006, 2013)  # the driver's own numbers for a broken connection
 
 
-class Mysql(Sql):
+class Mysql(SqlProbe):
     """Connects to MySQL or MariaDB without TLS, authenticates and runs a query.
 
-    The first value of its first row is measured where it is a number, and judged by `warn` and `fail` where they are
-    given: then an answer without a row, or with NULL, fails with the reason `missing`. A user that is refused fails
-    with the reason `permission`. The password is never sent in clear text, whatever the server asks for.
+    If the first value of the first row is a number, it becomes the metric, and `warn` and `fail` are compared with it.
+    If one of them is set, a result without a row or with NULL fails with the reason `missing`, and any other value that
+    is not a number with the reason `body`. If the server denies access, the check fails with the reason `permission`.
+    The password is never sent in clear text, even if the server asks for that.
     """
 
-    measures: ClassVar = {**LATENCY, "mysql_value": "Number that the query was answered with in the latest run."}
-    value: ClassVar = "mysql_value"
+    measures: ClassVar = {**LATENCY, "mysql_value": "Number that the query returned in the latest run."}
+    measurement: ClassVar = "mysql_value"
     needs: ClassVar = {"pymysql": "mysql"}
     examples: ClassVar = (
         "- name: orders\n  mysql: {username: health, password: {env: MYSQL_PASSWORD}}",
@@ -45,16 +46,16 @@ class Mysql(Sql):
     port: Port = 3306
     """Port to connect to."""
 
-    def ask(self, password: str, deadline: Deadline) -> Any:
+    def fetch_value(self, password: str, deadline: Deadline) -> Any:
         try:
-            return self._first(password, deadline)
+            return self._run_query(password, deadline)
         except _library().errors as error:
-            raise _failure(error) from None
+            raise _translate(error) from None
 
-    def _first(self, password: str, deadline: Deadline) -> Any:
+    def _run_query(self, password: str, deadline: Deadline) -> Any:
         connection = _library().connection(user=self.username, password=password, database=self.database)
         sock = connect(self.host, self.port, deadline)
-        sock.allowance = ANSWER_LIMIT
+        sock.allowance = MAX_RESPONSE_BYTES
         try:
             connection.connect(sock)
             cursor = connection.cursor()
@@ -62,21 +63,21 @@ class Mysql(Sql):
             row = cursor.fetchone()
         finally:
             if connection.open:
-                connection.close()  # says so to the server, which would count it as aborted
+                connection.close()  # sends a goodbye, without which the server would count the connection as aborted
         return row[0] if row else None
 
 
-def _failure(error: Exception) -> DialError:
-    """The reason and the words for what the driver raised."""
+def _translate(error: Exception) -> DialError:
+    """The driver's exception as one with a Reason."""
     match error.args:
-        case (int(number), str(words)):
-            return DialError(_reason(number), f"{words} ({number})")
-        case (str(words),) if isinstance(error, _library().refused):
-            return DialError(Reason.PERMISSION, words)
-    return DialError(Reason.STATUS, "the answer is not MySQL's")
+        case (int(number), str(message)):
+            return DialError(_find_reason(number), f"{message} ({number})")
+        case (str(message),) if isinstance(error, _library().plain_text_error):
+            return DialError(Reason.PERMISSION, message)
+    return DialError(Reason.STATUS, "the response does not follow MySQL's protocol")
 
 
-def _reason(number: int) -> Reason:
+def _find_reason(number: int) -> Reason:
     if number in _DENIED:
         return Reason.PERMISSION
     if number in _ABSENT:
@@ -86,23 +87,23 @@ def _reason(number: int) -> Reason:
 
 @cache
 def _library() -> Any:
-    """PyMySQL, which uses the socket it is given. It raises many things where a server breaks the protocol."""
+    """PyMySQL over a socket of ours. It raises exceptions of many types when a server breaks the protocol."""
     from pymysql import connections, err
 
-    class Refused(err.OperationalError):
-        """The server asks for what is not given."""
+    class PlainTextError(err.OperationalError):
+        """The server asks for the password in clear text."""
 
-    class Refusing:
+    class RejectPlainText:
         def __init__(self, _: Any) -> None: ...
 
         def authenticate(self, _: Any) -> None:
-            raise Refused("the server asks for the password in clear text")
+            raise PlainTextError("the server asks for the password in clear text")
 
     def connection(**options: Any) -> Any:
-        plain: dict[str, Any] = dict.fromkeys(("mysql_clear_password", "dialog"), Refusing)
+        plugins: dict[str, Any] = dict.fromkeys(("mysql_clear_password", "dialog"), RejectPlainText)
         return connections.Connection(
-            **options, defer_connect=True, ssl_disabled=True, autocommit=None, auth_plugin_map=plain
+            **options, defer_connect=True, ssl_disabled=True, autocommit=None, auth_plugin_map=plugins
         )
 
-    broken = (RuntimeError, ValueError, LookupError, TypeError, NameError, AttributeError, AssertionError, struct.error)
-    return SimpleNamespace(connection=connection, refused=Refused, errors=(err.MySQLError, *broken))
+    others = (RuntimeError, ValueError, LookupError, TypeError, NameError, AttributeError, AssertionError, struct.error)
+    return SimpleNamespace(connection=connection, plain_text_error=PlainTextError, errors=(err.MySQLError, *others))

@@ -1,4 +1,4 @@
-"""The kind `redis`: what a Redis server answers."""
+"""The kind `redis`: the value that a command on a Redis server returns."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -8,24 +8,24 @@ from pydantic import Field, model_validator
 
 from exporter.model import Deadline, Reason
 from exporter.net.dial import DialError, connect
-from exporter.probe.driver import Driven
+from exporter.probe.driver import DatabaseProbe
 from exporter.probe.latency import LATENCY
-from exporter.probe.options import Port
+from exporter.probe.options import Count, Port
 from exporter.probe.secret import Secret
 
-ANSWER_LIMIT = 64 * 1024  # bytes of all answers
+MAX_RESPONSE_BYTES = 64 * 1024  # of all responses together
 
 
-class Redis(Driven):
-    """Connects without TLS, authenticates where a password is given, and sends PING or the given command.
+class Redis(DatabaseProbe):
+    """Connects to Redis without TLS, authenticates if a password is set, and sends `PING` or another command.
 
-    An error as the answer fails; a password that is refused or missing fails with the reason `permission`. A command's
-    answer is measured where it is a number, and judged by `warn` and `fail` where they are given: then an answer that
-    is none fails, with the reason `missing` for nil.
+    An error response fails; a wrong or missing password fails with the reason `permission`. If the command returns a
+    number, it becomes the metric, and `warn` and `fail` are compared with it. If one of them is set, nil fails with the
+    reason `missing`, and any other value that is not a number with the reason `body`.
     """
 
-    measures: ClassVar = {**LATENCY, "redis_value": "Number that the command was answered with in the latest run."}
-    value: ClassVar = "redis_value"
+    measures: ClassVar = {**LATENCY, "redis_value": "Number that the command returned in the latest run."}
+    measurement: ClassVar = "redis_value"
     needs: ClassVar = {"redis": "redis"}
     examples: ClassVar = (
         "- name: cache\n  redis: {password: {env: REDIS_PASSWORD}}",
@@ -35,13 +35,13 @@ class Redis(Driven):
     port: Port = 6379
     """Port to connect to."""
     username: str | None = None
-    """User of Redis' access control list; needs a password."""
+    """User in Redis' access control list. Requires a password."""
     password: Secret | None = None
-    """Password of the user, or of the server."""
-    database: Annotated[int, Field(ge=0, strict=True)] = 0
-    """Number of the database."""
+    """Password of the user, or of the server if no user is set."""
+    database: Count = 0
+    """Number of the database to select."""
     command: Annotated[tuple[str, ...], Field(min_length=1)] = ("PING",)
-    """Command and its arguments."""
+    """Command to send, with its arguments."""
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
@@ -50,16 +50,16 @@ class Redis(Driven):
         return self
 
     @property
-    def asked(self) -> str:
+    def statement(self) -> str:
         return self.command[0]
 
-    def ask(self, password: str, deadline: Deadline) -> Any:
+    def fetch_value(self, password: str, deadline: Deadline) -> Any:
         try:
-            return self._answer(password, deadline)
+            return self._run_command(password, deadline)
         except _library().errors as error:
-            raise _failure(error) from None
+            raise _translate(error) from None
 
-    def _answer(self, password: str, deadline: Deadline) -> Any:
+    def _run_command(self, password: str, deadline: Deadline) -> Any:
         options = {"username": self.username, "password": password or None, "db": self.database}
         connection = _library().connection(self.host, self.port, deadline, **options)
         try:
@@ -70,8 +70,8 @@ class Redis(Driven):
             connection.disconnect()
 
 
-def _failure(error: Exception) -> DialError:
-    """The reason and the words for what the driver raised: it makes some error answers ConnectionErrors."""
+def _translate(error: Exception) -> DialError:
+    """The driver's exception as one with a Reason. The driver also raises ConnectionError for some error responses."""
     library = _library().exceptions
     match error:
         case library.AuthenticationError() | library.NoPermissionError():
@@ -80,23 +80,23 @@ def _failure(error: Exception) -> DialError:
             return DialError(Reason.STATUS, str(error))
         case library.ConnectionError():
             return DialError(Reason.CONNECT, str(error))
-    return DialError(Reason.STATUS, "the answer is not Redis's")
+    return DialError(Reason.STATUS, "the response does not follow Redis' protocol")
 
 
 @cache
 def _library() -> Any:
-    """redis-py over a connection by a deadline, in the older of its protocols, which asks for nothing by itself."""
+    """redis-py over a connection with a deadline, with protocol 2, which sends no commands of its own."""
     from redis import connection, exceptions
 
-    class Bounded(connection.Connection):
+    class DeadlineConnection(connection.Connection):
         def __init__(self, host: str, port: int, deadline: Deadline, **options: Any) -> None:
             super().__init__(host, port, protocol=2, driver_info=None, **options)  # type: ignore[no-untyped-call]
             self._deadline = deadline
 
         def _connect(self) -> Any:
             sock = connect(self.host, self.port, self._deadline)
-            sock.allowance = ANSWER_LIMIT
+            sock.allowance = MAX_RESPONSE_BYTES
             return sock
 
     errors = (exceptions.RedisError, ValueError, RecursionError)
-    return SimpleNamespace(connection=Bounded, exceptions=exceptions, errors=errors)
+    return SimpleNamespace(connection=DeadlineConnection, exceptions=exceptions, errors=errors)

@@ -1,4 +1,4 @@
-"""Check, the thing to watch, and Probe, the way of checking it, which every kind extends."""
+"""Probe, the base class of every kind of check, and Check, one configured check."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -12,11 +12,11 @@ from exporter.model import Deadline, Outcome, Spec
 from exporter.probe.options import Options
 
 FUNCTION = "function"
-"""The kind of a check that is a function of an application. No other kind may have this name."""
+"""The kind of a check that is a function of the application. It is reserved: no other kind may have this name."""
 
 
 def require(module: str, extra: str) -> Any:
-    """Import a module that only an extra installs. Raises ValueError, with what to install, if it is missing."""
+    """Import a module that only an extra installs. If it is missing, raises ValueError, which names the extra."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -24,20 +24,20 @@ def require(module: str, extra: str) -> Any:
 
 
 class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hashable
-    """One way of checking something. Extend it to add a kind.
+    """One way of checking something. Extend this class to add a kind.
 
-    The fields are the kind's options, with a docstring below each for the JSON Schema and the reference; the class
-    docstring is the kind's manual. Pass in whatever belongs to the outside world (a folder, a clock) as an argument of
-    a method with a default, so that tests can pass their own.
+    The fields are the kind's options; write a docstring below each for the JSON Schema and the reference. The class
+    docstring is the kind's manual, and its first sentence states what the kind checks. Take everything that belongs to
+    the outside world, such as a folder or a clock, as a method argument with a default, so that tests can replace it.
 
-    A probe is used by one thread at a time. A reload keeps it if its options have not changed; state that it keeps
-    between runs belongs in a pydantic `PrivateAttr`.
+    Only one thread at a time uses a probe. A reload keeps a probe whose options have not changed; store the state that
+    it keeps between runs in a pydantic `PrivateAttr`.
     """
 
     measures: ClassVar[Mapping[str, str]] = {}
-    """The measurements this kind makes, each with the HELP text of its metric."""
+    """The names of the measurements that this kind makes, each with the HELP text of its metric."""
     examples: ClassVar[Sequence[str]] = ()
-    """Checks of this kind for the reference, each an item of `checks` in YAML. A test loads them."""
+    """Checks of this kind for the reference, each an item of `checks` in YAML. A test loads every one."""
     needs: ClassVar[Mapping[str, str]] = {}
     """The modules of other packages that this kind imports when it runs, each with the extra that installs it."""
 
@@ -49,32 +49,32 @@ class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hash
 
     @property
     def target(self) -> str:
-        """What is checked, for people and for the label `target`: without credentials or a query string."""
+        """The target of the check, for people and for the label `target`: no credentials, no query string."""
         return ""
 
     @abstractmethod
     def probe(self, deadline: Deadline) -> Outcome:
-        """Check once, before the deadline, and return the conclusion with the numbers it is based on.
+        """Run the check once, by the deadline, and return the outcome with the numbers it is based on.
 
-        An unhealthy target is an Outcome, not an exception. Raises ProbeError, or anything else, only if the check
-        could not be made; the run is then `unknown` and moves no threshold.
+        An unhealthy target is an Outcome, not an exception. Raises ProbeError, or any other exception, only if the
+        check could not run; the result is then `unknown` and does not count toward any threshold.
         """
 
     def liveness_risk(self) -> str | None:
-        """Why restarting the application would not fix a failure of this probe; None if it might."""
+        """Why a restart of the application would not fix a failure of this check; None if it might."""
         return None
 
     def __eq__(self, other: object) -> bool:
-        """Equal if configured alike. State between runs does not count, so a reload keeps an unchanged probe."""
+        """Equal if the options are equal. State between runs does not count, so a reload keeps an unchanged probe."""
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
     def close(self) -> None:
-        """Abandon a run in progress: the check has been removed, or the exporter stops."""
+        """Abandon a run in progress, because the check was removed or the exporter is stopping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One configured thing to watch: a Spec, which says when and for whom, and a Probe, which says how."""
+    """One configured check: its Spec sets when it runs and which groups it affects, its Probe how it checks."""
 
     spec: Spec
     probe: Probe

@@ -1,30 +1,28 @@
-"""Asking a server through its driver, for the kinds that do."""
+"""What the kinds share that query a database server through its driver."""
 
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar
-
-from pydantic import Field
+from typing import Any, ClassVar
 
 from exporter.model import Deadline, Outcome
 from exporter.net.dial import DialError
 from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
-from exporter.probe.options import Host, Port, endpoint, remote_host_risk
+from exporter.probe.options import Host, Port, Text, endpoint, remote_host_risk
 from exporter.probe.secret import Secret, hidden
 
 
-class Driven(Limited):
-    """A kind that asks a server by its own protocol, and may judge the number that it is answered."""
+class DatabaseProbe(Limited):
+    """A kind that fetches a value from a server and compares it with limits."""
 
-    value: ClassVar[str]
-    """The measurement that an answered number is."""
+    measurement: ClassVar[str]
+    """The name of the measurement that a returned number becomes."""
 
     port: Port
     """Port to connect to."""
     host: Host = "127.0.0.1"
     """Address or name to connect to."""
     password: Secret | None = None
-    """The user's password."""
+    """Password of the user."""
 
     @property
     def target(self) -> str:
@@ -37,32 +35,32 @@ class Driven(Limited):
         password = self.password.read() if self.password else ""
         timer = LatencyTimer()
         try:
-            answer = self.ask(password, deadline)
+            value = self.fetch_value(password, deadline)
         except DialError as error:
             said = str(error) if str(error).startswith(endpoint(self.host, self.port)) else f"{self.target}: {error}"
             return Outcome.failed(error.reason, hidden(said, password))
         latency = timer.stop()
-        return self.compare(self.value, f"{self.target} answered {self.asked}", answer, latency)
+        return self.compare(self.measurement, f"{self.target} responded to {self.statement}", value, latency)
 
     @property
-    def asked(self) -> str:
-        """What the server answered, as the summary names it."""
+    def statement(self) -> str:
+        """What is sent to the server, as the summary names it."""
         return "the query"
 
     @abstractmethod
-    def ask(self, password: str, deadline: Deadline) -> Any:
-        """The server's answer; of a table the first value of the first row, or None. Raises DialError."""
+    def fetch_value(self, password: str, deadline: Deadline) -> Any:
+        """Fetch the value; of several rows the first value of the first, or None without one. Raises DialError."""
 
 
-class Sql(Driven):
-    """A database that is asked a query."""
+class SqlProbe(DatabaseProbe):
+    """A kind that runs an SQL query."""
 
-    username: Annotated[str, Field(min_length=1)]
+    username: Text
     """User to authenticate as."""
     database: str | None = None
-    """Database that the query is about."""
-    query: Annotated[str, Field(min_length=1)] = "SELECT 1"
-    """SQL to run."""
+    """Database to connect to."""
+    query: Text = "SELECT 1"
+    """SQL query to run."""
 
     @property
     def target(self) -> str:

@@ -1,82 +1,80 @@
-"""What a text must hold: expectations on an answer's body, for the kinds that read one.
+"""Expectations of a response's body, for the kinds that read one.
 
-Regular expressions are RE2's, whose time is linear in the text, because Python's can take for ever on a text that an
-attacker chose. JSONPath is RFC 9535.
+Regular expressions have RE2's syntax: RE2 takes time linear in the length of the text, while Python's can take
+practically forever on a text that an attacker chose. JSONPath is RFC 9535.
 """
 
 import json
 from functools import cache
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from exporter.probe.check import require
-from exporter.probe.options import Options
+from exporter.probe.options import Number, Options
 
-SHOWN = 60  # characters of a value that was found
+MAX_SHOWN_CHARACTERS = 60  # of a value, in a summary
 
 
-def _pattern(text: str) -> str:
+def _validate_pattern(text: str) -> str:
     try:
-        _compiled(text)
+        _compile_pattern(text)
     except ValueError as error:
-        raise ValueError(f"is no regular expression of RE2's syntax: {error}") from None
+        raise ValueError(f"is not a valid RE2 regular expression: {error}") from None
     return text
 
 
-def _path(text: str) -> str:
+def _validate_path(text: str) -> str:
     try:
-        _query(text)
+        _compile_path(text)
     except ValueError as error:
-        raise ValueError(f"is no JSONPath: {error}") from None
+        raise ValueError(f"is not a valid JSONPath: {error}") from None
     return text
 
 
-Pattern = Annotated[str, AfterValidator(_pattern)]
-"""A regular expression in RE2's syntax, found anywhere in the text."""
-JsonPath = Annotated[str, AfterValidator(_path)]
-"""A JSONPath of RFC 9535, without its functions match and search, which are not bounded."""
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Pattern = Annotated[str, AfterValidator(_validate_pattern)]
+"""A regular expression in RE2's syntax, which may match anywhere in the text."""
+JsonPath = Annotated[str, AfterValidator(_validate_path)]
+"""A JSONPath of RFC 9535, without the functions match and search, whose run time has no bound."""
 
 
 class JsonExpectation(Options):
-    """What the values at a JSONPath must be. All that are found must be so, and at least one must be found."""
+    """What the values at a JSONPath must be. There must be at least one value, and every value must match."""
 
     path: JsonPath
-    """For example `$.status` or `$.checks[*].up`."""
+    """Path of the values, such as `$.status` or `$.checks[*].up`."""
     equals: Any = None
-    """The value itself, of any JSON type."""
+    """Fails when a value is not equal to this one, which can have any JSON type."""
     matches: Pattern | None = None
-    """A regular expression for a string."""
-    min: _Number | None = None
-    """The least number that is right."""
-    max: _Number | None = None
-    """The greatest number that is right."""
+    """Fails when a value is not a string that matches this regular expression (RE2)."""
+    min: Number | None = None
+    """Fails when a value is below this number."""
+    max: Number | None = None
+    """Fails when a value is above this number."""
 
     @model_validator(mode="after")
-    def _bounds(self) -> Self:
+    def _validate_range(self) -> Self:
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError("min must not be above max")
         return self
 
     def complaint(self, document: Any) -> str | None:
-        """What is wrong with this document, or None."""
-        found = _query(self.path).findall(document)
-        if not found:
-            return f"{self.path} is not in the answer"
-        return next(
-            (f"{self.path} is {_shown(value)}, {wrong}" for value in found if (wrong := self._wrong(value))), None
-        )
+        """Why the JSON document does not meet the expectation; None if it does."""
+        values = _compile_path(self.path).findall(document)
+        if not values:
+            return f"{self.path} is missing from the body"
+        faults = ((value, self._find_fault(value)) for value in values)
+        return next((f"{self.path} is {_shorten(value)}, {fault}" for value, fault in faults if fault), None)
 
-    def _wrong(self, value: Any) -> str | None:
-        if "equals" in self.model_fields_set and not _same(value, self.equals):
-            return f"expected {_shown(self.equals)}"
-        if self.matches is not None and not (isinstance(value, str) and _compiled(self.matches).search(value)):
+    def _find_fault(self, value: Any) -> str | None:
+        if "equals" in self.model_fields_set and not _is_equal(value, self.equals):
+            return f"expected {_shorten(self.equals)}"
+        if self.matches is not None and not (isinstance(value, str) and _compile_pattern(self.matches).search(value)):
             return f"which does not match {self.matches}"
         if self.min is None and self.max is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return "which is no number"
+            return "which is not a number"
         if self.min is not None and value < self.min:
             return f"below {self.min:g}"
         return f"above {self.max:g}" if self.max is not None and value > self.max else None
@@ -85,28 +83,28 @@ class JsonExpectation(Options):
 def body_complaint(
     body: bytes, contains: str | None, matches: str | None, expectations: tuple[JsonExpectation, ...]
 ) -> str | None:
-    """What is wrong with an answer's body, or None."""
+    """Why a response's body does not meet the expectations; None if it does."""
     text = body.decode("utf-8", "replace")
     if contains is not None and contains not in text:
-        return "the body does not contain what it should"
-    if matches is not None and not _compiled(matches).search(text):
+        return "the body does not contain the expected text"
+    if matches is not None and not _compile_pattern(matches).search(text):
         return f"the body does not match {matches}"
     if not expectations:
         return None
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return "the body is no JSON"
-    return next((wrong for each in expectations if (wrong := each.complaint(document))), None)
+        return "the body is not valid JSON"
+    return next(filter(None, (expectation.complaint(document) for expectation in expectations)), None)
 
 
 def found(pattern: str, text: str) -> bool:
-    """Whether the regular expression is found anywhere in the text."""
-    return _compiled(pattern).search(text) is not None
+    """Whether the regular expression matches anywhere in the text."""
+    return _compile_pattern(pattern).search(text) is not None
 
 
 @cache
-def _compiled(pattern: str) -> Any:
+def _compile_pattern(pattern: str) -> Any:
     re2 = require("re2", "expect")
     options = re2.Options()
     options.log_errors = False
@@ -118,7 +116,7 @@ def _compiled(pattern: str) -> Any:
 
 
 @cache
-def _query(path: str) -> Any:
+def _compile_path(path: str) -> Any:
     jsonpath = require("jsonpath", "expect")
     environment = jsonpath.JSONPathEnvironment(strict=True)
     for unbounded in ("match", "search"):
@@ -129,11 +127,11 @@ def _query(path: str) -> Any:
         raise ValueError(str(error).splitlines()[0]) from None
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    """JSON's equality: true is not 1."""
-    return isinstance(found, bool) == isinstance(wanted, bool) and bool(found == wanted)
+def _is_equal(value: Any, expected: Any) -> bool:
+    """JSON's equality, in which true is not 1."""
+    return isinstance(value, bool) == isinstance(expected, bool) and bool(value == expected)
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""The latency of an endpoint, timed in the same way by every kind that sends a request."""
+"""The latency of an endpoint, which every kind that sends a request measures in the same way."""
 
 import time
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from exporter.model import ENDPOINT_LATENCY, Measurement
 LATENCY: Mapping[str, str] = {
     ENDPOINT_LATENCY: "Time the endpoint took to respond in the latest run, in seconds, name resolution included."
 }
-"""For a kind's `measures`."""
+"""The entry for a kind's `measures`."""
 
 
 class LatencyTimer:
-    """Starts when it is made; `stop` gives the measurement."""
+    """A stopwatch that starts when it is created."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
 
     def stop(self, warn: float | None = None, fail: float | None = None) -> Measurement:
-        """The time since the start, with the limits it is compared with, in seconds."""
+        """The measurement of the time since the start, with its limits in seconds."""
         return Measurement(ENDPOINT_LATENCY, time.perf_counter() - self._started, warn, fail)

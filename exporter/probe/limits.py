@@ -1,61 +1,61 @@
-"""Limits on an answer's number, for the kinds whose answer may be one."""
+"""Limits for a value that a query returns, for the kinds that run one."""
 
 import math
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from exporter.model import Measurement, Outcome, Reason
 from exporter.probe.check import Probe
-
-_Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)] | None
+from exporter.probe.options import Number
 
 
 class Limited(Probe):
-    """A kind that may judge a number that it is answered."""
+    """A kind that compares a value with limits, if they are set."""
 
-    warn: _Limit = None
-    """Number at and above which it warns."""
-    fail: _Limit = None
-    """Number at and above which it fails."""
+    warn: Number | None = None
+    """Warns when the value reaches this limit."""
+    fail: Number | None = None
+    """Fails when the value reaches this limit."""
     falling: bool = False
-    """The limits are the least that is well: at and below them it warns and fails."""
+    """Lower limits: warns or fails when the value is at or below `warn` or `fail`, instead of at or above."""
 
     @model_validator(mode="after")
-    def _limits(self) -> Self:
-        if self.falling and not self._limited:
+    def _validate_limits(self) -> Self:
+        if self.falling and not self._has_limits:
             raise ValueError("falling needs a limit, warn or fail")
-        if self.warn is not None and self.fail is not None and self._beyond(self.warn, self.fail):
+        if self.warn is not None and self.fail is not None and self._is_beyond(self.warn, self.fail):
             raise ValueError(f"warn must not be {'below' if self.falling else 'above'} fail")
         return self
 
     @property
-    def _limited(self) -> bool:
+    def _has_limits(self) -> bool:
         return self.warn is not None or self.fail is not None
 
-    def _beyond(self, one: float, other: float) -> bool:
+    def _is_beyond(self, one: float, other: float) -> bool:
         return one < other if self.falling else one > other
 
-    def compare(self, name: str, said: str, answer: Any, *others: Measurement) -> Outcome:
-        """What an answer means: a number is measured under this name, anything else passes where there are no limits.
+    def compare(self, name: str, summary: str, value: Any, *others: Measurement) -> Outcome:
+        """Compare a value with the limits and continue the summary with the result.
 
-        Only numbers are shown: other answers may be nobody's business.
+        A number becomes the measurement `name`. Any other value passes without limits and fails with them; the summary
+        never contains it, because it may be confidential.
         """
-        value = number(answer)
-        if value is not None:
-            measured = Measurement(name, value, self.warn, self.fail, falling=self.falling)
-            return Outcome.measured(f"{said} with {value:g}", measured, *others)
-        if not self._limited:
-            return Outcome.passed(said, *others)
-        if answer is None:
-            return Outcome.failed(Reason.MISSING, f"{said} with no value", *others)
-        return Outcome.failed(Reason.BODY, f"{said} with what is no number", *others)
+        measured = number(value)
+        if measured is not None:
+            measurement = Measurement(name, measured, self.warn, self.fail, falling=self.falling)
+            return Outcome.measured(f"{summary} with {measured:g}", measurement, *others)
+        if not self._has_limits:
+            return Outcome.passed(summary, *others)
+        if value is None:
+            return Outcome.failed(Reason.MISSING, f"{summary} with no value", *others)
+        return Outcome.failed(Reason.BODY, f"{summary} with a value that is not a number", *others)
 
 
-def number(answer: Any) -> float | None:
-    """The finite number that this is, or spells; None where it is none."""
+def number(value: Any) -> float | None:
+    """The value as a finite number, also if it is the text of one; None if it is not."""
     try:
-        value = float(answer)
+        result = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return value if math.isfinite(value) else None
+    return result if math.isfinite(result) else None

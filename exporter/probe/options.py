@@ -1,4 +1,4 @@
-"""What a kind's options are made of: the base class, and the types of the fields that several kinds share."""
+"""What the options of a kind are made of: their base class, and the field types that several kinds share."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from exporter.probe.docstrings import describe
 
 
 class Options(BaseModel):
-    """A piece of configuration: camelCase keys, unknown keys are refused, and it never changes once loaded."""
+    """A piece of configuration: its keys are camelCase, unknown keys are invalid, and it never changes once loaded."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, json_schema_extra=describe
@@ -45,8 +45,8 @@ class Spelling:
         return text
 
 
-def _refuse_port_name(port: Any) -> Any:
-    """Port names are defined in a container's manifest, which the exporter does not have."""
+def _reject_port_name(port: Any) -> Any:
+    """Raise an error for a name: names of ports are defined in the pod's manifest, which the exporter cannot read."""
     if isinstance(port, str):
         why = "remove the quotes" if port.isdigit() else "only the kubelet knows the names of ports"
         text = "must be a whole number, not {port}: {why}"
@@ -54,7 +54,7 @@ def _refuse_port_name(port: Any) -> Any:
     return port
 
 
-Port = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_refuse_port_name)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_reject_port_name)]
 """A TCP or UDP port, by number."""
 Host = Annotated[str, Spelling(r"^[^\s/@?#\[\]]+$", "must be a name or an address, with no scheme, port or brackets")]
 """A host name or an IP address."""
@@ -62,6 +62,14 @@ Ratio = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 """A share of a whole, or a load per CPU; 1 is all of it."""
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 """A duration above zero."""
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""Any finite number, such as a limit for a query's value."""
+Count = Annotated[int, Field(strict=True, ge=0)]
+"""A whole number of things, such as bytes or processes."""
+PositiveCount = Annotated[int, Field(strict=True, gt=0)]
+"""A whole number above zero, for upper limits that any value would reach if they were 0."""
+Text = Annotated[str, Field(min_length=1)]
+"""A text that is not empty."""
 
 
 def endpoint(host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""Values that are never shown: the configuration says where they are, and only a run reads them."""
+"""Values that are never shown: the configuration names their place, and only a run of the check reads them."""
 
 import os
 from pathlib import Path
@@ -9,25 +9,25 @@ from pydantic import model_validator
 from exporter.model import ProbeError, Reason
 from exporter.probe.options import Options
 
-SIZE_LIMIT = 64 * 1024  # characters; a token has a few thousand at most
+MAX_CHARACTERS = 64 * 1024  # a token has a few thousand at most
 
 
 class Secret(Options):
-    """`{env: NAME}` or `{file: path}`. Read anew at every run, so a rotated file needs no reload."""
+    """A value given as `{env: NAME}` or `{file: path}`. Every run reads it again, so a rotated file needs no reload."""
 
     env: str | None = None
     """Name of an environment variable of the exporter."""
     file: Path | None = None
-    """Path of a file; line ends at its end are not part of the value."""
+    """Path of a file with the value. Line breaks at its end are removed."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _validate_place(self) -> Self:
         if (self.env is None) == (self.file is None):
-            raise ValueError("is either {env: NAME} or {file: path}")
+            raise ValueError("must be either {env: NAME} or {file: path}")
         return self
 
     def read(self) -> str:
-        """The value. Raises ProbeError where there is none: without it nobody can look."""
+        """Read the value. Raises ProbeError if it is missing, because the check cannot run without it."""
         if self.env is not None:
             value = os.environ.get(self.env)
             if value is None:
@@ -36,26 +36,26 @@ class Secret(Options):
         assert self.file is not None
         try:
             with self.file.open(encoding="utf-8") as file:
-                return file.read(SIZE_LIMIT).rstrip("\r\n")
+                return file.read(MAX_CHARACTERS).rstrip("\r\n")
         except FileNotFoundError:
             raise ProbeError(Reason.MISSING, f"the file {self.file} does not exist") from None
         except PermissionError:
-            raise ProbeError(Reason.PERMISSION, f"the file {self.file} may not be read") from None
+            raise ProbeError(Reason.PERMISSION, f"the file {self.file}: permission denied") from None
         except (OSError, UnicodeDecodeError):
-            raise ProbeError(Reason.ERROR, f"the file {self.file} cannot be read as text") from None
+            raise ProbeError(Reason.ERROR, f"the file {self.file} cannot be read as UTF-8 text") from None
 
 
 class BasicAuth(Options):
-    """A user and a password, sent as basic authentication."""
+    """A user and a password for HTTP basic authentication."""
 
     username: str
-    """The user's name."""
+    """Name of the user."""
     password: Secret
-    """The password."""
+    """Password of the user."""
 
 
 def hidden(text: str, *values: str) -> str:
-    """The text without these values: what was told a server, it may say in its answer."""
+    """Replace these values in the text: a server's response may repeat a password that was sent to it."""
     for value in filter(None, values):
         text = text.replace(value, "***")
     return text
