@@ -224,7 +224,7 @@ def test_validate_gives_advice_and_exits_with_0(folder):
     assert (advised.returncode, advised.stderr) == (0, "")
     assert advised.stdout == (
         f"{config}:2: checks[0].groups: liveness restarts the application, and the load average is the whole "
-        "machine's: a restart here does not lower what others cause (advice)\n"
+        "machine's; a restart cannot reduce load that other processes cause (advice)\n"
         f"{config}: valid, 2 checks\n"
     )
     assert stricter.returncode == 0

@@ -1,4 +1,4 @@
-"""Values that are never shown: the configuration names their place, and only a run of the check reads them."""
+"""Values that are never shown: the configuration names their source, and only a run of the check reads them."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ class Secret(Options):
     """Path of a file with the value. Line breaks at its end are removed."""
 
     @model_validator(mode="after")
-    def _validate_place(self) -> Self:
+    def _validate_source(self) -> Self:
         if (self.env is None) == (self.file is None):
             raise ValueError("must be either {env: NAME} or {file: path}")
         return self

@@ -62,7 +62,7 @@ def given(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
             [
                 (
                     "x.yml:4: checks[0].groups: liveness restarts the application, and the load average is the whole "
-                    "machine's: a restart here does not lower what others cause"
+                    "machine's; a restart cannot reduce load that other processes cause"
                 )
             ],
         ),

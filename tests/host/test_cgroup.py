@@ -1,10 +1,10 @@
-"""The container's own numbers, from fake trees of every layout and from this machine."""
+"""What a container uses and may use, from fake trees of every layout and from this machine."""
 
 from pathlib import Path
 
 import pytest
 
-from exporter.host.cgroup import Cgroup, CpuUse, MemoryUse, allowed_cpus, machine_cpus, read
+from exporter.host.cgroup import Cgroup, CpuUse, MemoryUse
 from exporter.model import ProbeError, Reason
 
 V1 = "7:memory:/docker/1f\n4:cpu,cpuacct:/docker/1f\n3:cpuset:/docker/1f\n1:name=systemd:/docker/1f\n0::/docker/1f\n"
@@ -35,13 +35,13 @@ CPU = CpuUse(seconds=2.5, quota=1.5, periods=10, throttled=3)
 
 
 @pytest.fixture
-def made(tmp_path):
-    """Make a tree from what /proc/self/cgroup says and from folders with their files."""
+def make_cgroup(tmp_path):
+    """Make a tree from the text of /proc/self/cgroup and from folders with their files."""
 
-    def make(own: str | None, folders: dict[str, dict[str, str]]) -> Cgroup:
+    def make(listing: str | None, folders: dict[str, dict[str, str]]) -> Cgroup:
         (tmp_path / "proc" / "self").mkdir(parents=True, exist_ok=True)
-        if own is not None:
-            (tmp_path / "proc" / "self" / "cgroup").write_text(own)
+        if listing is not None:
+            (tmp_path / "proc" / "self" / "cgroup").write_text(listing)
         for folder, files in folders.items():
             (tmp_path / "cgroup" / folder).mkdir(parents=True, exist_ok=True)
             for name, text in files.items():
@@ -54,7 +54,7 @@ def made(tmp_path):
 LAYOUTS = {
     "v1 in a container": (V1, {"memory": MEMORY_V1, "cpu,cpuacct": CPU_V1}),
     "v1 on the host": (V1, {"memory/docker/1f": MEMORY_V1, "cpu,cpuacct/docker/1f": CPU_V1}),
-    "v1 with hierarchies apart": (
+    "v1 with separate hierarchies": (
         V1.replace("cpu,cpuacct:", "cpu:") + "9:cpuacct:/docker/1f\n",
         {"memory/docker/1f": MEMORY_V1, "cpu/docker/1f": CPU_V1, "cpuacct/docker/1f": CPU_V1},
     ),
@@ -80,16 +80,16 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize(("own", "folders"), LAYOUTS.values(), ids=LAYOUTS)
-def test_every_layout_tells_the_same(made, own, folders):
-    cgroup = made(own, folders)
+@pytest.mark.parametrize(("listing", "folders"), LAYOUTS.values(), ids=LAYOUTS)
+def test_every_layout_gives_the_same_numbers(make_cgroup, listing, folders):
+    cgroup = make_cgroup(listing, folders)
 
     assert cgroup.memory() == MEMORY
     assert cgroup.cpu() == CPU
 
 
 @pytest.mark.parametrize(
-    ("own", "folders"),
+    ("listing", "folders"),
     [
         (V1, {"memory": {**MEMORY_V1, "memory.limit_in_bytes": "9223372036854771712\n"}}),
         (V1, {"memory": {**MEMORY_V1, "memory.limit_in_bytes": "9223372036854710272\n"}}),  # with pages of 64 KiB
@@ -98,12 +98,12 @@ def test_every_layout_tells_the_same(made, own, folders):
     ],
     ids=["v1", "v1 with large pages", "v2", "v2 without the file"],
 )
-def test_memory_without_a_limit_has_none(made, own, folders):
-    assert made(own, folders).memory() == MemoryUse(700, None, 2)
+def test_memory_without_a_limit(make_cgroup, listing, folders):
+    assert make_cgroup(listing, folders).memory() == MemoryUse(700, None, 2)
 
 
 @pytest.mark.parametrize(
-    ("own", "folders"),
+    ("listing", "folders"),
     [
         (V1, {"cpu,cpuacct": {**CPU_V1, "cpu.cfs_quota_us": "-1\n"}}),
         ("0::/\n", {".": {**V2, "cpu.max": "max 100000\n"}}),
@@ -111,74 +111,74 @@ def test_memory_without_a_limit_has_none(made, own, folders):
     ],
     ids=["v1", "v2", "v2 without the file"],
 )
-def test_cpus_without_a_quota_have_none(made, own, folders):
-    assert made(own, folders).cpu() == CpuUse(2.5, None, 10, 3)
+def test_cpus_without_a_quota(make_cgroup, listing, folders):
+    assert make_cgroup(listing, folders).cpu() == CpuUse(2.5, None, 10, 3)
 
 
-def test_cpu_time_is_counted_without_the_cpu_controller(made):
-    assert made("0::/\n", {".": {"cgroup.controllers": "", "cpu.stat": "usage_usec 2500000\n"}}).cpu() == CpuUse(
+def test_cpu_time_is_read_without_the_cpu_controller(make_cgroup):
+    assert make_cgroup("0::/\n", {".": {"cgroup.controllers": "", "cpu.stat": "usage_usec 2500000\n"}}).cpu() == CpuUse(
         2.5, None, None, 0
     )
 
 
-def test_the_level_with_the_lowest_limit_counts(made):
+def test_the_level_with_the_lowest_limit_decides(make_cgroup):
     above = {**V2, "memory.max": "2000\n", "memory.current": "1900\n", "cpu.max": "50000 100000\n"}
-    cgroup = made("0::/pod/app\n", {".": {"cgroup.controllers": ""}, "pod": above, "pod/app": V2})
+    cgroup = make_cgroup("0::/pod/app\n", {".": {"cgroup.controllers": ""}, "pod": above, "pod/app": V2})
 
     assert cgroup.memory() == MemoryUse(1600, 2000, 2)
     assert cgroup.cpu().quota == 0.5
 
 
-def test_the_level_with_the_lowest_limit_counts_in_version_1(made):
+def test_the_level_with_the_lowest_limit_decides_in_version_1(make_cgroup):
     memory = {**MEMORY_V1, "memory.limit_in_bytes": "2000\n", "memory.usage_in_bytes": "1900\n"}
     cpu = {**CPU_V1, "cpu.cfs_quota_us": "50000\n", "cpuacct.usage": "7000000000\n"}
     folders = {"memory/docker": memory, "cpu,cpuacct/docker": cpu}
-    cgroup = made(V1, {**folders, "memory/docker/1f": MEMORY_V1, "cpu,cpuacct/docker/1f": CPU_V1})
+    cgroup = make_cgroup(V1, {**folders, "memory/docker/1f": MEMORY_V1, "cpu,cpuacct/docker/1f": CPU_V1})
 
     assert cgroup.memory() == MemoryUse(1600, 2000, 2)
     assert cgroup.cpu() == CpuUse(7.0, 0.5, 10, 3)
 
 
-def test_a_process_at_different_depths_has_its_own_cpu_time(made):
+def test_cpu_time_is_the_process_s_own_if_its_depth_differs_between_hierarchies(make_cgroup):
     """The hierarchies of version 1 are independent."""
-    own = "4:cpu:/docker/1f\n9:cpuacct:/\n"
+    listing = "4:cpu:/docker/1f\n9:cpuacct:/\n"
     above = {**CPU_V1, "cpu.cfs_quota_us": "50000\n"}
     folders = {"cpu/docker/1f": CPU_V1, "cpu/docker": above, "cpuacct": {"cpuacct.usage": "9000000000\n"}}
 
-    assert made(own, folders).cpu() == CpuUse(9.0, 0.5, 10, 3)
+    assert make_cgroup(listing, folders).cpu() == CpuUse(9.0, 0.5, 10, 3)
 
 
-@pytest.mark.parametrize("own", [V1, "0::/\n"], ids=["v1", "v2"])
-def test_a_hierarchy_that_is_not_mounted_is_missing(made, own):
-    cgroup = made(own, {".": {}})
-    for ask in (cgroup.cpu, cgroup.memory):
-        with pytest.raises(ProbeError, match="use scope host") as caught:
-            ask()
+@pytest.mark.parametrize("listing", [V1, "0::/\n"], ids=["v1", "v2"])
+def test_a_hierarchy_that_is_not_mounted_is_an_error(make_cgroup, listing):
+    cgroup = make_cgroup(listing, {".": {}})
+    for read in (cgroup.cpu, cgroup.memory):
+        with pytest.raises(ProbeError, match="use scope: host") as caught:
+            read()
         assert caught.value.reason is Reason.MISSING
 
 
-@pytest.mark.parametrize("own", [None, "", "nonsense\n"])
-def test_a_process_without_a_cgroup_is_told_of(made, own):
-    cgroup = made(own, {})
-    for ask in (cgroup.cpu, cgroup.memory):
-        with pytest.raises(ProbeError, match="names no cgroup"):
-            ask()
+@pytest.mark.parametrize("listing", [None, "", "nonsense\n"])
+def test_a_process_without_a_cgroup_is_an_error(make_cgroup, listing):
+    cgroup = make_cgroup(listing, {})
+    for read in (cgroup.cpu, cgroup.memory):
+        with pytest.raises(ProbeError, match="does not list such a cgroup"):
+            read()
     assert cgroup.pressure("cpu") is None
 
 
-def test_kernels_that_count_no_kills_tell_none(made):
+def test_a_kernel_that_does_not_count_oom_kills(make_cgroup):
     files = {**MEMORY_V1, "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
 
-    assert made(V1, {"memory": files}).memory().oom_kills is None
+    assert make_cgroup(V1, {"memory": files}).memory().oom_kills is None
 
 
-def test_memory_that_could_all_be_given_up_is_none_in_use(made):
-    """The two files are not read in the same moment."""
-    assert made("0::/\n", {".": {**V2, "memory.current": "200\n"}}).memory().used == 0
+def test_used_memory_is_never_negative(make_cgroup):
+    """The kernel's two files are not read at the same moment, so the inactive pages can exceed the usage."""
+    assert make_cgroup("0::/\n", {".": {**V2, "memory.current": "200\n"}}).memory().used == 0
 
 
 @pytest.mark.parametrize(
-    ("own", "folders", "known"),
+    ("listing", "folders", "exists"),
     [
         ("0::/\n", {".": V2}, True),
         ("0::/pod\n", {".": {"cgroup.controllers": ""}, "pod": V2}, True),
@@ -188,41 +188,11 @@ def test_memory_that_could_all_be_given_up_is_none_in_use(made):
     ],
     ids=["v2", "v2 on the host", "hybrid", "v1", "v2 without it"],
 )
-def test_pressure_is_told_where_the_kernel_keeps_it(made, own, folders, known):
-    assert made(own, folders).pressure("cpu") == (V2["cpu.pressure"] if known else None)
+def test_pressure_is_read_if_the_kernel_has_it(make_cgroup, listing, folders, exists):
+    assert make_cgroup(listing, folders).pressure("cpu") == (V2["cpu.pressure"] if exists else None)
 
 
-@pytest.mark.parametrize(
-    ("listed", "count"), [("0-3", 4), ("0", 1), ("0-1,4,6-7", 5), ("3,5", 2)], ids=["range", "one", "mixed", "list"]
-)
-def test_allowed_cpus_are_counted(tmp_path, listed, count):
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "status").write_text(f"Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{listed}\n")
-
-    assert allowed_cpus(tmp_path) == count
-
-
-def test_the_machine_s_cpus_are_counted_whatever_is_allowed(tmp_path):
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "status").write_text("Cpus_allowed_list:\t0\n")
-    (tmp_path / "stat").write_text("cpu  9 9\ncpu0 3 3\ncpu2 3 3\ncpu11 3 3\nintr 7\ncpufreq 1\nctxt 7\n")
-
-    assert machine_cpus(tmp_path) == 3
-    assert allowed_cpus(tmp_path) == 1
-
-
-def test_where_nothing_is_told_of_cpus_there_is_at_least_one(tmp_path):
-    assert allowed_cpus(tmp_path) >= 1
-    assert machine_cpus(tmp_path) >= 1
-
-
-def test_a_file_below_a_file_is_not_there(tmp_path):
-    (tmp_path / "file").touch()
-
-    assert read(tmp_path / "file" / "below") is None
-
-
-def test_this_machine_s_own_cgroup_is_read():
+def test_the_cgroup_of_this_process_is_read():
     cgroup = Cgroup(Path("/proc"), Path("/sys/fs/cgroup"))
     try:
         cpu, memory = cgroup.cpu(), cgroup.memory()

@@ -1,4 +1,4 @@
-"""The kind `cpu` on fake trees whose counters go on, and on this machine."""
+"""The kind `cpu` on fake trees whose counters advance, and on this machine."""
 
 import os
 import time
@@ -15,14 +15,14 @@ SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Machine:
-    """Trees of /proc and of cgroup v2 or v1, and a clock, that go on when they are told to."""
+    """Fake trees of /proc and of cgroup v2 or v1, and a clock; `advance` moves all of them."""
 
     def __init__(self, folder: Path, quota: float | None = None, cpus: int = 4, version: int = 2) -> None:
         self.proc, self.cgroups = folder / "proc", folder / "cgroup"
         (self.proc / "self").mkdir(parents=True)
         self.cgroups.mkdir()
-        own = "0::/\n" if version == 2 else "4:cpu,cpuacct:/\n"
-        (self.proc / "self" / "cgroup").write_text(own)
+        listing = "0::/\n" if version == 2 else "4:cpu,cpuacct:/\n"
+        (self.proc / "self" / "cgroup").write_text(listing)
         (self.proc / "self" / "status").write_text(f"Cpus_allowed_list:\t0-{cpus - 1}\n")
         self.quota, self.cpus, self.version = quota, cpus, version
         self.now = self.used = 100.0
@@ -37,19 +37,19 @@ class Machine:
         self.throttled += throttled
         names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
         self.spent = [spent + host.get(name, 0) for name, spent in zip(names, self.spent, strict=True)]
-        ticks = " ".join(str(round(each * SECOND)) for each in self.spent)
-        lines = [f"cpu  {ticks}", *(f"cpu{each} {ticks}" for each in range(self.cpus)), "intr 1", "ctxt 1"]
+        ticks = " ".join(str(round(seconds * SECOND)) for seconds in self.spent)
+        lines = [f"cpu  {ticks}", *(f"cpu{number} {ticks}" for number in range(self.cpus)), "intr 1", "ctxt 1"]
         (self.proc / "stat").write_text("\n".join(lines) + "\n")
-        (self._v2 if self.version == 2 else self._v1)()
+        (self._write_v2 if self.version == 2 else self._write_v1)()
 
-    def _v2(self) -> None:
+    def _write_v2(self) -> None:
         stat = f"usage_usec {self.used * 1e6:.0f}\nnr_periods {self.periods}\nnr_throttled {self.throttled}\n"
         (self.cgroups / "cgroup.controllers").write_text("cpu\n")
         (self.cgroups / "cpu.stat").write_text(stat)
         limit = "max" if self.quota is None else f"{self.quota * 100000:.0f}"
         (self.cgroups / "cpu.max").write_text(f"{limit} 100000\n")
 
-    def _v1(self) -> None:
+    def _write_v1(self) -> None:
         folder = self.cgroups / "cpu,cpuacct"
         folder.mkdir(exist_ok=True)
         (folder / "cpuacct.usage").write_text(f"{self.used * 1e9:.0f}\n")
@@ -57,18 +57,18 @@ class Machine:
         (folder / "cpu.cfs_quota_us").write_text("-1\n" if self.quota is None else f"{self.quota * 100000:.0f}\n")
         (folder / "cpu.cfs_period_us").write_text("100000\n")
 
-    def look(self, probe: Cpu):
+    def run(self, probe: Cpu):
         deadline = Deadline(time.monotonic() + 5)
         return probe.probe(deadline, proc=self.proc, cgroups=self.cgroups, clock=lambda: self.now)
 
 
-def numbers(outcome):
-    return {seen.name: seen.value for seen in outcome.measurements}
+def values(outcome):
+    return {measurement.name: measurement.value for measurement in outcome.measurements}
 
 
 @pytest.mark.parametrize("scope", ["host", "container"])
 def test_the_first_run_passes_without_a_number_and_says_so(tmp_path, scope):
-    outcome = Machine(tmp_path).look(Cpu(scope=scope))
+    outcome = Machine(tmp_path).run(Cpu(scope=scope))
 
     assert outcome.status is Status.PASS
     assert outcome.measurements == ()
@@ -81,47 +81,47 @@ def test_the_first_run_passes_without_a_number_and_says_so(tmp_path, scope):
         ({"user": 10, "idle": 30}, 0.25),
         ({"system": 20, "iowait": 20}, 0.5),
         ({"nice": 1, "irq": 1, "softirq": 1, "steal": 1, "idle": 4}, 0.5),
-        ({"user": 10, "guest": 10, "idle": 30}, 0.25),  # a guest's time is in user's already
+        ({"user": 10, "guest": 10, "idle": 30}, 0.25),  # user includes the guests' time
         ({"idle": 40}, 0.0),
         ({"user": 40}, 1.0),
     ],
     ids=str,
 )
-def test_the_host_s_part_is_what_was_not_idle(tmp_path, host, ratio):
+def test_the_host_s_share_is_the_time_that_was_not_idle(tmp_path, host, ratio):
     machine, probe = Machine(tmp_path), Cpu()
-    machine.look(probe)
+    machine.run(probe)
     machine.advance(**host)
 
-    assert numbers(machine.look(probe)) == {"cpu_used_ratio": pytest.approx(ratio)}
+    assert values(machine.run(probe)) == {"cpu_used_ratio": pytest.approx(ratio)}
 
 
-def test_the_host_s_seconds_are_those_of_the_clock(tmp_path):
+def test_the_host_s_ticks_are_divided_by_the_number_of_cpus(tmp_path):
     machine, probe = Machine(tmp_path, cpus=4), Cpu()
-    machine.look(probe)
+    machine.run(probe)
     machine.advance(user=10, idle=30)
 
-    assert machine.look(probe).summary.startswith("25% of 4 CPUs used in 10.0 s")
+    assert machine.run(probe).summary.startswith("25 % of 4 CPUs used in 10.0 s")
 
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(
     ("quota", "ratio"), [(0.5, 0.6), (2, 0.15), (None, 0.075), (64, 0.075)], ids=["half", "two", "none", "too large"]
 )
-def test_the_container_s_part_is_of_its_quota_or_its_cpus(tmp_path, version, quota, ratio):
+def test_the_container_s_share_is_of_its_quota_or_its_cpus(tmp_path, version, quota, ratio):
     machine, probe = Machine(tmp_path, quota=quota, cpus=4, version=version), Cpu(scope="container")
-    machine.look(probe)
+    machine.run(probe)
     machine.advance(10, used=3)
 
-    assert numbers(machine.look(probe))["cpu_used_ratio"] == pytest.approx(ratio)
+    assert values(machine.run(probe))["cpu_used_ratio"] == pytest.approx(ratio)
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_throttling_is_the_part_of_the_periods_since_the_previous_run(tmp_path, version):
+def test_throttling_is_the_share_of_periods_since_the_previous_run(tmp_path, version):
     machine, probe = Machine(tmp_path, quota=1, version=version), Cpu(scope="container")
-    machine.look(probe)
+    machine.run(probe)
     machine.advance(10, periods=80, throttled=20)
 
-    assert numbers(machine.look(probe))["cpu_throttled_ratio"] == pytest.approx(0.25)
+    assert values(machine.run(probe))["cpu_throttled_ratio"] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
@@ -138,74 +138,75 @@ def test_throttling_is_the_part_of_the_periods_since_the_previous_run(tmp_path, 
     ],
     ids=str,
 )
-def test_use_and_throttling_are_judged_by_their_limits(tmp_path, options, used, throttled, status):
+def test_use_and_throttling_are_compared_with_their_limits(tmp_path, options, used, throttled, status):
     machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container", **options)
-    machine.look(probe)
+    machine.run(probe)
     machine.advance(10, used=used, periods=100, throttled=throttled)
-    outcome = machine.look(probe)
+    outcome = machine.run(probe)
 
     assert outcome.status == status
     assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
 
 
-def test_each_run_counts_from_the_previous_one(tmp_path):
+def test_every_run_counts_from_the_previous_one(tmp_path):
     machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container")
-    machine.look(probe)
+    machine.run(probe)
     ratios = []
     for used in (2, 8, 0):
         machine.advance(10, used=used, periods=100)
-        ratios.append(numbers(machine.look(probe))["cpu_used_ratio"])
+        ratios.append(values(machine.run(probe))["cpu_used_ratio"])
 
     assert ratios == pytest.approx([0.2, 0.8, 0.0])
 
 
-def test_a_quota_that_was_changed_holds_from_then_on(tmp_path):
+def test_a_changed_quota_is_used_from_the_next_run(tmp_path):
     machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container")
-    machine.look(probe)
+    machine.run(probe)
     machine.quota = 2
     machine.advance(10, used=5)
 
-    assert numbers(machine.look(probe))["cpu_used_ratio"] == pytest.approx(0.25)
+    assert values(machine.run(probe))["cpu_used_ratio"] == pytest.approx(0.25)
 
 
-def test_without_periods_nothing_is_told_of_throttling(tmp_path):
+def test_without_periods_there_is_no_number_for_throttling(tmp_path):
     machine, probe = Machine(tmp_path), Cpu(scope="container")
     for used in (100, 101):
         machine.advance(10)
         (machine.cgroups / "cpu.stat").write_text(f"usage_usec {used}000000\n")
-        outcome = machine.look(probe)
+        outcome = machine.run(probe)
 
-    assert set(numbers(outcome)) == {"cpu_used_ratio"}
+    assert set(values(outcome)) == {"cpu_used_ratio"}
 
 
 def test_a_container_that_did_not_run_was_not_throttled(tmp_path):
     machine, probe = Machine(tmp_path, quota=1), Cpu(scope="container", fail_throttled_ratio=0.1)
-    machine.look(probe)
+    machine.run(probe)
     machine.advance(10)
 
-    assert numbers(machine.look(probe)) == {"cpu_used_ratio": 0, "cpu_throttled_ratio": 0}
+    assert values(machine.run(probe)) == {"cpu_used_ratio": 0, "cpu_throttled_ratio": 0}
 
 
 @pytest.mark.parametrize(
-    "steps", [{"seconds": 0, "used": 0}, {"seconds": 10, "used": -5}], ids=["stand still", "go back"]
+    "steps", [{"seconds": 0, "used": 0}, {"seconds": 10, "used": -5}], ids=["no time", "going back"]
 )
-def test_counters_that_do_not_go_on_give_no_number(tmp_path, steps):
+def test_counters_that_do_not_advance_give_no_number(tmp_path, steps):
     machine, probe = Machine(tmp_path), Cpu(scope="container")
-    machine.look(probe)
+    machine.run(probe)
     machine.advance(**steps)
-    outcome = machine.look(probe)
+    outcome = machine.run(probe)
     machine.advance(10, used=4)
 
     assert (outcome.status, outcome.measurements) == (Status.PASS, ())
-    assert numbers(machine.look(probe))["cpu_used_ratio"] == pytest.approx(0.1)
+    assert outcome.summary == "no number: the kernel's counters have not advanced since the previous run"
+    assert values(machine.run(probe))["cpu_used_ratio"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("scope", "file"), [("host", "proc/stat"), ("container", "cgroup/cpu.stat")])
-def test_what_the_kernel_does_not_tell_is_missing(tmp_path, scope, file):
+def test_a_kernel_file_that_does_not_exist_is_missing(tmp_path, scope, file):
     machine = Machine(tmp_path)
     (tmp_path / file).unlink()
     with pytest.raises(ProbeError) as caught:
-        machine.look(Cpu(scope=scope))
+        machine.run(Cpu(scope=scope))
 
     assert caught.value.reason is Reason.MISSING
 
@@ -237,20 +238,22 @@ def test_this_container_s_use_is_measured():
     [{"scope": "pod"}, {"fail_throttled_ratio": 0.5}, {"warn_throttled_ratio": 0.5}, {"fail_ratio": 0}],
     ids=str,
 )
-def test_nonsense_is_refused(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValidationError):
         Cpu(**options)
 
 
-def test_what_was_counted_does_not_make_a_probe_another(tmp_path):
+def test_the_counters_do_not_make_probes_unequal(tmp_path):
     probe = Cpu()
-    Machine(tmp_path).look(probe)
+    Machine(tmp_path).run(probe)
 
     assert probe == Cpu()
 
 
-@pytest.mark.parametrize(("scope", "whose"), [("host", "the whole machine's"), ("container", "own container's")])
-def test_a_restart_of_the_application_cures_neither_scope(scope, whose):
+@pytest.mark.parametrize(
+    ("scope", "whose"), [("host", "the whole machine's"), ("container", "the exporter's own container")]
+)
+def test_a_restart_of_the_application_fixes_neither_scope(scope, whose):
     probe = Cpu(scope=scope)
 
     assert probe.target == scope

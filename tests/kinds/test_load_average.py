@@ -1,4 +1,4 @@
-"""The kind `loadAverage` with loads that are handed in, and on this machine."""
+"""The kind `loadAverage` with given loads, and on this machine."""
 
 import os
 import subprocess
@@ -12,20 +12,20 @@ from exporter.kinds.load_average import LoadAverage
 from exporter.model import Deadline, Reason
 
 
-def look(loads=(1.0, 2.0, 4.0), cpus=4, **options):
+def run_check(loads=(1.0, 2.0, 4.0), cpus=4, **options):
     deadline = Deadline(time.monotonic() + 5)
     return LoadAverage(**options).probe(deadline, getloadavg=lambda: loads, cpu_count=lambda: cpus)
 
 
-def numbers(outcome):
-    return {seen.name: seen.value for seen in outcome.measurements}
+def values(outcome):
+    return {measurement.name: measurement.value for measurement in outcome.measurements}
 
 
 @pytest.mark.parametrize(("window", "ratio"), [("1m", 0.25), ("5m", 0.5), ("15m", 1.0)])
-def test_the_window_chooses_the_load_that_is_judged(window, ratio):
+def test_the_window_selects_the_load(window, ratio):
     expected = {"load_ratio": ratio, "load1": 1, "load5": 2, "load15": 4, "cpus": 4}
 
-    assert numbers(look(window=window, fail_ratio=2)) == expected
+    assert values(run_check(window=window, fail_ratio=2)) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,50 +41,50 @@ def test_the_window_chooses_the_load_that_is_judged(window, ratio):
         (8.0, {"fail_ratio": 2}, "fail"),
     ],
 )
-def test_the_load_per_cpu_is_judged_by_its_limits(load, options, status):
-    outcome = look(loads=(load, 0.0, 0.0), **options)
+def test_the_load_per_cpu_is_compared_with_its_limits(load, options, status):
+    outcome = run_check(loads=(load, 0.0, 0.0), **options)
 
     assert outcome.status == status
     assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
 
 
-def test_the_shortest_form_is_the_classic_one():
-    """Of this machine as it is: os.getloadavg()[0] / os.cpu_count() < 0.9, where the load stands still meanwhile."""
+def test_the_defaults_are_the_classic_form():
+    """On this machine: os.getloadavg()[0] / os.cpu_count() < 0.9. The load is read once, so it cannot change."""
     loads = os.getloadavg()
-    outcome = look(loads=loads, cpus=os.cpu_count())
+    outcome = run_check(loads=loads, cpus=os.cpu_count())
 
     assert outcome.status.healthy == (loads[0] / os.cpu_count() < 0.9)
 
 
 def test_this_machine_s_load_is_divided_by_its_cpus():
-    seen = numbers(LoadAverage(fail_ratio=1000).probe(Deadline(time.monotonic() + 5)))
+    numbers = values(LoadAverage(fail_ratio=1000).probe(Deadline(time.monotonic() + 5)))
 
-    assert seen["load_ratio"] == pytest.approx(seen["load1"] / seen["cpus"])
-    assert seen["cpus"] == os.cpu_count()
+    assert numbers["load_ratio"] == pytest.approx(numbers["load1"] / numbers["cpus"])
+    assert numbers["cpus"] == os.cpu_count()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU sets")
-def test_a_process_that_may_use_one_cpu_divides_by_all():
-    """The load is the machine's: a container's CPU set must not make it look heavier."""
+def test_a_process_that_may_use_one_cpu_divides_by_all_cpus():
+    """The load is the machine's: a container's CPU set must not make it look higher."""
     code = """
 import os, time
 from exporter.model import Deadline
 from exporter.kinds.load_average import LoadAverage
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 outcome = LoadAverage(fail_ratio=1000).probe(Deadline(time.monotonic() + 5))
-print(next(seen.value for seen in outcome.measurements if seen.name == "cpus"))
+print(next(measurement.value for measurement in outcome.measurements if measurement.name == "cpus"))
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
 
-    assert int(said.stdout) == os.cpu_count()
+    assert int(output.stdout) == os.cpu_count()
 
 
 @pytest.mark.parametrize("options", [{"window": "10m"}, {"window": 1}, {"fail_ratio": 0}, {"warn_ratio": -1}], ids=str)
-def test_nonsense_is_refused(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValidationError):
         LoadAverage(**options)
 
 
-def test_a_restart_lowers_no_load_of_others():
+def test_a_restart_cannot_reduce_the_load_of_other_processes():
     assert LoadAverage().target == "host"
     assert LoadAverage().liveness_risk()

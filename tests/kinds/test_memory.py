@@ -1,4 +1,4 @@
-"""The kind `memory` with numbers that are handed in, on fake trees of a container, and on this machine."""
+"""The kind `memory` with given numbers, on fake trees of a container, and on this machine."""
 
 import time
 from types import SimpleNamespace
@@ -17,21 +17,21 @@ def machine(total=8 * GIB, available=6 * GIB):
     return lambda: SimpleNamespace(total=total, available=available)
 
 
-def numbers(outcome):
-    return {seen.name: seen.value for seen in outcome.measurements}
+def values(outcome):
+    return {measurement.name: measurement.value for measurement in outcome.measurements}
 
 
-def look(**options):
+def run_check(**options):
     return Memory(**options).probe(Deadline(time.monotonic() + 5), machine=machine())
 
 
 @pytest.fixture
 def container(tmp_path):
-    """Look at a container with these numbers, of either version of cgroups."""
+    """Check a container with these numbers, in either version of cgroups."""
     proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
     (proc / "self").mkdir(parents=True)
 
-    def look(version=2, used=3 * GIB, idle=GIB, limit=4 * GIB, **options):
+    def run_check(version=2, used=3 * GIB, idle=GIB, limit=4 * GIB, **options):
         folder = cgroups if version == 2 else cgroups / "memory"
         folder.mkdir(parents=True)
         files = {
@@ -54,15 +54,15 @@ def container(tmp_path):
         probe = Memory(scope="container", **options)
         return probe.probe(Deadline(time.monotonic() + 5), machine=machine(), proc=proc, cgroups=cgroups)
 
-    return look
+    return run_check
 
 
-def test_what_is_not_available_is_in_use():
-    outcome = look()
+def test_memory_that_is_not_available_is_in_use():
+    outcome = run_check()
 
     assert outcome.status is Status.PASS
-    assert outcome.summary == "25% of 8.0 GiB memory is in use (fail at 0.9)"
-    assert numbers(outcome) == {
+    assert outcome.summary == "25 % of 8.0 GiB of memory is in use (fail at 0.9)"
+    assert values(outcome) == {
         "memory_used_ratio": 0.25,
         "memory_available_bytes": 6 * GIB,
         "memory_total_bytes": 8 * GIB,
@@ -80,19 +80,19 @@ def test_what_is_not_available_is_in_use():
     ],
     ids=str,
 )
-def test_the_used_part_is_judged_by_its_limits(options, status):
-    outcome = look(**options)
+def test_the_used_share_is_compared_with_its_limits(options, status):
+    outcome = run_check(**options)
 
     assert outcome.status == status
     assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_container_s_working_set_is_judged_against_its_limit(container, version):
+def test_a_container_s_share_is_its_working_set_of_its_limit(container, version):
     outcome = container(version)
 
-    assert outcome.summary.startswith("container: 50% of 4.0 GiB memory is in use")
-    assert numbers(outcome) == {
+    assert outcome.summary.startswith("container: 50 % of 4.0 GiB of memory is in use")
+    assert values(outcome) == {
         "memory_used_ratio": 0.5,
         "memory_available_bytes": 2 * GIB,
         "memory_total_bytes": 4 * GIB,
@@ -102,12 +102,12 @@ def test_a_container_s_working_set_is_judged_against_its_limit(container, versio
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("limit", [None, 9 * GIB], ids=["no limit", "a limit above the machine"])
-def test_a_container_without_a_limit_is_judged_against_the_machine_and_says_so(container, version, limit):
+def test_without_a_lower_limit_a_container_s_share_is_of_the_machine_s_memory(container, version, limit):
     outcome = container(version, limit=limit)
 
-    assert outcome.summary.startswith("the container has no lower limit: 25% of 8.0 GiB memory is in use")
-    assert numbers(outcome)["memory_used_ratio"] == 0.25
-    assert numbers(outcome)["memory_total_bytes"] == 8 * GIB
+    assert outcome.summary.startswith("the container has no lower limit: 25 % of 8.0 GiB of memory is in use")
+    assert values(outcome)["memory_used_ratio"] == 0.25
+    assert values(outcome)["memory_total_bytes"] == 8 * GIB
 
 
 @pytest.mark.parametrize(
@@ -117,48 +117,50 @@ def test_a_container_near_its_limit_fails(container, used, status):
     outcome = container(used=int(used * GIB), limit=4 * GIB)
 
     assert outcome.status == status
-    assert numbers(outcome)["memory_available_bytes"] >= 0
+    assert values(outcome)["memory_available_bytes"] >= 0
 
 
-def test_a_small_container_s_memory_is_told_in_mib(container):
-    assert "25% of 64.0 MiB" in container(used=16 * 2**20, idle=0, limit=64 * 2**20).summary
+def test_a_small_container_s_memory_is_shown_in_mib(container):
+    assert "25 % of 64.0 MiB" in container(used=16 * 2**20, idle=0, limit=64 * 2**20).summary
 
 
-def test_a_limit_of_nothing_is_reached(container):
+def test_a_limit_of_zero_is_always_reached(container):
     assert container(used=0, idle=0, limit=0).status is Status.FAIL
 
 
-def test_a_kernel_without_the_container_s_numbers_says_what_to_do(tmp_path):
-    with pytest.raises(ProbeError, match="use scope host") as caught:
+def test_the_error_says_what_to_do_if_the_kernel_does_not_count_the_container(tmp_path):
+    with pytest.raises(ProbeError, match="use scope: host") as caught:
         Memory(scope="container").probe(Deadline(time.monotonic() + 5), proc=tmp_path, cgroups=tmp_path)
 
     assert caught.value.reason is Reason.MISSING
 
 
 def test_this_machine_s_memory_is_measured():
-    seen = numbers(Memory(fail_ratio=2).probe(Deadline(time.monotonic() + 5)))
+    numbers = values(Memory(fail_ratio=2).probe(Deadline(time.monotonic() + 5)))
 
-    assert 0 < seen["memory_used_ratio"] < 1
-    assert 0 < seen["memory_available_bytes"] < seen["memory_total_bytes"]
+    assert 0 < numbers["memory_used_ratio"] < 1
+    assert 0 < numbers["memory_available_bytes"] < numbers["memory_total_bytes"]
 
 
 def test_this_container_s_memory_is_measured():
     try:
-        seen = numbers(Memory(scope="container", fail_ratio=2).probe(Deadline(time.monotonic() + 5)))
+        numbers = values(Memory(scope="container", fail_ratio=2).probe(Deadline(time.monotonic() + 5)))
     except ProbeError as error:
         pytest.skip(str(error))
 
-    assert 0 < seen["memory_used_ratio"] < 1.5
+    assert 0 < numbers["memory_used_ratio"] < 1.5
 
 
 @pytest.mark.parametrize("options", [{"scope": "pod"}, {"fail_ratio": 0}, {"warn_ratio": "0.5"}], ids=str)
-def test_nonsense_is_refused(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValidationError):
         Memory(**options)
 
 
-@pytest.mark.parametrize(("scope", "whose"), [("host", "the whole machine's"), ("container", "own container's")])
-def test_a_restart_of_the_application_cures_neither_scope(scope, whose):
+@pytest.mark.parametrize(
+    ("scope", "whose"), [("host", "the whole machine's"), ("container", "the exporter's own container")]
+)
+def test_a_restart_of_the_application_fixes_neither_scope(scope, whose):
     probe = Memory(scope=scope)
 
     assert probe.target == scope

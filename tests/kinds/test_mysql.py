@@ -1,11 +1,11 @@
-"""The kind `mysql` against a real MariaDB, and against servers that are none."""
+"""The kind `mysql` against a real MariaDB, and against scripted servers that break its protocol."""
 
 import struct
 import subprocess
 import time
 
 import pytest
-from daemons import as_user, folder, frozen, look
+from kinds.daemons import as_user, folder, frozen, run_probe
 from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
 from support import Process, command, ended, eventually, free_port
@@ -52,18 +52,18 @@ def mysql(server, *, password="PASSWORD", **options) -> Mysql:
     return Mysql(port=server.port, password={"env": password} if password else None, **options)
 
 
-def test_a_server_that_answers_passes(server):
-    outcome = look(mysql(server))
+def test_a_server_that_responds_passes(server):
+    outcome = run_probe(mysql(server))
 
-    assert (outcome.status, outcome.summary) == (Status.PASS, f"127.0.0.1:{server.port} answered the query with 1")
+    assert (outcome.status, outcome.summary) == (Status.PASS, f"127.0.0.1:{server.port} responded to the query with 1")
     value, latency = outcome.measurements
     assert (value.name, value.value) == ("mysql_value", 1)
     assert latency.name == "endpoint_latency_seconds"
-    assert 0 < latency.value < 5
+    assert latency.value > 0
 
 
 def test_a_user_without_a_password_passes(server):
-    assert look(mysql(server, username="anybody", password=None)).status is Status.PASS
+    assert run_probe(mysql(server, username="anybody", password=None)).status is Status.PASS
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_a_user_without_a_password_passes(server):
         {"query": "SELECT COUNT(*) FROM mysql.user"},
         {"query": "DELETE FROM shop.orders"},
     ],
-    ids=["wrong password", "no password", "unknown user", "another database", "another table", "another act"],
+    ids=["wrong password", "no password", "unknown user", "another database", "another table", "another operation"],
 )
-def test_what_is_not_allowed_fails_with_permission(server, options):
-    outcome = look(mysql(server, **options))
+def test_denied_access_fails_with_permission(server, options):
+    outcome = run_probe(mysql(server, **options))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION), outcome.summary
     assert "denied" in outcome.summary
@@ -91,9 +91,9 @@ def test_what_is_not_allowed_fails_with_permission(server, options):
     [({"fail": 3}, "pass"), ({"fail": 2}, "fail"), ({"warn": 2}, "warn"), ({"fail": 2, "falling": True}, "fail")],
     ids=str,
 )
-def test_a_number_is_judged_by_its_limits(server, limits, status):
+def test_a_number_is_compared_with_its_limits(server, limits, status):
     query = "SELECT COUNT(*) FROM orders WHERE state = 'new'"
-    outcome = look(mysql(server, database="shop", query=query, **limits))
+    outcome = run_probe(mysql(server, database="shop", query=query, **limits))
 
     assert outcome.status == status
     assert outcome.measurements[0].value == 2
@@ -104,8 +104,8 @@ def test_a_number_is_judged_by_its_limits(server, limits, status):
     ("query", "value"),
     [("SELECT SUM(price) FROM shop.orders", 3.75), ("SELECT '12'", 12), ("SELECT TRUE", 1), ("SELECT -1.5e3", -1500)],
 )
-def test_every_type_of_number_is_one(server, query, value):
-    assert look(mysql(server, query=query)).measurements[0].value == value
+def test_every_numeric_type_is_a_number(server, query, value):
+    assert run_probe(mysql(server, query=query)).measurements[0].value == value
 
 
 @pytest.mark.parametrize(
@@ -122,35 +122,35 @@ def test_every_type_of_number_is_one(server, query, value):
         ("SELECT REPEAT('a', 100000)", Reason.STATUS),
     ],
 )
-def test_limits_want_a_number(server, query, reason):
-    outcome = look(mysql(server, query=query, fail=1))
+def test_with_limits_a_value_that_is_not_a_number_fails(server, query, reason):
+    outcome = run_probe(mysql(server, query=query, fail=1))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
     assert "private words" not in outcome.summary
 
 
-def test_without_limits_any_answer_passes(server):
-    assert look(mysql(server, query="SELECT 'private words'")).status is Status.PASS
+def test_without_limits_any_value_passes(server):
+    assert run_probe(mysql(server, query="SELECT 'private words'")).status is Status.PASS
 
 
 def test_a_query_that_takes_too_long_fails_at_the_deadline(server):
-    outcome = look(mysql(server, query="SELECT SLEEP(2)"), timeout=0.3)
+    outcome = run_probe(mysql(server, query="SELECT SLEEP(2)"), timeout=0.3)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
 
 
 def test_a_closed_port_fails():
-    outcome = look(Mysql(port=free_port(), username="health"))
+    outcome = run_probe(Mysql(port=free_port(), username="health"))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
 
 
 def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
     with frozen(server):
-        outcome = look(mysql(server), timeout=0.3)
+        outcome = run_probe(mysql(server), timeout=0.3)
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
 
-    assert eventually(lambda: look(mysql(server)).status is Status.PASS)
+    assert eventually(lambda: run_probe(mysql(server)).status is Status.PASS)
 
 
 def packet(number: int, payload: bytes) -> bytes:
@@ -179,38 +179,38 @@ GREETING = packet(
     ],
     ids=["silent", "greeting", "dripping", "closing", "breaking off", "full", "short", "SSH", "flooding"],
 )
-def test_a_server_that_does_not_answer_well_fails(script, reason):
+def test_a_server_that_breaks_the_protocol_fails(script, reason):
     with serving(script, listens=False) as server:
-        outcome = look(Mysql(port=server.port, username="health"), timeout=1.0)
+        outcome = run_probe(Mysql(port=server.port, username="health"), timeout=1.0)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
 @pytest.mark.parametrize("plugin", [b"mysql_clear_password\0", b"dialog\0\4Password: "])
 def test_the_password_is_never_sent_in_clear_text(plugin):
-    said = []
+    received = []
 
     def listen(server, connection):
         connection.recv(65536)
         connection.sendall(packet(2, b"\xfe" + plugin))
-        said.append(connection.recv(65536))
+        received.append(connection.recv(65536))
 
     with serving((GREETING, listen), listens=False) as server:
-        outcome = look(mysql(server), timeout=1.0)
+        outcome = run_probe(mysql(server), timeout=1.0)
 
     assert outcome.reason is Reason.PERMISSION
     assert outcome.summary.endswith("the server asks for the password in clear text")
-    assert said == [b""]
+    assert received == [b""]
 
 
-def test_a_server_that_says_the_password_does_not_make_it_known():
+def test_a_password_in_a_response_is_hidden():
     with serving((packet(0, b"\xff\x15\x04#28000no open sesame here"), hang), listens=False) as server:
-        outcome = look(mysql(server))
+        outcome = run_probe(mysql(server))
 
     assert outcome.summary.endswith("no *** here (1045)")
 
 
-def test_without_its_password_it_cannot_look(server):
+def test_without_its_password_the_check_cannot_run(server):
     with pytest.raises(ProbeError) as raised:
         mysql(server, password="NOT_SET").probe(Deadline(time.monotonic() + 1))
 
@@ -218,13 +218,13 @@ def test_without_its_password_it_cannot_look(server):
 
 
 @pytest.mark.parametrize("options", [{}, {"username": ""}, {"username": "health", "query": ""}], ids=str)
-def test_what_cannot_be_meant_is_refused(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValidationError):
         Mysql(**options)
 
 
-def test_nothing_shown_holds_the_password(server):
+def test_nothing_that_is_shown_contains_the_password(server):
     probe = mysql(server, database="shop")
 
     assert probe.target == f"127.0.0.1:{server.port}/shop"
-    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {look(probe)}"
+    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {run_probe(probe)}"

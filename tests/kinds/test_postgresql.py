@@ -1,4 +1,4 @@
-"""The kind `postgresql` against a real PostgreSQL, and against servers that are none."""
+"""The kind `postgresql` against a real PostgreSQL, and against scripted servers that break its protocol."""
 
 import struct
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from daemons import as_user, folder, frozen, look
+from kinds.daemons import as_user, folder, frozen, run_probe
 from kinds.servers import drip, hang, serving
 from pydantic import ValidationError
 from support import Process, ended, eventually, free_port, unavailable
@@ -28,7 +28,7 @@ INSERT INTO orders VALUES ('new', 1.25), ('new', 2.5), ('sent', NULL);
 
 @pytest.fixture(scope="module")
 def server():
-    """A PostgreSQL with a table of three orders, which demands passwords over TCP and has TLS."""
+    """A PostgreSQL server with TLS and a table of three orders, which requires passwords over TCP."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         unavailable("postgresql is not installed (tests/peers.sh installs it)")
@@ -36,7 +36,7 @@ def server():
         data, port = home / "data", free_port()
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
-        (home / "server.pem").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+        (home / "server.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         (home / "server.key").write_bytes(issued.private_key_pem.bytes())
         authority.cert_pem.write_to_path(home / "authority.pem")
         secure = ["install", "-m", "600", *(["-o", "postgres"] if as_user("postgres") else [])]
@@ -77,23 +77,26 @@ def postgresql(server, *, password="PASSWORD", **options) -> Postgresql:
     return Postgresql(port=server.port, password={"env": password} if password else None, **options)
 
 
-def test_a_server_that_answers_passes(server):
-    outcome = look(postgresql(server))
+def test_a_server_that_responds_passes(server):
+    outcome = run_probe(postgresql(server))
 
-    assert (outcome.status, outcome.summary) == (Status.PASS, f"127.0.0.1:{server.port}/shop answered the query with 1")
+    assert (outcome.status, outcome.summary) == (
+        Status.PASS,
+        f"127.0.0.1:{server.port}/shop responded to the query with 1",
+    )
     value, latency = outcome.measurements
     assert (value.name, value.value) == ("postgresql_value", 1)
     assert latency.name == "endpoint_latency_seconds"
-    assert 0 < latency.value < 5
+    assert latency.value > 0
 
 
-def test_a_name_is_resolved(server):
-    assert look(postgresql(server, host="localhost")).status is Status.PASS
+def test_a_host_name_is_resolved(server):
+    assert run_probe(postgresql(server, host="localhost")).status is Status.PASS
 
 
 @pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca", "verify-full"])
 def test_every_mode_of_tls_passes(server, mode):
-    outcome = look(postgresql(server, ssl_mode=mode, ca_file=server.authority))
+    outcome = run_probe(postgresql(server, ssl_mode=mode, ca_file=server.authority))
 
     assert outcome.status is Status.PASS, outcome.summary
 
@@ -102,7 +105,7 @@ def test_every_mode_of_tls_passes(server, mode):
     "options", [{"host": "localhost"}, {"ca_file": "/dev/null"}], ids=["wrong name", "unknown authority"]
 )
 def test_a_certificate_that_does_not_verify_fails(server, options):
-    outcome = look(postgresql(server, ssl_mode="verify-full", **{"ca_file": server.authority, **options}))
+    outcome = run_probe(postgresql(server, ssl_mode="verify-full", **{"ca_file": server.authority, **options}))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS), outcome.summary
 
@@ -118,15 +121,15 @@ def test_a_certificate_that_does_not_verify_fails(server, options):
     ],
     ids=["wrong password", "no password", "unknown user", "another table", "writing"],
 )
-def test_what_is_not_allowed_fails_with_permission(server, options):
-    outcome = look(postgresql(server, **options))
+def test_denied_access_fails_with_permission(server, options):
+    outcome = run_probe(postgresql(server, **options))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION), outcome.summary
     assert "shibboleth" not in outcome.summary
 
 
-def test_a_database_that_is_not_there_fails(server):
-    outcome = look(postgresql(server, database="nothing"))
+def test_a_database_that_does_not_exist_fails(server):
+    outcome = run_probe(postgresql(server, database="nothing"))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
     assert outcome.summary.endswith('database "nothing" does not exist')
@@ -137,8 +140,8 @@ def test_a_database_that_is_not_there_fails(server):
     [({"fail": 3}, "pass"), ({"fail": 2}, "fail"), ({"warn": 2}, "warn"), ({"fail": 2, "falling": True}, "fail")],
     ids=str,
 )
-def test_a_number_is_judged_by_its_limits(server, limits, status):
-    outcome = look(postgresql(server, query="SELECT count(*) FROM orders WHERE state = 'new'", **limits))
+def test_a_number_is_compared_with_its_limits(server, limits, status):
+    outcome = run_probe(postgresql(server, query="SELECT count(*) FROM orders WHERE state = 'new'", **limits))
 
     assert outcome.status == status
     assert outcome.measurements[0].value == 2
@@ -158,7 +161,7 @@ def test_a_number_is_judged_by_its_limits(server, limits, status):
     ],
 )
 def test_the_first_value_is_the_number(server, query, value):
-    assert look(postgresql(server, query=query)).measurements[0].value == value
+    assert run_probe(postgresql(server, query=query)).measurements[0].value == value
 
 
 @pytest.mark.parametrize(
@@ -178,27 +181,27 @@ def test_the_first_value_is_the_number(server, query, value):
         ("COPY orders TO STDOUT", Reason.STATUS),
     ],
 )
-def test_limits_want_a_number(server, query, reason):
-    outcome = look(postgresql(server, query=query, fail=1))
+def test_with_limits_a_value_that_is_not_a_number_fails(server, query, reason):
+    outcome = run_probe(postgresql(server, query=query, fail=1))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
     assert "private words" not in outcome.summary
 
 
-def test_without_limits_any_answer_passes(server):
-    assert look(postgresql(server, query="SELECT 'private words'")).status is Status.PASS
+def test_without_limits_any_value_passes(server):
+    assert run_probe(postgresql(server, query="SELECT 'private words'")).status is Status.PASS
 
 
-def test_a_query_that_takes_too_long_fails_at_the_deadline_and_does_not_go_on(server):
-    outcome = look(postgresql(server, query="SELECT pg_sleep(30)"), timeout=0.3)
+def test_a_query_that_takes_too_long_fails_at_the_deadline_and_is_canceled(server):
+    outcome = run_probe(postgresql(server, query="SELECT pg_sleep(30)"), timeout=0.3)
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
 
     running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND pid <> pg_backend_pid()"
-    eventually(lambda: look(postgresql(server, query=running)).measurements[0].value == 0)
+    eventually(lambda: run_probe(postgresql(server, query=running)).measurements[0].value == 0)
 
 
 def test_a_closed_port_fails():
-    outcome = look(Postgresql(port=free_port(), username="health"))
+    outcome = run_probe(Postgresql(port=free_port(), username="health"))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
     assert "Connection refused" in outcome.summary
@@ -206,10 +209,10 @@ def test_a_closed_port_fails():
 
 def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
     with frozen(server):
-        outcome = look(postgresql(server), timeout=0.3)
+        outcome = run_probe(postgresql(server), timeout=0.3)
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
 
-    assert eventually(lambda: look(postgresql(server)).status is Status.PASS)
+    assert eventually(lambda: run_probe(postgresql(server)).status is Status.PASS)
 
 
 def message(kind: bytes, payload: bytes) -> bytes:
@@ -235,24 +238,24 @@ def refusal(words: bytes) -> bytes:
     ],
     ids=["silent", "trusting", "dripping", "closing", "breaking off", "HTTP", "full", "starting", "Kerberos"],
 )
-def test_a_server_that_does_not_answer_well_fails(script, reason):
-    def greeted(server, connection):
+def test_a_server_that_breaks_the_protocol_fails(script, reason):
+    def receive_startup(server, connection):
         connection.recv(65536)
 
-    with serving((greeted, *script), listens=False) as server:
-        outcome = look(Postgresql(port=server.port, username="health", ssl_mode="disable"), timeout=1.0)
+    with serving((receive_startup, *script), listens=False) as server:
+        outcome = run_probe(Postgresql(port=server.port, username="health", ssl_mode="disable"), timeout=1.0)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
-def test_a_server_that_says_the_password_does_not_make_it_known():
+def test_a_password_in_a_response_is_hidden():
     with serving((refusal(b"no open ' sesame here"), hang), listens=False) as server:
-        outcome = look(postgresql(server, ssl_mode="disable"))
+        outcome = run_probe(postgresql(server, ssl_mode="disable"))
 
     assert outcome.summary.endswith("no *** here")
 
 
-def test_without_its_password_it_cannot_look(server):
+def test_without_its_password_the_check_cannot_run(server):
     with pytest.raises(ProbeError) as raised:
         postgresql(server, password="NOT_SET").probe(Deadline(time.monotonic() + 1))
 
@@ -260,13 +263,13 @@ def test_without_its_password_it_cannot_look(server):
 
 
 @pytest.mark.parametrize("options", [{}, {"username": ""}, {"username": "health", "query": ""}], ids=str)
-def test_what_cannot_be_meant_is_refused(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValidationError):
         Postgresql(**options)
 
 
-def test_nothing_shown_holds_the_password(server):
+def test_nothing_that_is_shown_contains_the_password(server):
     probe = postgresql(server)
 
     assert probe.target == f"127.0.0.1:{server.port}/shop"
-    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {look(probe)}"
+    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {run_probe(probe)}"

@@ -18,7 +18,7 @@ CALM = TEXT.replace("0.", "9.")
 
 @pytest.fixture
 def trees(tmp_path):
-    """/proc and cgroup version 2 with TEXT as the pressure of memory, and CALM as every other."""
+    """/proc and cgroup version 2, with TEXT as the pressure on memory and CALM as that on every other resource."""
     proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
     (proc / "pressure").mkdir(parents=True)
     (proc / "self").mkdir()
@@ -32,7 +32,7 @@ def trees(tmp_path):
     return proc, cgroups
 
 
-def look(trees, resource="memory", **options):
+def run_check(trees, resource="memory", **options):
     proc, cgroups = trees
     probe = Pressure(resource=resource, **options)
     return probe.probe(Deadline(time.monotonic() + 5), proc=proc, cgroups=cgroups)
@@ -50,30 +50,30 @@ def look(trees, resource="memory", **options):
         ("full", "300s", 0.0325),
     ],
 )
-def test_the_line_and_the_window_choose_the_number(trees, scope, line, window, ratio):
-    (seen,) = look(trees, scope=scope, line=line, window=window).measurements
+def test_the_line_and_the_window_select_the_number(trees, scope, line, window, ratio):
+    (measurement,) = run_check(trees, scope=scope, line=line, window=window).measurements
 
-    assert seen.name == "pressure_stalled_ratio"
-    assert seen.value == pytest.approx(ratio)
+    assert measurement.name == "pressure_stalled_ratio"
+    assert measurement.value == pytest.approx(ratio)
 
 
 @pytest.mark.parametrize("scope", ["host", "container"])
 @pytest.mark.parametrize("resource", ["cpu", "memory", "io"])
-def test_the_resource_chooses_the_file(trees, scope, resource):
+def test_the_resource_selects_the_file(trees, scope, resource):
     proc, cgroups = trees
     for other in {"cpu", "memory", "io"} - {resource}:
         (proc / "pressure" / other).unlink()
         (cgroups / f"{other}.pressure").unlink()
 
-    assert look(trees, resource=resource, scope=scope).measurements
+    assert run_check(trees, resource=resource, scope=scope).measurements
 
 
-def test_the_scope_chooses_the_tree(trees):
+def test_the_scope_selects_the_tree(trees):
     _, cgroups = trees
     (cgroups / "memory.pressure").write_text(TEXT.replace("20.50", "77.00"))
 
-    assert look(trees, scope="host").measurements[0].value == pytest.approx(0.205)
-    assert look(trees, scope="container").measurements[0].value == pytest.approx(0.77)
+    assert run_check(trees, scope="host").measurements[0].value == pytest.approx(0.205)
+    assert run_check(trees, scope="container").measurements[0].value == pytest.approx(0.77)
 
 
 @pytest.mark.parametrize(
@@ -86,38 +86,38 @@ def test_the_scope_chooses_the_tree(trees):
     ],
     ids=str,
 )
-def test_the_stalled_time_is_judged_by_its_limits(trees, options, status):
-    outcome = look(trees, **options)
+def test_the_stalled_share_is_compared_with_its_limits(trees, options, status):
+    outcome = run_check(trees, **options)
 
     assert outcome.status == status
     assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
-    assert outcome.summary.startswith("some tasks waited for memory in 20.5% of the last 60s")
+    assert outcome.summary.startswith("some tasks waited for memory in 20.5 % of the last 60 s")
 
 
-def test_without_psi_it_says_what_to_do(trees):
+def test_without_psi_the_error_says_what_to_do(trees):
     proc, _ = trees
     (proc / "pressure" / "memory").unlink()
     with pytest.raises(ProbeError, match="psi=1") as caught:
-        look(trees)
+        run_check(trees)
 
     assert caught.value.reason is Reason.MISSING
 
 
-def test_a_container_of_version_1_says_what_to_do(trees):
+def test_with_cgroup_version_1_the_error_says_what_to_do(trees):
     proc, cgroups = trees
     (cgroups / "cgroup.controllers").unlink()
     (proc / "self" / "cgroup").write_text("4:memory:/\n")
     with pytest.raises(ProbeError, match="version 2") as caught:
-        look(trees, scope="container")
+        run_check(trees, scope="container")
 
     assert caught.value.reason is Reason.MISSING
 
 
-def test_a_line_that_an_older_kernel_does_not_have_says_what_to_do(trees):
+def test_without_the_line_full_the_error_says_what_to_do(trees):
     proc, _ = trees
     (proc / "pressure" / "cpu").write_text(TEXT.splitlines()[0] + "\n")
-    with pytest.raises(ProbeError, match="use line some") as caught:
-        look(trees, resource="cpu", line="full")
+    with pytest.raises(ProbeError, match="use line: some") as caught:
+        run_check(trees, resource="cpu", line="full")
 
     assert caught.value.reason is Reason.MISSING
 
@@ -142,13 +142,15 @@ def test_this_machine_s_pressure_is_read():
     ],
     ids=str,
 )
-def test_nonsense_is_refused(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValidationError):
         Pressure(**options)
 
 
-@pytest.mark.parametrize(("scope", "whose"), [("host", "the whole machine's"), ("container", "own container's")])
-def test_a_restart_of_the_application_cures_neither_scope(scope, whose):
+@pytest.mark.parametrize(
+    ("scope", "whose"), [("host", "the whole machine's"), ("container", "the exporter's own container")]
+)
+def test_a_restart_of_the_application_fixes_neither_scope(scope, whose):
     probe = Pressure(resource="io", scope=scope)
 
     assert probe.target == f"io of {scope}"

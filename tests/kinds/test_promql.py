@@ -111,9 +111,9 @@ def test_no_sample_means_what_is_configured(server, options, status, reason):
 @pytest.mark.parametrize(
     ("query", "reason", "words"),
     [
-        ("vector(0) / 0", Reason.BODY, "no number"),
-        ('vector(1) or label_replace(vector(1) / 0, "a", "b", "", "")', Reason.BODY, "no number"),
-        ('"text"', Reason.BODY, "no number"),
+        ("vector(0) / 0", Reason.BODY, "not a number"),
+        ('vector(1) or label_replace(vector(1) / 0, "a", "b", "", "")', Reason.BODY, "not a number"),
+        ('"text"', Reason.BODY, "not a number"),
         ("up[1m]", Reason.STATUS, "answered with a matrix"),
         ("sum(", Reason.STATUS, "answered 400, bad_data: "),
     ],
@@ -202,7 +202,7 @@ TIMED_OUT = b'{"status": "error", "errorType": "timeout", "error": "query timed 
     ],
     ids=[
         *("silent", "dripping", "flooding", "closing", "SSH", "breaking off", "a page", "nested", "empty", "moved"),
-        *("forbidden", "timed out", "no number", "null"),
+        *("forbidden", "timed out", "not a number", "null"),
     ],
 )
 def test_a_server_that_does_not_answer_well_fails(script, reason):

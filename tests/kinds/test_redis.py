@@ -1,9 +1,9 @@
-"""The kind `redis` against a real Redis server, and against servers that are none."""
+"""The kind `redis` against a real Redis server, and against scripted servers that break its protocol."""
 
 import time
 
 import pytest
-from daemons import frozen, look
+from kinds.daemons import frozen, run_probe
 from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
 from support import Process, command, ended, eventually, free_port
@@ -44,14 +44,14 @@ def redis(server, *, password="PASSWORD", **options) -> Redis:
     return Redis(port=server.port, password={"env": password} if password else None, **options)
 
 
-def test_a_server_that_answers_passes(server):
-    outcome = look(redis(server))
+def test_a_server_that_responds_passes(server):
+    outcome = run_probe(redis(server))
 
     assert outcome.status is Status.PASS
-    assert outcome.summary == f"127.0.0.1:{server.port} answered PING"
+    assert outcome.summary == f"127.0.0.1:{server.port} responded to PING"
     (latency,) = outcome.measurements
     assert latency.name == "endpoint_latency_seconds"
-    assert 0 < latency.value < 5
+    assert latency.value > 0
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_a_server_that_answers_passes(server):
     ],
     ids=["wrong password", "no password", "a command that is not allowed"],
 )
-def test_what_is_not_allowed_fails_with_permission(server, options, words):
-    outcome = look(redis(server, **options))
+def test_denied_access_fails_with_permission(server, options, words):
+    outcome = run_probe(redis(server, **options))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION)
     assert words in outcome.summary
     assert "shibboleth" not in outcome.summary
 
 
-def test_a_user_of_the_access_list_passes(server):
-    assert look(redis(server, password="READER", username="reader")).status is Status.PASS
+def test_a_user_in_the_access_control_list_passes(server):
+    assert run_probe(redis(server, password="READER", username="reader")).status is Status.PASS
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_a_user_of_the_access_list_passes(server):
     ],
     ids=str,
 )
-def test_a_number_is_judged_by_its_limits(server, limits, status):
-    look(redis(server, command=["DEL", "queue"]))
-    look(redis(server, command=["RPUSH", "queue", "a", "b", "c"]))
-    outcome = look(redis(server, command=["LLEN", "queue"], **limits))
+def test_a_number_is_compared_with_its_limits(server, limits, status):
+    run_probe(redis(server, command=["DEL", "queue"]))
+    run_probe(redis(server, command=["RPUSH", "queue", "a", "b", "c"]))
+    outcome = run_probe(redis(server, command=["LLEN", "queue"], **limits))
 
     assert outcome.status == status
     value = outcome.measurements[0]
@@ -97,44 +97,44 @@ def test_a_number_is_judged_by_its_limits(server, limits, status):
     assert outcome.reason == (None if status == "pass" else Reason.THRESHOLD)
 
 
-def test_text_that_spells_a_number_is_one(server):
-    look(redis(server, command=["SET", "temperature", "21.5"]))
+def test_the_text_of_a_number_is_a_number(server):
+    run_probe(redis(server, command=["SET", "temperature", "21.5"]))
 
-    assert look(redis(server, command=["GET", "temperature"])).measurements[0].value == 21.5
-
-
-def test_a_command_asks_the_configured_database(server):
-    look(redis(server, command=["SET", "place", "3"], database=3))
-
-    assert look(redis(server, command=["GET", "place"], database=3, fail=10)).status is Status.PASS
-    assert look(redis(server, command=["GET", "place"], database=4, fail=10)).reason is Reason.MISSING
+    assert run_probe(redis(server, command=["GET", "temperature"])).measurements[0].value == 21.5
 
 
-def test_limits_want_a_number(server):
-    look(redis(server, command=["SET", "name", "private words"]))
-    outcome = look(redis(server, command=["GET", "name"], fail=1))
+def test_a_command_runs_in_the_configured_database(server):
+    run_probe(redis(server, command=["SET", "place", "3"], database=3))
+
+    assert run_probe(redis(server, command=["GET", "place"], database=3, fail=10)).status is Status.PASS
+    assert run_probe(redis(server, command=["GET", "place"], database=4, fail=10)).reason is Reason.MISSING
+
+
+def test_with_limits_a_value_that_is_not_a_number_fails(server):
+    run_probe(redis(server, command=["SET", "name", "private words"]))
+    outcome = run_probe(redis(server, command=["GET", "name"], fail=1))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.BODY)
     assert "private words" not in outcome.summary
-    assert look(redis(server, command=["GET", "name"])).status is Status.PASS
+    assert run_probe(redis(server, command=["GET", "name"])).status is Status.PASS
 
 
-def test_an_error_as_the_answer_fails(server):
-    outcome = look(redis(server, command=["NONSENSE"]))
+def test_an_error_response_fails(server):
+    outcome = run_probe(redis(server, command=["NONSENSE"]))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
     assert "unknown command 'NONSENSE'" in outcome.summary
 
 
-def test_a_database_that_is_not_there_fails(server):
-    outcome = look(redis(server, database=99))
+def test_a_database_that_does_not_exist_fails(server):
+    outcome = run_probe(redis(server, database=99))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
 
 
 def test_a_closed_port_fails():
     port = free_port()
-    outcome = look(Redis(port=port))
+    outcome = run_probe(Redis(port=port))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
     assert outcome.summary == f"127.0.0.1:{port}: Connection refused"
@@ -142,10 +142,10 @@ def test_a_closed_port_fails():
 
 def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
     with frozen(server):
-        outcome = look(redis(server), timeout=0.3)
+        outcome = run_probe(redis(server), timeout=0.3)
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
 
-    assert eventually(lambda: look(redis(server)).status is Status.PASS)
+    assert eventually(lambda: run_probe(redis(server)).status is Status.PASS)
 
 
 @pytest.mark.parametrize(
@@ -161,23 +161,23 @@ def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
         ((b"-LOADING Redis is loading the dataset in memory\r\n", hang), Reason.STATUS),
         ((b"-ERR max number of clients reached\r\n",), Reason.CONNECT),
     ],
-    ids=["silent", "dripping", "closing", "HTTP", "no number", "nested", "flooding", "loading", "full"],
+    ids=["silent", "dripping", "closing", "HTTP", "not a number", "nested", "flooding", "loading", "full"],
 )
-def test_a_server_that_does_not_answer_well_fails(script, reason):
+def test_a_server_that_breaks_the_protocol_fails(script, reason):
     with serving(script, listens=False) as server:
-        outcome = look(Redis(port=server.port), timeout=1.0)
+        outcome = run_probe(Redis(port=server.port), timeout=1.0)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
-def test_a_server_that_says_the_password_does_not_make_it_known():
+def test_a_password_in_a_response_is_hidden():
     with serving((b"-ERR open sesame is wrong\r\n", hang), listens=False) as server:
-        outcome = look(redis(server))
+        outcome = run_probe(redis(server))
 
     assert outcome.summary.endswith(": *** is wrong")
 
 
-def test_without_its_password_it_cannot_look(server):
+def test_without_its_password_the_check_cannot_run(server):
     with pytest.raises(ProbeError) as raised:
         redis(server, password="NOT_SET").probe(Deadline(time.monotonic() + 1))
 
@@ -196,12 +196,12 @@ def test_without_its_password_it_cannot_look(server):
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_refused(options, complaint):
+def test_invalid_options_are_rejected(options, complaint):
     with pytest.raises(ValidationError, match=complaint):
         Redis(**options)
 
 
-def test_nothing_shown_holds_the_password(server):
+def test_nothing_that_is_shown_contains_the_password(server):
     probe = redis(server)
 
-    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {look(probe)}"
+    assert PASSWORD not in f"{probe!r} {probe.target} {probe.model_dump_json()} {run_probe(probe)}"

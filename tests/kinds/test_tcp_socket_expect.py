@@ -115,7 +115,7 @@ def test_both_expectations_must_be_met():
     [
         ({"send": "PING\r\n"}, "send needs expect"),
         ({"expect": ""}, "at least 1 character"),
-        ({"expect_matches": "("}, "is no regular expression"),
+        ({"expect_matches": "("}, "is not a valid RE2 regular expression"),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""Probes are alike when configured alike, and every kind documents itself."""
+"""Probes with equal options are equal, and every kind documents itself."""
 
 import re
 
@@ -11,13 +11,13 @@ from exporter.kinds.http_get import HttpGet
 from exporter.probe.options import remote_host_risk
 
 
-def test_the_kinds_are_their_files():
+def test_every_file_is_a_kind():
     assert {"disk", "exec", "httpGet", "loadAverage", "memory", "tcpSocket"} <= set(kinds())
     assert kinds()["httpGet"] is HttpGet
 
 
 @pytest.mark.parametrize("kind", kinds().values(), ids=kinds())
-def test_every_kind_has_its_manual(kind):
+def test_every_kind_documents_its_options_and_its_metrics(kind):
     assert kind.__doc__
     for name, option in kind.model_json_schema().get("properties", {}).items():
         assert option.get("description"), f"{kind.__name__}.{name} has no docstring"
@@ -27,18 +27,17 @@ def test_every_kind_has_its_manual(kind):
         assert "latest run" in help_text
 
 
-def test_what_is_under_way_does_not_make_a_probe_another():
-    one, other = Disk(path="/"), Disk(path="/")
-    one._query = object()  # type: ignore[assignment]
+def test_state_between_runs_does_not_make_probes_unequal():
+    probe, other = Disk(path="/"), Disk(path="/")
+    probe._query = object()  # type: ignore[assignment]
 
-    assert one == other
-
-    assert one != Disk(path="/tmp")
+    assert probe == other
+    assert probe != Disk(path="/tmp")
     assert Exec(command=("true",)) != HttpGet(port=1)
 
 
 @pytest.mark.parametrize(
-    ("host", "away"),
+    ("host", "risky"),
     [
         ("127.0.0.1", False),
         ("127.9.9.9", False),
@@ -48,5 +47,5 @@ def test_what_is_under_way_does_not_make_a_probe_another():
         ("10.0.0.1", True),
     ],
 )
-def test_another_host_is_a_risk_for_liveness(host, away):
-    assert bool(remote_host_risk(host)) is away
+def test_another_host_is_a_risk_for_liveness(host, risky):
+    assert bool(remote_host_risk(host)) is risky

@@ -1,4 +1,4 @@
-"""What stands under a field is its description in the JSON Schema, wherever its class comes from."""
+"""The docstring under a field is its description in the JSON Schema, however its class was created."""
 
 from typing import ClassVar
 
@@ -22,8 +22,8 @@ class Derived(Base):
     other: ClassVar = 5
     """Not a field."""
     two_words: int = 0
-    """Under a name of two words."""
-    own: int = Field(0, description="Said in the field.")
+    """With a name of two words."""
+    explicit: int = Field(0, description="In the field itself.")
     """Not this."""
 
 
@@ -35,22 +35,22 @@ EXPECTED = {
     "shared": "From the base.",
     "changed": "Of the class itself,\non two lines.",
     "bare": None,
-    "twoWords": "Under a name of two words.",
-    "own": "Said in the field.",
+    "twoWords": "With a name of two words.",
+    "explicit": "In the field itself.",
 }
 
 
-def test_each_field_is_described_by_the_nearest_class():
+def test_the_nearest_class_describes_a_field():
     assert descriptions(Derived) == EXPECTED
 
 
-def test_a_class_that_was_made_at_run_time_is_described_by_its_base():
+def test_its_base_describes_a_class_created_at_run_time():
     made = create_model("Made", __base__=Derived, shared=(int, 3), added=(int, 4))
 
     assert descriptions(made) == {**EXPECTED, "added": None}
 
 
-def test_a_class_within_a_function_is_described():
+def test_a_class_in_a_function_has_descriptions():
     class Inner(Options):
         deep: int = 1
         """From within."""

@@ -1,4 +1,4 @@
-"""Kinds of other packages: the example package, installed for real, and broken ones."""
+"""Kinds from other packages: the example package, installed with pip, and broken ones."""
 
 import json
 import os
@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "plugin"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """A folder with the example package as pip installs it."""
+    """A folder in which pip has installed the example package."""
     site, source = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("source") / "plugin"
     shutil.copytree(PACKAGE, source)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -23,7 +23,7 @@ def site(tmp_path_factory) -> Path:
 
 
 def run(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(site)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "exporter", *map(str, arguments)]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
 
@@ -41,7 +41,7 @@ def test_the_example_package_adds_its_kind(site, tmp_path, pips, code, status):
         assert check["measurements"] == {"dice_pips": int(pips)}
 
 
-def test_its_options_are_in_the_schema_and_are_validated(site, tmp_path):
+def test_the_options_of_a_plugin_are_in_the_schema_and_are_validated(site, tmp_path):
     assert "failPips" in json.loads(run(site, "schema").stdout)["$defs"]["Dice"]["properties"]
     config = tmp_path / "health.yml"
     config.write_text("checks:\n  - name: lucky\n    dice: {file: /x, failPips: 7}\n")
@@ -70,7 +70,7 @@ def test_its_options_are_in_the_schema_and_are_validated(site, tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", [["serve"], ["check"], ["schema"]])
-def test_a_broken_plugin_stops_the_start_with_its_name(tmp_path, module, entry, complaint, command):
+def test_a_broken_plugin_stops_the_start_and_is_named(tmp_path, module, entry, complaint, command):
     (tmp_path / "broken_kind.py").write_text(module)
     described = tmp_path / "broken_kind-2.0.dist-info"
     described.mkdir()

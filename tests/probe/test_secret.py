@@ -15,24 +15,24 @@ def test_a_secret_is_read_from_the_environment(monkeypatch):
     assert "hunter2" not in repr(secret)
 
 
-def test_a_secret_is_read_from_a_file_each_time(tmp_path):
+def test_every_run_reads_a_secret_from_its_file_again(tmp_path):
     file = tmp_path / "token"
     secret = Secret(file=file)
-    read = []
-    for value in ("first\n", "second\r\n", " with spaces \n"):
-        file.write_text(value)
-        read.append(secret.read())
+    values = []
+    for text in ("first\n", "second\r\n", " with spaces \n"):
+        file.write_text(text)
+        values.append(secret.read())
 
-    assert read == ["first", "second", " with spaces "]
+    assert values == ["first", "second", " with spaces "]
 
 
 @pytest.mark.parametrize("options", [{}, {"env": "A", "file": "b"}, {"value": "x"}])
-def test_a_secret_is_in_one_place(options):
+def test_a_secret_has_exactly_one_source(options):
     with pytest.raises(ValidationError):
         Secret.model_validate(options)
 
 
-def test_without_its_secret_a_probe_cannot_look(tmp_path, monkeypatch):
+def test_without_its_secret_a_check_cannot_run(tmp_path, monkeypatch):
     monkeypatch.delenv("API_TOKEN", raising=False)
     (tmp_path / "binary").write_bytes(b"\xff\xff")
     for secret, reason in (
