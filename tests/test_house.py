@@ -1,7 +1,8 @@
-"""The house keeps its rules: a kind is one file, and everything else finds it."""
+"""Rules of the source tree: a new kind is one file, and everything else finds it."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from support import Exporter, ended, eventually
 
 HOUSE = Path(__file__).parent.parent / "exporter"
+REFERENCE = HOUSE.parent / "docs" / "reference.py"
 KIND = '''
-"""The kind `coinToss`: for this test."""
+"""The kind `coinToss`, which only this test has."""
 
 from exporter.model import Deadline, Measurement, Outcome
 from exporter.probe.check import Probe
@@ -19,22 +21,26 @@ from exporter.probe.options import Ratio
 
 
 class CoinToss(Probe):
-    """Tosses a coin that always falls the same way."""
+    """Tosses a coin and checks that it is fair.
 
-    measures = {"coin_heads_ratio": "Part of the tosses that showed heads."}
+    It always falls the same way.
+    """
+
+    measures = {"coin_heads_ratio": "Share of tosses that showed heads in the latest run."}
+    examples = ("- name: fair\\n  coinToss: {heads: 0.5}",)
 
     heads: Ratio = 0.5
-    """The part that shows heads."""
+    """Share of tosses that show heads."""
     fail_ratio: Ratio = 0.9
-    """The part at and above which the coin is not fair."""
+    """Fails when the share of heads reaches this value."""
 
     @property
     def target(self) -> str:
         return "a coin"
 
     def probe(self, deadline: Deadline) -> Outcome:
-        seen = Measurement("coin_heads_ratio", self.heads, None, self.fail_ratio)
-        return Outcome.measured(f"{self.heads:.0%} heads", seen)
+        ratio = Measurement("coin_heads_ratio", self.heads, None, self.fail_ratio)
+        return Outcome.measured(f"{self.heads * 100:.0f} % heads", ratio)
 '''
 CONFIG = """
 checks:
@@ -49,36 +55,36 @@ checks:
 
 
 @pytest.fixture
-def grown(tmp_path: Path) -> dict[str, str]:
-    """An environment in which the house has one more file in `probes/`."""
+def extended(tmp_path: Path) -> dict[str, str]:
+    """Environment variables with which `exporter/kinds/` has one more file."""
     (tmp_path / "kinds").mkdir()
     (tmp_path / "kinds" / "coin_toss.py").write_text(KIND)
     (tmp_path / "sitecustomize.py").write_text(
         f"import exporter.kinds\nexporter.kinds.__path__.append({str(tmp_path / 'kinds')!r})\n"
     )
     (tmp_path / "health.yml").write_text(CONFIG)
-    return {**os.environ, "PYTHONPATH": str(tmp_path)}
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
 
 
 def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "exporter", *arguments], env=env, capture_output=True, text=True, timeout=30
+        [sys.executable, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=60
     )
 
 
-def test_a_new_kind_is_one_file(grown, tmp_path):
-    """In the configuration, the schema, the report, the metrics and the page, with nothing else changed."""
+def test_a_new_kind_is_one_file(extended, tmp_path):
+    """It is in the configuration, the schema, the report, the metrics and the page, with nothing else changed."""
     config = tmp_path / "health.yml"
-    assert run(grown, "validate", str(config)).returncode == 0
-    described = json.loads(run(grown, "schema").stdout)
+    assert run(extended, "-m", "exporter", "validate", str(config)).returncode == 0
+    described = json.loads(run(extended, "-m", "exporter", "schema").stdout)
     assert "coinToss" in described["$defs"]["Check"]["properties"]
     assert described["$defs"]["CoinToss"]["properties"]["failRatio"]["description"]
 
-    report = run(grown, "check", "--config.file", str(config))
+    report = run(extended, "-m", "exporter", "check", "--config.file", str(config))
     assert report.returncode == 1
-    assert "95% heads: fail limit 0.9 reached" in report.stdout
+    assert "95 % heads: fail limit 0.9 reached" in report.stdout
 
-    with ended(Exporter(config=config, env={"PYTHONPATH": str(tmp_path)})) as exporter:
+    with ended(Exporter(config=config, env=extended)) as exporter:
         eventually(lambda: exporter.get("/healthz/fair").status == 200)
         eventually(lambda: exporter.metrics()['health_check_runs_total{check="loaded",kind="coinToss"}'])
         metrics = exporter.metrics()
@@ -87,35 +93,54 @@ def test_a_new_kind_is_one_file(grown, tmp_path):
     assert metrics['health_coin_heads_ratio{check="loaded",kind="coinToss"}'] == 0.95
     assert metrics['health_coin_heads_ratio_limit{check="loaded",kind="coinToss",level="fail"}'] == 0.9
     assert metrics['health_check_info{check="loaded",kind="coinToss",severity="critical",target="a coin"}'] == 1
-    assert "# HELP health_coin_heads_ratio Part of the tosses that showed heads." in exposition
-    assert "95% heads" in page
+    assert "# HELP health_coin_heads_ratio Share of tosses that showed heads in the latest run." in exposition
+    assert "95 % heads" in page
     assert "coin_heads_ratio" in page
+
+
+def test_a_new_kind_is_in_the_generated_reference(extended, tmp_path):
+    """In the table of kinds, with its own section of options and metrics, with nothing else changed."""
+    (tmp_path / "docs").mkdir()
+    shutil.copy(REFERENCE, tmp_path / "docs")
+    generated = run(extended, str(tmp_path / "docs" / REFERENCE.name))
+    assert generated.returncode == 0, generated.stderr
+    kinds = (tmp_path / "docs" / "kinds.md").read_text()
+    table, section = kinds.partition("\n## ")[0], kinds.partition("\n## coinToss\n")[2].partition("\n## ")[0]
+    metrics = (tmp_path / "docs" / "metrics.md").read_text()
+    row = next(line for line in metrics.splitlines() if line.startswith("| `health_coin_heads_ratio` |"))
+
+    assert "| [`coinToss`](#cointoss) | Tosses a coin and checks that it is fair |  |" in table.splitlines()
+    assert "It always falls the same way." in section
+    assert "| `heads` | number | `0.5` | Share of tosses that show heads. |" in section
+    assert "| `health_coin_heads_ratio` | Share of tosses that showed heads in the latest run. |" in section
+    assert "coinToss: {heads: 0.5}" in section
+    assert row.endswith("| gauge | `check`, `kind` | Share of tosses that showed heads in the latest run. |")
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ('"""Nothing."""\n', "broken.py: a kind's file defines exactly one Probe, this one defines 0"),
-        ("import nonsense_that_is_not_there\n", "No module named 'nonsense_that_is_not_there'"),
+        ("import missing_module\n", "No module named 'missing_module'"),
     ],
 )
-def test_a_broken_kind_stops_the_start_and_is_named(grown, tmp_path, content, complaint):
-    """A kind that silently disappears would be a check that silently disappears."""
+def test_a_broken_kind_stops_the_start_and_is_named(extended, tmp_path, content, complaint):
+    """If the kind silently disappeared, so would its checks."""
     (tmp_path / "kinds" / "broken.py").write_text(content)
-    started = run(grown, "serve", "--config.file", str(tmp_path / "health.yml"))
+    started = run(extended, "-m", "exporter", "serve", "--config.file", str(tmp_path / "health.yml"))
 
     assert started.returncode == 2
     assert complaint in started.stderr
     assert "broken.py" in started.stderr
 
 
-def test_the_packages_are_empty_at_the_door_except_the_one_that_finds_the_kinds():
+def test_only_the_package_that_finds_the_kinds_has_code_in_its_init():
     filled = {path.parent.name for path in HOUSE.glob("*/__init__.py") if path.read_text()}
 
     assert filled == {"kinds"}
 
 
-def test_the_broad_excepts_are_for_probes_for_plugins_and_for_the_process():
+def test_broad_excepts_are_only_around_probes_plugins_and_the_process():
     broad = [
         path.relative_to(HOUSE).as_posix()
         for path in sorted(HOUSE.rglob("*.py"))
@@ -126,15 +151,15 @@ def test_the_broad_excepts_are_for_probes_for_plugins_and_for_the_process():
     assert broad == ["__main__.py", "evaluation/run.py", "kinds/__init__.py"]
 
 
-def test_every_kind_has_its_test():
+def test_every_kind_has_a_test_file():
     kinds = {path.stem for path in (HOUSE / "kinds").glob("*.py")} - {"__init__"}
     tests = {path.stem.removeprefix("test_") for path in (HOUSE.parent / "tests" / "kinds").glob("test_*.py")}
 
     assert kinds <= tests
 
 
-def test_every_room_is_in_a_row_of_the_import_rules():
-    """import-linter checks only the modules that its rows name."""
+def test_every_folder_is_in_a_row_of_the_import_rules():
+    """import-linter checks only the modules that are named in its rows."""
     rows = (HOUSE.parent / ".importlinter").read_text().partition("layers =\n")[2].partition("\nignore_imports")[0]
     named = {name.strip().removeprefix("exporter.") for row in rows.splitlines() for name in row.split("|")}
     files = {path.stem for path in HOUSE.glob("*.py")} - {"__init__"}
