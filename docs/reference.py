@@ -169,7 +169,7 @@ def make_snapshot() -> Snapshot:
     """One check of every kind: it has passed and failed, with every measurement of the kind."""
     states: dict[str, State] = {}
     for name, kind in kinds().items():
-        # `measures` does not tell which measurements have phases; their names do.
+        # `measures` does not state which measurements have phases; their names do.
         measurements = [Measurement(name, 1, phase="connect" if "phase" in name else None) for name in kind.measures]
         spec = Spec(name, name, failure_threshold=1, depends_on=tuple(states)[:1], latency_buckets=(0.1,))
         passed = settle(State(spec), Result(Outcome.passed("", *measurements), 1, 1, 1))
