@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from exporter.config.checks import schema
+from exporter.config.schema import schema
 from exporter.evaluation.settle import settle
 from exporter.kinds import kinds
 from exporter.model import Group, Measurement, Outcome, Reason, Result, Snapshot, Spec, State, Vitals

@@ -157,7 +157,7 @@ def serve(
     """
     from exporter import log
     from exporter.assembly import Exporter
-    from exporter.config.document import ConfigError
+    from exporter.config.complaint import ConfigError
     from exporter.config.web import WebConfig
     from exporter.server.sockets import ListenError
 
@@ -299,7 +299,7 @@ def schema() -> int:
     \b
     # yaml-language-server: $schema=health.schema.json
     """
-    from exporter.config.checks import schema as described
+    from exporter.config.schema import schema as described
 
     say(json.dumps(described(), indent=2), sys.stdout)
     return 0
@@ -314,7 +314,7 @@ class _Refused(click.ClickException):
 
 def _load(path: Path | None) -> "Config":
     from exporter.config.checks import load
-    from exporter.config.document import ConfigError
+    from exporter.config.complaint import ConfigError
 
     try:
         return load(path)

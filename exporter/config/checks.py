@@ -1,28 +1,29 @@
-"""YAML -> Config: every complaint at once, each with file:line and its path.
+"""A configuration file -> Checks: the models of the file, and `load`.
 
-The vocabulary, the defaults and the limits are those of a Kubernetes probe (core/v1 Probe, and its validation in
-pkg/apis/core/validation).
+`load` passes a file through three stages: document.py makes plain data with lines of it, the models below (with the
+rules of rules.py) validate the data, and `CheckOptions.check` turns each valid entry into a Check. See document.py for
+how a complaint gets its line. The fields, defaults and limits of a check are those of a Kubernetes probe (core/v1
+Probe, and its validation in pkg/apis/core/validation).
 """
 
-import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field, ValidationInfo, create_model
+from pydantic_core import PydanticCustomError
 
-from exporter.config.complaint import Complaint, Keys, near
 from exporter.config.document import Document
+from exporter.config.rules import NAME, find_violations
 from exporter.kinds import kinds
 from exporter.model import Group, Severity, Spec
 from exporter.probe.check import Check, Probe
-from exporter.probe.options import Options, Spelling
+from exporter.probe.options import Options, Seconds
 
 BUILT_IN = """\
-# What health-exporter watches when no --config.file is given: the machine it runs on.
+# The checks without a --config.file: they watch the machine that health-exporter runs on.
 checks:
   - name: load
     loadAverage: {}
@@ -31,52 +32,56 @@ checks:
   - name: disk
     disk: {path: /}
 """
-
-_FOREIGN = {
-    "terminationGracePeriodSeconds": "stays in the manifest's probe: the exporter ends no application",
-}
-"""Keys of a Kubernetes probe that mean nothing here, and why."""
-_INT32 = 2**31 - 1
-# A Kubernetes label value: fits URLs, labels and lists.
-_NAME = Spelling(
-    r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
-    "must be letters, digits, '-', '_' and '.', with a letter or digit at both ends",
-)
-_Whole = Annotated[int, Field(strict=True, ge=0, le=_INT32)]
-# Kubernetes replaces a 0 by the field's default (SetDefaults_Probe).
-_Period = Annotated[_Whole, AfterValidator(lambda value: value or 10)]
-_Timeout = Annotated[_Whole, AfterValidator(lambda value: value or 1)]
-_Successes = Annotated[_Whole, AfterValidator(lambda value: value or 1)]
-_Failures = Annotated[_Whole, AfterValidator(lambda value: value or 3)]
+_MAX_INT32 = 2**31 - 1
+_Int32 = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 
 
-_Bound = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+def _zero_means(default: int) -> AfterValidator:
+    """Kubernetes replaces a 0 with the field's default (SetDefaults_Probe)."""
+    return AfterValidator(lambda value: value or default)
+
+
+def _require_ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    if any(lower >= upper for lower, upper in pairwise(bounds)):
+        raise PydanticCustomError("verbatim", "must be in ascending order, each bound once")
+    return bounds
+
+
+def _require_whole_period(stale_after: int | None, info: ValidationInfo) -> int | None:
+    period = info.data.get("period_seconds", 0)  # absent if it is invalid itself
+    if stale_after is not None and stale_after < period:
+        message = "must be at least periodSeconds ({period}), or every result goes stale before the next"
+        raise PydanticCustomError("verbatim", message, {"period": period})
+    return stale_after
 
 
 class CheckOptions(Options):
-    """One check: a name, one kind, and a Kubernetes probe's timing."""
+    """One check: a name, one kind, and the timing of a Kubernetes probe."""
 
-    name: Annotated[str, Field(max_length=63), _NAME]
-    """Names the check in metrics, answers and logs: letters, digits, '-', '_' and '.', at most 63."""
+    name: Annotated[str, Field(max_length=63), NAME]
+    """Names the check in metrics, responses and logs: letters, digits, '-', '_' and '.', at most 63."""
     groups: frozenset[Group] = frozenset({Group.READINESS})
-    """The questions this check has a say in. Every check has one in `all`."""
+    """Selects the probe endpoints that this check affects. Every check is also in the group `all`."""
     severity: Severity = Severity.CRITICAL
-    """How much a failure matters to the people who are called."""
+    """Sets how urgently a failure should alert."""
     depends_on: tuple[str, ...] = ()
-    """Names of checks without which this one cannot be well: while one of them fails, this one is suppressed."""
-    latency_buckets: Annotated[tuple[_Bound, ...], Field(max_length=20)] = ()
-    """Bounds in seconds, rising, of a histogram of the endpoint's latency; without them there is none."""
-    initial_delay_seconds: _Whole = 0
-    """Seconds from the start of the exporter, or from the reload that brought the check, to its first run."""
-    period_seconds: _Period = 10
+    """Names the checks that this one depends on. While one of them fails, this check is marked as suppressed."""
+    latency_buckets: Annotated[tuple[Seconds, ...], Field(max_length=20), AfterValidator(_require_ascending)] = ()
+    """Bounds in seconds, in ascending order, of a histogram of the endpoint's latency. Without bounds, there is no
+    histogram."""
+    initial_delay_seconds: _Int32 = 0
+    """Seconds from the start of the exporter, or from the reload that added the check, to the check's first run."""
+    period_seconds: Annotated[_Int32, _zero_means(10)] = 10
     """Seconds from the start of one run to the start of the next."""
-    timeout_seconds: _Timeout = 1
-    """Seconds one run may take in all."""
-    success_threshold: _Successes = 1
-    """Successes in a row that settle `pass`. Must be 1 for liveness and startup."""
-    failure_threshold: _Failures = 3
-    """Failures in a row that settle `fail`."""
-    stale_after_seconds: Annotated[int, Field(strict=True, ge=1, le=_INT32)] | None = None
+    timeout_seconds: Annotated[_Int32, _zero_means(1)] = 1
+    """Time limit in seconds for a whole run."""
+    success_threshold: Annotated[_Int32, _zero_means(1)] = 1
+    """Consecutive successes after which the check counts as healthy. Must be 1 for liveness and startup."""
+    failure_threshold: Annotated[_Int32, _zero_means(3)] = 3
+    """Consecutive failures after which the check's status becomes `fail`."""
+    stale_after_seconds: Annotated[
+        Annotated[int, Field(ge=1, le=_MAX_INT32)] | None, AfterValidator(_require_whole_period)
+    ] = None
     """Seconds after which the last definitive result no longer counts. Default: failureThreshold * periodSeconds +
     timeoutSeconds."""
 
@@ -103,129 +108,29 @@ class CheckOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a configuration file says."""
+    """A valid configuration file: its checks, and the document that knows their lines."""
 
     checks: tuple[Check, ...]
     document: Document
 
 
 class _Configuration(Options):
-    """What the exporter watches."""
+    """The checks that the exporter runs."""
 
     checks: list[CheckOptions]
-    """The checks, each with a name of its own."""
+    """The checks, each with a unique name."""
 
 
 @cache
-def _model() -> type[_Configuration]:
-    """The file's model, made from the kinds there are: each is one optional key of a check."""
+def build_model() -> type[_Configuration]:
+    """The model of the file. Each kind that is installed is an optional key of a check."""
     fields: dict[str, Any] = {kind: (probe | None, None) for kind, probe in kinds().items()}
     check = create_model("Check", __base__=CheckOptions, __doc__=CheckOptions.__doc__, **fields)
     return create_model("Configuration", __base__=_Configuration, checks=(list[check], ...))
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the configuration file, for editors."""
-    document = _model().model_json_schema()
-    check = document["$defs"]["Check"]
-    check["oneOf"] = [{"required": [kind]} for kind in kinds()]
-    for kind, probe in kinds().items():  # null is not a way to write a kind
-        options = next(each for each in check["properties"][kind]["anyOf"] if "$ref" in each)
-        check["properties"][kind] = {**options, "description": (inspect.getdoc(probe) or kind).splitlines()[0]}
-    del check["properties"]["groups"]["uniqueItems"]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "health-exporter",
-        **_untitled(document),
-    }
-
-
-def _untitled(schema: Any) -> Any:
-    """Without pydantic's titles, which only repeat the names."""
-    if isinstance(schema, list):
-        return [_untitled(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {key: _untitled(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
-
-
 def load(path: Path | None) -> Config:
-    """Read a configuration file, or the built-in default. Raises document.ConfigError with every complaint there is."""
+    """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint."""
     document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
-    model = document.validated(_model(), rules(document))
+    model = document.validated(build_model(), find_violations(document))
     return Config(tuple(check.check() for check in model.checks), document)
-
-
-def rules(document: Document) -> Iterator[Complaint]:
-    """The rules that tie fields or checks together, looked for in whatever the document holds."""
-    checks = document.data.get("checks") if isinstance(document.data, dict) else None
-    names: dict[str, int] = {}
-    for index, check in enumerate(checks if isinstance(checks, list) else ()):
-        if not isinstance(check, dict):
-            continue
-        name = check.get("name")
-        if isinstance(name, str) and _NAME.fits(name) and names.setdefault(name, index) != index:
-            first = document.line(("checks", names[name], "name"))
-            message = f"the name {name!r} is taken by the check in line {first}"
-            yield document.complaint(("checks", index, "name"), message)
-        for key, message in (*_kind_rules(check), *_timing_rules(check)):
-            yield document.complaint(("checks", index, *key), message)
-        for foreign in _FOREIGN.keys() & check.keys():
-            yield document.complaint(("checks", index, foreign), _FOREIGN[foreign])
-    yield from (document.complaint(keys, message) for keys, message in _dependency_rules(checks))
-
-
-def _dependency_rules(checks: Any) -> Iterator[tuple[Keys, str]]:
-    """Every dependency is a check of this file, and none leads back to where it began."""
-    named = [check for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
-    parents = {check["name"]: check["dependsOn"] for check in named if _has_dependencies(check)}
-    names = {check["name"] for check in named if isinstance(check.get("name"), str)}
-    for index, check in enumerate(checks if parents else ()):
-        for place, parent in enumerate(check["dependsOn"] if _has_dependencies(check) else ()):
-            keys = ("checks", index, "dependsOn", place)
-            if isinstance(parent, str) and parent not in names:
-                yield keys, f"there is no check {parent!r}"
-            elif isinstance(parent, str) and check["name"] in _ancestors(parent, parents):
-                yield keys, f"{parent!r} itself depends on {check['name']!r}"
-
-
-def _has_dependencies(check: Any) -> bool:
-    return isinstance(check, dict) and isinstance(check.get("name"), str) and isinstance(check.get("dependsOn"), list)
-
-
-def _ancestors(name: str, parents: dict[str, list[Any]]) -> set[str]:
-    """A check and all that it depends on."""
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        if isinstance(each := waiting.pop(), str) and each not in found:
-            found.add(each)
-            waiting += parents.get(each, ())
-    return found
-
-
-def _kind_rules(check: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
-    chosen = [kind for kind in check if kind in kinds()]
-    if len(chosen) > 1:
-        yield (), f"has more than one kind, {' and '.join(chosen)}: make each a check of its own"
-    elif chosen and check[chosen[0]] is None:
-        needed = [each.alias or name for name, each in kinds()[chosen[0]].model_fields.items() if each.is_required()]
-        form = f"{chosen[0]}: {{{', '.join(f'{name}: ...' for name in needed)}}}"
-        yield (chosen[0],), f"is empty: write {form}{'' if needed else ' for its defaults'}"
-    elif not chosen and not any(near(key, kinds()) for key in check):
-        yield (), f"has no kind: write one of {', '.join(kinds())}"
-
-
-def _timing_rules(check: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
-    groups, successes = check.get("groups"), check.get("successThreshold")
-    strict = [group for group in ("liveness", "startup") if isinstance(groups, list) and group in groups]
-    if strict and type(successes) is int and successes > 1:
-        yield ("successThreshold",), f"must be 1 for a check in the group {strict[0]}, as in Kubernetes"
-    given = check.get("latencyBuckets")
-    bounds = [each for each in given if type(each) in (int, float)] if isinstance(given, list) else []
-    if any(one >= other for one, other in pairwise(bounds)):
-        yield ("latencyBuckets",), "must rise from each bound to the next"
-    stale, period = check.get("staleAfterSeconds"), check.get("periodSeconds", 10)
-    if type(stale) is int and type(period) is int and 0 < stale < (period or 10):
-        message = f"must not be below periodSeconds ({period or 10}): every result would go stale before the next"
-        yield ("staleAfterSeconds",), message

@@ -5,22 +5,22 @@ import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from exporter.config.complaint import Complaint, ConfigError
+from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.document import Document
 
-_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
-_TOOLKIT = {
+BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
+_UNSUPPORTED = {
     (): ("http_server_config", "rate_limit"),
     ("tls_server_config",): (
         *("cert", "key", "client_ca", "client_allowed_sans", "max_version"),
         *("cipher_suites", "curve_preferences", "prefer_server_cipher_suites"),
     ),
 }
-"""Keys of the exporter-toolkit's format that are not supported here."""
+"""Keys of the exporter-toolkit's format that are not supported here, by the section they belong to."""
 
 
 class _Section(BaseModel):
@@ -40,7 +40,7 @@ class Tls(_Section):
         """The server's TLS context. Raises OSError or ssl.SSLError for files that cannot be used."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if self.min_version == "TLS13" else ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])  # h2 would bring its own ways to exhaust a server, and no gain
+        context.set_alpn_protocols(["http/1.1"])  # h2 gains nothing, and has its own ways to exhaust a server
         if self.client_ca_file:
             context.load_verify_locations(self.client_ca_file)
         context.verify_mode = {
@@ -48,72 +48,81 @@ class Tls(_Section):
             "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
             "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
         }[self.client_auth_type]
-        context.load_cert_chain(self.cert_file, self.key_file, password=lambda: "")  # nobody is there to be asked
+        context.load_cert_chain(self.cert_file, self.key_file, password=lambda: "")  # never prompt
         return context
 
     def files(self) -> dict[str, Path]:
-        """The files that it names, by key."""
+        """The paths in this section, by key."""
         return {key: path for key, path in self if isinstance(path, Path)}
 
-    def beside(self, folder: Path) -> "Tls":
-        """The same with relative paths taken from this folder."""
+    def relative_to(self, folder: Path) -> "Tls":
+        """The same section, with relative paths resolved against this folder."""
         return self.model_copy(update={key: folder / path for key, path in self.files().items()})
 
 
 class WebConfig(_Section):
-    """The whole file; either part may be absent."""
+    """The whole file; both sections are optional."""
 
     tls_server_config: Tls | None = None
     basic_auth_users: dict[str, str] = {}
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the file. Raises ConfigError with every complaint, including those about files that it names."""
+        """Read the file. Raises ConfigError with every complaint, including those about the files it refers to."""
         document = Document.read(path)
         if document.data is None:
             return cls()
-        config = document.validated(cls, _rules(document))
+        config = document.validated(cls, _find_violations(document))
         if config.tls_server_config is None:
             return config
-        tls = config.tls_server_config.beside(path.parent)
-        if complaints := list(_unusable(tls, document)):
+        tls = config.tls_server_config.relative_to(path.parent)
+        if complaints := list(_check_files(tls, document)):
             raise ConfigError(complaints)
         return config.model_copy(update={"tls_server_config": tls})
 
 
-def _unusable(tls: Tls, document: Document) -> Iterator[Complaint]:
-    """What is wrong with the files that the file names."""
-    unread = False
+def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
+    """Complaints about certificates and keys that cannot be read or used."""
+    unreadable = False
     for key, path in tls.files().items():
         try:
             path.open("rb").close()
         except OSError as error:
-            unread = True
+            unreadable = True
             yield document.complaint(("tls_server_config", key), f"{path} cannot be read: {error.strerror}")
-    if unread:
+    if unreadable:
         return
     try:
         tls.context()
     except ssl.SSLError as error:
-        mismatch = error.reason == "KEY_VALUES_MISMATCH"
-        message = "key_file is not the key of cert_file" if mismatch else "a file is not PEM, or asks for a password"
+        message = "a file is not in PEM format, or needs a password"
+        if error.reason == "KEY_VALUES_MISMATCH":
+            message = "key_file does not match cert_file"
         yield document.complaint(("tls_server_config",), message)
 
 
-def _rules(document: Document) -> Iterator[Complaint]:
-    data: dict[str, Any] = document.data if isinstance(document.data, dict) else {}
-    users = data.get("basic_auth_users")
-    for user, password in users.items() if isinstance(users, dict) else ():
-        if not _HASH.match(str(password)):
-            yield document.complaint(("basic_auth_users", user), "must be a bcrypt hash, as `htpasswd -nB` makes it")
+def _find_violations(document: Document) -> Iterator[Complaint]:
+    """The rules that the models do not check, on the data as it is written: see rules.py for the reason."""
+    for path, message in (*_users(document), *_unsupported_keys(document), *_client_ca(document)):
+        yield document.complaint(path, message)
+
+
+def _users(document: Document) -> Iterator[tuple[Keys, str]]:
+    users = document.mapping("basic_auth_users")
+    for user, password in users.items():
+        if not BCRYPT_HASH.match(str(password)):
+            yield ("basic_auth_users", user), "must be a bcrypt hash: make one with `htpasswd -nB`"
     if users and importlib.util.find_spec("bcrypt") is None:
-        yield document.complaint(("basic_auth_users",), "needs the package bcrypt: install health-exporter[auth]")
-    tls = data.get("tls_server_config")
-    for path, keys in _TOOLKIT.items():
-        section = tls if path else data
-        for key in keys:
-            if isinstance(section, dict) and key in section:
-                yield document.complaint((*path, key), "is not supported here")
-    asked = tls.get("client_auth_type", "NoClientCert") if isinstance(tls, dict) else "NoClientCert"
-    if isinstance(tls, dict) and asked != "NoClientCert" and not tls.get("client_ca_file"):
-        yield document.complaint(("tls_server_config", "client_ca_file"), "is required by this client_auth_type")
+        yield ("basic_auth_users",), "needs the package bcrypt: install health-exporter[auth]"
+
+
+def _unsupported_keys(document: Document) -> Iterator[tuple[Keys, str]]:
+    for section, keys in _UNSUPPORTED.items():
+        for key in document.mapping(*section).keys() & set(keys):
+            yield (*section, key), "is not supported here"
+
+
+def _client_ca(document: Document) -> Iterator[tuple[Keys, str]]:
+    tls = document.mapping("tls_server_config")
+    if tls.get("client_auth_type", "NoClientCert") != "NoClientCert" and not tls.get("client_ca_file"):
+        yield ("tls_server_config", "client_ca_file"), "is required by this client_auth_type"

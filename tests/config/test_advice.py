@@ -1,4 +1,4 @@
-"""Advice: what is allowed in a configuration and rarely meant, each thing once and in exactly these words."""
+"""Advice about probable mistakes in a valid configuration, in exactly these words."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -11,16 +11,16 @@ from exporter.config.checks import load
 HERE = Path(__file__).parents[1]
 
 
-def given(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
+def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
     path = tmp_path / "x.yml"
     path.write_text(dedent(text))
-    return [str(each).removeprefix(f"{tmp_path}/") for each in advice(load(path), scrape_interval)]
+    return [str(complaint).removeprefix(f"{tmp_path}/") for complaint in advice(load(path), scrape_interval)]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("checks: []\n", ["x.yml:1: checks: nothing is watched, and so every answer is yes"]),
+        ("checks: []\n", ["x.yml:1: checks: no checks are configured, so every endpoint returns 200"]),
         (
             """\
             checks:
@@ -77,9 +77,10 @@ def given(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
             """,
             [
                 (
-                    "x.yml:5: checks[0].failureThreshold: /livez answers 503 within 20 s (failureThreshold * "
-                    "periodSeconds): unless the kubelet's own count goes on for longer, a Prometheus that scrapes "
-                    "every 30 s may not have seen the reason before the kill"
+                    "x.yml:5: checks[0].failureThreshold: /livez returns 503 within 20 s of a failure "
+                    "(failureThreshold * periodSeconds), which is less than the scrape interval of 30 s: unless the "
+                    "livenessProbe's own failureThreshold adds time, the kubelet may restart the application before "
+                    "Prometheus has scraped the reason"
                 )
             ],
         ),
@@ -91,7 +92,7 @@ def given(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
                   path: /
                   failRatio: 90
             """,
-            ["x.yml:5: checks[0].disk.failRatio: 90 is 9000%, and is hardly ever reached; 90 % is written 0.9"],
+            ["x.yml:5: checks[0].disk.failRatio: 90 means 9000 %, which is almost never reached; write 0.9 for 90 %"],
         ),
         (
             """\
@@ -100,13 +101,13 @@ def given(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
                 disk:
                   warnRatio: 0.95
             """,
-            ["x.yml:4: checks[0].disk.warnRatio: never warns, since failRatio (0.9) is not above it"],
+            ["x.yml:4: checks[0].disk.warnRatio: never warns, because failRatio (0.9) is not above it"],
         ),
     ],
     ids=["nothing", "timeout", "another-host", "whole-machine", "kill-unseen", "percent", "warn-above-fail"],
 )
-def test_each_piece_of_advice_is_given_once_in_these_words(tmp_path, text, expected):
-    assert given(tmp_path, text) == expected
+def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):
+    assert advice_on(tmp_path, text) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,23 +125,23 @@ def test_each_piece_of_advice_is_given_once_in_these_words(tmp_path, text, expec
         "{name: a, memory: {}, periodSeconds: 5, timeoutSeconds: 5}",
     ],
 )
-def test_what_is_sensible_gets_no_advice(tmp_path, check):
-    assert given(tmp_path, f"checks:\n  - {check}\n") == []
+def test_a_sensible_check_has_no_advice(tmp_path, check):
+    assert advice_on(tmp_path, f"checks:\n  - {check}\n") == []
 
 
 @pytest.mark.parametrize(("scrape_interval", "count"), [(30, 0), (30.5, 1), (0, 0)])
-def test_the_scrape_interval_decides_whether_a_kill_is_seen(tmp_path, scrape_interval, count):
+def test_a_restart_within_one_scrape_interval_has_advice(tmp_path, scrape_interval, count):
     text = "checks:\n  - {name: a, httpGet: {port: 80}, groups: [liveness]}\n"
 
-    assert len(given(tmp_path, text, scrape_interval)) == count
+    assert len(advice_on(tmp_path, text, scrape_interval)) == count
 
 
 def test_the_built_in_default_needs_no_advice():
     assert list(advice(load(None), 30)) == []
 
 
-def test_all_advice_on_a_file_comes_in_the_order_of_its_lines(tmp_path):
-    advised = given(
+def test_advice_is_in_the_order_of_the_lines(tmp_path):
+    lines = advice_on(
         tmp_path,
         """\
         checks:
@@ -154,5 +155,5 @@ def test_all_advice_on_a_file_comes_in_the_order_of_its_lines(tmp_path):
         """,
     )
 
-    assert [line.split(":")[1] for line in advised] == ["3", "4", "5", "6", "6", "6", "8"]
-    assert len(set(advised)) == len(advised)
+    assert [line.split(":")[1] for line in lines] == ["3", "4", "5", "6", "6", "6", "8"]
+    assert len(set(lines)) == len(lines)

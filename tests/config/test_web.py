@@ -1,4 +1,4 @@
-"""The file of --web.config.file: what it may contain, and what is reported if it is wrong."""
+"""The file of --web.config.file: what it may contain, and the complaints about a file that is not valid."""
 
 import subprocess
 import sys
@@ -11,25 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web_files import TLS, hashed, issue, written
 
-from exporter.config.document import ConfigError
-from exporter.config.web import _HASH, WebConfig
+from exporter.config.complaint import ConfigError
+from exporter.config.web import BCRYPT_HASH, WebConfig
 
 
 def refusal(path: Path) -> list[str]:
     with pytest.raises(ConfigError) as refused:
         WebConfig.read(path)
-    return [str(each).removeprefix(f"{path.parent}/") for each in refused.value.complaints]
+    return [str(complaint).removeprefix(f"{path.parent}/") for complaint in refused.value.complaints]
 
 
-# What the file says
-
-
-def test_an_empty_file_asks_for_nothing(tmp_path):
-    assert WebConfig.read(written(tmp_path, "# nothing\n")) == WebConfig()
+def test_an_empty_file_configures_neither_tls_nor_users(tmp_path):
+    assert WebConfig.read(written(tmp_path, "# empty\n")) == WebConfig()
     assert WebConfig.read(written(tmp_path, "{}\n")) == WebConfig()
 
 
-def test_relative_paths_are_beside_the_file(folder, monkeypatch):
+def test_relative_paths_are_relative_to_the_file(folder, monkeypatch):
     monkeypatch.chdir("/")
     tls = WebConfig.read(written(folder, TLS + "  client_ca_file: ca.pem\n")).tls_server_config
 
@@ -41,7 +38,7 @@ def test_relative_paths_are_beside_the_file(folder, monkeypatch):
     )
 
 
-def test_absolute_paths_are_absolute(folder, tmp_path_factory):
+def test_absolute_paths_stay_as_they_are(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     text = f"tls_server_config:\n  cert_file: {folder}/server.crt\n  key_file: {folder}/server.key\n"
     tls = WebConfig.read(written(elsewhere, text)).tls_server_config
@@ -85,31 +82,31 @@ NO_FILE = "cannot be read: No such file or directory"
             f"web.yml:3: tls_server_config.key_file: FOLDER/no.key {NO_FILE}",
         ]),
         (TLS.replace("server.key", "ca.pem"), [
-            "web.yml:1: tls_server_config: a file is not PEM, or asks for a password"
+            "web.yml:1: tls_server_config: a file is not in PEM format, or needs a password"
         ]),
         (TLS.replace("server.key", "."), [
             "web.yml:3: tls_server_config.key_file: FOLDER cannot be read: Is a directory"
         ]),
         (TLS.replace("server.key", "other.key"), [
-            "web.yml:1: tls_server_config: key_file is not the key of cert_file"
+            "web.yml:1: tls_server_config: key_file does not match cert_file"
         ]),
         ("basic_auth_users:\n  alice: secret\n  bob: 12345\n", [
-            "web.yml:2: basic_auth_users.alice: must be a bcrypt hash, as `htpasswd -nB` makes it",
-            "web.yml:3: basic_auth_users.bob: must be a bcrypt hash, as `htpasswd -nB` makes it",
+            "web.yml:2: basic_auth_users.alice: must be a bcrypt hash: make one with `htpasswd -nB`",
+            "web.yml:3: basic_auth_users.bob: must be a bcrypt hash: make one with `htpasswd -nB`",
         ]),
         ("basic_auth_users: [a]\n", ["web.yml:1: basic_auth_users: must be a mapping of keys to values, not a list"]),
         ("basic_auth_users: {a: b}\nbasic_auth_users: {}\n", [
-            "web.yml:2: basic_auth_users: duplicate key, first in line 1"
+            "web.yml:2: basic_auth_users: duplicate key, first used on line 1"
         ]),
     ],
 )  # fmt: skip
-def test_a_fault_is_told_of_in_exactly_these_words(folder, authority, text, expected):
+def test_an_invalid_file_has_exactly_these_complaints(folder, authority, text, expected):
     issue(authority, folder, "other")
 
-    assert refusal(written(folder, text)) == [each.replace("FOLDER", str(folder)) for each in expected]
+    assert refusal(written(folder, text)) == [line.replace("FOLDER", str(folder)) for line in expected]
 
 
-def test_no_password_is_ever_shown(tmp_path):
+def test_no_complaint_shows_a_password(tmp_path):
     assert "s3cret" not in str(refusal(written(tmp_path, "basic_auth_users: {alice: s3cret, bob: [s3cret]}\n")))
     assert "s3cret" not in str(refusal(written(tmp_path, "basic_auth_users: s3cret\n")))
 
@@ -123,30 +120,31 @@ def test_a_key_with_a_password_is_refused_without_a_prompt(folder):
     )
     (folder / "server.key").write_bytes(locked)
 
-    assert refusal(written(folder, TLS)) == ["web.yml:1: tls_server_config: a file is not PEM, or asks for a password"]
+    assert refusal(written(folder, TLS)) == [
+        "web.yml:1: tls_server_config: a file is not in PEM format, or needs a password"
+    ]
 
 
-def test_users_need_bcrypt_and_are_told_so(tmp_path):
-    """The package is an extra; without it the start is refused, and not the first request."""
+def test_users_without_bcrypt_are_refused_when_the_file_is_read(tmp_path):
+    """The package is an extra. Without it the exporter must not start, rather than refuse every request."""
     path = written(tmp_path, f"basic_auth_users:\n  alice: {hashed('a')}\n")
     script = f"""
 import sys
 sys.modules["bcrypt"] = None
 from pathlib import Path
-from exporter.config import web as web_config
+from exporter.config.web import WebConfig
 try:
-    web_config.WebConfig.read(Path({str(path)!r}))
+    WebConfig.read(Path({str(path)!r}))
 except ValueError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
 
-    assert said == f"{path}:1: basic_auth_users: needs the package bcrypt: install health-exporter[auth]\n"
+    assert printed == f"{path}:1: basic_auth_users: needs the package bcrypt: install health-exporter[auth]\n"
 
 
-@given(st.from_regex(_HASH.pattern.removesuffix(r"\Z").replace("0[4-9]|[12]\\d|3[01]", "04"), fullmatch=True))
-def test_every_hash_that_is_taken_can_be_compared_with(text):
+@given(st.from_regex(BCRYPT_HASH.pattern.removesuffix(r"\Z").replace("0[4-9]|[12]\\d|3[01]", "04"), fullmatch=True))
+def test_bcrypt_can_verify_every_hash_that_is_accepted(text):
     assert bcrypt.checkpw(b"a", text.encode()) in (True, False)
-
-
-# TLS

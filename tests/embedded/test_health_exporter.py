@@ -21,7 +21,7 @@ from werkzeug.test import Client
 
 from exporter import HealthExporter, Measurement, Outcome, ProbeError, Reason
 from exporter.config.checks import load
-from exporter.config.document import ConfigError
+from exporter.config.complaint import ConfigError
 from exporter.embedded.health_exporter import _unused
 from exporter.kinds import kinds
 

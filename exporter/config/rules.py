@@ -1,0 +1,108 @@
+"""The rules that tie several fields or checks together, checked on a document's plain data.
+
+They are not validators of the models, because pydantic runs a validator only on values that are valid by themselves,
+and an error in one field must not hide another. So these rules read the data as it is written, skip whatever has the
+wrong type, and leave that to the models. A rule for a single field, or for one that depends on a single other field,
+belongs in the model (see checks.py).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from exporter.config.complaint import Complaint, Keys
+from exporter.config.document import Document
+from exporter.config.unknown_keys import nearest
+from exporter.kinds import kinds
+from exporter.probe.options import Spelling
+
+# A Kubernetes label value: fits URLs, labels and lists.
+NAME = Spelling(
+    r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    "must be letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+)
+"""How the name of a check is spelled."""
+
+_KUBERNETES_ONLY = {
+    "terminationGracePeriodSeconds": "keep it in the manifest's probe: only the kubelet stops the application",
+}
+"""Keys of a Kubernetes probe that the exporter has no use for, and why."""
+
+Violations = Iterator[tuple[Keys, str]]
+"""Places in a document, or in a check, each with the message of a complaint."""
+
+
+def find_violations(document: Document) -> Iterator[Complaint]:
+    """Every violation of these rules, whatever else is wrong with the document."""
+    entries = document.mapping().get("checks")
+    listed = enumerate(entries) if isinstance(entries, list) else ()
+    checks = {index: check for index, check in listed if isinstance(check, dict)}
+    for path, message in (*_taken_names(checks, document), *_broken_dependencies(checks)):
+        yield document.complaint(("checks", *path), message)
+    for index, check in checks.items():
+        for path, message in (*_kind(check), *_success_threshold(check), *_kubernetes_only(check)):
+            yield document.complaint(("checks", index, *path), message)
+
+
+def _taken_names(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
+    owners: dict[str, int] = {}
+    for index, check in checks.items():
+        name = check.get("name")
+        if isinstance(name, str) and NAME.fits(name) and owners.setdefault(name, index) != index:
+            line = document.line(("checks", owners[name], "name"))
+            yield (index, "name"), f"the name {name!r} is already used by the check on line {line}"
+
+
+def _broken_dependencies(checks: dict[int, dict[str, Any]]) -> Violations:
+    """Every dependency is a check of the same file, and does not lead back to the check that has it."""
+    names = {check["name"] for check in checks.values() if isinstance(check.get("name"), str)}
+    parents = {check["name"]: check["dependsOn"] for check in checks.values() if _has_dependencies(check)}
+    for index, check in checks.items():
+        for position, parent in enumerate(check["dependsOn"] if _has_dependencies(check) else ()):
+            path = (index, "dependsOn", position)
+            if isinstance(parent, str) and parent not in names:
+                yield path, f"no check has the name {parent!r}"
+            elif parent == check["name"]:
+                yield path, "a check cannot depend on itself"
+            elif isinstance(parent, str) and check["name"] in _with_ancestors(parent, parents):
+                yield path, f"is part of a cycle: {parent!r} depends on {check['name']!r}"
+
+
+def _has_dependencies(check: dict[str, Any]) -> bool:
+    return isinstance(check.get("name"), str) and isinstance(check.get("dependsOn"), list)
+
+
+def _with_ancestors(name: str, parents: dict[str, list[Any]]) -> set[str]:
+    """A check, and all checks that it depends on, directly or not."""
+    found: set[str] = set()
+    queue: list[Any] = [name]
+    while queue:
+        if isinstance(check := queue.pop(), str) and check not in found:
+            found.add(check)
+            queue += parents.get(check, ())
+    return found
+
+
+def _kind(check: dict[str, Any]) -> Violations:
+    """A check has exactly one kind, and the kind has a value."""
+    chosen = [key for key in check if key in kinds()]
+    if len(chosen) > 1:
+        yield (), f"has more than one kind, {' and '.join(chosen)}: write a separate check for each"
+    elif chosen and check[chosen[0]] is None:
+        fields = kinds()[chosen[0]].model_fields.items()
+        required = [field.alias or name for name, field in fields if field.is_required()]
+        form = f"{chosen[0]}: {{{', '.join(f'{option}: ...' for option in required)}}}"
+        yield (chosen[0],), f"is empty: write {form}{'' if required else ' for its defaults'}"
+    elif not chosen and not any(nearest(key, kinds()) for key in check):
+        yield (), f"has no kind: add one of {', '.join(kinds())}"
+
+
+def _success_threshold(check: dict[str, Any]) -> Violations:
+    groups, threshold = check.get("groups"), check.get("successThreshold")
+    strict = [group for group in ("liveness", "startup") if isinstance(groups, list) and group in groups]
+    if strict and type(threshold) is int and threshold > 1:
+        yield ("successThreshold",), f"must be 1 for a check in the group {strict[0]}, as in Kubernetes"
+
+
+def _kubernetes_only(check: dict[str, Any]) -> Violations:
+    for key in _KUBERNETES_ONLY.keys() & check.keys():
+        yield (key,), _KUBERNETES_ONLY[key]
