@@ -1,9 +1,9 @@
 """A configuration file -> Checks: the models of the file, and `load`.
 
-`load` passes a file through three stages: document.py makes plain data with lines of it, the models below (with the
-rules of rules.py) validate the data, and `CheckOptions.check` turns each valid entry into a Check. See document.py for
-how a complaint gets its line. The fields, defaults and limits of a check are those of a Kubernetes probe (core/v1
-Probe, and its validation in pkg/apis/core/validation).
+`load` takes a file through three stages: document.py reads it as plain data with lines, the models below and the rules
+of rules.py validate the data, and `CheckOptions.check` turns every valid entry into a Check. See document.py for how a
+complaint gets its line. The fields, defaults and limits of a check are those of a Kubernetes probe (core/v1 Probe, and
+its validation in pkg/apis/core/validation).
 """
 
 from dataclasses import dataclass

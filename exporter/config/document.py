@@ -1,6 +1,6 @@
 """A YAML document that knows its lines, so that every complaint can give one.
 
-A file passes through these steps, each in a module of its own:
+Theory of operation. A file passes through three steps, each in a module of its own:
 
 1. `nodes.compose` parses the bytes into nodes. A node has the line where it begins.
 2. `data.Builder` turns the nodes into plain dicts, lists and scalars, and records the line of every place by its path,
@@ -8,9 +8,12 @@ A file passes through these steps, each in a module of its own:
 3. `Document.validated` makes a model of the data. A complaint of the model, or of a rule that ties several fields
    together, has a path, and `Document.line` finds the line of that path.
 
-An error of the first step ends the reading: nothing is known of the rest. All other complaints are collected and
-reported together. Duplicate keys, alias bombs, custom tags and files that are larger than any sane configuration
-become complaints, never a traceback.
+A text that is not YAML, or is beyond a limit, ends the reading at once, because the rest of it is unknown. All other
+complaints are collected and reported together. Duplicate keys, alias bombs, custom tags and files that are larger than
+any sane configuration become complaints, never a traceback.
+
+The data is read twice: as it is written by the rules, which must work on a document that is otherwise broken, and as
+JSON by the models, which then know only the types that YAML has.
 """
 
 import json
@@ -90,7 +93,7 @@ class Document:
         violations = [complaint for complaint in violations if complaint.path not in self.unreadable]
         complaints = [*self.complaints, *violations]
         try:
-            # Strict, or text would pass for a number. As JSON, or strictness would want a tuple where YAML has a list.
+            # Strict, or text would pass for a number; as JSON, or a list would not pass for a tuple.
             value = model.model_validate_json(json.dumps(self.data), strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
             complaints += self._explain(model, error, {complaint.path for complaint in violations})

@@ -1,9 +1,9 @@
 """The rules that tie several fields or checks together, checked on a document's plain data.
 
 They are not validators of the models, because pydantic runs a validator only on values that are valid by themselves,
-and an error in one field must not hide another. So these rules read the data as it is written, skip whatever has the
-wrong type, and leave that to the models. A rule for a single field, or for one that depends on a single other field,
-belongs in the model (see checks.py).
+and an error in one field must not hide another: `groups: [liveness, alive]` is wrong, and so is `successThreshold: 2`
+next to it. So these rules read the data as it is written, skip whatever has the wrong type, and leave that to the
+models. A rule that cannot be judged until all its fields are valid is a validator in checks.py.
 """
 
 from collections.abc import Iterator
@@ -28,19 +28,19 @@ _KUBERNETES_ONLY = {
 """Keys of a Kubernetes probe that the exporter has no use for, and why."""
 
 Violations = Iterator[tuple[Keys, str]]
-"""Places in a document, or in a check, each with the message of a complaint."""
+"""Paths, from `checks` or from one check, each with the message of a complaint."""
 
 
-def find_violations(document: Document) -> Iterator[Complaint]:
+def find_violations(document: Document) -> list[Complaint]:
     """Every violation of these rules, whatever else is wrong with the document."""
     entries = document.mapping().get("checks")
     listed = enumerate(entries) if isinstance(entries, list) else ()
     checks = {index: check for index, check in listed if isinstance(check, dict)}
-    for path, message in (*_taken_names(checks, document), *_broken_dependencies(checks)):
-        yield document.complaint(("checks", *path), message)
+    violations = [*_taken_names(checks, document), *_broken_dependencies(checks)]
     for index, check in checks.items():
         for path, message in (*_kind(check), *_success_threshold(check), *_kubernetes_only(check)):
-            yield document.complaint(("checks", index, *path), message)
+            violations.append(((index, *path), message))
+    return [document.complaint(("checks", *path), message) for path, message in violations]
 
 
 def _taken_names(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
@@ -54,29 +54,34 @@ def _taken_names(checks: dict[int, dict[str, Any]], document: Document) -> Viola
 
 def _broken_dependencies(checks: dict[int, dict[str, Any]]) -> Violations:
     """Every dependency is a check of the same file, and does not lead back to the check that has it."""
-    names = {check["name"] for check in checks.values() if isinstance(check.get("name"), str)}
-    parents = {check["name"]: check["dependsOn"] for check in checks.values() if _has_dependencies(check)}
-    for index, check in checks.items():
-        for position, parent in enumerate(check["dependsOn"] if _has_dependencies(check) else ()):
+    named = {index: check for index, check in checks.items() if isinstance(check.get("name"), str)}
+    parents = {check["name"]: list(_dependencies(check).values()) for check in named.values()}
+    for index, check in named.items():
+        name = check["name"]
+        for position, parent in _dependencies(check).items():
             path = (index, "dependsOn", position)
-            if isinstance(parent, str) and parent not in names:
+            if parent not in parents:
                 yield path, f"no check has the name {parent!r}"
-            elif parent == check["name"]:
+            elif parent == name:
                 yield path, "a check cannot depend on itself"
-            elif isinstance(parent, str) and check["name"] in _with_ancestors(parent, parents):
-                yield path, f"is part of a cycle: {parent!r} depends on {check['name']!r}"
+            elif name in _with_ancestors(parent, parents):
+                yield path, f"is part of a cycle: {parent!r} depends on {name!r}"
 
 
-def _has_dependencies(check: dict[str, Any]) -> bool:
-    return isinstance(check.get("name"), str) and isinstance(check.get("dependsOn"), list)
+def _dependencies(check: dict[str, Any]) -> dict[int, str]:
+    """The names in `dependsOn`, by their position."""
+    entries = check.get("dependsOn")
+    listed = enumerate(entries) if isinstance(entries, list) else ()
+    return {position: name for position, name in listed if isinstance(name, str)}
 
 
-def _with_ancestors(name: str, parents: dict[str, list[Any]]) -> set[str]:
+def _with_ancestors(name: str, parents: dict[str, list[str]]) -> set[str]:
     """A check, and all checks that it depends on, directly or not."""
     found: set[str] = set()
-    queue: list[Any] = [name]
+    queue = [name]
     while queue:
-        if isinstance(check := queue.pop(), str) and check not in found:
+        check = queue.pop()
+        if check not in found:
             found.add(check)
             queue += parents.get(check, ())
     return found
@@ -88,12 +93,16 @@ def _kind(check: dict[str, Any]) -> Violations:
     if len(chosen) > 1:
         yield (), f"has more than one kind, {' and '.join(chosen)}: write a separate check for each"
     elif chosen and check[chosen[0]] is None:
-        fields = kinds()[chosen[0]].model_fields.items()
-        required = [field.alias or name for name, field in fields if field.is_required()]
-        form = f"{chosen[0]}: {{{', '.join(f'{option}: ...' for option in required)}}}"
-        yield (chosen[0],), f"is empty: write {form}{'' if required else ' for its defaults'}"
+        yield (chosen[0],), f"is empty: write {_shortest_form(chosen[0])}"
     elif not chosen and not any(nearest(key, kinds()) for key in check):
         yield (), f"has no kind: add one of {', '.join(kinds())}"
+
+
+def _shortest_form(kind: str) -> str:
+    """The kind with the options that it requires, as YAML."""
+    fields = kinds()[kind].model_fields.items()
+    required = [f"{field.alias or name}: ..." for name, field in fields if field.is_required()]
+    return f"{kind}: {{{', '.join(required)}}}" if required else f"{kind}: {{}} for its defaults"
 
 
 def _success_threshold(check: dict[str, Any]) -> Violations:

@@ -101,10 +101,10 @@ def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
         yield document.complaint(("tls_server_config",), message)
 
 
-def _find_violations(document: Document) -> Iterator[Complaint]:
-    """The rules that the models do not check, on the data as it is written: see rules.py for the reason."""
-    for path, message in (*_users(document), *_unsupported_keys(document), *_client_ca(document)):
-        yield document.complaint(path, message)
+def _find_violations(document: Document) -> list[Complaint]:
+    """Violations of the rules that the models do not check. They read the data as it is written, as in rules.py."""
+    violations = (*_users(document), *_unsupported_keys(document), *_client_ca(document))
+    return [document.complaint(path, message) for path, message in violations]
 
 
 def _users(document: Document) -> Iterator[tuple[Keys, str]]:
