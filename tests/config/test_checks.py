@@ -46,7 +46,7 @@ COMPLAINTS = {
     "check_is_a_word": """
     :2: checks[0]: must be a mapping of keys to values, not text
     """,
-    "check_is_nothing": """
+    "check_is_empty": """
     :2: checks[0]: is empty, but must be a mapping of keys to values
     """,
     "checks_empty": """
@@ -58,7 +58,7 @@ COMPLAINTS = {
     "checks_missing": """
     :1: checks: is required
     """,
-    "checks_misspelt": """
+    "checks_misspelled": """
     :1: cheks: unknown key, did you mean checks?
     """,
     "colon_in_a_value": """
@@ -73,17 +73,17 @@ COMPLAINTS = {
     "control_character": """
     :2: not YAML: contains the character U+001B; remove it
     """,
-    "buckets_do_not_rise": """
+    "buckets_not_ascending": """
     :4: checks[0].latencyBuckets: must be in ascending order, each bound once
     """,
-    "depends_in_a_circle": """
+    "depends_in_a_cycle": """
     :4: checks[0].dependsOn[0]: is part of a cycle: 'api' depends on 'app'
     :7: checks[1].dependsOn[0]: is part of a cycle: 'app' depends on 'api'
     """,
     "depends_on_itself": """
     :4: checks[0].dependsOn[0]: a check cannot depend on itself
     """,
-    "depends_on_nothing": """
+    "depends_on_an_unknown_check": """
     :4: checks[0].dependsOn[0]: no check has the name 'database'
     """,
     "duplicate_key": """
@@ -124,7 +124,7 @@ COMPLAINTS = {
     "headers_are_a_mapping": """
     :3: checks[0].httpGet.httpHeaders: must be a list, not a mapping
     """,
-    "indented_wrongly": """
+    "wrong_indentation": """
     :3: not YAML: a line is not indented like the lines around it, in the part that begins on line 2
     """,
     "inherited_by_a_merge": """
@@ -141,7 +141,7 @@ COMPLAINTS = {
     "key_not_indented": """
     :4: not YAML: a line is not indented like the lines around it, in the part that begins on line 2
     """,
-    "key_that_belongs_beside": """
+    "key_that_belongs_one_level_up": """
     :5: checks[0].httpGet.periodSeconds: unknown key here; it belongs one level up, next to httpGet
     """,
     "key_that_belongs_inside": """
@@ -276,10 +276,10 @@ COMPLAINTS = {
     "tab_indents_later": """
     :3: not YAML: indentation must use spaces, not tabs, in the part that begins on line 2
     """,
-    "tag_that_is_not_true": """
+    "tag_that_does_not_match": """
     :4: checks[0].periodSeconds: does not match its tag !!int: correct the value, or remove the tag
     """,
-    "template_not_filled_in": """
+    "template_not_rendered": """
     :3: checks[0].httpGet.port: a key must be text; if this is a template's {{ }}, render the template first
     """,
     "two_kinds": """
@@ -316,7 +316,7 @@ COMPLAINTS = {
     "v10_scheme_in_lower_case": """
     :3: checks[0].httpGet.scheme: must be 'HTTP' or 'HTTPS', not 'https'
     """,
-    "v11_host_is_not_one": """
+    "v11_host_is_invalid": """
     :2: checks[0].httpGet.host: must be a name or an address, with no scheme, port or brackets, not 'http://web'
     :3: checks[1].tcpSocket.host: must be a name or an address, with no scheme, port or brackets, not ''
     :4: checks[2].tcpSocket.host: must be a name or an address, with no scheme, port or brackets, not '[::1]'
