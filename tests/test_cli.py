@@ -253,11 +253,11 @@ def test_check_reports_and_its_exit_code_is_the_verdict(folder):
 
     assert (well.returncode, well.stderr) == (0, "")
     assert re.fullmatch(
-        r"PASS  well  exec {5,9}[0-9.]+ ms  true ended with 0\n\nverdict: pass \(1 check, all pass\)\n", well.stdout
+        r"PASS  well  exec {5,9}[0-9.]+ ms  true exited with 0\n\nverdict: pass \(1 check, all pass\)\n", well.stdout
     )
     assert (ill.returncode, ill.stderr) == (1, "")
     assert re.fullmatch(
-        r"FAIL  ill  exec  exit +[0-9.]+ ms  false ended with 1\n\nverdict: fail \(1 fail of 1 check\)\n", ill.stdout
+        r"FAIL  ill  exec  exit +[0-9.]+ ms  false exited with 1\n\nverdict: fail \(1 fail of 1 check\)\n", ill.stdout
     )
 
 

@@ -77,5 +77,5 @@ class PathQuery:
                 kill(child)
                 raise PathError(Reason.TIMEOUT, f"{path} did not respond in time") from None
         if not output:
-            raise ProbeError(Reason.ERROR, f"the child process for {path} ended with {child.returncode}")
+            raise ProbeError(Reason.ERROR, f"the child process for {path} exited with {child.returncode}")
         return [int(number) for number in output.split()]

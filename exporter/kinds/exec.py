@@ -145,6 +145,6 @@ def _release(child: "subprocess.Popen[bytes]") -> None:
 def _describe_exit(code: int) -> str:
     """The exit status in words; a negative one is the number of a signal (subprocess.Popen.returncode)."""
     if code >= 0:
-        return f"ended with {code}"
+        return f"exited with {code}"
     names = {number.value: number.name for number in signal.Signals}
-    return f"was ended by {names.get(-code, f'signal {-code}')}"
+    return f"was killed by {names.get(-code, f'signal {-code}')}"

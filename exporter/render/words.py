@@ -35,12 +35,12 @@ def quantity(name: str, value: float) -> str:
     if name.endswith("_bytes"):
         return size(value)
     if name.endswith("_ratio"):
-        return f"{value:.1%}"
+        return f"{value * 100:.1f} %"
     return f"{value:.6g}"
 
 
 def limits(measurement: Measurement) -> str:
-    """The limits, such as `warn 70.0%, fail 90.0%`; empty if there are none."""
+    """The limits, such as `warn 70.0 %, fail 90.0 %`; empty if there are none."""
     return ", ".join(f"{level} {quantity(measurement.name, limit)}" for level, limit in measurement.limits.items())
 
 

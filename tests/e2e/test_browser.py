@@ -105,7 +105,7 @@ def test_a_person_sees_what_is_wrong_and_why(browser, exporter):
     first = browser.find_element(By.CSS_SELECTOR, "tbody tr").text
     for words in ("status", "500", "endpoint_latency_seconds", " ms", "ago", "liveness, readiness"):
         assert words in first
-    assert "warn 0.0%, fail 100000000.0%" in seen(browser, "tr.warn")[0]
+    assert "warn 0.0 %, fail 100000000.0 %" in seen(browser, "tr.warn")[0]
     assert "latest run: unknown (missing), not counted" in seen(browser, "tr.unknown")[0]
     assert [card.split("\n")[:2] for card in seen(browser, ".verdicts li")] == [
         ["/livez", "503"],

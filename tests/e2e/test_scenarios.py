@@ -181,9 +181,9 @@ def test_a_file_that_is_removed(start, tmp_path):
             periodSeconds: 1
             failureThreshold: 1
         """)
-    exporter.line(r'check warm: unknown -> pass.*summary="cat ended with 0: since breakfast"')
+    exporter.line(r'check warm: unknown -> pass.*summary="cat exited with 0: since breakfast"')
     healthy.unlink()
-    exporter.line(r'check warm: pass -> fail" .*reason=exit summary="cat ended with 1: .*No such file')
+    exporter.line(r'check warm: pass -> fail" .*reason=exit summary="cat exited with 1: .*No such file')
 
     exposition = exporter.get("/metrics").text
     assert 'health_check_reason{check="warm",kind="exec",reason="exit"} 1.0' in exposition

@@ -100,7 +100,7 @@ def test_at_most_one_process_is_blocked():
             assert query._child is child
         finally:
             query.close()
-        with pytest.raises(ProbeError, match="ended with -9"):
+        with pytest.raises(ProbeError, match="exited with -9"):
             first.result(10)
 
     assert caught.value.reason is Reason.TIMEOUT
@@ -112,7 +112,7 @@ def test_a_query_that_has_never_run_can_be_closed():
 
 def test_a_child_process_that_breaks_is_not_a_failure():
     query = PathQuery("stat", "st_size", command=(sys.executable, "-c", "raise SystemExit(3)"))
-    with pytest.raises(ProbeError, match="ended with 3"):
+    with pytest.raises(ProbeError, match="exited with 3"):
         query.run("/", within(10))
 
 

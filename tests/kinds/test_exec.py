@@ -44,21 +44,21 @@ def kill(pid: int) -> None:
 
 
 ENDINGS = {
-    "true": (("true",), "pass", None, "true ended with 0"),
-    "false": (("false",), "fail", "exit", "false ended with 1"),
-    "2": (("sh", "-c", "exit 2"), "fail", "exit", "sh ended with 2"),
+    "true": (("true",), "pass", None, "true exited with 0"),
+    "false": (("false",), "fail", "exit", "false exited with 1"),
+    "2": (("sh", "-c", "exit 2"), "fail", "exit", "sh exited with 2"),
     "126": (
         ("sh", "-c", "/etc"),
         "fail",
         "exit",
-        "sh ended with 126: ",
+        "sh exited with 126: ",
     ),
-    "127": (("sh", "-c", "nonsense-1"), "fail", "exit", "sh ended with 127: "),
-    "255": (("sh", "-c", "exit 255"), "fail", "exit", "sh ended with 255"),
-    "SIGKILL": (("sh", "-c", "kill -9 $$$$"), "fail", "exit", "sh was ended by SIGKILL"),
-    "SIGTERM": (("sh", "-c", "kill -TERM $$$$"), "fail", "exit", "sh was ended by SIGTERM"),
-    "SIGSEGV": (("sh", "-c", "kill -SEGV $$$$"), "fail", "exit", "sh was ended by SIGSEGV"),
-    "a real-time signal": (("sh", "-c", "kill -40 $$$$"), "fail", "exit", "sh was ended by signal 40"),
+    "127": (("sh", "-c", "nonsense-1"), "fail", "exit", "sh exited with 127: "),
+    "255": (("sh", "-c", "exit 255"), "fail", "exit", "sh exited with 255"),
+    "SIGKILL": (("sh", "-c", "kill -9 $$$$"), "fail", "exit", "sh was killed by SIGKILL"),
+    "SIGTERM": (("sh", "-c", "kill -TERM $$$$"), "fail", "exit", "sh was killed by SIGTERM"),
+    "SIGSEGV": (("sh", "-c", "kill -SEGV $$$$"), "fail", "exit", "sh was killed by SIGSEGV"),
+    "a real-time signal": (("sh", "-c", "kill -40 $$$$"), "fail", "exit", "sh was killed by signal 40"),
 }
 
 
@@ -116,7 +116,7 @@ def test_starting_a_command_is_retried(files):
     probe = Late(command=[str(files / "text")])
     outcome = run(Check(Spec("it", "exec", timeout=5), probe)).outcome
 
-    assert outcome.summary.endswith("text ended with 3")
+    assert outcome.summary.endswith("text exited with 3")
 
 
 OUTPUTS = {
@@ -135,7 +135,7 @@ OUTPUTS = {
 def test_the_output_is_in_the_summary(script, expected):
     outcome = run_script(script).outcome
 
-    assert outcome.summary == f"sh ended with 0{': ' if expected else ''}{expected}"
+    assert outcome.summary == f"sh exited with 0{': ' if expected else ''}{expected}"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_stdout_then_stderr_are_cut_at_10240_bytes(script, output):
     outcome = Exec(command=["sh", "-c", script]).probe(Deadline(time.monotonic() + 10))
 
     assert outcome.status is Status.PASS
-    assert outcome.summary == f"sh ended with 0: {output.decode()}"
+    assert outcome.summary == f"sh exited with 0: {output.decode()}"
 
 
 def test_200_megabytes_of_output_cost_no_memory():
@@ -191,7 +191,7 @@ def test_references_are_resolved_as_in_a_manifest(argument, expected):
     probe = Exec(command=["printf", "%s.", argument])
     outcome = probe.probe(Deadline(time.monotonic() + 10), ENVIRONMENT)
 
-    assert outcome.summary == f"printf ended with 0: {expected}."
+    assert outcome.summary == f"printf exited with 0: {expected}."
 
 
 def test_the_target_is_the_command_without_its_arguments():
@@ -222,11 +222,11 @@ def test_a_command_that_does_not_end_fails_at_the_deadline_and_its_group_is_kill
 
 
 LEFT_BEHIND = {
-    "in the background": ("sleep 61 & echo $! > {pids}; echo fine", "sh ended with 0: fine"),
-    "in a session of its own": ("setsid sleep 61 & echo $! > {pids}; exit 3", "sh ended with 3"),
-    "and writes": ("(while echo y; do sleep 0.001; done) & echo $! > {pids}; exit 4", "sh ended with 4"),
-    "and writes without end": ("yes & echo $! > {pids}; exit 5", "sh ended with 5"),
-    "and writes to stderr without end": ("yes >&2 & echo $! > {pids}; exit 6", "sh ended with 6"),
+    "in the background": ("sleep 61 & echo $! > {pids}; echo fine", "sh exited with 0: fine"),
+    "in a session of its own": ("setsid sleep 61 & echo $! > {pids}; exit 3", "sh exited with 3"),
+    "and writes": ("(while echo y; do sleep 0.001; done) & echo $! > {pids}; exit 4", "sh exited with 4"),
+    "and writes without end": ("yes & echo $! > {pids}; exit 5", "sh exited with 5"),
+    "and writes to stderr without end": ("yes >&2 & echo $! > {pids}; exit 6", "sh exited with 6"),
 }
 
 
@@ -264,7 +264,7 @@ def test_a_command_that_ended_in_time_does_not_fail_if_its_exit_is_noticed_late(
 
     outcome = Exec(command=["sh", "-c", "exit 7"]).probe(Deadline(1000.0, late))
 
-    assert outcome.summary == "sh ended with 7"
+    assert outcome.summary == "sh exited with 7"
 
 
 def zombies() -> list[psutil.Process]:

@@ -45,7 +45,7 @@ def scene(*, draining: bool = False) -> Snapshot:
         after(Spec("mysql", "tcpSocket", "127.0.0.1:3306", groups(Group.READINESS)), fine, refused),
         after(
             Spec("disk", "disk", "/var/lib/data", groups(), Severity.WARNING),
-            Outcome.measured("84% of /var/lib/data is in use, 12.0 GiB available", full),
+            Outcome.measured("84 % of /var/lib/data is in use, 12.0 GiB available", full),
         ),
         after(
             Spec("load", "loadAverage", "host", groups(Group.LIVENESS), Severity.INFO, period=5, stale_after=16),

@@ -134,7 +134,7 @@ def test_reason_numbers_limits_and_age_are_there():
     words = " ".join(each for _, each in text.seen)
 
     assert "fail timeout web httpGet https://web.example/ readiness no answer within 1 s" in words
-    assert "disk_used_ratio 84.0% (warn 80.0%, fail 90.0%)" in words
+    assert "disk_used_ratio 84.0 % (warn 80.0 %, fail 90.0 %)" in words
     assert "last run 30.0 s ago took 12.5 ms fail since 40.0 s ago 5 runs, 4 unhealthy" in words
     assert "has not run yet last run never unknown since the start 0 runs" in words
 

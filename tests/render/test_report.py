@@ -24,7 +24,7 @@ RUNS = (
         "load",
         Outcome.measured("load is 0.75 per CPU", Measurement("load_ratio", 0.75, 0.7, 0.9), Measurement("cpus", 2)),
     ),
-    once("disk", Outcome.measured("97% is in use", Measurement("disk_used_ratio", 0.97, None, 0.9))),
+    once("disk", Outcome.measured("97 % is in use", Measurement("disk_used_ratio", 0.97, None, 0.9))),
     once("mysql", Outcome.failed(Reason.CONNECT, "127.0.0.1:3306: Connection refused")),
     once("warm", Outcome(UNKNOWN.status, Reason.MISSING, "cat: no such command"), kind="exec"),
     State(spec("stuck", kind="tcpSocket")),

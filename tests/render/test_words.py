@@ -38,7 +38,7 @@ def test_what_is_wrong_comes_first_and_otherwise_the_configuration_s_order():
     ("name", "value", "text"),
     [
         ("endpoint_latency_seconds", 0.0032, "3.2 ms"),
-        ("disk_used_ratio", 0.845, "84.5%"),
+        ("disk_used_ratio", 0.845, "84.5 %"),
         ("memory_available_bytes", 1536, "1.5 KiB"),
         ("certificate_expiry_timestamp_seconds", 1_700_000_000.4, "1700000000"),
         ("load1", 0.5, "0.5"),
@@ -103,7 +103,7 @@ def test_a_size_is_in_binary_units(count, text):
 
 @pytest.mark.parametrize(
     ("warn", "fail", "text"),
-    [(None, None, ""), (0.7, None, "warn 70.0%"), (None, 0.9, "fail 90.0%"), (0.7, 0.9, "warn 70.0%, fail 90.0%")],
+    [(None, None, ""), (0.7, None, "warn 70.0 %"), (None, 0.9, "fail 90.0 %"), (0.7, 0.9, "warn 70.0 %, fail 90.0 %")],
 )
 def test_limits_are_those_that_are_set(warn, fail, text):
     assert limits(Measurement("load_ratio", 0.5, warn, fail)) == text
