@@ -1,49 +1,47 @@
-"""The process: exit codes that mean what the documentation says, whatever happens.
+"""The process: its exit codes mean what the documentation says, whatever happens.
 
-Left alone, Python exits with 1 on any crash, which here would say "not healthy".
+By default Python exits with 1 on any crash. Here, 1 means "not healthy".
 """
 
 import contextlib
 import os
 import sys
 
-USAGE = 2
-COULD_NOT_ASK = 3
-INTERRUPTED = 130
+from exporter.exitcodes import COULD_NOT_ASK, INTERRUPTED, USAGE
 
 
 def main() -> None:
-    """Run the command line. Everything but a verdict ends with 2, or with 3 for `ask`."""
+    """Run the command line. Without a verdict the exit code is 2, or 3 for `ask`."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    trouble = COULD_NOT_ASK if command == "ask" else USAGE
+    error_code = COULD_NOT_ASK if command == "ask" else USAGE
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):  # None, where whoever started the process has closed it
+        with contextlib.suppress(AttributeError):  # None if the parent process has closed it
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if command == "serve":
         import signal
 
-        # As PID 1 of a container a process without a handler does not see the signal at all, and imports take time.
+        # As PID 1, a process without a handler does not receive the signal at all, and the imports take time.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
-        code = _asked() if command == "ask" else None
-        code = _run(trouble) if code is None else code
+        code = _run_ask() if command == "ask" else None
+        code = _run_click(error_code) if code is None else code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BaseException:  # noqa: BLE001  # whatever it is, it is no verdict
-        code = trouble
-        _tell()
-    _end(code)
+    except BaseException:  # noqa: BLE001  # no exception is a verdict
+        code = error_code
+        _print_traceback()
+    _exit(code)
 
 
-def _asked() -> int | None:
-    """The exit code of a plain `ask`, which runs every few seconds and so does without click; None for any other."""
+def _run_ask() -> int | None:
+    """The exit code of a plain `ask`, which does not import click because it runs every few seconds; else None."""
     from exporter import ask
 
-    words = ask.plainly(sys.argv[2:]) if sys.argv[1] == "ask" else None
-    return None if words is None else ask.run(*words)
+    arguments = ask.parse_arguments(sys.argv[2:]) if sys.argv[1] == "ask" else None
+    return None if arguments is None else ask.run(*arguments)
 
 
-def _run(trouble: int) -> int:
+def _run_click(error_code: int) -> int:
     import click
 
     from exporter.cli import cli
@@ -54,25 +52,25 @@ def _run(trouble: int) -> int:
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
-        return trouble
+        return error_code
     except SystemExit as error:
-        if isinstance(error.__context__, OSError):  # click's answer to a closed pipe
-            return trouble
+        if isinstance(error.__context__, OSError):  # click exits like this when a pipe is closed
+            return error_code
         raise
-    return code if isinstance(code, int) else trouble
+    return code if isinstance(code, int) else error_code
 
 
-def _tell() -> None:
+def _print_traceback() -> None:
     import traceback
 
     with contextlib.suppress(OSError, ValueError, AttributeError):
         traceback.print_exc()
 
 
-def _end(code: int) -> None:
-    """Exit at once: the verdict stands even if nobody reads what is said about it, and whatever thread still hangs.
+def _exit(code: int) -> None:
+    """Exit immediately: the exit code stands even if nobody reads the output, and even if a thread hangs.
 
-    Python would make a failing flush exit code 120, and would wait for threads.
+    Python itself would turn a failed flush into exit code 120, and would wait for the threads.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):

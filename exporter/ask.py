@@ -5,139 +5,144 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-PATHS = {
+from exporter.console import echo
+from exporter.exitcodes import COULD_NOT_ASK, HEALTHY, UNHEALTHY
+from exporter.text import replace_unprintable
+
+ENDPOINTS = {
     "livez": "livez",
     "readyz": "readyz",
     "startupz": "startupz",
     "healthz": "healthz",
-    "exporter": "-/healthy",  # about the exporter itself, whatever the checks say
+    "exporter": "-/healthy",  # the exporter itself, regardless of its checks
 }
+"""The endpoint's name on the command line, and its path."""
 URL = "http://127.0.0.1:4584"
-TIMEOUT = 1  # seconds, for everything from the name's resolution to the answer's last byte
-LONGEST = 86400  # seconds that a timeout may be
-ANSWER_LIMIT = 16 * 2**20  # bytes
-COULD_NOT_ASK = 3
+TIMEOUT = 1  # seconds, from name resolution to the last byte of the answer
+MAX_TIMEOUT = 86400  # seconds
+MAX_ANSWER = 16 * 2**20  # bytes
 
-_VERDICTS = {200: ("pass", "warn"), 503: ("fail",)}
-_OWN = {200: b"Health Exporter is healthy.\n", 503: b"Health Exporter is not healthy.\n"}
+_STATUSES = {200: ("pass", "warn"), 503: ("fail",)}
+_EXPORTER_BODIES = {200: b"Health Exporter is healthy.\n", 503: b"Health Exporter is not healthy.\n"}
 _OPTIONS = {"--url": str, "--timeout": float}
 
 
 class AskError(Exception):
-    """There is no answer, or none that is a verdict."""
+    """There is no answer, or it is not the answer of a health exporter."""
 
 
-def run(path: str, url: str, timeout: float) -> int:
-    """Ask, say what was answered, and return the exit code."""
+def run(endpoint: str, url: str, timeout: float) -> int:
+    """Ask, print the verdict or the error, and return the exit code."""
     try:
-        yes, lines = answer(url, path, timeout)
+        up, lines = ask(endpoint, url, timeout)
     except AskError as error:
-        say(str(error), sys.stderr)
+        echo(str(error), sys.stderr)
         return COULD_NOT_ASK
-    say("\n".join(lines), sys.stdout)
-    return 0 if yes else 1
+    echo("\n".join(lines), sys.stdout)
+    return HEALTHY if up else UNHEALTHY
 
 
-def say(text: str, stream: TextIO | None) -> None:
-    """Print, and go on when nobody reads: the exit code is the answer."""
-    if stream is None:  # closed by whoever started the process
-        return
-    try:
-        print(text, file=stream, flush=True)
-    except OSError as error:
-        if stream is not sys.stderr:
-            say(f"the report could not be written: {error.strerror}", sys.stderr)
+def ask(endpoint: str, url: str, timeout: float) -> tuple[bool, list[str]]:
+    """Return the verdict of one of the exporter's endpoints, and the lines that explain it.
 
-
-def answer(url: str, path: str, timeout: float) -> tuple[bool, list[str]]:
-    """The verdict of one of the exporter's endpoints and lines that say why. Raises AskError."""
-    if not 0 < timeout <= LONGEST:
-        raise AskError(f"a timeout is more than 0 and at most {LONGEST:g} seconds")
-    parts = _parts(url)
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{PATHS[path]}"
-    status, body = _split(_in_time(lambda: _exchange(parts, PATHS[path], timeout), timeout, shown), shown)
-    if status not in _VERDICTS:
-        raise AskError(f"{shown} answered {status}, which is no verdict")
-    if path == "exporter" and body == _OWN[status]:
+    The timeout is in seconds. Raises AskError if the exporter gives no valid answer in time.
+    """
+    if not 0 < timeout <= MAX_TIMEOUT:
+        raise AskError(f"the timeout must be greater than 0 and at most {MAX_TIMEOUT} seconds")
+    parts, path = _parse_url(url), ENDPOINTS[endpoint]
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{path}"
+    status, body = _parse_answer(_run_within(timeout, lambda: _request(parts, path, timeout), address), address)
+    if status not in _STATUSES:
+        raise AskError(f"{address} returned {status}, expected 200 or 503")
+    if endpoint == "exporter" and body == _EXPORTER_BODIES[status]:
         return status == 200, [body.decode().strip()]
     try:
         document = json.loads(body)
-        if document["status"] in _VERDICTS[status]:
-            return status == 200, [_printable(line) for line in _reasons(path, document)]
+        if document["status"] in _STATUSES[status]:
+            return status == 200, [replace_unprintable(line) for line in _explain(endpoint, document)]
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         pass
-    raise AskError(f"{shown} did not answer as a health exporter does")
+    raise AskError(f"{address} did not respond like a health exporter")
 
 
-def plainly(words: Sequence[str]) -> tuple[str, str, float] | None:
-    """The path, the address and the timeout of a command line that is right; for any other, click has the words."""
-    given: dict[str, Any] = {"--url": URL, "--timeout": TIMEOUT}
+def parse_arguments(words: Sequence[str]) -> tuple[str, str, float] | None:
+    """Return the endpoint, the URL and the timeout of a valid, plain command line.
+
+    For anything else, such as `--help` or an unknown option, return None: click has the texts for these.
+    """
+    options: dict[str, Any] = {"--url": URL, "--timeout": TIMEOUT}
     rest = iter(words)
-    paths = []
+    endpoints = []
     for word in rest:
         name, equals, value = word.partition("=")
-        if name not in given:
-            paths.append(word)
+        if name not in options:
+            endpoints.append(word)
             continue
         try:
-            given[name] = _OPTIONS[name](value if equals else next(rest))
+            options[name] = _OPTIONS[name](value if equals else next(rest))
         except (ValueError, StopIteration):
             return None
-    if len(paths) != 1 or paths[0] not in PATHS:
+    if len(endpoints) != 1 or endpoints[0] not in ENDPOINTS:
         return None
-    return paths[0], given["--url"], given["--timeout"]
+    return endpoints[0], options["--url"], options["--timeout"]
 
 
-def _parts(url: str) -> SplitResult:
+def _parse_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        good = False
-    if not good:
-        raise AskError("the address of an exporter is http://HOST:PORT, for example " + URL)
+        valid = False
+    if not valid:
+        raise AskError("the URL of an exporter is http://HOST:PORT, for example " + URL)
     return parts
 
 
-def _in_time(act: Callable[[], bytes], timeout: float, what: str) -> bytes:
-    """What the act returns. It goes on in its thread when time is up: a name's resolution cannot be interrupted."""
-    late = f"{what} did not answer within {timeout:g} s"
-    done: list[bytes | str] = []
+def _run_within(timeout: float, act: Callable[[], bytes], address: str) -> bytes:
+    """Return what the act returns. Raises AskError if it fails, or takes longer than the timeout.
+
+    It then continues in its thread, because name resolution cannot be interrupted.
+    """
+    late = f"{address} did not respond within {timeout:g} s"
+    results: list[bytes | str] = []
 
     def work() -> None:
         try:
-            done.append(act())
+            results.append(act())
         except TimeoutError:
-            done.append(late)
+            results.append(late)
         except (OSError, ValueError) as error:
-            done.append(f"{what} could not be asked: {getattr(error, 'strerror', None) or error}")
+            results.append(f"{address}: the request failed: {getattr(error, 'strerror', None) or error}")
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(timeout)
-    result = done[0] if done else late
+    result = results[0] if results else late
     if isinstance(result, str):
         raise AskError(result)
     return result
 
 
-def _exchange(parts: SplitResult, path: str, timeout: float) -> bytes:
-    """One request, and the answer's bytes. HTTP/1.0: the answer ends with the connection, and is not chunked."""
+def _request(parts: SplitResult, path: str, timeout: float) -> bytes:
+    """Send one request and return the bytes of the answer.
+
+    In HTTP/1.0 an answer ends when the connection closes, and it is never chunked.
+    """
     host, target = str(parts.hostname), f"{parts.path.rstrip('/')}/{path}?format=json"
     request = f"GET {target} HTTP/1.0\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nConnection: close\r\n\r\n"
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    with _secured(socket.create_connection((host, port), timeout), parts.scheme, host) as sock:
+    with _secure(socket.create_connection((host, port), timeout), parts.scheme, host) as sock:
         sock.sendall(request.encode("ascii"))
         received = bytearray()
-        while (data := sock.recv(65536)) and len(received) <= ANSWER_LIMIT:
+        while (data := sock.recv(65536)) and len(received) <= MAX_ANSWER:
             received += data
     return bytes(received)
 
 
-def _secured(sock: socket.socket, scheme: str, host: str) -> socket.socket:
+def _secure(sock: socket.socket, scheme: str, host: str) -> socket.socket:
     if scheme == "http":
         return sock
     import ssl
@@ -145,24 +150,20 @@ def _secured(sock: socket.socket, scheme: str, host: str) -> socket.socket:
     return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
 
 
-def _split(received: bytes, what: str) -> tuple[int, bytes]:
-    """The status and the body of an HTTP answer."""
+def _parse_answer(received: bytes, address: str) -> tuple[int, bytes]:
+    """The status code and the body. Raises AskError if the bytes are not HTTP."""
     head, _, body = received.partition(b"\r\n\r\n")
     version, _, status = head.partition(b"\r\n")[0].partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
-        raise AskError(f"{what} did not answer in HTTP")
+        raise AskError(f"{address} did not respond with HTTP")
     return int(status[:3]), body
 
 
-def _reasons(path: str, document: dict[str, Any]) -> list[str]:
-    lines = [f"{path}: {document['status']}, generation {document['generation']}", *document.get("notes", ())]
+def _explain(endpoint: str, document: dict[str, Any]) -> list[str]:
+    lines = [f"{endpoint}: {document['status']}, generation {document['generation']}", *document.get("notes", ())]
     for name, (check,) in document["checks"].items():
         reason = f", reason {check['reason']}" if "reason" in check else ""
         since = f" since {check['since']}" if "since" in check else ""
         if check["status"] != "pass":
             lines.append(f"{name} ({check['componentType']}): {check['status']}{reason}{since}")
     return lines
-
-
-def _printable(line: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in line)

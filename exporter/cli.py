@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter import __version__
-from exporter.ask import LONGEST, PATHS, TIMEOUT, URL, say
+from exporter.ask import ENDPOINTS, MAX_TIMEOUT, TIMEOUT, URL
+from exporter.console import echo
 from exporter.model import Group
 
 if TYPE_CHECKING:
@@ -219,16 +220,16 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     snapshot = look([check for check in checks if not names or check.spec.name in names])
     verdict = judge(snapshot, Group(group))
     text = report.as_json(snapshot, verdict) if form == "json" else report.text(snapshot, verdict, color=_color())
-    say(text, sys.stdout)
+    echo(text, sys.stdout)
     return 0 if verdict.up else 1
 
 
 @cli.command(short_help="Ask the running exporter, for exec probes and scripts.")
-@click.argument("path", metavar=f"{{{'|'.join(PATHS)}}}", type=click.Choice(list(PATHS)))
+@click.argument("path", metavar=f"{{{'|'.join(ENDPOINTS)}}}", type=click.Choice(list(ENDPOINTS)))
 @click.option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True, max=LONGEST),
+    type=click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT),
     default=TIMEOUT,
     show_default=True,
     metavar="SECONDS",
@@ -283,7 +284,7 @@ def validate(config_file: Path, scrape_interval: float) -> int:
     config = _load(config_file)
     lines = [f"{complaint} (advice)" for complaint in advice(config, scrape_interval)]
     count = len(config.checks)
-    say("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]), sys.stdout)
+    echo("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]), sys.stdout)
     return 0
 
 
@@ -301,7 +302,7 @@ def schema() -> int:
     """
     from exporter.config.schema import schema as described
 
-    say(json.dumps(described(), indent=2), sys.stdout)
+    echo(json.dumps(described(), indent=2), sys.stdout)
     return 0
 
 

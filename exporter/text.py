@@ -1,0 +1,21 @@
+"""Rules for text from outside (targets, commands, configuration) before it goes to a terminal, a log or a client.
+
+Imports nothing, because `health-exporter ask` needs it in every exec probe.
+"""
+
+
+def replace_unprintable(text: str, replacement: str = "?") -> str:
+    """Return the text as one line that cannot control a terminal: line ends and escapes become the replacement."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else replacement for character in text)
+
+
+def replace_surrogates(text: str) -> str:
+    """Return the text with `?` for each lone surrogate. UTF-8 cannot encode one, so it would cost the whole output."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the text, or its beginning with an ellipsis, in at most `length` characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
