@@ -1,7 +1,29 @@
-"""The nouns of the house: what is configured, what was seen, what is concluded.
+"""The nouns of the package: what is configured, what a run found, and what follows from it.
 
-Everything here is frozen: a value that has been handed to a reader never changes under it. The module imports
-nothing else of the package, so that every other file may speak these words.
+Everything here is frozen: a value never changes after it has been passed on. This module imports nothing else of the
+package, so every other module can use it.
+
+All exceptions of the package: who raises them, and what becomes of them.
+
+    Exception
+    |-- ProbeError       kinds, `host`, `probe`: the check cannot run. `evaluation.run` makes it an `unknown` Outcome.
+    |-- DialError        `net`, kinds: an endpoint was not reached or stopped responding. The kind makes it a failed
+    |                    Outcome.
+    |-- MalformedError   `net.response`: the response is not valid HTTP. `net.fetch` makes it a DialError, or a
+    |   |                ProbeError if only the body is incomplete.
+    |   `-- SilentError  the connection was closed before the first byte. `net.fetch` makes it a DialError.
+    |-- PathError        `host.path`: a path is missing, cannot be read or hangs. The kind makes it a failed Outcome.
+    |-- Refused          `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
+    |-- KindError        `kinds`: a kind cannot be loaded. Nothing catches it: a traceback, and exit code 2.
+    |-- TextError        `config`: a file is not YAML. `config.document` makes it a ConfigError.
+    |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file. The
+    |                    command prints it and exits with 2. A reload logs it and keeps the running configuration.
+    |-- ListenError      `server.sockets`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
+    |-- AskError         `ask`: there is no valid answer. `ask` prints it and exits with 3.
+    `-- _Refused         `cli`: the command cannot go on. `__main__` prints the message and exits with 2.
+
+Any other exception of a probe is a defect of that probe, and `evaluation.run` makes it an `unknown` Outcome too. Only
+an exception of an application's own check function is a failed Outcome.
 """
 
 import math
@@ -13,19 +35,19 @@ from enum import StrEnum
 from functools import cached_property
 
 _MEASUREMENT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-ENDPOINT_LATENCY = "endpoint_latency_seconds"
-"""The measurement of how long an endpoint took to respond; the latency histogram is made of it."""
-
 _RESERVED = ("check_", "group_", "snapshot_", "exporter_", "answers_")
+
+ENDPOINT_LATENCY = "endpoint_latency_seconds"
+"""The measurement of how long an endpoint took to respond; the latency histogram is built from it."""
 
 
 class Status(StrEnum):
-    """The condition of a check, after one run or after thresholds."""
+    """The status of a check: of one run, or settled after thresholds."""
 
     PASS = "pass"  # noqa: S105  # the word of the health+json draft, not a password
-    WARN = "warn"  # healthy, and somebody should look
+    WARN = "warn"  # healthy, but needs attention
     FAIL = "fail"
-    UNKNOWN = "unknown"  # could not look; never "bad"
+    UNKNOWN = "unknown"  # the check could not run; no evidence that the target is unhealthy
 
     @property
     def healthy(self) -> bool:
@@ -33,29 +55,30 @@ class Status(StrEnum):
         return self in (Status.PASS, Status.WARN)
 
 
-_BADNESS = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
+BADNESS = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
+"""Every status, worst first. Fail comes before unknown: a check that could not run must not hide an outage."""
 
 
 class Reason(StrEnum):
-    """Why something is not `pass`. Closed: these are label values, and free text never is."""
+    """Why a status is not `pass`. The list is closed, because reasons are label values and free text must not be."""
 
-    TIMEOUT = "timeout"  # the deadline came first
-    DNS = "dns"  # the name was not resolved
-    CONNECT = "connect"  # refused, reset, unreachable
-    TLS = "tls"  # the handshake or the certificate
-    STATUS = "status"  # the answer was not the expected one, or not an answer of the protocol
-    BODY = "body"  # the answer's content
-    EXIT = "exit"  # the command's exit status
-    THRESHOLD = "threshold"  # a measured number beyond its limit
-    MISSING = "missing"  # what should be there is not
-    PERMISSION = "permission"  # not allowed to look
-    ERROR = "error"  # the probe itself broke
-    STALE = "stale"  # no definitive result came in time
+    TIMEOUT = "timeout"  # no result before the deadline
+    DNS = "dns"  # the name could not be resolved
+    CONNECT = "connect"  # the connection was refused or reset, or the target is unreachable
+    TLS = "tls"  # the TLS handshake or the certificate failed
+    STATUS = "status"  # the response has an unexpected status, or does not follow the protocol
+    BODY = "body"  # the response has unexpected content
+    EXIT = "exit"  # the command exited with a non-zero status
+    THRESHOLD = "threshold"  # a measurement reached its limit
+    MISSING = "missing"  # a required file, command or setting does not exist
+    PERMISSION = "permission"  # access was denied
+    ERROR = "error"  # the probe itself failed
+    STALE = "stale"  # the latest definitive result is too old
     PENDING = "pending"  # no definitive result yet
 
 
 class Group(StrEnum):
-    """The question an endpoint asks."""
+    """The question an endpoint answers."""
 
     LIVENESS = "liveness"
     READINESS = "readiness"
@@ -64,7 +87,7 @@ class Group(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a failing check matters to the people who are called."""
+    """How urgently a failing check should alert."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -73,18 +96,21 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The moment, on the monotonic clock, by which an act of looking has ended."""
+    """The moment, on the monotonic clock, by which a run must have ended."""
 
     at: float
     clock: Callable[[], float] = time.monotonic
 
     def remaining(self) -> float:
-        """Seconds left; zero or less once it has passed."""
+        """Return the seconds left; zero or less if the deadline has passed."""
         return self.at - self.clock()
 
 
 class ProbeError(Exception):
-    """Could not look. `run` makes it an Outcome with status `unknown`, which moves no threshold."""
+    """The check could not run, so nothing is known about its target.
+
+    The result of the run is `unknown` with this reason and summary. It does not count toward any threshold.
+    """
 
     def __init__(self, reason: Reason, summary: str) -> None:
         super().__init__(summary)
@@ -93,14 +119,14 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What is configured for one check, apart from how it looks. Seconds throughout.
+    """The configuration of one check without its probe. All times are in seconds.
 
-    Names, defaults and limits are those of a Kubernetes probe (core/v1 Probe).
+    The names, defaults and ranges are the ones of a Kubernetes probe (core/v1 Probe).
     """
 
     name: str
     kind: str
-    target: str = ""  # for people and labels: no credentials, no query string
+    target: str = ""  # for people and labels, without credentials and query string
     groups: frozenset[Group] = frozenset({Group.READINESS})  # `all` is implied
     severity: Severity = Severity.CRITICAL
     initial_delay: float = 0
@@ -109,28 +135,28 @@ class Spec:
     success_threshold: int = 1
     failure_threshold: int = 3
     stale_after: float = 31
-    depends_on: tuple[str, ...] = ()  # the checks without which this one cannot be well
-    latency_buckets: tuple[float, ...] = ()  # upper bounds in seconds, rising; empty for no histogram
+    depends_on: tuple[str, ...] = ()  # names of the checks that this check needs to be healthy
+    latency_buckets: tuple[float, ...] = ()  # upper bounds in seconds, in ascending order; empty for no histogram
 
     def belongs_to(self, group: Group) -> bool:
-        """Whether this check has a say in the group's verdict; every check has one in `all`."""
+        """Return whether this check counts for the group's verdict. Every check counts for `all`."""
         return group is Group.ALL or group in self.groups
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A named number seen while looking, in base units, and the limits it is judged by.
+    """A named number that a run measured, in base units (seconds, bytes, ratios), and the limits it is compared with.
 
-    Its name is its metric's name without the `health_` prefix. Raises ValueError for a name that is no metric name
-    or belongs to the exporter's own families, and for a number that is none.
+    Its name is the metric's name without the `health_` prefix. Raises ValueError if the name is not a valid metric name
+    or is reserved for the exporter's own metrics, and if the value or a limit is not finite.
     """
 
     name: str
     value: float
     warn: float | None = None
     fail: float | None = None
-    falling: bool = False  # the limits are the least that is well, not the most
-    phase: str | None = None  # the part of the act that it is about, where one run has the number several times
+    falling: bool = False  # lower limits: a value at or below one is bad
+    phase: str | None = None  # the part of the request, such as `connect`, if a run measures this number once per part
 
     def __post_init__(self) -> None:
         if not _MEASUREMENT_NAME.match(self.name) or self.name.startswith(_RESERVED) or self.name.endswith("_limit"):
@@ -140,17 +166,17 @@ class Measurement:
 
     @property
     def key(self) -> str:
-        """The name, made unique within a run."""
+        """The name and the phase, which together are unique within a run."""
         return self.name if self.phase is None else f"{self.name}:{self.phase}"
 
     @property
     def limits(self) -> dict[str, float]:
-        """The limits that are set, by level."""
+        """The limits that are set, by level: `warn`, `fail`."""
         return {level: limit for level, limit in (("warn", self.warn), ("fail", self.fail)) if limit is not None}
 
     @property
     def status(self) -> Status:
-        """What this number means by its limits: at a limit counts as beyond it."""
+        """The status according to the limits. A value that is equal to a limit has reached it."""
         if self._reaches(self.fail):
             return Status.FAIL
         return Status.WARN if self._reaches(self.warn) else Status.PASS
@@ -161,11 +187,14 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one act of looking concluded. It has no clock: when and how long is the Result's."""
+    """What one run of a check found. Its times are in the Result.
+
+    Raises ValueError if a status other than `pass` comes without a reason, or `pass` comes with one.
+    """
 
     status: Status
     reason: Reason | None = None
-    summary: str = ""  # for people: logs, the page, the command line; never a label
+    summary: str = ""  # for people: logs, status page, command line; never a label
     measurements: tuple[Measurement, ...] = ()
 
     def __post_init__(self) -> None:
@@ -174,17 +203,21 @@ class Outcome:
 
     @classmethod
     def failed(cls, reason: Reason, summary: str, *measurements: Measurement) -> "Outcome":
-        """The target is bad, for this reason."""
+        """The target is unhealthy, for this reason."""
         return cls(Status.FAIL, reason, summary, measurements)
 
     @classmethod
     def passed(cls, summary: str, *measurements: Measurement) -> "Outcome":
-        """The target is well."""
+        """The target is healthy."""
         return cls(Status.PASS, None, summary, measurements)
 
     @classmethod
     def measured(cls, summary: str, by: Measurement, *others: Measurement) -> "Outcome":
-        """A number decides, by its limits; the summary says which limit it met or kept."""
+        """The status according to one measurement and its limits. The summary shows the limits, or the one it reached.
+
+        >>> Outcome.measured("90 % used", Measurement("memory_used_ratio", 0.9, warn=0.8, fail=0.95)).summary
+        '90 % used: warn limit 0.8 reached'
+        """
         status = by.status
         if status is Status.PASS:
             limits = " and ".join(f"{level} at {limit:g}" for level, limit in by.limits.items())
@@ -193,28 +226,44 @@ class Outcome:
 
     @classmethod
     def counted(cls, summary: str, name: str, count: int, least: int | None, most: int | None) -> "Outcome":
-        """A whole number decides: the least and the most that are well, so that the limits lie one beyond them."""
+        """The status according to a count: healthy from `least` to `most`, both included; None leaves that side open.
+
+        The limits of the Measurement are therefore one beyond these numbers.
+
+        >>> Outcome.counted("2 workers", "processes", 2, least=3, most=None).summary
+        '2 workers, expected at least 3'
+        >>> Outcome.counted("4 workers", "processes", 4, least=3, most=8).measurements[0].limits
+        {'fail': 9}
+        """
         below = Measurement(name, count, fail=least - 1 if least else None, falling=True)
         above = Measurement(name, count, fail=None if most is None else most + 1)
-        seen = below if most is None else above  # a measurement has limits on one side
+        measurement = below if most is None else above  # a Measurement has limits on one side only
         if below.status is Status.FAIL:
-            return cls.failed(Reason.THRESHOLD, f"{summary}, expected at least {least}", seen)
+            return cls.failed(Reason.THRESHOLD, f"{summary}, expected at least {least}", measurement)
         if above.status is Status.FAIL:
-            return cls.failed(Reason.THRESHOLD, f"{summary}, expected at most {most}", seen)
-        return cls.passed(summary, seen)
+            return cls.failed(Reason.THRESHOLD, f"{summary}, expected at most {most}", measurement)
+        return cls.passed(summary, measurement)
 
     @classmethod
     def worst(cls, *outcomes: "Outcome") -> "Outcome":
-        """Several conclusions about one target as one: the worst decides, and nothing that was measured is lost."""
-        decides = min(outcomes, key=lambda each: _BADNESS.index(each.status))
-        summary = "; ".join(each.summary for each in outcomes)
-        measurements = tuple(seen for each in outcomes for seen in each.measurements)
-        return cls(decides.status, decides.reason, summary, measurements)
+        """Combine several Outcomes of one target. The worst one decides; all summaries and measurements are kept.
+
+        If several are equally bad, the first of them gives the reason. Raises ValueError if there is no Outcome.
+
+        >>> Outcome.worst(Outcome.passed("2 running"), Outcome.failed(Reason.TIMEOUT, "no response")).summary
+        '2 running; no response'
+        >>> Outcome.worst(Outcome.passed("2 running"), Outcome.failed(Reason.TIMEOUT, "no response")).status
+        <Status.FAIL: 'fail'>
+        """
+        worst = min(outcomes, key=lambda outcome: BADNESS.index(outcome.status))
+        summary = "; ".join(outcome.summary for outcome in outcomes)
+        measurements = tuple(measurement for outcome in outcomes for measurement in outcome.measurements)
+        return cls(worst.status, worst.reason, summary, measurements)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An Outcome with its times: `started` on the wall clock, `ended` on the monotonic one, in seconds."""
+    """An Outcome with its times in seconds: `started` on the wall clock, `ended` on the monotonic clock."""
 
     outcome: Outcome
     started: float
@@ -224,32 +273,32 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A check's settled condition after thresholds, and all that has been counted on the way to it."""
+    """The settled status of a check after thresholds, and the counts that led to it."""
 
     spec: Spec
     status: Status = Status.UNKNOWN
     reason: Reason | None = Reason.PENDING
-    since: float | None = None  # the last transition, wall clock
+    since: float | None = None  # time of the last transition, wall clock
     last: Result | None = None
     last_pass: float | None = None  # start of the last healthy run, wall clock
-    streak: int = 0  # definitive results of the same kind in a row
+    streak: int = 0  # consecutive runs that are all healthy or all failed; unknown runs are left out
     streak_healthy: bool = False
     runs: int = 0
     failures: Mapping[Reason, int] = field(default_factory=dict)  # runs that were not healthy, by reason
     transitions: int = 0
-    latencies: tuple[int, ...] = ()  # answers up to each of the latency buckets, and beyond the last
+    latencies: tuple[int, ...] = ()  # responses per latency bucket, and those above the last bucket
     latency_sum: float = 0.0  # seconds
-    fresh_until: float = math.inf  # monotonic clock; beyond it this State no longer holds
+    fresh_until: float = math.inf  # monotonic clock; from then on this State is stale
 
     @property
     def consecutive_failures(self) -> int:
-        """Failing runs in a row up to now; a run that could not look neither counts nor breaks it."""
+        """The number of consecutive failed runs; an `unknown` run neither counts nor ends the streak."""
         return 0 if self.streak_healthy else self.streak
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Every State at one moment. Two answers that carry the same generation tell the same truth."""
+    """Every State at one moment. Answers with the same generation never contradict each other."""
 
     generation: int
     timestamp: float  # wall clock
@@ -264,17 +313,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one group's question over a Snapshot, with the checks that decided it."""
+    """The answer to one group's question about a Snapshot, with the checks that decided it."""
 
     group: Group
     up: bool
     members: tuple[State, ...]
     culprits: tuple[State, ...]
-    draining: bool = False  # the exporter is shutting down, which by itself makes readiness false
+    draining: bool = False  # the exporter is shutting down, which alone makes readiness false
 
     @property
     def status(self) -> Status:
-        """The verdict as one of the health+json draft's three words."""
+        """The verdict as a status of the health+json draft: `pass`, `warn` or `fail`."""
         if not self.up:
             return Status.FAIL
         return Status.WARN if any(state.status is Status.WARN for state in self.members) else Status.PASS
@@ -282,12 +331,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """The exporter's own condition, for its own metrics and for /-/healthy."""
+    """The condition of the exporter itself, for its own metrics and for /-/healthy."""
 
-    running: bool  # the schedule starts what is due
+    running: bool  # due checks are started
     workers: int = 0
     busy: int = 0
-    stuck: int = 0  # busy beyond the deadline of the check they run
-    lag: float = 0.0  # seconds
+    stuck: int = 0  # workers whose run has passed its deadline
+    lag: float = 0.0  # largest recent delay of a start, seconds
     reload_ok: bool = True
     reload_time: float = 0.0  # the last successful load of the configuration, wall clock

@@ -1,12 +1,25 @@
-"""The nouns refuse to be nonsense."""
+"""The nouns: which values they accept, and what follows from them."""
 
+import doctest
 import math
 
 import pytest
 from make import snapshot
 from support import Clock
 
-from exporter.model import Deadline, Group, Measurement, Outcome, Reason, Spec, Status
+from exporter import model
+from exporter.model import BADNESS, Deadline, Group, Measurement, Outcome, Reason, Spec, Status
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    results = doctest.testmod(model)
+
+    assert results.attempted >= 5
+    assert results.failed == 0
+
+
+def test_every_status_has_its_badness():
+    assert sorted(BADNESS) == sorted(Status)
 
 
 @pytest.mark.parametrize(
@@ -22,16 +35,17 @@ from exporter.model import Deadline, Group, Measurement, Outcome, Reason, Spec, 
         "check_up",
         "group_up",
         "exporter_x",
-        "answers",
+        "answers_x",
         "x_limit",
     ],
 )
-def test_a_measurement_has_a_metric_name_of_its_own(name):
-    if name == "answers":
-        assert Measurement(name, 1).name == "answers"
-    else:
-        with pytest.raises(ValueError, match="cannot be the name of a measurement"):
-            Measurement(name, 1)
+def test_an_invalid_or_reserved_name_of_a_measurement_is_rejected(name):
+    with pytest.raises(ValueError, match="cannot be the name of a measurement"):
+        Measurement(name, 1)
+
+
+def test_a_name_is_reserved_with_its_underscore_only():
+    assert Measurement("answers", 1).name == "answers"
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -55,12 +69,12 @@ def test_a_measurement_is_a_finite_number(number):
         (0.0, None, 0.0, "fail"),  # a limit of 0 is a limit
     ],
 )
-def test_a_number_at_its_limit_is_beyond_it(value, warn, fail, status):
+def test_a_value_equal_to_a_limit_has_reached_it(value, warn, fail, status):
     assert Measurement("x", value, warn, fail).status == status
 
 
 @pytest.mark.parametrize(("value", "status"), [(31, "pass"), (30, "warn"), (8, "warn"), (7, "fail"), (-1, "fail")])
-def test_limits_may_be_the_least_that_is_well(value, status):
+def test_limits_may_be_lower_limits(value, status):
     assert Measurement("days", value, 30, 7, falling=True).status == status
 
 
@@ -79,11 +93,11 @@ def test_an_outcome_has_a_reason_if_and_only_if_it_is_not_pass(status):
         (0.95, "fail", "half: fail limit 0.9 reached"),
     ],
 )
-def test_a_judged_outcome_tells_the_limit(value, status, summary):
+def test_the_summary_shows_the_limits_or_the_one_that_was_reached(value, status, summary):
     outcome = Outcome.measured("half", Measurement("x", value, 0.7, 0.9), Measurement("y", 1))
 
     assert (outcome.status, outcome.summary) == (status, summary)
-    assert [each.name for each in outcome.measurements] == ["x", "y"]
+    assert [measurement.name for measurement in outcome.measurements] == ["x", "y"]
 
 
 def test_a_deadline_runs_out():
@@ -110,7 +124,7 @@ def test_a_snapshot_without_checks_stays_fresh():
     ("count", "least", "most", "status", "limits"),
     [
         (3, None, None, "pass", {}),
-        (0, 0, None, "pass", {}),  # no number is less
+        (0, 0, None, "pass", {}),  # no count is below 0
         (0, 1, None, "fail", {"fail": 0}),
         (1, 1, None, "pass", {"fail": 0}),
         (2, None, 2, "pass", {"fail": 3}),
@@ -120,7 +134,7 @@ def test_a_snapshot_without_checks_stays_fresh():
         (1, None, 0, "fail", {"fail": 1}),
     ],
 )
-def test_a_count_is_well_from_the_least_to_the_most(count, least, most, status, limits):
+def test_a_count_is_healthy_from_the_least_to_the_most(count, least, most, status, limits):
     outcome = Outcome.counted("counted", "things", count, least, most)
 
     assert outcome.status == status
@@ -133,14 +147,14 @@ def test_a_count_is_well_from_the_least_to_the_most(count, least, most, status, 
 )
 def test_of_several_outcomes_the_worst_decides_and_all_are_kept(statuses, worst):
     outcomes = [
-        Outcome(Status(each), None if each == "pass" else Reason.ERROR, each, (Measurement(each, 1),))
-        for each in statuses.split()
+        Outcome(Status(status), None if status == "pass" else Reason.ERROR, status, (Measurement(status, 1),))
+        for status in statuses.split()
     ]
     outcome = Outcome.worst(*outcomes)
 
     assert outcome.status == worst
     assert outcome.summary == statuses.replace(" ", "; ")
-    assert [each.name for each in outcome.measurements] == statuses.split()
+    assert [measurement.name for measurement in outcome.measurements] == statuses.split()
 
 
 def test_of_outcomes_that_are_equally_bad_the_first_gives_the_reason():

@@ -1,9 +1,6 @@
 """Words and numbers for people, on the page and in the report."""
 
-from exporter.model import Measurement, Snapshot, State, Status
-
-BADNESS = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS)
-"""Worst first. Fail comes before unknown: a check that could not run must not hide an outage."""
+from exporter.model import BADNESS, Measurement, Snapshot, State, Status
 
 
 def headline(snapshot: Snapshot) -> str:
