@@ -209,7 +209,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
       2   invalid configuration or command line
     """
     from exporter.evaluation.judge import judge
-    from exporter.evaluation.once import look
+    from exporter.evaluation.once import run_all
     from exporter.render import report
 
     checks = [check for check in _load(config_file).checks if check.spec.belongs_to(Group(group))]
@@ -217,7 +217,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     if unknown := sorted(set(names) - set(known)):
         of_group = "" if group == Group.ALL else f" in the group {group}"
         raise _Refused(f"no such check{of_group}: {', '.join(unknown)}; the checks are: {', '.join(known) or '(none)'}")
-    snapshot = look([check for check in checks if not names or check.spec.name in names])
+    snapshot = run_all([check for check in checks if not names or check.spec.name in names])
     verdict = judge(snapshot, Group(group))
     text = report.as_json(snapshot, verdict) if form == "json" else report.text(snapshot, verdict, color=_color())
     echo(text, sys.stdout)
@@ -329,7 +329,7 @@ def _shard(name: str | None, count: int | None) -> "Shard":
     if (name is None) != (count is None):
         raise click.UsageError("give both --shard and --shards, or neither")
     try:
-        return Shard.named(name, count) if name is not None and count is not None else Shard()
+        return Shard.parse(name, count) if name is not None and count is not None else Shard()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--shard'") from None
 

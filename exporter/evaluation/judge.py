@@ -1,7 +1,8 @@
-"""Snapshot -> Verdict per group. Pure.
+"""Snapshot -> Verdict per group. Pure functions.
 
-"Don't know" has a safe answer per question, as in the kubelet's table of initial values (worker.go): liveness takes
-unknown as alive, because a restart needs evidence; every other question takes it as not yet.
+Each group has a safe interpretation of `unknown`, as the kubelet has an initial value for each probe (newWorker in
+pkg/kubelet/prober/worker.go). For liveness, unknown means alive, because a restart needs evidence. For every other
+group, it means not yet.
 """
 
 from collections.abc import Collection
@@ -10,15 +11,16 @@ from exporter.model import Group, Snapshot, State, Status, Verdict
 
 
 def satisfies(state: State, group: Group) -> bool:
-    """Whether this check alone would let the group's answer be yes."""
+    """Return whether the group's endpoint would return 200 if this were its only check."""
     return state.status.healthy or (group is Group.LIVENESS and state.status is Status.UNKNOWN)
 
 
 def causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """The failing checks that this one depends on, directly or not: of a chain of them the one that failed first.
+    """Return the names of the failing checks that this one depends on, directly or indirectly.
 
-    Empty for a check that is well, and for one whose trouble is its own. It is suppressed by them, not excused: it
-    still runs, is shown and decides.
+    Of a chain of failing checks, only the one at its end is returned. The result is empty if the check is healthy, or
+    if none of its dependencies fails. A check with causes is suppressed, but it still runs, is shown and counts. `seen`
+    is for the recursion: the names on the way here.
     """
     if state.status.healthy and not seen:
         return ()
@@ -33,9 +35,9 @@ def causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozenset())
 
 
 def judge(snapshot: Snapshot, group: Group, exclude: Collection[str] = ()) -> Verdict:
-    """Answer one group's question, leaving out the checks named in `exclude`. No checks: yes, as in Kubernetes."""
+    """Return a group's verdict, without the checks named in `exclude`. Without checks it is up, as in Kubernetes."""
     states = (state for state in snapshot.states.values() if state.spec.belongs_to(group))
-    members = tuple(sorted(states, key=lambda state: bool(causes(snapshot, state))))  # what others caused comes last
+    members = tuple(sorted(states, key=lambda state: bool(causes(snapshot, state))))  # suppressed checks last
     culprits = tuple(state for state in members if not satisfies(state, group) and state.spec.name not in exclude)
     draining = snapshot.draining and group is Group.READINESS
     return Verdict(group, not culprits and not draining, members, culprits, draining)

@@ -13,36 +13,36 @@ from exporter.evaluation.store import Store
 from exporter.model import Snapshot
 from exporter.probe.check import Check
 
-CHECKERS = 32  # checks that run at the same time
-AFTERTHOUGHT = 1.0  # seconds to wait beyond the longest timeout
-LONGEST = 30 * 86400.0  # seconds; beyond it, waiting for a thread is an OverflowError
+WORKERS = 32  # checks that run at the same time
+GRACE = 1.0  # seconds to wait after the longest timeout
+MAX_WAIT = 30 * 86400.0  # seconds; joining a thread with a much longer timeout raises OverflowError
 
 
-def look(checks: Sequence[Check], checkers: int = CHECKERS) -> Snapshot:
-    """One run of each check, in the same store that `serve` uses; a check that outlasts its timeout stays unknown.
+def run_all(checks: Sequence[Check], workers: int = WORKERS) -> Snapshot:
+    """Run each check once and return the Snapshot. A check that outlasts its timeout stays unknown.
 
-    One run settles a check: thresholds count runs.
+    One run settles the status, because thresholds count runs.
     """
-    logging.getLogger().addHandler(logging.NullHandler())  # the report says it all
+    logging.getLogger().addHandler(logging.NullHandler())  # the report contains everything that would be logged
     store = Store()
-    once = [Check(replace(each.spec, success_threshold=1, failure_threshold=1), each.probe) for each in checks]
-    waiting: SimpleQueue[Check] = SimpleQueue()
-    for each in store.configure(once):
-        waiting.put(each)
+    once = [Check(replace(check.spec, success_threshold=1, failure_threshold=1), check.probe) for check in checks]
+    queue: SimpleQueue[Check] = SimpleQueue()
+    for check in store.configure(once):
+        queue.put(check)
 
     def work() -> None:
         with contextlib.suppress(Empty):
             while True:
-                each = waiting.get_nowait()
-                store.record(each, run(each))
+                check = queue.get_nowait()
+                store.record(check, run(check))
 
-    # Daemons: a probe that breaks its promise and outlasts its timeout must not keep the report from being given.
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(checkers, len(once)))]
-    for worker in workers:
-        worker.start()
-    rounds = -(-len(once) // checkers)
-    longest = max((each.spec.timeout for each in once), default=0)
-    until = time.monotonic() + min(rounds * longest + AFTERTHOUGHT, LONGEST)
-    for worker in workers:
-        worker.join(max(0.0, until - time.monotonic()))
+    # Daemon threads: a probe that ignores its deadline must not hold up the report.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(once)))]
+    for thread in threads:
+        thread.start()
+    rounds = -(-len(once) // workers)
+    longest = max((check.spec.timeout for check in once), default=0)
+    until = time.monotonic() + min(rounds * longest + GRACE, MAX_WAIT)
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
     return store.snapshot()

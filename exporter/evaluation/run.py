@@ -1,7 +1,7 @@
-"""Runs one check once: clocks it, and makes whatever happens an Outcome.
+"""Runs one check once: measures its time, and turns whatever happens into an Outcome.
 
-The only broad `except` in the house: a probe that breaks, in whatever way, is `unknown` for this run, and its next run
-comes as if nothing had been.
+This is the only broad `except` around checks. However a probe fails, its result is `unknown`, and the next run starts
+afresh.
 """
 
 import logging
@@ -12,20 +12,21 @@ from dataclasses import replace
 
 from exporter.model import Deadline, Outcome, ProbeError, Reason, Result, Status
 from exporter.probe.check import Check
+from exporter.text import replace_unprintable, shorten
 
 ATTEMPTS = 3
-"""An attempt that could not look is repeated at once, as maxProbeRetries does (pkg/kubelet/prober/prober.go)."""
-LONGEST = 2e6
-"""Seconds. Kubernetes allows timeouts beyond what the C library can wait for, milliseconds in 32 bits."""
-SUMMARY_LIMIT = 500  # characters
+"""An attempt with the status `unknown` is repeated at once, as with maxProbeRetries in pkg/kubelet/prober/prober.go."""
+MAX_TIMEOUT = 2e6
+"""Seconds. Kubernetes allows longer timeouts, but the C library waits in milliseconds, which must fit in 32 bits."""
+MAX_SUMMARY = 500  # characters
 
 _log = logging.getLogger(__name__)
 
 
 def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> Result:
-    """Look once. All attempts share the one deadline that `timeoutSeconds` sets."""
+    """Run a check once. Never raises. All attempts share one deadline, which `timeoutSeconds` sets."""
     started, began = wall(), clock()
-    deadline = Deadline(began + min(check.spec.timeout, LONGEST), clock)
+    deadline = Deadline(began + min(check.spec.timeout, MAX_TIMEOUT), clock)
     outcome = attempt(check, deadline)
     for _ in range(ATTEMPTS - 1):
         if outcome.status is not Status.UNKNOWN or deadline.remaining() <= 0:
@@ -36,20 +37,24 @@ def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callabl
 
 
 def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -> Outcome:
-    """One act of looking. `raised` is what an exception means that is no ProbeError."""
+    """Call the probe once. Never raises.
+
+    A ProbeError is `unknown`. Any other exception has the status `raised`.
+    """
     try:
-        return _clean(check.probe.probe(deadline))
+        return _sanitize(check.probe.probe(deadline))
     except ProbeError as error:
-        return Outcome(Status.UNKNOWN, error.reason, _readable(str(error)))
+        return Outcome(Status.UNKNOWN, error.reason, _summarize(str(error)))
     except BaseException as error:  # noqa: BLE001  # SystemExit in a plugin must not end a worker either
-        _log.debug("check %s: the probe raised", check.spec.name, exc_info=True)
-        return Outcome(raised, _reason(error), _readable(_whereabouts(error)))
+        _log.debug("check %s: the probe raised an exception", check.spec.name, exc_info=True)
+        return Outcome(raised, _reason(error), _summarize(_describe(error)))
 
 
-def _clean(outcome: Outcome) -> Outcome:
+def _sanitize(outcome: Outcome) -> Outcome:
+    """The Outcome with a summary that is safe to print. Raises TypeError if the probe returned something else."""
     if not isinstance(outcome, Outcome):
         raise TypeError(f"a probe returns an Outcome, this one returned {type(outcome).__name__}")
-    summary = _readable(outcome.summary)
+    summary = _summarize(outcome.summary)
     return outcome if summary is outcome.summary else replace(outcome, summary=summary)
 
 
@@ -64,19 +69,16 @@ def _reason(error: BaseException) -> Reason:
     return Reason.ERROR
 
 
-def _whereabouts(error: BaseException) -> str:
-    """The exception in words, even one that cannot say anything itself, and the line that raised it."""
-    raised = error.__traceback__
-    while raised is not None and raised.tb_next is not None:
-        raised = raised.tb_next
-    line = f" ({raised.tb_frame.f_code.co_filename.rpartition('/')[2]}:{raised.tb_lineno})" if raised else ""
+def _describe(error: BaseException) -> str:
+    """The exception and the line that raised it. Works for an exception whose `__str__` fails, too."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    line = f" ({frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno})" if frame else ""
     return "".join(traceback.format_exception_only(error)).strip() + line
 
 
-def _readable(text: str) -> str:
-    """One line, printable, of bounded length: it goes to terminals, logs and pages."""
-    if len(text) > SUMMARY_LIMIT:
-        text = text[: SUMMARY_LIMIT - 1] + "…"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+def _summarize(text: str) -> str:
+    """One printable line of bounded length, for terminals, logs and pages."""
+    text = shorten(text, MAX_SUMMARY)
+    return text if text.isprintable() else replace_unprintable(" ".join(text.split()), " ")

@@ -1,8 +1,20 @@
-"""State + Result -> State: thresholds and streaks. Pure.
+"""State + Result -> State: streaks and thresholds. Pure functions.
 
-The rules are the kubelet's (pkg/kubelet/prober/worker.go): a run that could not look changes no verdict and neither
-counts nor breaks a streak; the verdict moves when a streak reaches its threshold. A State starts `unknown` and stays
-so until a threshold is met, without a special first case.
+Theory of operation:
+
+The rules are the ones of the kubelet (doProbe in pkg/kubelet/prober/worker.go). A result is definitive if it is `pass`,
+`warn` or `fail`. `pass` and `warn` are healthy. Consecutive healthy results are a streak, and so are consecutive failed
+ones. The settled status changes when a streak reaches its threshold: successThreshold or failureThreshold. While a
+streak goes on after that, the status and its reason follow the latest result, for example from `pass` to `warn`.
+
+An `unknown` result means that the check could not run. It is counted, with its reason, among the runs that were not
+healthy. But it neither extends nor ends a streak, and it does not change the settled status.
+
+A State starts as `unknown` with the reason `pending`, and stays so until a streak reaches a threshold. So the start
+needs no rule of its own. What `unknown` means to an endpoint is decided in `judge`.
+
+A settled status needs confirmation. If no definitive result arrives within `stale_after` seconds of the latest one, the
+status becomes `unknown` with the reason `stale`. The streak continues, so one more result can settle it again.
 """
 
 import math
@@ -14,8 +26,8 @@ from exporter.model import ENDPOINT_LATENCY, Outcome, Reason, Result, State, Sta
 
 def settle(state: State, result: Result) -> State:
     """Return the State after this Result."""
-    state = _timed(_counted(state, result), result.outcome)
     outcome = result.outcome
+    state = _count_latency(_count_run(state, result), outcome)
     if outcome.status is Status.UNKNOWN:
         return state
     healthy = outcome.status.healthy
@@ -23,20 +35,20 @@ def settle(state: State, result: Result) -> State:
     state = replace(state, streak=streak, streak_healthy=healthy)
     threshold = state.spec.success_threshold if healthy else state.spec.failure_threshold
     if streak >= threshold:
-        state = _turned(state, outcome.status, outcome.reason, result.started + result.duration)
+        state = _change_status(state, outcome.status, outcome.reason, result.started + result.duration)
     if state.status is Status.UNKNOWN:
         return state
     return replace(state, fresh_until=result.ended + state.spec.stale_after)
 
 
 def expire(state: State, now: float, wall: float) -> State:
-    """Return the State as it is at `now` (monotonic): `unknown` when no definitive result came in time."""
+    """Return the State at `now` (monotonic clock): `unknown` if it is stale. `wall` is the same moment, wall clock."""
     if now < state.fresh_until:
         return state
-    return replace(_turned(state, Status.UNKNOWN, Reason.STALE, wall), fresh_until=math.inf)
+    return replace(_change_status(state, Status.UNKNOWN, Reason.STALE, wall), fresh_until=math.inf)
 
 
-def _counted(state: State, result: Result) -> State:
+def _count_run(state: State, result: Result) -> State:
     reason = result.outcome.reason
     healthy = result.outcome.status.healthy
     return replace(
@@ -50,19 +62,20 @@ def _counted(state: State, result: Result) -> State:
     )
 
 
-def _timed(state: State, outcome: Outcome) -> State:
-    """With the endpoint's latency in its bucket, where a histogram is wanted and there was an answer."""
+def _count_latency(state: State, outcome: Outcome) -> State:
+    """Count the endpoint's latency in its bucket, if the check has a histogram and the endpoint responded."""
     buckets = state.spec.latency_buckets
-    latency = next((each.value for each in outcome.measurements if each.name == ENDPOINT_LATENCY), None)
+    values = (measurement.value for measurement in outcome.measurements if measurement.name == ENDPOINT_LATENCY)
+    latency = next(values, None)
     if not buckets or latency is None:
         return state
-    place = bisect_left(buckets, latency)
+    bucket = bisect_left(buckets, latency)
     counts = state.latencies or (0,) * (len(buckets) + 1)
-    counts = (*counts[:place], counts[place] + 1, *counts[place + 1 :])
+    counts = (*counts[:bucket], counts[bucket] + 1, *counts[bucket + 1 :])
     return replace(state, latencies=counts, latency_sum=state.latency_sum + latency)
 
 
-def _turned(state: State, status: Status, reason: Reason | None, wall: float) -> State:
+def _change_status(state: State, status: Status, reason: Reason | None, wall: float) -> State:
     if status is state.status:
         return replace(state, reason=reason)
     return replace(state, status=status, reason=reason, since=wall, transitions=state.transitions + 1)

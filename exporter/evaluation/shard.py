@@ -1,8 +1,8 @@
-"""A share of the checks: several exporters divide one configuration among themselves without a word.
+"""A share of the checks: several exporters divide one configuration among themselves without communicating.
 
-Rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998): for each check
-every shard draws a number from the two names, and the largest wins. So a further shard takes about its share from each
-of the others, and moves nothing between them.
+This is rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998). For each
+check, every shard has a hash of the two names, and the shard with the largest hash runs the check. So an additional
+shard takes about the same share from each of the others, and moves no check between them.
 """
 
 import re
@@ -16,16 +16,16 @@ from exporter.probe.check import Check
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of `count` exporters that share a configuration: number `index`, counted from 0."""
+    """One of `count` exporters that share a configuration. Its number is `index`, counted from 0."""
 
     index: int = 0
     count: int = 1
 
     @classmethod
-    def named(cls, name: str, count: int) -> "Shard":
-        """The shard that a number names, or the name of a StatefulSet's pod, which ends in its ordinal.
+    def parse(cls, name: str, count: int) -> "Shard":
+        """Return the shard with this number, or of this pod of a StatefulSet, whose name ends in its ordinal.
 
-        Raises ValueError for a name without a number, and for a number that is not below `count`.
+        Raises ValueError if the name has no number, or the number is not below `count`.
         """
         ordinal = re.fullmatch(r"(?:.*-)?([0-9]{1,9})", name)
         if not ordinal:
@@ -36,7 +36,7 @@ class Shard:
         return cls(index, count)
 
     def share(self, checks: Iterable[Check]) -> tuple[Check, ...]:
-        """Those of the checks that are this shard's. Checks tied by `dependsOn` stay together."""
+        """Return the checks that this shard runs, in their order. Checks connected by `dependsOn` stay together."""
         checks = tuple(checks)
         if self.count == 1:
             return checks
@@ -44,16 +44,16 @@ class Shard:
         return tuple(check for check in checks if self._owner(heads[check.spec.name]) == self.index)
 
     def _owner(self, name: str) -> int:
-        return max(range(self.count), key=lambda index: _draw(index, name))
+        return max(range(self.count), key=lambda index: _hash(index, name))
 
 
-def _draw(index: int, name: str) -> bytes:
-    """The same in every process and version, unlike hash()."""
+def _hash(index: int, name: str) -> bytes:
+    """Unlike hash(), the same in every process and every version."""
     return blake2b(f"{index}/{name}".encode(), digest_size=8).digest()
 
 
 def _heads(specs: Iterable[Spec]) -> dict[str, str]:
-    """For each check the first name, by the alphabet, among all that `dependsOn` ties it to."""
+    """For each check, the alphabetically first name among all checks that `dependsOn` connects it with."""
     heads: dict[str, str] = {}
 
     def head(name: str) -> str:

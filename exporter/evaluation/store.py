@@ -1,8 +1,22 @@
-"""The one mutable object: Results go in, a Snapshot comes out.
+"""The only place where evaluation state changes: Results go in, Snapshots come out.
 
-Writers take a short lock to put one State into a new Snapshot. Readers take no lock at all: they read a reference.
-A reader that finds a State gone stale publishes the next generation itself if nobody is publishing at that instant,
-and otherwise answers from the generation there is, whose truth stands.
+Theory of operation:
+
+The promise: answers with the same generation never contradict each other, whichever endpoint and audience they are for.
+It holds because every answer is computed from one Snapshot, a Snapshot never changes, and every change publishes a new
+one with the next generation.
+
+Writers are the workers that record Results, a reload, and the shutdown. They publish under a lock, one at a time, so no
+change is lost. What they do under the lock is short: they settle one check and copy one mapping. They write log lines
+after they have released it.
+
+Readers never wait for a lock: reading the reference to the current Snapshot is atomic. Only time can make a
+Snapshot wrong, when a State goes stale. The Snapshot knows when the first of its States does. A reader that comes after
+that moment publishes the next generation itself, if it gets the lock without waiting. If it does not, somebody else is
+publishing right now, and the reader uses the Snapshot there is.
+
+A check keeps its identity, and its State, over a reload that does not change it. A Result is recorded only if its check
+is still the configured one, so a run that began before a reload cannot change the State of a new check.
 """
 
 import logging
@@ -18,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Store:
-    """Holds the current Snapshot. Every change makes a new one with the next generation."""
+    """Holds the current Snapshot. Every change publishes a new one with the next generation."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -28,9 +42,9 @@ class Store:
         self._snapshot = Snapshot(0, wall(), {})
 
     def configure(self, checks: Iterable[Check]) -> tuple[Check, ...]:
-        """Watch exactly these checks. One that has not changed keeps its State and its identity.
+        """Watch exactly these checks. An unchanged check keeps its State and its identity.
 
-        Returns the checks to schedule: the known object where nothing changed.
+        Returns the checks to schedule: the existing object for an unchanged check.
         """
         with self._lock:
             old, states = self._checks, self._snapshot.states
@@ -47,7 +61,7 @@ class Store:
             return tuple(self._checks.values())
 
     def record(self, check: Check, result: Result) -> None:
-        """Settle one Result. A result of a check that has been removed or changed meanwhile is dropped."""
+        """Settle one Result. It is dropped if a reload has removed or changed the check."""
         name = check.spec.name
         with self._lock:
             if self._checks.get(name) is not check:
@@ -56,22 +70,22 @@ class Store:
             after = settle(before, result)
             self._publish({**self._snapshot.states, name: after})
             generation = self._snapshot.generation
-        _tell(before, after, generation)
+        _log_change(before, after, generation)
 
     def drain(self) -> None:
-        """From now on and for good, readiness is false."""
+        """Make readiness false from now on, permanently."""
         with self._lock:
             self._publish(self._snapshot.states, draining=True)
 
     def snapshot(self) -> Snapshot:
-        """The truth of this moment. Never waits."""
+        """Return the current Snapshot. Never waits."""
         if self._snapshot.fresh_until <= self._clock() and self._lock.acquire(blocking=False):
             try:
                 changes = self._expire()
             finally:
                 self._lock.release()
             for before, after, generation in changes:
-                _tell(before, after, generation)
+                _log_change(before, after, generation)
         return self._snapshot
 
     def _expire(self) -> list[tuple[State, State, int]]:
@@ -83,38 +97,38 @@ class Store:
         return [(before[name], after[name], self._snapshot.generation) for name in changed]
 
     def _publish(self, states: Mapping[str, State], *, draining: bool = False) -> None:
-        now = self._snapshot
-        self._snapshot = Snapshot(now.generation + 1, self._wall(), states, draining or now.draining)
+        current = self._snapshot
+        self._snapshot = Snapshot(current.generation + 1, self._wall(), states, draining or current.draining)
 
 
-def _tell(before: State, after: State, generation: int) -> None:
-    """One log line per transition, and one when a check that could look no longer can."""
-    last = after.last.outcome if after.last else None
+def _log_change(before: State, after: State, generation: int) -> None:
+    """Log one line per transition, and one when the runs of a check become unknown."""
+    outcome = after.last.outcome if after.last else None
     level = logging.WARNING
     if after.status is not before.status:
-        what, reason = f"{before.status} -> {after.status}", after.reason
+        change, reason = f"{before.status} -> {after.status}", after.reason
         level = logging.INFO if after.status is Status.PASS else level
-    elif last and last.status is Status.UNKNOWN and not _blind(before):
-        what, reason = "could not look", last.reason
+    elif outcome and outcome.status is Status.UNKNOWN and not _last_run_unknown(before):
+        change, reason = "could not run", outcome.reason
     else:
         return
     _log.log(
         level,
         "check %s: %s",
         after.spec.name,
-        what,
+        change,
         extra={
             "fields": {
                 "check": after.spec.name,
                 "kind": after.spec.kind,
                 "status": after.status,
                 "reason": reason,
-                "summary": last.summary if last else None,
+                "summary": outcome.summary if outcome else None,
                 "generation": generation,
             }
         },
     )
 
 
-def _blind(state: State) -> bool:
+def _last_run_unknown(state: State) -> bool:
     return state.last is not None and state.last.outcome.status is Status.UNKNOWN

@@ -1,4 +1,4 @@
-"""The verdicts: what each question makes of each condition."""
+"""The verdict of each group for each condition of a check."""
 
 import pytest
 from make import in_groups, settled, snapshot
@@ -22,21 +22,21 @@ CONDITIONS = {"pass": "P", "warn": "W", "fail": "FFF", "pending": "", "failing, 
         ("failing, not settled", None),
     ],
 )
-def test_each_question_has_its_answer_for_each_condition(group, condition, up):
+def test_the_verdict_depends_on_the_group_and_the_condition(group, condition, up):
     state = settled(CONDITIONS[condition], groups=in_groups(*Group))
     expected = group is Group.LIVENESS if up is None else up
 
     assert judge(snapshot([state]), group).up is expected
 
 
-def test_a_stale_liveness_check_does_not_kill():
+def test_a_stale_check_keeps_liveness_up():
     stale = expire(settled("FFF", groups=in_groups(Group.LIVENESS)), 9999.0, 0.0)
 
     assert judge(snapshot([stale]), Group.LIVENESS).up
     assert not judge(snapshot([stale]), Group.ALL).up
 
 
-def test_a_check_has_a_say_in_its_groups_and_in_all():
+def test_a_check_counts_for_its_groups_and_for_all():
     failing = settled("FFF", name="db", groups=in_groups(Group.READINESS))
     verdicts = {group: judge(snapshot([failing]), group).up for group in Group}
 
@@ -44,11 +44,11 @@ def test_a_check_has_a_say_in_its_groups_and_in_all():
 
 
 @pytest.mark.parametrize("group", Group)
-def test_without_checks_the_answer_is_yes(group):
+def test_a_group_without_checks_is_up(group):
     assert judge(snapshot([]), group).up
 
 
-def test_the_verdict_names_what_decided_it():
+def test_the_verdict_names_the_checks_that_decided_it():
     states = [
         settled("P", name="a"),
         settled("FFF", name="b"),
@@ -75,7 +75,7 @@ def test_draining_makes_readiness_false_and_nothing_else():
 
 
 @pytest.mark.parametrize(("letters", "status"), [("P", Status.PASS), ("W", Status.WARN), ("FFF", Status.FAIL)])
-def test_the_verdict_is_one_of_three_words(letters, status):
+def test_the_status_of_a_verdict_is_pass_warn_or_fail(letters, status):
     assert judge(snapshot([settled(letters)]), Group.ALL).status is status
 
 
@@ -89,21 +89,21 @@ def dependent(name: str, letters: str, *parents: str):
         ([dependent("app", "FFF", "db"), dependent("db", "FFF")], ("db",)),
         ([dependent("app", "FFF", "db"), dependent("db", "P")], ()),
         ([dependent("app", "FFF", "db"), dependent("db", "F")], ()),  # not settled: no evidence
-        ([dependent("app", "P", "db"), dependent("db", "FFF")], ()),  # well all the same
+        ([dependent("app", "P", "db"), dependent("db", "FFF")], ()),  # healthy nevertheless
         ([dependent("app", "FFF", "api"), dependent("api", "FFF", "db"), dependent("db", "FFF")], ("db",)),
         ([dependent("app", "FFF", "api"), dependent("api", "P", "db"), dependent("db", "FFF")], ("db",)),
         ([dependent("app", "", "db"), dependent("db", "FFF")], ("db",)),  # unknown
         ([dependent("app", "FFF", "db", "dns"), dependent("db", "FFF", "dns"), dependent("dns", "FFF")], ("dns",)),
         ([dependent("app", "FFF", "db", "dns"), dependent("db", "FFF"), dependent("dns", "FFF")], ("db", "dns")),
         ([dependent("app", "FFF", "gone")], ()),
-        ([dependent("app", "FFF", "b"), dependent("b", "FFF", "app")], ("b",)),  # a circle ends
+        ([dependent("app", "FFF", "b"), dependent("b", "FFF", "app")], ("b",)),  # a cycle ends
     ],
 )
-def test_what_fails_because_of_another_names_it(states, causes_of_app):
+def test_the_causes_are_the_failing_dependencies(states, causes_of_app):
     assert causes(snapshot(states), states[0]) == causes_of_app
 
 
-def test_the_verdict_names_the_parent_first_and_still_counts_the_child():
+def test_the_verdict_lists_a_suppressed_check_last_and_still_counts_it():
     states = [dependent("app", "FFF", "db"), dependent("other", "P"), dependent("db", "FFF")]
     verdict = judge(snapshot(states), Group.ALL)
 

@@ -1,4 +1,4 @@
-"""One run of one check: whatever a probe does, there is a Result, and nothing is raised."""
+"""One run of one check: whatever a probe does, it returns a Result and raises nothing."""
 
 import logging
 import time
@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from support import Clock
 
-from exporter.evaluation.run import ATTEMPTS, SUMMARY_LIMIT, run
+from exporter.evaluation.run import ATTEMPTS, MAX_SUMMARY, run
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Result, Spec, Status
 from exporter.probe.check import Check, Probe
 
-PASSED = Outcome.passed("well")
+PASSED = Outcome.passed("healthy")
 
 
 class Scripted(Probe):
-    """Does one act after the other, the last one for ever: returns an Outcome, or calls what it is given."""
+    """Performs one act per call, and then repeats the last one. An act is an Outcome, or a function to call."""
 
     acts: tuple[Any, ...]
-    seen: list[Deadline] = []  # noqa: RUF012  # pydantic copies it
+    deadlines: list[Deadline] = []  # noqa: RUF012  # pydantic copies it
 
     def probe(self, deadline: Deadline) -> Outcome:
-        self.seen.append(deadline)
-        act = self.acts[min(len(self.seen), len(self.acts)) - 1]
+        self.deadlines.append(deadline)
+        act = self.acts[min(len(self.deadlines), len(self.acts)) - 1]
         return act() if callable(act) else act
 
 
@@ -45,10 +45,10 @@ def outcome_of(act: Any) -> Outcome:
 
 
 class SpeechlessError(Exception):
-    """An exception that cannot even say what it is."""
+    """An exception that cannot be converted to a string."""
 
     def __str__(self) -> str:
-        raise RuntimeError("no words")
+        raise RuntimeError("no message")
 
 
 def deep() -> Outcome:
@@ -59,16 +59,16 @@ def deep() -> Outcome:
     "outcome",
     [
         PASSED,
-        Outcome(Status.WARN, Reason.THRESHOLD, "so so", (Measurement("x", 1.0),)),
+        Outcome(Status.WARN, Reason.THRESHOLD, "high", (Measurement("x", 1.0),)),
         Outcome.failed(Reason.CONNECT, "refused"),
     ],
     ids=lambda outcome: outcome.status,
 )
-def test_a_conclusion_is_final_and_handed_on_as_it_is(outcome):
+def test_a_definitive_outcome_is_returned_unchanged_after_one_attempt(outcome):
     result, probe = once(outcome)
 
     assert result.outcome == outcome
-    assert len(probe.seen) == 1
+    assert len(probe.deadlines) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_conclusion_is_final_and_handed_on_as_it_is(outcome):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
 )
-def test_whatever_a_probe_raises_is_unknown(error, reason):
+def test_any_exception_of_a_probe_is_unknown(error, reason):
     outcome = outcome_of(raising(error))
 
     assert (outcome.status, outcome.reason) == (Status.UNKNOWN, reason)
@@ -107,13 +107,13 @@ def test_whatever_a_probe_raises_is_unknown(error, reason):
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_probe_error_keeps_its_reason_and_its_words(reason):
+def test_a_probe_error_keeps_its_reason_and_its_message(reason):
     outcome = outcome_of(raising(ProbeError(reason, "the file may not be read")))
 
     assert outcome == Outcome(Status.UNKNOWN, reason, "the file may not be read")
 
 
-def test_the_summary_of_an_exception_says_where_it_was_raised():
+def test_the_summary_of_an_exception_names_the_line_that_raised_it():
     summary = outcome_of(raising(ValueError("bad"))).summary
 
     assert summary.startswith("ValueError: bad (test_run.py:")
@@ -126,23 +126,25 @@ def test_an_endless_recursion_is_unknown():
     assert outcome.summary.startswith("RecursionError: maximum recursion depth exceeded")
 
 
-@pytest.mark.parametrize("nonsense", [None, True, "well", 0, (Status.PASS,), SimpleNamespace(summary="well")], ids=repr)
-def test_a_probe_that_returns_no_outcome_is_unknown(nonsense):
+@pytest.mark.parametrize(
+    "nonsense", [None, True, "healthy", 0, (Status.PASS,), SimpleNamespace(summary="healthy")], ids=repr
+)
+def test_a_probe_that_does_not_return_an_outcome_is_unknown(nonsense):
     outcome = outcome_of(lambda: nonsense)
 
     assert (outcome.status, outcome.reason) == (Status.UNKNOWN, Reason.ERROR)
     assert type(nonsense).__name__ in outcome.summary
 
 
-def test_the_traceback_is_logged_for_those_who_ask_for_it(caplog):
+def test_the_traceback_is_logged_at_the_debug_level(caplog):
     with caplog.at_level(logging.DEBUG, "exporter.evaluation.run"):
         outcome_of(raising(ValueError("bad")))
 
-    assert "check it: the probe raised" in caplog.text
+    assert "check it: the probe raised an exception" in caplog.text
     assert "Traceback" in caplog.text
 
 
-def test_nothing_is_logged_otherwise(caplog):
+def test_no_exception_is_logged_at_the_info_level(caplog):
     with caplog.at_level(logging.INFO):
         outcome_of(raising(ValueError("bad")))
 
@@ -165,12 +167,12 @@ UNKNOWN = raising(ProbeError(Reason.BODY, "broken"))
         ((Outcome(Status.UNKNOWN, Reason.MISSING, "nobody"), PASSED), "pass", 2),
     ],
 )
-def test_an_attempt_that_could_not_look_is_repeated_up_to_three_in_all(acts, status, attempts):
-    """As maxProbeRetries in pkg/kubelet/prober/prober.go; the first attempt that could look is final."""
+def test_an_unknown_attempt_is_repeated_up_to_three_attempts(acts, status, attempts):
+    """As maxProbeRetries in pkg/kubelet/prober/prober.go; the first definitive attempt is final."""
     result, probe = once(*acts)
 
     assert result.outcome.status == status
-    assert len(probe.seen) == attempts <= ATTEMPTS
+    assert len(probe.deadlines) == attempts <= ATTEMPTS
 
 
 def test_all_attempts_share_one_deadline(clock):
@@ -180,22 +182,22 @@ def test_all_attempts_share_one_deadline(clock):
 
     result, probe = once(slow, timeout=1.0, clock=clock)
 
-    assert {deadline.at for deadline in probe.seen} == {1001.0}
-    assert len(probe.seen) == 3
+    assert {deadline.at for deadline in probe.deadlines} == {1001.0}
+    assert len(probe.deadlines) == 3
     assert result.duration == pytest.approx(1.2)
 
 
-def test_no_attempt_begins_after_the_deadline(clock):
+def test_no_attempt_starts_after_the_deadline(clock):
     def slow() -> Outcome:
         clock.advance(1.0)
         raise ProbeError(Reason.BODY, "broken")
 
     _, probe = once(slow, timeout=1.0, clock=clock)
 
-    assert len(probe.seen) == 1
+    assert len(probe.deadlines) == 1
 
 
-def test_a_result_has_the_wall_clocks_start_and_the_monotonic_clocks_end():
+def test_a_result_starts_on_the_wall_clock_and_ends_on_the_monotonic_clock():
     monotonic, wall = Clock(50.0), Clock(1_700_000_000.0)
 
     def two_seconds() -> Outcome:
@@ -207,7 +209,7 @@ def test_a_result_has_the_wall_clocks_start_and_the_monotonic_clocks_end():
     result = run(Check(Spec("it", "scripted", timeout=9), probe), monotonic, wall)
 
     assert result == Result(PASSED, started=1_700_000_000.0, ended=52.0, duration=2.0)
-    assert probe.seen[0].at == 59.0
+    assert probe.deadlines[0].at == 59.0
 
 
 def test_the_duration_is_never_negative(clock):
@@ -219,10 +221,10 @@ def test_the_duration_is_never_negative(clock):
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         ("", ""),
-        ("well", "well"),
+        ("healthy", "healthy"),
         ("grün ✓", "grün ✓"),
         ("two\nlines", "two lines"),
         ("tabs\tand\r\nends\n", "tabs and ends"),
@@ -238,17 +240,17 @@ def test_the_duration_is_never_negative(clock):
     ],
     ids=repr,
 )
-def test_a_summary_is_one_printable_line_of_bounded_length(said, shown):
-    failing = outcome_of(Outcome.failed(Reason.EXIT, said))
-    erring = outcome_of(raising(ProbeError(Reason.EXIT, said)))
+def test_a_summary_is_one_printable_line_of_bounded_length(text, shown):
+    failing = outcome_of(Outcome.failed(Reason.EXIT, text))
+    erring = outcome_of(raising(ProbeError(Reason.EXIT, text)))
 
     assert failing.summary == erring.summary == shown
-    assert len(shown) <= SUMMARY_LIMIT
+    assert len(shown) <= MAX_SUMMARY
 
 
-@pytest.mark.parametrize("said", ["two\nlines", "\x1b[31m", "x" * 10_000])
-def test_an_exceptions_words_are_made_readable_too(said):
-    summary = outcome_of(raising(ValueError(said))).summary
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[31m", "x" * 10_000])
+def test_the_message_of_an_exception_becomes_one_printable_line_too(text):
+    summary = outcome_of(raising(ValueError(text))).summary
 
     assert summary.isprintable()
-    assert len(summary) <= SUMMARY_LIMIT
+    assert len(summary) <= MAX_SUMMARY

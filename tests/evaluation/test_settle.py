@@ -49,7 +49,7 @@ def test_with_one_failure_and_two_successes(letters, status):
     assert settled(letters, failure_threshold=1, success_threshold=2).status == status
 
 
-def test_raw_and_settled_are_both_kept():
+def test_the_latest_and_the_settled_status_are_both_kept():
     state = settled("PF")
 
     assert (state.status, state.last.outcome.status) == (Status.PASS, Status.FAIL)
@@ -72,7 +72,7 @@ def test_consecutive_failures_count_failures_only():
     assert counts == [0, 0, 1, 2, 2, 0, 1]
 
 
-def test_a_transition_is_counted_and_dated_when_the_settled_status_changes():
+def test_a_change_of_the_settled_status_is_counted_and_has_its_time():
     state = settled("PPFFFP")
 
     assert state.transitions == 3  # unknown -> pass -> fail -> pass
@@ -86,7 +86,7 @@ def test_every_run_that_is_not_healthy_is_counted_by_reason():
     assert state.failures == {Reason.CONNECT: 2, Reason.ERROR: 1}
 
 
-def test_a_result_goes_stale_when_its_time_is_over_and_not_before():
+def test_a_state_goes_stale_exactly_after_its_time():
     state = settled("P", stale_after=31.0)
 
     assert expire(state, 1030.999, 0.0) is state
@@ -95,13 +95,13 @@ def test_a_result_goes_stale_when_its_time_is_over_and_not_before():
     assert stale.transitions == state.transitions + 1
 
 
-def test_staleness_is_told_once():
+def test_a_state_goes_stale_once():
     stale = expire(settled("P"), 9999.0, 0.0)
 
     assert expire(stale, 99999.0, 0.0) is stale
 
 
-def test_a_run_that_could_not_look_does_not_keep_a_state_fresh():
+def test_an_unknown_run_does_not_keep_a_state_fresh():
     state = settle(settled("P", stale_after=31.0), result(UNKNOWN, at=1025.0))
 
     assert expire(state, 1031.0, 0.0).status is Status.UNKNOWN
@@ -119,7 +119,7 @@ def test_a_stale_state_recovers_by_the_same_thresholds():
 def test_a_pending_state_never_goes_stale():
     state = State(spec())
 
-    assert expire(state, math.inf, 0.0).reason in (Reason.PENDING, Reason.STALE)
+    assert state.fresh_until == math.inf
     assert expire(state, 1e12, 0.0) is state
 
 
@@ -128,7 +128,7 @@ def test_latencies_are_counted_in_their_buckets():
     assert state.latencies == ()
     for seconds in (0.05, 0.1, 0.3, 0.7, 0.9):
         state = settle(state, result(Outcome.passed("", Measurement("endpoint_latency_seconds", seconds))))
-    state = settle(state, result(FAIL))  # no answer, no latency
+    state = settle(state, result(FAIL))  # no response, no latency
 
     assert state.latencies == (2, 1, 2)
     assert state.latency_sum == pytest.approx(2.05)
@@ -141,7 +141,7 @@ def test_without_buckets_no_latency_is_counted():
 
 
 def _reference(letters: str, failures: int, successes: int) -> str:
-    """The rule in other words: the last definitive results decide, if enough of them are of one sort."""
+    """The same rule, written differently: the latest definitive results decide, if enough of them agree."""
     definitive = [letter for letter in letters if letter != "U"]
     status = "unknown"
     for end in range(1, len(definitive) + 1):
@@ -154,7 +154,7 @@ def _reference(letters: str, failures: int, successes: int) -> str:
 
 
 @given(st.text("PWFU", max_size=30), st.integers(1, 4), st.integers(1, 4))
-def test_any_history_settles_as_the_rule_says(letters, failures, successes):
+def test_any_history_settles_according_to_the_rule(letters, failures, successes):
     state = settled(letters, failure_threshold=failures, success_threshold=successes)
 
     assert state.status == _reference(letters, failures, successes)

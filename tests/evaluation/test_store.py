@@ -5,10 +5,10 @@ import threading
 
 import pytest
 from make import FAIL, PASS, UNKNOWN, check, result
-from support import Clock
+from support import PATIENCE, Clock
 
 from exporter.evaluation.store import Store
-from exporter.model import Group, Status
+from exporter.model import Status
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_snapshot_never_changes(store, clock):
     assert store.snapshot().states["api"].runs == 1
 
 
-def test_time_passing_is_a_new_generation_noticed_by_whoever_looks(store, clock):
+def test_a_reader_that_finds_a_stale_state_publishes_a_new_generation(store, clock):
     (api,) = store.configure([check(stale_after=31.0)])
     store.record(api, result(at=clock()))
     fresh = store.snapshot()
@@ -54,7 +54,7 @@ def test_time_passing_is_a_new_generation_noticed_by_whoever_looks(store, clock)
 
 
 def test_a_reader_never_waits_for_a_writer(store, clock):
-    """The lock is held by another thread for good; a reader that finds a stale State answers all the same."""
+    """Another thread holds the lock. A reader that finds a stale State returns the current Snapshot nevertheless."""
     (api,) = store.configure([check()])
     store.record(api, result(at=clock()))
     before = store.snapshot()
@@ -64,11 +64,11 @@ def test_a_reader_never_waits_for_a_writer(store, clock):
     def hold() -> None:
         with store._lock:
             held.set()
-            release.wait(10)
+            release.wait(PATIENCE)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait(10)
+    held.wait(PATIENCE)
     try:
         assert store.snapshot() is before
     finally:
@@ -77,10 +77,10 @@ def test_a_reader_never_waits_for_a_writer(store, clock):
     assert store.snapshot().generation == before.generation + 1
 
 
-def test_a_reload_keeps_what_has_not_changed(store, clock):
+def test_a_reload_keeps_the_state_of_unchanged_checks(store, clock):
     same, changed, gone = store.configure([check("same"), check("changed"), check("gone")])
-    for each in (same, changed, gone):
-        store.record(each, result(at=clock()))
+    for known in (same, changed, gone):
+        store.record(known, result(at=clock()))
     kept, new, _ = store.configure([check("same"), check("changed", period=20.0), check("added")])
 
     states = store.snapshot().states
@@ -91,7 +91,7 @@ def test_a_reload_keeps_what_has_not_changed(store, clock):
     assert states["changed"].spec.period == 20.0
 
 
-def test_a_result_of_a_check_that_is_gone_or_changed_is_dropped(store, clock):
+def test_a_result_of_a_removed_or_changed_check_is_dropped(store, clock):
     (old,) = store.configure([check()])
     store.configure([check(period=20.0)])
     generation = store.snapshot().generation
@@ -142,22 +142,22 @@ def test_going_stale_is_logged(store, clock, caplog):
     assert [(r.message, r.fields["reason"]) for r in caplog.records] == [("check api: pass -> unknown", "stale")]
 
 
-def test_a_check_that_can_no_longer_look_is_logged_once(store, clock, caplog):
+def test_a_check_whose_runs_become_unknown_is_logged_once(store, clock, caplog):
     (api,) = store.configure([check()])
     for outcome in (PASS, UNKNOWN, UNKNOWN, PASS, UNKNOWN):
         store.record(api, result(outcome, at=clock()))
 
-    assert [record.message for record in caplog.records] == ["check api: could not look"] * 2
+    assert [record.message for record in caplog.records] == ["check api: could not run"] * 2
 
 
-def test_many_writers_lose_nothing(store, clock):
+def test_concurrent_writers_lose_no_result(store, clock):
     checks = store.configure([check(f"c{number}") for number in range(8)])
 
-    def write(each) -> None:
+    def write(check) -> None:
         for _ in range(500):
-            store.record(each, result(at=clock()))
+            store.record(check, result(at=clock()))
 
-    threads = [threading.Thread(target=write, args=(each,)) for each in checks]
+    threads = [threading.Thread(target=write, args=(check,)) for check in checks]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -166,4 +166,3 @@ def test_many_writers_lose_nothing(store, clock):
     snapshot = store.snapshot()
     assert [state.runs for state in snapshot.states.values()] == [500] * 8
     assert snapshot.generation == 1 + 8 * 500
-    assert Group.ALL

@@ -1,0 +1,177 @@
+"""When checks are due: slots, first runs, missed ticks and reloads."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make import check as make_check
+
+from exporter.evaluation.timetable import Timetable, shift, slot
+from exporter.probe.check import Check
+
+
+def starts(timetable: Timetable, until: float, took: float = 0.0, now: float = 0.0) -> list[tuple[str, float]]:
+    """The starts of an unlimited pool until then, if every run takes this long."""
+    log: list[tuple[str, float]] = []
+    runs: list[tuple[float, Check]] = []
+    while True:
+        soonest = min((end for end, _ in runs), default=math.inf)
+        now = max(now, min(timetable.next_due(), soonest))
+        if now > until:
+            return log
+        for end, check in [run for run in runs if run[0] <= now]:
+            runs.remove((end, check))
+            timetable.finish(check, now)
+        while start := timetable.take(now):
+            check, _ = start
+            log.append((check.spec.name, now))
+            runs.append((now + took, check))
+
+
+def timetable_of(*checks: Check, now: float = 0.0, shift: float = 0.0) -> Timetable:
+    timetable = Timetable(shift)
+    timetable.replace(checks, now)
+    return timetable
+
+
+@pytest.mark.parametrize("period", [0.2, 1, 10, 3600])
+def test_all_first_runs_are_due_within_the_first_second_or_period(period):
+    checks = [make_check(f"check-{number}", period=period) for number in range(100)]
+    first = starts(timetable_of(*checks), min(1, period))
+
+    assert {name for name, _ in first} == {check.spec.name for check in checks}
+
+
+def test_five_hundred_checks_are_spread_over_the_period():
+    checks = [make_check(f"check-{number}", period=10) for number in range(500)]
+    after_the_first_two = [moment for _, moment in starts(timetable_of(*checks), 100) if moment >= 20]
+    slices = [sum(int(moment) == second for moment in after_the_first_two) for second in range(20, 100)]
+
+    assert max(slices) <= 1.2 * 50
+    assert sum(slices) == 500 * 8
+
+
+def test_the_slot_depends_on_the_name_only():
+    assert slot("api") == slot("api") != slot("apj")
+    assert all(0 <= slot(f"{number}") < 1 for number in range(1000))
+
+
+@pytest.mark.parametrize("hosts", [["api-7d9c-abcde", "api-7d9c-fghij", "api-7d9c-klmno"], ["db-0", "db-1", "db-2"]])
+def test_replicas_that_start_together_run_a_check_at_different_moments(hosts):
+    timetables = [timetable_of(make_check(period=10), shift=shift(host)) for host in hosts]
+    firsts, *later = zip(*(starts(timetable, 60) for timetable in timetables), strict=False)
+
+    assert max(moment for _, moment in firsts) <= 1
+    for moments in later:
+        within = sorted(moment % 10 for _, moment in moments)
+        gaps = [(after - before) % 10 for before, after in zip(within, [*within[1:], within[0]], strict=True)]
+        assert min(gaps) > 1
+
+
+@given(st.text(min_size=1, max_size=20), st.integers(1, 100), st.integers(1, 5), st.floats(0, 300))
+def test_runs_follow_the_period_and_a_streak_never_grows_faster(name, period, failures, delay):
+    stale_after = failures * period + 1
+    check = make_check(name, period=period, failure_threshold=failures, initial_delay=delay, stale_after=stale_after)
+    moments = [moment for _, moment in starts(timetable_of(check, shift=slot(name[::-1])), delay + 10 * period)]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+
+    assert delay <= moments[0] <= delay + 1
+    assert all(gap == pytest.approx(period) for gap in gaps[1:])
+    assert 0 < gaps[0] < 2 * period + 1e-6
+    if failures > 1:
+        assert gaps[0] >= period - 1e-6
+    assert gaps[0] + check.spec.timeout <= stale_after + 1e-6
+
+
+def test_a_run_longer_than_the_period_is_followed_immediately_by_the_next():
+    moments = [moment for _, moment in starts(timetable_of(make_check(period=10)), 60, took=14)]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+
+    assert gaps[1:] == [pytest.approx(14)] * len(gaps[1:])
+
+
+def test_the_runs_of_a_check_never_overlap():
+    timetable = timetable_of(make_check(period=1))
+
+    assert timetable.take(1.0) is not None
+    assert timetable.take(1000.0) is None
+    assert timetable.next_due() == math.inf
+
+
+def test_after_a_pause_every_check_runs_once_and_the_runs_are_spread():
+    checks = [make_check(f"check-{number}", period=10) for number in range(100)]
+    timetable = timetable_of(*checks)
+    starts(timetable, 30)
+    resumed = starts(timetable, 100.0, now=90.0)
+
+    assert sorted(name for name, _ in resumed) == sorted(check.spec.name for check in checks)
+    busiest = max(sum(int(moment) == second for _, moment in resumed) for second in range(90, 100))
+    assert busiest <= 30
+
+
+def test_the_lag_is_how_late_a_check_starts():
+    timetable = timetable_of(make_check(period=10))
+    due = timetable.next_due()
+    _, lag = timetable.take(due + 3)
+
+    assert lag == pytest.approx(3)
+
+
+def test_an_unchanged_check_keeps_its_due_time_at_a_reload():
+    same, other = make_check("same"), make_check("other")
+    timetable = timetable_of(same)
+    starts(timetable, 25)
+    due = timetable.next_due()
+    removed = timetable.replace((same, other), 25.0)
+
+    assert removed == ()
+    assert timetable._entries["same"].due == due
+    assert timetable.replace((other,), 26.0) == (same,)
+
+
+def test_a_changed_check_waits_for_the_run_of_its_previous_configuration():
+    old, new = make_check(period=10), make_check(period=20)
+    timetable = timetable_of(old)
+    timetable.take(1.0)
+    timetable.replace((new,), 2.0)
+    assert timetable.take(4.0) is None
+
+    timetable.finish(old, 5.0)
+
+    check, _ = timetable.take(5.0)
+    assert check is new
+
+
+def test_a_removed_check_is_not_scheduled_again_when_its_run_ends():
+    old = make_check()
+    timetable = timetable_of(old)
+    timetable.take(1.0)
+    timetable.replace((), 2.0)
+    timetable.finish(old, 3.0)
+
+    assert timetable.next_due() == math.inf
+    assert not timetable.deadlines
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.sampled_from(["take", "done", "replace"]), st.integers(0, 7), st.floats(0, 30)), max_size=60)
+)
+def test_no_sequence_of_events_makes_runs_of_a_check_overlap(steps):
+    now, timetable, running = 0.0, Timetable(), {}
+    pool = [make_check(f"c{number % 4}", period=5 + number) for number in range(8)]
+    for step, number, passed in steps:
+        now += passed
+        if step == "replace":
+            timetable.replace(tuple({check.spec.name: check for check in pool[: number + 1]}.values()), now)
+        elif step == "take":
+            if start := timetable.take(now):
+                check, _ = start
+                assert check.spec.name not in running
+                running[check.spec.name] = check
+        elif running:
+            name = sorted(running)[number % len(running)]
+            timetable.finish(running.pop(name), now)
+        assert set(timetable.deadlines) == set(running)
