@@ -1,7 +1,7 @@
-"""Log lines on standard output: logfmt, as the Prometheus family writes it, or JSON.
+"""Log lines on standard output: logfmt, as in the components of Prometheus, or JSON.
 
-Records pass through a bounded queue to one writing thread. A reader of standard output that has stopped reading costs
-lines, which are counted, and never blocks a check or an answer.
+Records pass through a bounded queue to one thread that writes them. If the reader of standard output stops reading, log
+lines are dropped and counted, but no check and no answer is delayed.
 """
 
 import json
@@ -14,31 +14,32 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 BACKLOG = 1000  # records
-FLUSH = 1.0  # seconds that the end of the process waits for the last lines
+FLUSH = 1.0  # seconds that the exiting process waits for the last lines
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
 
 
 def start(level: str, form: str, stream: TextIO | None = sys.stdout) -> "Writer":
-    """Send this process's log records to the stream. `level` is debug, info, warn or error; `form` logfmt or json.
+    """Send the log records of this process to the stream.
 
-    The stream is None where whoever started the process has closed it.
+    `level` is `debug`, `info`, `warn` or `error`. `form` is `logfmt` or `json`. The stream is None if the parent
+    process has closed it.
     """
     writer = Writer(stream, Json() if form == "json" else Logfmt())
     root = logging.getLogger()
     root.handlers[:] = [writer]
     root.setLevel({"warn": "WARNING"}.get(level, level.upper()))
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings name the URLs it was given
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings contain the URLs of the checks
     return writer
 
 
 class Writer(logging.Handler):
-    """Hands records to a thread that writes them, and drops and counts what that thread cannot keep up with."""
+    """Passes records to a thread that writes them. Records that do not fit into its queue are dropped and counted."""
 
     def __init__(self, stream: TextIO | None, formatter: logging.Formatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self.dropped = 0
-        # Not the stream itself: its lock, held while nobody reads, would keep the process from ending.
+        # Not the stream itself: while nobody reads, a write would hold its lock and keep the process from exiting.
         self._descriptor = stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
         self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
@@ -51,7 +52,7 @@ class Writer(logging.Handler):
             self.dropped += 1
 
     def close(self) -> None:
-        """Write what is left, for a bounded time."""
+        """Write the remaining lines. Waits for at most FLUSH seconds."""
         try:
             self._lines.put_nowait(None)
         except queue.Full:
@@ -63,18 +64,18 @@ class Writer(logging.Handler):
         while (line := self._lines.get()) is not None:
             dropped, self.dropped = self.dropped, 0
             if dropped:
-                line += f"\n{self.format(logging.makeLogRecord(_lost(dropped)))}"
+                line += f"\n{self.format(logging.makeLogRecord(_dropped_record(dropped)))}"
             rest = f"{line}\n".encode()
             try:
                 while rest:
                     rest = rest[os.write(self._descriptor, rest) :]
-            except OSError:  # nobody reads any more; the exporter's work goes on
+            except OSError:  # the reader has gone; the exporter continues
                 self.dropped += dropped + 1
 
 
 class _Formatter(logging.Formatter):
     def pairs(self, record: logging.LogRecord) -> dict[str, Any]:
-        """What a record says, in the order to show it."""
+        """Return the fields of a record in the order in which they are written."""
         level = {"warning": "warn", "critical": "error"}.get(record.levelname.lower(), record.levelname.lower())
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         pairs = {"ts": time, "level": level, "msg": record.getMessage(), **getattr(record, "fields", {})}
@@ -87,19 +88,19 @@ class Logfmt(_Formatter):
     """key=value pairs on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return " ".join(f"{key}={_quoted(str(value))}" for key, value in self.pairs(record).items())
+        return " ".join(f"{key}={_quote(str(value))}" for key, value in self.pairs(record).items())
 
 
 class Json(_Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(self.pairs(record), default=str)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return text if text and _BARE.issuperset(text) else json.dumps(text)
 
 
-def _lost(count: int) -> dict[str, Any]:
+def _dropped_record(count: int) -> dict[str, Any]:
     return {"levelname": "WARNING", "levelno": logging.WARNING, "msg": f"{count} log lines were dropped"}

@@ -20,8 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-# How long a test waits for an event that usually comes within a second. A long limit costs nothing when the event comes,
-# so it is far beyond what a busy machine needs, and well below pytest's `timeout`.
+# How long a test waits for an event that usually comes within a second. A long limit costs nothing when the event
+# comes, so it is far beyond what a busy machine needs, and well below pytest's `timeout`.
 PATIENCE = 60.0  # seconds
 
 

@@ -1,4 +1,4 @@
-"""Log lines on a real pipe: one line each, and nobody waits for the reader."""
+"""Log lines on a real pipe: one line per record, and nothing waits for the reader."""
 
 import json
 import logging
@@ -19,14 +19,14 @@ EVIL = 'first\nlevel=error msg="second" \r\x1b[31m\0\u202e\ud800 "\\'
 
 
 def record(msg="answered 503", level=logging.WARNING, **fields):
-    made = logging.LogRecord("exporter.server.routes", level, __file__, 1, msg, (), None)
-    made.fields = fields
-    return made
+    log_record = logging.LogRecord("exporter.server.routes", level, __file__, 1, msg, (), None)
+    log_record.fields = fields
+    return log_record
 
 
 @pytest.fixture
 def pipe():
-    """A pipe's two ends; the writing one as a stream."""
+    """The two ends of a pipe; the writing end is a stream."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as stream:
         yield reader, stream
@@ -84,39 +84,39 @@ def test_json_is_one_object():
         (logging.CRITICAL, "error"),
     ],
 )
-def test_levels_are_the_prometheus_family_s(level, word):
+def test_levels_are_named_as_in_prometheus(level, word):
     assert f" level={word} " in Logfmt().format(record(level=level))
     assert json.loads(Json().format(record(level=level)))["level"] == word
 
 
 def test_a_traceback_is_one_line_too():
-    made = record("broke")
+    failure = record("broke")
     try:
         raise RuntimeError(EVIL)
     except RuntimeError as error:
-        made.exc_info = (type(error), error, error.__traceback__)
+        failure.exc_info = (type(error), error, error.__traceback__)
 
     for formatter in (Logfmt(), Json()):
-        line = formatter.format(made)
+        line = formatter.format(failure)
         assert line.isprintable()
         assert "RuntimeError" in line
 
 
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
 def test_any_text_stays_on_its_line(message, text):
-    made = record("%s", summary=text)
-    made.args = (message,)
+    any_text = record("%s", summary=text)
+    any_text.args = (message,)
 
     for formatter in (Logfmt(), Json()):
-        line = formatter.format(made)
+        line = formatter.format(any_text)
         assert line.isprintable()
         assert line.isascii()
-    assert json.loads(Json().format(made))["summary"] == text
+    assert json.loads(Json().format(any_text))["summary"] == text
 
 
 @pytest.mark.parametrize(("level", "written"), [("debug", 4), ("info", 3), ("warn", 2), ("error", 1)])
 @pytest.mark.parametrize("form", ["logfmt", "json"])
-def test_the_level_and_the_form_are_the_ones_asked_for(pipe, level, written, form):
+def test_the_level_and_the_form_are_the_configured_ones(pipe, level, written, form):
     reader, stream = pipe
     root = logging.getLogger()
     before = root.handlers[:], root.level
@@ -133,7 +133,7 @@ def test_the_level_and_the_form_are_the_ones_asked_for(pipe, level, written, for
     assert all(line.startswith("{" if form == "json" else "ts=") for line in lines)
 
 
-def test_what_is_said_last_is_written_before_the_end(pipe):
+def test_the_last_lines_are_written_before_the_process_exits(pipe):
     reader, stream = pipe
     with writing(stream) as writer:
         for number in range(500):

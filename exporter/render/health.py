@@ -12,6 +12,7 @@ from typing import Any
 from exporter import __version__
 from exporter.evaluation.judge import causes, satisfies
 from exporter.model import Group, Snapshot, State, Verdict
+from exporter.text import replace_unprintable
 
 SHUTDOWN = "shutdown"  # the apiserver's name for the same condition
 
@@ -28,12 +29,12 @@ def text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str]
         names = ",".join(json.dumps(name, ensure_ascii=False) for name in unknown)
         lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
     lines.append(f"{path} check {'passed' if verdict.up else 'failed'}")
-    return "".join(f"{_one_line(line)}\n" for line in lines)
+    return "".join(f"{replace_unprintable(line)}\n" for line in lines)
 
 
 def single(state: State, group: Group) -> str:
     """The plain body for one check."""
-    return "ok" if satisfies(state, group) else f"{_one_line(state.spec.name)} failed: {state.reason}\n"
+    return "ok" if satisfies(state, group) else f"{replace_unprintable(state.spec.name)} failed: {state.reason}\n"
 
 
 def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
@@ -80,10 +81,6 @@ def _line(state: State, group: Group, exclude: Collection[str]) -> str:
     if state.spec.name in exclude:
         return f"[+]{state.spec.name} excluded: ok"
     return f"[+]{state.spec.name} ok" if satisfies(state, group) else f"[-]{state.spec.name} failed: reason withheld"
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _time(moment: float) -> str:

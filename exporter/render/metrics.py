@@ -25,6 +25,7 @@ from exporter import __version__
 from exporter.evaluation.judge import causes, judge
 from exporter.kinds import kinds
 from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, Status, Vitals
+from exporter.text import replace_surrogates
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -311,4 +312,4 @@ def _labels(spec: Spec) -> Labels:
 
 def _label(value: str) -> str:
     """A label value that is bounded and encodable: a single lone surrogate would make the whole scrape fail."""
-    return value[:MAX_LABEL].encode("utf-8", "replace").decode()
+    return replace_surrogates(value[:MAX_LABEL])

@@ -14,6 +14,7 @@ from exporter import __version__
 from exporter.evaluation.judge import causes, judge
 from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
 from exporter.render.words import duration, headline, limits, quantity, worst_first
+from exporter.text import replace_surrogates
 
 _HERE = Path(__file__).parent
 _STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
@@ -51,7 +52,7 @@ def page(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: st
         root=root,
         refresh=REFRESH if refresh else None,
     )
-    return text.encode("utf-8", "replace").decode()  # a single lone surrogate would make the whole page fail
+    return replace_surrogates(text)  # a single lone surrogate would make the whole page fail
 
 
 def _verdict(verdict: Verdict, path: str) -> dict[str, Any]:
