@@ -13,14 +13,14 @@ All exceptions of the package: who raises them, and what becomes of them.
     |   |                ProbeError if only the body is incomplete.
     |   `-- SilentError  the connection was closed before the first byte. `net.fetch` makes it a DialError.
     |-- PathError        `host.path`: a path is missing, cannot be read or hangs. The kind makes it a failed Outcome.
-    |-- Refused          `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
+    |-- PlainTextError   `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
     |-- KindError        `kinds`: a kind cannot be loaded. Nothing catches it: a traceback, and exit code 2.
-    |-- TextError        `config`: a file is not YAML. `config.document` makes it a ConfigError.
+    |-- _TextError       `config.nodes`: a file is not YAML. It becomes a Complaint, and so part of a ConfigError.
     |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file. The
     |                    command prints it and exits with 2. A reload logs it and keeps the running configuration.
     |-- ListenError      `server.sockets`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- AskError         `ask`: there is no valid answer. `ask` prints it and exits with 3.
-    `-- _Refused         `cli`: the command cannot go on. `__main__` prints the message and exits with 2.
+    `-- _Refused         `cli`: the command cannot continue. `__main__` prints the message and exits with 2.
 
 Any other exception of a probe is a defect of that probe, and `evaluation.run` makes it an `unknown` Outcome too. Only
 an exception of an application's own check function is a failed Outcome.
