@@ -1,0 +1,47 @@
+"""Every check once: one run settles a check, and one that hangs does not hold up the others."""
+
+import threading
+
+from make import FAIL, PASS, UNKNOWN, WARN, check
+from support import PATIENCE
+
+from exporter.evaluation.once import run_all
+
+
+def statuses(snapshot) -> dict[str, str]:
+    return {name: state.status.value for name, state in snapshot.states.items()}
+
+
+def test_one_run_settles_every_check_whatever_its_thresholds():
+    outcomes = {"pass": PASS, "warn": WARN, "fail": FAIL, "unknown": UNKNOWN}
+    checks = [
+        check(name, outcome, success_threshold=3, failure_threshold=3, timeout=PATIENCE)
+        for name, outcome in outcomes.items()
+    ]
+
+    assert statuses(run_all(checks)) == {name: name for name in outcomes}
+
+
+def test_more_checks_than_workers_all_run():
+    snapshot = run_all([check(f"c{number}", timeout=PATIENCE) for number in range(5)], workers=2)
+
+    assert [state.runs for state in snapshot.states.values()] == [1] * 5
+
+
+def test_without_checks_the_snapshot_is_empty():
+    assert run_all([]).states == {}
+
+
+def test_a_check_that_ignores_its_deadline_stays_unknown_and_is_not_waited_for():
+    release, ended = threading.Event(), threading.Event()
+
+    def hang(deadline):
+        release.wait(PATIENCE)
+        ended.set()
+        return PASS
+
+    snapshot = run_all([check("hung", hang, timeout=0.1), check("quick", timeout=0.1)])
+
+    assert not ended.is_set()
+    assert statuses(snapshot) == {"hung": "unknown", "quick": "pass"}
+    release.set()
