@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from make import LETTERS, check, in_groups, result
-from support import Answer, Clock, get
+from support import PATIENCE, Answer, Clock, get
 
 from exporter.evaluation.store import Store
 from exporter.model import Group, Outcome, Vitals
@@ -38,12 +38,12 @@ def served(app: WSGI, tls: ssl.SSLContext | None = None) -> Iterator[str]:
 
     server = threading.Thread(target=lambda: asyncio.run(serve()))
     server.start()
-    end = started.result(10)
+    end = started.result(PATIENCE)
     try:
         yield listener.urls[0].rstrip("/")
     finally:
         end()
-        server.join(60)
+        server.join(PATIENCE)
         assert not server.is_alive()
 
 
@@ -82,7 +82,7 @@ class Stage:
         return get(self.url + path, method, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def exchange(url: str, request: bytes, timeout: float = 5) -> bytes:
+def exchange(url: str, request: bytes, timeout: float = PATIENCE) -> bytes:
     """Send these bytes and return all that comes back until the connection ends."""
     parts = urlsplit(url)
     with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=timeout) as client:

@@ -39,7 +39,7 @@ class Clock:
         return self.now
 
 
-def eventually(condition: Callable[[], Any], within: float = 10.0, what: str = "") -> Any:
+def eventually(condition: Callable[[], Any], within: float = PATIENCE, what: str = "") -> Any:
     """Wait for a condition that nothing announces, and return its first true value."""
     until = time.monotonic() + within
     while True:
@@ -97,7 +97,7 @@ class Process:
                     self.lines.append(line.rstrip("\n"))
                     self._news.notify_all()
 
-    def line(self, pattern: str, within: float = 15.0, after: int = 0) -> re.Match[str]:
+    def line(self, pattern: str, within: float = PATIENCE, after: int = 0) -> re.Match[str]:
         """The first line, from number `after` on, in which the pattern is found; waits for it."""
         until = time.monotonic() + within
         with self._news:
@@ -114,9 +114,9 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 
-    def wait(self, within: float = 15.0) -> int:
+    def wait(self, within: float = PATIENCE) -> int:
         code = self._child.wait(within)
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         return code
 
     def end(self) -> None:
@@ -148,7 +148,7 @@ class Answer:
         return int(self.headers["Health-Generation"])
 
 
-def get(url: str, method: str = "GET", headers: dict[str, str] | None = None, timeout: float = 10) -> Answer:
+def get(url: str, method: str = "GET", headers: dict[str, str] | None = None, timeout: float = PATIENCE) -> Answer:
     """One request on a connection of its own; redirects are not followed."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=timeout)
@@ -193,9 +193,9 @@ class Prometheus(Process):
         listen = f"--web.listen-address={self.address}"
         super().__init__([program or command("prometheus"), *own, listen, *arguments], cwd=config.parent)
         try:
-            self.line("Server is ready to receive web requests", within=60)
+            self.line("Server is ready to receive web requests")
         except BaseException:
-            self.end()  # nobody has got it, to end it
+            self.end()  # the caller has no process to end yet
             raise
 
     def api(self, path: str, **parameters: Any) -> Any:

@@ -4,13 +4,13 @@ import json
 import logging
 import os
 import re
-import time
 from contextlib import contextmanager
+from threading import Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import eventually
+from support import PATIENCE, eventually
 
 from exporter.log import BACKLOG, Json, Logfmt, Writer, start
 
@@ -41,11 +41,10 @@ def writing(stream, formatter=None):
         writer.close()
 
 
-def read_lines(reader, count, within=5.0):
+def read_lines(reader, count):
     """At least this many lines from the pipe, and no part of a further one."""
-    text, until = b"", time.monotonic() + within
+    text = b""
     while text.count(b"\n") < count or not text.endswith(b"\n"):
-        assert time.monotonic() < until, text
         text += reader.read(65536)
     return text.decode().splitlines()
 
@@ -122,8 +121,8 @@ def test_the_level_and_the_form_are_the_configured_ones(pipe, level, written, fo
     before = root.handlers[:], root.level
     writer = start(level, form, stream)
     try:
-        for each in (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG):
-            logging.getLogger("exporter.test").log(each, "said at %d", each)
+        for severity in (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG):
+            logging.getLogger("exporter.test").log(severity, "logged at %d", severity)
         writer.close()
     finally:
         root.handlers[:], _ = before[0], root.setLevel(before[1])
@@ -142,15 +141,13 @@ def test_the_last_lines_are_written_before_the_process_exits(pipe):
     assert len(read_lines(reader, 500)) == 500
 
 
-def test_a_reader_that_has_stopped_reading_costs_lines_and_no_time(pipe):
-    """What is lost is counted, and told as soon as somebody reads again."""
+def test_a_reader_that_has_stopped_reading_costs_lines_and_keeps_nobody_waiting(pipe):
+    """Every line is accepted before the first is read. Lost lines are counted, and logged once somebody reads again."""
     reader, stream = pipe
     said = BACKLOG + 1000
     with writing(stream) as writer:
-        began = time.monotonic()
         for number in range(said):
             writer.handle(record(f"line {number} {'x' * 500}"))
-        assert time.monotonic() - began < 2
 
         read, lost = 0, 0
         while read + lost < said:
@@ -168,10 +165,11 @@ def test_the_end_does_not_wait_for_a_reader_that_has_stopped_reading(pipe):
     for number in range(BACKLOG // 2):
         writer.handle(record(f"line {number}" + "x" * 1000))
 
-    began = time.monotonic()
-    writer.close()
+    closing = Thread(target=writer.close, daemon=True)
+    closing.start()
+    closing.join(PATIENCE)
 
-    assert time.monotonic() - began < 2
+    assert not closing.is_alive()
 
 
 def test_a_reader_that_has_gone_costs_lines_only(pipe):

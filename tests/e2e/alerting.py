@@ -114,7 +114,7 @@ class Alertmanager(Process):
                 "--cluster.listen-address=",
             ]
         )
-        eventually(lambda: is_ready(self.url), within=20, what="Alertmanager is ready")
+        eventually(lambda: is_ready(self.url), what="Alertmanager is ready")
 
     def alerts(self, **labels):
         """Return its current alerts with these labels."""

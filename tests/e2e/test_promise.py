@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 from make import FAIL, PASS, UNKNOWN, WARN, Scripted, in_groups
 from stage import served
+from support import PATIENCE, eventually
 
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.store import Store
@@ -168,10 +169,11 @@ class Hammer:
 
     url: str
     over: threading.Event = field(default_factory=threading.Event)
+    answers: list[Answer] = field(default_factory=list)
 
-    def ask(self, number: int) -> list[Answer]:
+    def ask(self, number: int) -> None:
         parts = urlsplit(self.url)
-        answers, connection = [], http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
+        connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=PATIENCE)
         order = random.Random(number)
         while not self.over.is_set():
             asked = order.choice(ASKED)
@@ -182,9 +184,15 @@ class Hammer:
             except http.client.RemoteDisconnected:  # after its thousandth answer
                 connection.close()
                 continue
-            answers.append(Answer(asked, response.status, int(response.headers["Health-Generation"]), response.read()))
+            generation = int(response.headers["Health-Generation"])
+            self.answers.append(Answer(asked, response.status, generation, response.read()))
         connection.close()
-        return answers
+
+    def wait(self, seconds: float, count: int) -> None:
+        """Go on for this time, and on a busy machine for longer: until so many more answers have come."""
+        before = len(self.answers)
+        time.sleep(seconds)
+        eventually(lambda: len(self.answers) - before >= count, what=f"{count} answers")
 
 
 def hammered(folder, seconds, lie=lambda app, store: app, clients=8):
@@ -198,12 +206,16 @@ def hammered(folder, seconds, lie=lambda app, store: app, clients=8):
         hammer = Hammer(stack.enter_context(served(lie(app, store))))
         with ThreadPoolExecutor(clients) as threads:
             asking = [threads.submit(hammer.ask, number) for number in range(clients)]
-            time.sleep(seconds * 2 / 3)
-            store.drain()
-            drained = store.snapshot().generation
-            time.sleep(seconds / 3)
-            hammer.over.set()
-            return [answer for each in asking for answer in each.result()], drained
+            try:
+                hammer.wait(seconds * 2 / 3, 150 * seconds)
+                store.drain()
+                drained = store.snapshot().generation
+                hammer.wait(seconds / 3, 75 * seconds)
+            finally:
+                hammer.over.set()
+            for client in asking:
+                client.result()
+            return hammer.answers, drained
 
 
 # Facts
@@ -346,7 +358,7 @@ def test_answers_of_one_generation_never_contradict_each_other(told):
     answers, _, found, shared, _ = told
 
     assert found == []
-    assert len(answers) > 500
+    assert len(answers) > 1000
     assert shared > 100, "too few generations were seen twice for this to mean anything"
 
 

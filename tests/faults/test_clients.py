@@ -1,4 +1,4 @@
-"""Clients that are broken or mean well no more: the kubelet's question is answered all the same."""
+"""Clients that are broken or hostile: the kubelet's probes get their responses all the same."""
 
 import http.client
 import logging
@@ -18,18 +18,16 @@ import pytest
 import trustme
 from make import PASS
 from stage import Stage, exchange, served
-from support import Process, ended, eventually, get
+from support import PATIENCE, Process, ended, eventually, get
 
-from exporter.server.listener import GRACE
-from exporter.server.sockets import CLIENT_TIMEOUT
+from exporter.server.sockets import CLIENT_TIMEOUT, ListeningSocket
 
 BODY = b"x" * 30_000_000  # more than the kernel holds for a client that does not read
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-KUBELET = 1.0  # seconds, its default timeoutSeconds
 
 
 def application(stage):
-    """The real one, with an exposition that no client gets into its pocket at once."""
+    """The real one, with a response that is larger than a client's receive buffer."""
     real = stage.app()
 
     def serve(environ, start_response):
@@ -56,7 +54,7 @@ def connect(url, receive=None):
     client = socket.socket()
     if receive:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-    client.settimeout(10)
+    client.settimeout(PATIENCE)
     client.connect((parts.hostname, parts.port))
     return client
 
@@ -65,17 +63,19 @@ def connect(url, receive=None):
 
 
 class Besieger:
-    """A client, what it does each half second, and the time after which the server was rid of it."""
+    """A client, what it does each half second, and how long the server held it (None while it still does)."""
 
-    def __init__(self, kind, client, act=lambda client: None):
-        self.kind, self.client, self.act = kind, client, act
-        self.port = client.getsockname()[1]
-        self.gone = None
+    def __init__(self, kind, url, act=lambda client: None, receive=None):
+        self.kind, self.act = kind, act
+        self.began = time.monotonic()
+        self.client = connect(url, receive)
+        self.port = self.client.getsockname()[1]
+        self.held = None
 
 
 @pytest.fixture(scope="module")
 def siege():
-    """How long each besieger was held, by kind, how long an answer of /livez took meanwhile, and what was logged."""
+    """The besiegers by kind, how many of them were held after each response of /livez, and what was logged."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -90,73 +90,77 @@ def siege():
         plain = stack.enter_context(served(application(stage)))
         secure = stack.enter_context(served(application(stage), context))
         besiegers = [
+            *idle(plain, 20),
+            *slow(plain, 20),
+            *silent(secure, 200),
             *half_open(plain, 300),
             *drips(plain, 10),
-            *silent(secure, 200),
-            *slow(plain, 20),
-            *idle(plain, 20),
         ]
-        for each in besiegers:
-            stack.callback(each.client.close)
-        times = watch(besiegers, [plain, secure])
-    held = {}
-    for each in besiegers:
-        held.setdefault(each.kind, []).append(each.gone)
-    return held, times, [record.getMessage() for record in logged]
+        for besieger in besiegers:
+            stack.callback(besieger.client.close)
+        held_after = watch(besiegers, [plain, secure])
+    by_kind = {}
+    for besieger in besiegers:
+        by_kind.setdefault(besieger.kind, []).append(besieger)
+    return by_kind, held_after, [record.getMessage() for record in logged]
 
 
 def half_open(url, count):
     for _ in range(count):
-        client = connect(url)
-        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
-        yield Besieger("half-open", client)
+        besieger = Besieger("half-open", url)
+        besieger.client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        yield besieger
 
 
 def drips(url, count):
     for _ in range(count):
-        client = connect(url)
-        client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
-        yield Besieger("dripping", client, lambda client: client.send(b"x"))
+        besieger = Besieger("dripping", url, lambda client: client.send(b"x"))
+        besieger.client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+        yield besieger
 
 
 def silent(url, count):
     for _ in range(count):
-        yield Besieger("silent TLS", connect(url))
+        yield Besieger("silent TLS", url)
 
 
 def slow(url, count):
     for number in range(count):
-        client = connect(url, receive=4096)
-        client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
-        yield Besieger("slow", client, (lambda client: client.recv(1)) if number % 2 else lambda client: None)
+        act = (lambda client: client.recv(1)) if number % 2 else lambda client: None
+        besieger = Besieger("slow", url, act, receive=4096)
+        besieger.client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        yield besieger
 
 
 def idle(url, count):
     for _ in range(count):
-        client = connect(url)
-        client.sendall(REQUEST)
-        assert b"200" in client.recv(1000)
-        yield Besieger("idle", client)
+        besieger = Besieger("idle", url)
+        besieger.client.sendall(REQUEST)
+        assert b"200" in besieger.client.recv(1000)
+        yield besieger
 
 
-def watch(besiegers, urls, within=12.0):
-    """Note when the server is rid of each; ask meanwhile, and return how long the answers took."""
-    inside, began, times, acted = list(besiegers), time.monotonic(), [], 0.0
-    while inside and time.monotonic() - began < within:
+def watch(besiegers, urls):
+    """Note when the server is rid of each besieger, and send probes meanwhile.
+
+    Returns how many besiegers were still held after the response to each probe. Their timeouts run on, whether the
+    machine is busy or not: so a server that they keep from responding has no response to show before they are gone.
+    """
+    inside, held_after, until, acted = list(besiegers), [], time.monotonic() + PATIENCE, 0.0
+    while inside and time.monotonic() < until:
+        assert get(f"{urls[0]}/livez").status == 200
         held = {port for url in urls for port in clients(url)}
-        for each in inside:
-            each.gone = None if each.port in held else time.monotonic() - began
-        inside = [each for each in inside if each.gone is None]
+        for besieger in inside:
+            besieger.held = None if besieger.port in held else time.monotonic() - besieger.began
+        inside = [besieger for besieger in inside if besieger.held is None]
+        held_after.append(len(inside))
         if time.monotonic() - acted > 0.5:
             acted = time.monotonic()
-            for each in inside:
+            for besieger in inside:
                 with suppress(OSError):
-                    each.act(each.client)
-        asked = time.monotonic()
-        assert get(f"{urls[0]}/livez").status == 200
-        times.append(time.monotonic() - asked)
+                    besieger.act(besieger.client)
         time.sleep(0.05)
-    return times
+    return held_after
 
 
 def clients(url):
@@ -169,26 +173,24 @@ def clients(url):
 
 
 @pytest.mark.parametrize("kind", ["half-open", "dripping", "silent TLS", "slow", "idle"])
-def test_nobody_is_held_for_long(siege, kind):
-    held, _, _ = siege
+def test_nobody_is_held_forever(siege, kind):
+    by_kind, _, _ = siege
 
-    assert None not in held[kind], "somebody was never thrown out"
-    assert max(held[kind]) < 10
+    assert all(besieger.held is not None for besieger in by_kind[kind])
 
 
 @pytest.mark.parametrize("kind", ["half-open", "dripping"])
 def test_a_request_has_its_time_in_all_and_not_for_each_byte(siege, kind):
-    held, _, _ = siege
+    """Neither is thrown out early, and the one that drips is thrown out although it never pauses for that long."""
+    by_kind, _, _ = siege
 
-    assert all(CLIENT_TIMEOUT - 1 < each < CLIENT_TIMEOUT + 3 for each in held[kind])
+    assert all(besieger.held > CLIENT_TIMEOUT - 1 for besieger in by_kind[kind])
 
 
-def test_the_kubelet_does_not_notice(siege):
-    _, times, _ = siege
+def test_the_kubelet_gets_its_responses_while_they_are_held(siege):
+    _, held_after, _ = siege
 
-    assert len(times) > 20
-    assert sorted(times)[len(times) // 2] < 0.2
-    assert sorted(times)[len(times) * 95 // 100] < KUBELET
+    assert sum(count > 100 for count in held_after) >= 3
 
 
 def test_nobody_who_was_thrown_out_is_an_error(siege):
@@ -213,7 +215,7 @@ def test_clients_that_go_away_are_no_errors(stage, caplog):
             client.close()
 
     eventually(lambda: stage.get("/livez").status == 200)
-    assert exchange(stage.url, b"GET /big HTTP/1.0\r\n\r\n", 30).endswith(b"x" * 1000)
+    assert exchange(stage.url, b"GET /big HTTP/1.0\r\n\r\n").endswith(b"x" * 1000)
     assert [record.getMessage() for record in caplog.records] == []
 
 
@@ -226,13 +228,12 @@ def test_a_body_is_neither_read_nor_kept(stage, path, method):
         client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n".encode())
         sender = threading.Thread(target=pour, args=(client,))
         sender.start()
-        sender.join(10)
+        sender.join(2 * PATIENCE)
         assert not sender.is_alive()
 
 
 def pour(client):
     """Send until the other side is tired of it."""
-    client.settimeout(8)
     with suppress(ConnectionError):
         for _ in range(100_000):
             client.send(b"y" * 65536)
@@ -274,8 +275,14 @@ def test_a_client_that_says_it_will_send_no_more_is_answered(stage):
     assert received > len(BODY)
 
 
-def test_a_client_that_goes_away_with_a_request_in_waiting_leaves_nothing_behind():
-    """Hypercorn waits for the answer under way to be given, and an answer to nobody has to end too."""
+def test_a_client_that_goes_away_with_a_request_in_waiting_leaves_nothing_behind(monkeypatch):
+    """Hypercorn waits for the response under way to be given, and a response to nobody has to end too.
+
+    What is left when the server ends is cut off after GRACE, and nothing is.
+    """
+    cut = []
+    monkeypatch.setattr(ListeningSocket, "close_connections", cut.append)
+    monkeypatch.setattr("exporter.server.listener.GRACE", PATIENCE / 2)
     stage = Stage()
     with served(application(stage)) as url:
         for _ in range(5):
@@ -283,18 +290,25 @@ def test_a_client_that_goes_away_with_a_request_in_waiting_leaves_nothing_behind
                 client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
                 client.recv(1000)
         eventually(lambda: not list(clients(url)))
-        began = time.monotonic()
-    assert time.monotonic() - began < GRACE
+
+    assert cut == []
 
 
-def test_a_connection_has_one_answer_and_is_closed_at_once(stage):
+def test_a_connection_has_one_answer_and_is_closed_at_once():
     """A client that has its answer and is gone leaves nothing behind, and requests that come all at once cost one."""
-    began = time.monotonic()
-    received = exchange(stage.url, REQUEST * 500, 20)
+    stage, paths = Stage(), []
+    real = stage.app()
+
+    def counting(environ, start_response):
+        paths.append(environ["PATH_INFO"])
+        return real(environ, start_response)
+
+    with served(counting) as url:
+        received = exchange(url, REQUEST * 500)
 
     assert received.count(b"HTTP/1.1 200") == 1
     assert b"\r\nconnection: close\r\n" in received
-    assert time.monotonic() - began < 3
+    assert paths == ["/livez"]
 
 
 def test_http_2_is_not_spoken(stage):
@@ -319,7 +333,7 @@ def test_a_web_socket_is_refused(stage, path):
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     )
 
-    answer = exchange(stage.url, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n", 10)
+    answer = exchange(stage.url, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
 
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert stage.get("/livez").status == 200
@@ -337,51 +351,70 @@ def test_a_web_socket_is_refused(stage, path):
         b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n",
         b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Y: z\r\n" * 30_000,
     ],
-    ids=lambda each: repr(each[:24]),
+    ids=lambda content: repr(content[:24]),
 )
 def test_what_is_no_request_is_refused_quietly(stage, garbage, caplog):
     with suppress(ConnectionError):
-        answer = exchange(stage.url, garbage, 10)
+        answer = exchange(stage.url, garbage)
         assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
 
     assert stage.get("/livez").status == 200
     assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
 
 
-def test_a_burst_of_scrapes_keeps_no_probe_waiting(stage):
-    """Expositions are made beside the loop that answers the kubelet."""
-    over = threading.Event()
+def test_a_burst_of_scrapes_keeps_no_probe_waiting():
+    """Expositions are made in threads and probes on the loop: with every thread taken, /livez responds."""
+    stage, over, taken = Stage(), threading.Event(), []
+    stage.show({"c0": "P"})
+    real = stage.app()
 
-    def scrape(_):
-        done = 0
-        while not over.is_set():
-            assert stage.get("/metrics").status == 200
-            done += 1
-        return done
+    def held(environ, start_response):
+        if environ["PATH_INFO"] == "/metrics":
+            taken.append(environ)
+            assert over.wait(PATIENCE)
+        return real(environ, start_response)
 
-    with ThreadPoolExecutor(8) as scrapers:
-        scraped = scrapers.map(scrape, range(8))
-        times = []
-        for _ in range(50):
-            began = time.monotonic()
-            assert stage.get("/livez").status == 200
-            times.append(time.monotonic() - began)
-        over.set()
+    with served(held) as stage.url, ThreadPoolExecutor(8) as scrapers:
+        try:
+            scrapes = [scrapers.submit(stage.get, "/metrics") for _ in range(8)]
+            eventually(lambda: len(taken) == 4, what="every thread of the server is taken")
+            probes = [stage.get("/livez") for _ in range(50)]
+            waiting = [scrape.done() for scrape in scrapes]
+        finally:
+            over.set()
+        scraped = [scrape.result() for scrape in scrapes]
 
-    assert sum(scraped) >= 8
-    assert sorted(times)[len(times) // 2] < 0.2
-    assert sorted(times)[len(times) * 95 // 100] < KUBELET
+    assert {probe.status for probe in probes} == {200}
+    assert not any(waiting)
+    assert {scrape.status for scrape in scraped} == {200}
 
 
-def test_checks_go_on_under_a_burst_of_answers(stage):
-    """Readers take no lock that a writer waits for long for."""
-    with ThreadPoolExecutor(8) as askers:
-        asked = [askers.submit(stage.get, "/healthz?format=json") for _ in range(200)]
-        began = time.monotonic()
-        for _ in range(200):
-            stage.conclude("c0", PASS)
-        assert time.monotonic() - began < 2
-        assert all(each.result().status == 200 for each in asked)
+def test_checks_go_on_while_answers_are_given():
+    """A reader holds no lock that a writer waits for."""
+    stage, over, reading = Stage(), threading.Event(), []
+    stage.show({"c0": "P"})
+    real = stage.app()
+
+    def held(environ, start_response):
+        def start(*given):
+            reading.append(given)
+            assert over.wait(PATIENCE)
+            return start_response(*given)
+
+        return real(environ, start)
+
+    with served(held) as stage.url, ThreadPoolExecutor(5) as threads:
+        try:
+            asked = [threads.submit(stage.get, "/metrics") for _ in range(4)]
+            eventually(lambda: len(reading) == 4, what="every thread of the server is in the middle of an answer")
+            before = stage.store.snapshot().generation
+            threads.submit(lambda: [stage.conclude("c0", PASS) for _ in range(200)]).result(PATIENCE / 2)
+            after = stage.store.snapshot().generation
+        finally:
+            over.set()
+        assert {answer.result().status for answer in asked} == {200}
+
+    assert after - before == 200
 
 
 def test_more_clients_than_the_process_may_have_files_is_survived(tmp_path):
@@ -396,7 +429,7 @@ def test_more_clients_than_the_process_may_have_files_is_survived(tmp_path):
             for _ in range(60):
                 stack.enter_context(connect(url)).sendall(b"GET /livez HTTP/1.1\r\n")
 
-            eventually(lambda: quickly(f"{url}/livez") == 200, within=25)
+            eventually(lambda: quickly(f"{url}/livez") == 200)
         eventually(lambda: quickly(f"{url}/readyz") == 200)
     complaints = [line for line in exporter.lines if "out of system resource" in line]
     assert 0 < len(complaints) < 40
@@ -404,5 +437,5 @@ def test_more_clients_than_the_process_may_have_files_is_survived(tmp_path):
 
 def quickly(url):
     with suppress(OSError, http.client.HTTPException):
-        return get(url, timeout=2).status
+        return get(url, timeout=5).status
     return 0

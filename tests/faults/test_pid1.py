@@ -11,18 +11,21 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import Process, command, eventually, get, unavailable
+from support import PATIENCE, Process, command, eventually, get, unavailable
 
 # A pid namespace of its own, as a container has; without root also a user namespace.
 NAMESPACE = ["--pid", "--fork", "--mount-proc", "--kill-child", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
-WELL = "checks: [{name: well, exec: {command: ['true']}}]\n"
+WELL = "checks: [{name: well, exec: {command: ['true']}, timeoutSeconds: 10}]\n"
 LEAVING = """
 checks:
-  - {name: well, exec: {command: [sh, -c, 'sleep 0.2 & exit 0']}, periodSeconds: 1}
-  - {name: ill, exec: {command: [sh, -c, 'sleep 0.2 & exit 3']}, periodSeconds: 1}
-  - {name: daemon, exec: {command: [sh, -c, 'setsid sleep 0.2 & exit 0']}, periodSeconds: 1}
-  - {name: many, exec: {command: [sh, -c, 'for i in 1 2 3 4 5; do sleep 0.1 & done; exit 0']}, periodSeconds: 1}
+  - {name: well, exec: {command: [sh, -c, 'sleep 0.2 & exit 0']}, periodSeconds: 1, timeoutSeconds: 10}
+  - {name: ill, exec: {command: [sh, -c, 'sleep 0.2 & exit 3']}, periodSeconds: 1, timeoutSeconds: 10}
+  - {name: daemon, exec: {command: [sh, -c, 'setsid sleep 0.2 & exit 0']}, periodSeconds: 1, timeoutSeconds: 10}
+  - name: many
+    exec: {command: [sh, -c, 'for i in 1 2 3 4 5; do sleep 0.1 & done; exit 0']}
+    periodSeconds: 1
+    timeoutSeconds: 10
   - {name: late, exec: {command: [sh, -c, 'sleep 60 & sleep 60']}, periodSeconds: 1}
 """
 
@@ -66,7 +69,7 @@ class Init(Process):
 @pytest.fixture
 def init(tmp_path: Path) -> Iterator[Callable[..., Init]]:
     """Start the exporter as process 1: `init(yaml, *flags)`."""
-    tried = subprocess.run([command("unshare"), *NAMESPACE, "true"], capture_output=True, text=True, timeout=30)
+    tried = subprocess.run([command("unshare"), *NAMESPACE, "true"], capture_output=True, text=True, timeout=PATIENCE)
     if tried.returncode:
         unavailable(f"no pid namespace can be made here: {tried.stderr.strip()}")
     started: list[Init] = []
@@ -77,8 +80,8 @@ def init(tmp_path: Path) -> Iterator[Callable[..., Init]]:
         return started[-1]
 
     yield start
-    for each in started:
-        each.end()
+    for exporter in started:
+        exporter.end()
 
 
 def test_what_exec_checks_leave_behind_is_buried_and_no_exit_status_goes_lost(init, tmp_path):
@@ -89,7 +92,7 @@ def test_what_exec_checks_leave_behind_is_buried_and_no_exit_status_goes_lost(in
         seen.update(exporter.samples())
         return len(seen) >= 7 and min(seen.values()) >= 5
 
-    eventually(enough, within=60, what="five runs of every check")
+    eventually(enough, within=2 * PATIENCE, what="five runs of every check")
     (tmp_path / "health.yml").write_text(WELL)
     exporter.itself.send_signal(signal.SIGHUP)
     exporter.line('msg="configuration loaded"')
@@ -101,7 +104,7 @@ def test_what_exec_checks_leave_behind_is_buried_and_no_exit_status_goes_lost(in
 
 
 def test_process_1_drains_at_sigterm_and_ends_with_0(init):
-    exporter = init(WELL, "--shutdown-delay", "1")
+    exporter = init(WELL, "--shutdown-delay", "3")
     eventually(lambda: get(f"{exporter.url}/readyz").status == 200)
     exporter.itself.send_signal(signal.SIGTERM)
 
@@ -139,6 +142,6 @@ thread.join()
 
 
 def test_the_status_of_a_check_is_not_taken_from_the_thread_that_runs_it():
-    ended = subprocess.run([sys.executable, "-c", INHERITS], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", INHERITS], capture_output=True, text=True, timeout=PATIENCE)
 
     assert ended.stdout.splitlines() == ["orphans 1", "status 3"], ended.stderr

@@ -9,7 +9,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from support import eventually, free_port
+from support import PATIENCE, eventually, free_port, get
 
 CANARY = "tweety"
 HEADER = f"{{name: Authorization, value: Bearer {CANARY}}}, {{name: X-Api-Key, value: {CANARY}}}"
@@ -92,23 +92,21 @@ def test_a_serving_exporter_shows_no_secret(start, config, form):
     exporter = start(config.read_text(), "--log.level", "debug", "--log.format", form, env={"SECRET": CANARY})
     address = re.search(r"http://[\d.:]+", exporter.line("http://").string)[0]
 
-    def get(path: str, **headers: str):
-        from support import get as ask
+    def shown(path: str, **headers: str) -> str:
+        return get(address + path, headers=headers).text
 
-        return ask(address + path, headers=headers)
-
-    eventually(lambda: get("/metrics").text.count("health_check_last_run_timestamp_seconds{") >= 23, within=20)
-    eventually(lambda: 'check="silent",kind="httpGet",reason="timeout"' in get("/metrics").text)
-    shown = [
-        get("/").text,
-        get("/metrics").text,
-        get("/metrics", Accept="application/openmetrics-text").text,
-        *(get(f"/{path}?{how}").text for path in ("healthz", "readyz", "livez") for how in ("verbose", "format=json")),
-        *(get(f"/readyz/{name}").text for name in ("silent", "garbage", "exit")),
+    eventually(lambda: shown("/metrics").count("health_check_last_run_timestamp_seconds{") >= 23)
+    eventually(lambda: 'check="silent",kind="httpGet",reason="timeout"' in shown("/metrics"))
+    texts = [
+        shown("/"),
+        shown("/metrics"),
+        shown("/metrics", Accept="application/openmetrics-text"),
+        *(shown(f"/{path}?{how}") for path in ("healthz", "readyz", "livez") for how in ("verbose", "format=json")),
+        *(shown(f"/readyz/{name}") for name in ("silent", "garbage", "exit")),
         *exporter.lines,
     ]
 
-    assert [text for text in shown if CANARY in text] == []
+    assert [text for text in texts if CANARY in text] == []
     assert any("reset" in text for text in exporter.lines)
 
 
@@ -117,6 +115,6 @@ def test_the_commands_show_no_secret(config, form):
     for arguments in (["check", "--config.file", config, "--format", form], ["validate", config]):
         command = [sys.executable, "-m", "exporter", *map(str, arguments)]
         env = {**os.environ, "SECRET": CANARY}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=5 * PATIENCE)
         assert CANARY not in done.stdout + done.stderr
         assert "reset" in done.stdout or arguments[0] == "validate"
