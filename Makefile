@@ -1,39 +1,59 @@
-# Two commands: `make run` starts the exporter, `make test` checks everything.
+# `make run` starts the exporter, `make test` checks everything, `make help` lists the rest.
 PYTHON ?= python3
-VENV := .venv
+# An environment for each Python: PYTHON=python3.13 makes .venv-3.13.
+VENV ?= .venv$(patsubst python%,-%,$(filter-out python python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
+# Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
+ARGS ?=
 
-.PHONY: run test e2e bench format docs manifests dashboards-preview lock clean
+.PHONY: run help check fast test coverage e2e bench format docs manifests dashboards-preview dist lock clean
 .DELETE_ON_ERROR:
 
-run: $(VENV)/run.stamp ## start the exporter on its built-in default
+run: $(VENV)/run.stamp ## start the exporter with its default checks
 	$(BIN)/health-exporter serve
 
-test: $(VENV)/test.stamp ## lint, types, import rules and all tests
-	tests/peers.sh
+help: ## list the targets
+	@sed -nE 's/^([a-z0-9-]+):.* ## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
+
+check: $(VENV)/test.stamp ## lint, types, import rules and spelling, in seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/codespell
+	$(BIN)/pytest tests/test_language.py tests/test_time_bounds.py
 
-e2e: $(VENV)/test.stamp ## the manifests on the cluster of KUBECONFIG, with the image IMAGE (health-exporter:dev) there
+fast: check ## `make check`, and the tests that start no other process; ARGS are pytest's
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test: check ## `make check`, and all tests; with ARGS, what pytest selects by them
+	tests/peers.sh
+	$(BIN)/pytest $(ARGS)
+
+coverage: $(VENV)/test.stamp ## report which lines the fast tests reach; ARGS are pytest's
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow" $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+e2e: $(VENV)/test.stamp ## test the overlays on the cluster of KUBECONFIG; it needs IMAGE (health-exporter:dev)
 	$(BIN)/pytest tests/e2e/cluster
 
-bench: $(VENV)/test.stamp ## figures beside blackbox_exporter's, in one run
+bench: $(VENV)/test.stamp ## compare CPU and memory with those of blackbox_exporter
 	tests/peers.sh
 	$(BIN)/python -m tests.bench
 
-format: $(VENV)/test.stamp ## rewrite the code in the house's format
+format: $(VENV)/test.stamp ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/test.stamp ## write the reference pages from the code
 	$(BIN)/python docs/reference.py
 
-manifests: ## write what is generated in k8s/, and print every overlay
+manifests: ## generate the files in k8s/ that are generated, and print every overlay
 	$(PYTHON) k8s/components/prometheusrule/generate.py
-	for each in k8s/overlays/*; do echo "# $$each"; kubectl kustomize "$$each" || exit 1; echo "---"; done
+	for overlay in k8s/overlays/*; do echo "# $$overlay"; kubectl kustomize "$$overlay" || exit 1; echo "---"; done
 
 PREVIEW_PARTS := dashboards/preview/node_modules/.package-lock.json
 
@@ -44,7 +64,10 @@ $(PREVIEW_PARTS): dashboards/preview/package-lock.json
 	npm ci --prefix dashboards/preview --ignore-scripts --loglevel=error
 	touch $@
 
-lock: $(VENV)/test.stamp ## pin the dependencies' newest allowed versions, with hashes
+dist: $(VENV)/test.stamp ## build the wheel and the source archive into dist/
+	$(BIN)/python -m build --no-isolation
+
+lock: $(VENV)/test.stamp ## pin the newest allowed versions of the dependencies, with hashes
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 		--no-emit-index-url --no-emit-find-links --extra build --output-file requirements.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
@@ -56,7 +79,7 @@ lock: $(VENV)/test.stamp ## pin the dependencies' newest allowed versions, with 
 		--output-file requirements-dev.txt pyproject.toml
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, set PYTHON=...")'

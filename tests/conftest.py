@@ -1,12 +1,15 @@
-"""Fixtures: things that are started for a test and ended after it."""
+"""Fixtures that start things for a test and end them after it, and the rule which tests are slow."""
 
 import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
+from types import CodeType, FunctionType
 
 import pytest
 import trustme
@@ -15,6 +18,40 @@ from web_files import issue
 
 # A shell starts a background job with this signal ignored, and what is ignored stays so in every process we start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests that take long although they start no process themselves: by folder or file, measured with --durations.
+LONG = ("e2e/", "faults/", "image/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `slow` each test that starts a process, itself or through a fixture or a helper, or that is LONG."""
+    tests = Path(__file__).parent
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        fixtures = [definitions[-1].func for definitions in item._fixtureinfo.name2fixturedefs.values()]
+        where = item.path.relative_to(tests).as_posix()
+        if where.startswith(LONG) or any(starts_a_process(function) for function in (item.function, *fixtures)):
+            item.add_marker("slow")
+
+
+@cache
+def starts_a_process(function: FunctionType) -> bool:
+    """Whether the code of this function, or of a helper in tests/ that it uses, names something that starts one."""
+    for name in names_in(function.__code__):
+        value = function.__globals__.get(name)
+        if value in (subprocess, command) or (isinstance(value, type) and issubclass(value, Process)):
+            return True
+        own = isinstance(value, FunctionType) and value is not function and "/tests/" in value.__code__.co_filename
+        if own and starts_a_process(value):
+            return True
+    return False
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The global names and attributes in a function's code, and in the functions that are defined inside it."""
+    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 @pytest.fixture
