@@ -25,7 +25,7 @@ check: $(VENV)/test.stamp ## lint, types, import rules and spelling, in seconds
 	$(BIN)/pytest tests/test_language.py tests/test_time_bounds.py
 
 fast: check ## `make check`, and the tests that start no other process; ARGS are pytest's
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" --numprocesses=auto --dist=worksteal $(ARGS)
 
 test: check ## `make check`, and all tests; with ARGS, what pytest selects by them
 	tests/peers.sh

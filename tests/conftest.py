@@ -19,19 +19,18 @@ from web_files import issue
 # A shell starts a background job with this signal ignored, and what is ignored stays so in every process we start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests that take long although they start no process themselves: by folder or file, measured with --durations.
-LONG = ("e2e/", "faults/", "image/")
+# Tests that take seconds although their code starts no process, by the beginning of their names; found by --durations.
+LONG = ("e2e/", "faults/", "image/", "k8s/test_manifests.py::test_every_object", "test_docs.py::test_the_demo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` each test that starts a process, itself or through a fixture or a helper, or that is LONG."""
-    tests = Path(__file__).parent
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
         fixtures = [definitions[-1].func for definitions in item._fixtureinfo.name2fixturedefs.values()]
-        where = item.path.relative_to(tests).as_posix()
-        if where.startswith(LONG) or any(starts_a_process(function) for function in (item.function, *fixtures)):
+        name = item.nodeid.removeprefix("tests/")
+        if name.startswith(LONG) or any(starts_a_process(function) for function in (item.function, *fixtures)):
             item.add_marker("slow")
 
 
