@@ -304,7 +304,7 @@ def facts_of_metrics(answer):
 
 def facts_of_page(answer):
     text = answer.body.decode()
-    yield "generation", int(re.search(r"Evaluation (\d+) of", text)[1])
+    yield "generation", int(re.search(r"Generation (\d+),", text)[1])
     for path, word in re.findall(r'<a href="(/\w+)\?verbose">.*?<strong>(\w+)', text, re.DOTALL):
         yield ("up", PROBE_PATHS[path]), word == "200"
     for status, name in re.findall(r'<tr class="(\w+)" id="check-(\S+)">', text):
