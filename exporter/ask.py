@@ -31,7 +31,7 @@ _OPTIONS = {"--url": str, "--timeout": float}
 
 
 class AskError(Exception):
-    """There is no answer, or it is not the answer of a health exporter."""
+    """No answer arrived, or the answer is not from a health exporter."""
 
 
 def run(endpoint: str, url: str, timeout: float) -> int:

@@ -19,7 +19,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file. The
     |                    command prints it and exits with 2. A reload logs it and keeps the running configuration.
     |-- ListenError      `server.sockets`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
-    |-- AskError         `ask`: there is no valid answer. `ask` prints it and exits with 3.
+    |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.
     `-- _Refused         `cli`: the command cannot continue. `__main__` prints the message and exits with 2.
 
 Any other exception of a probe is a defect of that probe, and `evaluation.run` makes it an `unknown` Outcome too. Only

@@ -23,7 +23,7 @@ PHRASES = {
     r"so far as": "if, as far as it is known",
     r"and so it": "a new sentence",
     r"told of|tells? of|is told by": "reported, logged, shown",
-    r"(?-i:is none|are none)": "is invalid, is missing, has none",
+    r"(?-i:(?<!there\s)(?:is none|are none))": "is invalid, is missing, has none",
     rf"is no (?:\w+ )?(?:{NOUNS})": "is not a ...",
     r"has no say|a say in": "affects",
     r"of one's own|of its own accord": "hand-written, by itself",

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class Run:
     """One run of the server, from its start to its end by signal.
 
-    The first SIGTERM or SIGINT starts the drain: `drain` is called and serving goes on for `shutdown_delay` seconds.
+    The first SIGTERM or SIGINT starts the drain: `drain` is called and it keeps serving for `shutdown_delay` seconds.
     A second signal ends the drain at once. SIGHUP reloads. `tick` is called about once a second; neither it nor
     `drain` may block.
     """
