@@ -24,7 +24,7 @@ PHRASES = {
     r"and so it": "a new sentence",
     r"told of|tells? of|is told by": "reported, logged, shown",
     r"(?-i:(?<!there\s)(?:is none|are none))": "is invalid, is missing, has none",
-    rf"is no (?:\w+ )?(?:{NOUNS})": "is not a ...",
+    rf"(?<!there\s)is no (?:\w+ )?(?:{NOUNS})": "is not a ...",
     r"has no say|a say in": "affects",
     r"of one's own|of its own accord": "hand-written, by itself",
     r"is nobody's|is somebody's|is the \w+'s to \w+": "name who does it",

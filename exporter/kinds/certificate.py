@@ -1,17 +1,19 @@
-"""The kind `certificate`: how long the certificates of a TLS server are still valid."""
+"""The kind `certificate`: how long the certificates of a TLS server remain valid."""
 
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from exporter.model import Deadline, Measurement, Outcome, Reason, Status
-from exporter.net.dial import DialError, TLSSocket, connect, secure
+from exporter.net.dial import connect, secure
+from exporter.net.errors import DialError
+from exporter.net.sockets import TLSSocket
+from exporter.net.tls import client_context, inspection_context
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Port, endpoint, remote_host_risk
@@ -24,14 +26,15 @@ _Days = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Certificate(Probe):
     """Reads the certificates that a TLS server sends; the one that expires first decides.
 
-    They are read whatever they are worth: expired, self-signed, for another name. One that is not valid yet fails with
-    the reason `tls`. With `verify`, a second connection shows whether chain and name hold, as a client would judge.
+    Invalid certificates are read too: expired, self-signed, or for a different name. A certificate that is not valid
+    yet fails with the reason `tls`. With `verify`, a second connection verifies chain and name as a client does.
     """
 
     measures: ClassVar = {
-        "certificate_remaining_seconds": "Time until the first of the server's certificates expires, "
-        "as of the latest run.",
-        "certificate_expiry_timestamp_seconds": "Moment at which that certificate expires, as of the latest run.",
+        "certificate_remaining_seconds": "Time until the first of the server's certificates expires, in seconds, "
+        "in the latest run.",
+        "certificate_expiry_timestamp_seconds": "Time at which the first of the server's certificates expires, "
+        "as Unix time in the latest run.",
         **LATENCY,
     }
     examples: ClassVar = (
@@ -43,22 +46,22 @@ class Certificate(Probe):
     host: Host = "127.0.0.1"
     """Address or name to connect to."""
     server_name: Host | None = None
-    """Name to ask the server for and to verify; by default the host."""
+    """Name to request from the server (SNI) and to verify. By default, the host."""
     warn_days: _Days | None = 21
-    """Days left at and below which it warns."""
+    """Warns when this number of days or fewer remain."""
     fail_days: _Days = 7
-    """Days left at and below which it fails."""
+    """Fails when this number of days or fewer remain."""
     verify: bool = False
-    """Whether chain and name must hold too."""
+    """Verifies chain and name, and fails if they are not valid."""
     ca_file: Path | None = None
-    """Certificates of authorities to verify by, in PEM; by default the system's."""
+    """Certificates of the authorities to verify by, in PEM. By default, the system's are used. Requires verify."""
 
     @model_validator(mode="after")
-    def _meant(self) -> Self:
+    def _consistent(self) -> Self:
         if self.warn_days is not None and self.warn_days < self.fail_days:
             raise ValueError("warnDays must not be below failDays")
         if self.ca_file and not self.verify:
-            raise ValueError("caFile is of use only with verify: true")
+            raise ValueError("caFile requires verify: true")
         return self
 
     @property
@@ -72,79 +75,67 @@ class Certificate(Probe):
     def probe(self, deadline: Deadline, wall: Callable[[], float] = time.time) -> Outcome:
         timer = LatencyTimer()
         try:
-            with self._connected(_unverified(), deadline) as sock:
-                sent = _sent(sock)
+            with self._connect(inspection_context(), deadline) as sock:
+                certificates = _read_certificates(sock)
             latency = timer.stop()
-            outcome = self._conclude(sent, wall(), latency)
+            outcome = self._conclude(certificates, wall(), latency)
         except DialError as error:
-            return error.outcome(self.target.partition(" ")[0])
-        return self._verified(outcome, deadline) if self.verify and outcome.status is not Status.FAIL else outcome
+            return error.outcome(self.target)
+        return self._verify(outcome, deadline) if self.verify and outcome.status is not Status.FAIL else outcome
 
-    def _connected(self, context: ssl.SSLContext, deadline: Deadline) -> TLSSocket:
+    def _connect(self, context: ssl.SSLContext, deadline: Deadline) -> TLSSocket:
         return secure(connect(self.host, self.port, deadline), context, self.server_name or self.host, deadline)
 
-    def _conclude(self, sent: "list[_Validity]", now: float, latency: Measurement) -> Outcome:
-        first = min(sent, key=lambda each: each.until)
+    def _conclude(self, certificates: "list[_Validity]", now: float, latency: Measurement) -> Outcome:
+        first = min(certificates, key=lambda certificate: certificate.until)
         warn = None if self.warn_days is None else self.warn_days * DAY
         left = Measurement("certificate_remaining_seconds", first.until - now, warn, self.fail_days * DAY, falling=True)
         expiry = Measurement("certificate_expiry_timestamp_seconds", first.until)
-        early = next((each for each in sent if each.since > now), None)
+        early = next((certificate for certificate in certificates if certificate.since > now), None)
         if early:
             start = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(early.since))
-            words = f"{self.target}: the certificate of {early.name} is not valid before {start}"
-            return Outcome.failed(Reason.TLS, words, left, expiry, latency)
+            summary = f"{self.target}: the certificate of {early.name} is not valid before {start}"
+            return Outcome.failed(Reason.TLS, summary, left, expiry, latency)
         days, status = left.value / DAY, left.status
-        ends = f"expires in {days:.1f} days" if days >= 0 else f"expired {-days:.1f} days ago"
+        expires = f"expires in {days:.1f} days" if days >= 0 else f"expired {-days:.1f} days ago"
         limit = "" if status is Status.PASS else f": {status} limit of {left.limits[status] / DAY:g} days reached"
         reason = None if status is Status.PASS else Reason.THRESHOLD
-        summary = f"{self.target}: the certificate of {first.name} {ends}{limit}"
+        summary = f"{self.target}: the certificate of {first.name} {expires}{limit}"
         return Outcome(status, reason, summary, (left, expiry, latency))
 
-    def _verified(self, outcome: Outcome, deadline: Deadline) -> Outcome:
-        """The outcome, if a client that verifies would take the certificates too."""
-        context = ssl.create_default_context(cafile=self.ca_file)
+    def _verify(self, outcome: Outcome, deadline: Deadline) -> Outcome:
+        """The same outcome, if a client that verifies accepts the certificates; otherwise a failed one."""
         try:
-            self._connected(context, deadline).close()
+            self._connect(client_context(self.ca_file), deadline).close()
         except DialError as error:
-            return Outcome.failed(error.reason, f"{self.target}: {error}", *outcome.measurements)
+            return Outcome.failed(error.reason, str(error.located(self.target)), *outcome.measurements)
         return outcome
 
 
 @dataclass(frozen=True, slots=True)
 class _Validity:
-    """Whose certificate it is, and from when until when it is valid, in seconds since 1970."""
+    """The name in a certificate, and the times between which it is valid, as Unix time."""
 
     name: str
     since: float
     until: float
 
 
-def _sent(sock: TLSSocket) -> list[_Validity]:
-    """The certificates that the server sent. Raises DialError where there is none that can be read."""
-    # Python has a public name for this from 3.13 on, which leaves the reading of certificates to others.
+def _read_certificates(sock: TLSSocket) -> list[_Validity]:
+    """The certificates that the server sent. Raises DialError if there are none, or one cannot be read."""
+    # From 3.13 on ssl has a public method for this, but it returns DER, which only other packages can read.
     chain = sock._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]  # noqa: SLF001
     try:
-        read = [_validity(each.get_info()) for each in chain]
+        validities = [_validity(certificate.get_info()) for certificate in chain]
     except (ValueError, LookupError, OSError):
         raise DialError(Reason.TLS, "the server sent a certificate that cannot be read") from None
-    if not read:
+    if not validities:
         raise DialError(Reason.TLS, "the server sent no certificate")
-    return read
+    return validities
 
 
-def _validity(read: dict[str, Any]) -> _Validity:
-    names = [value for part in read["subject"] for key, value in part if key == "commonName"]
-    names += [value for key, value in read.get("subjectAltName", ()) if key in ("DNS", "IP Address")]
-    times = (ssl.cert_time_to_seconds(read[each]) for each in ("notBefore", "notAfter"))
-    return _Validity(names[0] if names else "nobody", *times)
-
-
-@cache
-def _unverified() -> ssl.SSLContext:
-    """TLS that takes any certificate, with keys of any length, because it is only read."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    return context
+def _validity(info: dict[str, Any]) -> _Validity:
+    names = [value for part in info["subject"] for key, value in part if key == "commonName"]
+    names += [value for key, value in info.get("subjectAltName", ()) if key in ("DNS", "IP Address")]
+    times = (ssl.cert_time_to_seconds(info[key]) for key in ("notBefore", "notAfter"))
+    return _Validity(names[0] if names else "an unnamed subject", *times)

@@ -1,60 +1,62 @@
-"""The kind `dns`: what a name server answers."""
+"""The kind `dns`: the response of a name server."""
 
 import socket
 from functools import cache
 from types import SimpleNamespace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
-from exporter.net.dial import RESOLVER, DialError, connect
+from exporter.net.dial import connect
+from exporter.net.errors import DialError
+from exporter.net.resolver import RESOLVER
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Port
+from exporter.probe.options import Count, Host, Port, Text
 
 RESOLV_CONF = "/etc/resolv.conf"
 
 
 class Dns(Probe):
-    """Asks a name server, by UDP, and by TCP where the answer is too long for that.
+    """Queries a name server over UDP, and over TCP if the response is too long for UDP.
 
-    The name is asked for as it is, without the search list. Any answer but NOERROR fails with the reason `dns`, too few
-    answers or one that is missing with `missing`.
+    The name is queried as it is, without the search list. Any response code but NOERROR fails with the reason `dns`. If
+    there are too few records, or an expected one is missing, the check fails with the reason `missing`.
     """
 
-    measures: ClassVar = {**LATENCY, "dns_answers": "Records of the type asked for, as of the latest run."}
+    measures: ClassVar = {**LATENCY, "dns_answers": "Number of records of the queried type in the latest run."}
     needs: ClassVar = {"dns": "dns"}
     examples: ClassVar = (
         "- name: shop\n  dns: {name: shop.example.com}",
         "- name: mail\n  dns: {name: example.com, type: MX, server: 10.0.0.10, expect: [10 mail.example.com]}",
     )
 
-    name: Annotated[str, Field(min_length=1)]
-    """Name to ask for."""
+    name: Text
+    """Name to query."""
     type: Literal["A", "AAAA", "CAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "SVCB", "TXT"] = "A"
-    """Type of records to ask for."""
+    """Type of the records to query."""
     server: Host | None = None
-    """Address or name of the server to ask; by default the system's, one after the other until one answers."""
+    """Address or name of the server. By default, the system's servers are tried in order until one responds."""
     port: Port = 53
-    """The server's port."""
+    """Port of the server."""
     expect: tuple[str, ...] = ()
-    """Records that must be among the answers, as in a zone file; for TXT the text itself."""
-    min_answers: Annotated[int, Field(ge=0, strict=True)] = 1
-    """Number of records that there must be."""
+    """Fails when one of these records is missing, written as in a zone file; for TXT, the text itself."""
+    min_answers: Count = 1
+    """Fails when there are fewer records than this."""
 
     @model_validator(mode="after")
-    def _written(self) -> Self:
+    def _consistent(self) -> Self:
         library = _library()
         try:
             library.query(self.name, self.type)
         except library.errors:
-            raise ValueError(f"{self.name!r} is no name that can be asked for") from None
-        for each in self.expect:
+            raise ValueError(f"{self.name!r} is not a name that can be queried") from None
+        for record in self.expect:
             try:
-                self._record(each)
+                self._parse_record(record)
             except library.errors as error:
-                raise ValueError(f"{each!r} is no record of type {self.type}: {error}") from None
+                raise ValueError(f"{record!r} is not a record of type {self.type}: {error}") from None
         return self
 
     @property
@@ -62,67 +64,70 @@ class Dns(Probe):
         return f"{self.name} {self.type}" + (f" from {self.server}" if self.server else "")
 
     def liveness_risk(self) -> str | None:
-        return "a name server's answer is not mended by a restart here"
+        return "restarting this application cannot change a name server's response"
 
     def probe(self, deadline: Deadline, resolv_conf: str = RESOLV_CONF) -> Outcome:
         query = _library().query(self.name, self.type)
         servers = [self.server] if self.server else _servers(resolv_conf)
         timer = LatencyTimer()
         try:
-            answer = _ask(query, servers, self.port, deadline)
+            response = _query(query, servers, self.port, deadline)
         except DialError as error:
             return Outcome.failed(error.reason, f"{self.target}: {error}")
         latency = timer.stop()
-        return self._conclude(answer, latency)
+        return self._conclude(response, latency)
 
-    def _conclude(self, answer: Any, latency: Measurement) -> Outcome:
-        said = _library().rcode(answer.rcode())
-        if said != "NOERROR":
-            return Outcome.failed(Reason.DNS, f"{self.target}: the answer is {said}", latency)
-        records = [record for each in answer.answer if each.rdtype == answer.question[0].rdtype for record in each]
+    def _conclude(self, response: Any, latency: Measurement) -> Outcome:
+        code = _library().rcode(response.rcode())
+        if code != "NOERROR":
+            return Outcome.failed(Reason.DNS, f"{self.target}: the response is {code}", latency)
+        queried = response.question[0].rdtype
+        records = [record for rrset in response.answer if rrset.rdtype == queried for record in rrset]
         count = Measurement("dns_answers", len(records))
-        held = {_value(each) for each in records}
-        if lost := next((each for each in self.expect if self._record(each) not in held), None):
-            return Outcome.failed(Reason.MISSING, f"{self.target}: {lost} is not among the answers", latency, count)
+        values = {_comparable(record) for record in records}
+        missing = next((record for record in self.expect if self._parse_record(record) not in values), None)
+        if missing:
+            return Outcome.failed(Reason.MISSING, f"{self.target}: the record {missing} is missing", latency, count)
         if len(records) < self.min_answers:
-            few = f"{len(records)} answers, expected at least {self.min_answers}"
-            return Outcome.failed(Reason.MISSING, f"{self.target}: {few}", latency, count)
-        return Outcome.passed(f"{self.target}: {len(records)} answers", latency, count)
+            cause = f"{len(records)} records, expected at least {self.min_answers}"
+            return Outcome.failed(Reason.MISSING, f"{self.target}: {cause}", latency, count)
+        return Outcome.passed(f"{self.target}: {len(records)} records", latency, count)
 
-    def _record(self, text: str) -> Any:
-        """An expected record, in a form in which records can be compared."""
+    def _parse_record(self, text: str) -> Any:
+        """An expected record, in the form that `_comparable` gives."""
         return text.encode() if self.type == "TXT" else _library().record(self.type, text)
 
 
-def _value(record: Any) -> Any:
+def _comparable(record: Any) -> Any:
+    """A record in a form that can be compared: of a TXT record its whole text, however it is split."""
     return b"".join(record.strings) if hasattr(record, "strings") else record
 
 
 def _servers(resolv_conf: str) -> list[str]:
     library = _library()
     try:
-        return [str(each) for each in library.resolver(resolv_conf).nameservers]
+        return [str(server) for server in library.resolver(resolv_conf).nameservers]
     except library.errors:
-        raise ProbeError(Reason.MISSING, f"{resolv_conf} names no server") from None
+        raise ProbeError(Reason.MISSING, f"{resolv_conf} does not name a server") from None
 
 
-def _ask(query: Any, servers: list[str], port: int, deadline: Deadline) -> Any:
-    """The answer of the first server that gives one, each with its share of the time. Raises DialError."""
+def _query(query: Any, servers: list[str], port: int, deadline: Deadline) -> Any:
+    """The response of the first server that sends one; each gets its share of the time. Raises DialError."""
     first: DialError | None = None
     for index, server in enumerate(servers):
         share = Deadline(deadline.clock() + deadline.remaining() / (len(servers) - index), deadline.clock)
         try:
-            return _by_udp(query, server, port, share) or _by_tcp(query, server, port, share)
+            return _query_udp(query, server, port, share) or _query_tcp(query, server, port, share)
         except DialError as error:
             first = first or error
     assert first is not None, "a resolver's configuration names at least one server or is an error"
     raise first
 
 
-def _by_udp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
-    """The answer, or None where it is too long. What answers something else is not heeded: anybody can send that.
+def _query_udp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
+    """The response, or None if it is too long. Raises DialError.
 
-    Raises DialError.
+    Datagrams that do not respond to this query are ignored, because anybody can send them.
     """
     family, address = RESOLVER.resolve(server, port, deadline)[0]
     try:
@@ -131,30 +136,30 @@ def _by_udp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
             sock.send(query.to_wire())
             while (remaining := deadline.remaining()) > 0:
                 sock.settimeout(remaining)
-                answer, truncated = _read(sock.recv(65535))
-                if answer is not None and query.is_response(answer):
-                    return None if truncated else answer
+                response, truncated = _parse_message(sock.recv(65535))
+                if response is not None and query.is_response(response):
+                    return None if truncated else response
     except TimeoutError:
         pass
     except OSError as error:
-        raise DialError(Reason.CONNECT, f"{server}: {error.strerror}") from None
-    raise DialError(Reason.TIMEOUT, f"{server} did not answer in time")
+        raise DialError(Reason.CONNECT, f"{server}: {error.strerror}", server) from None
+    raise DialError(Reason.TIMEOUT, f"{server} did not respond in time", server)
 
 
-def _by_tcp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
-    """The answer. Raises DialError."""
+def _query_tcp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
+    """The response. Raises DialError."""
     wire = query.to_wire()
     with connect(server, port, deadline) as sock, sock.makefile("rb") as stream:
         sock.sendall(len(wire).to_bytes(2) + wire)
         size = int.from_bytes(stream.read(2))
-        answer, _ = _read(stream.read(size))
-    if answer is None or not query.is_response(answer):
-        raise DialError(Reason.STATUS, f"{server} answers what is no answer")
-    return answer
+        response, _ = _parse_message(stream.read(size))
+    if response is None or not query.is_response(response):
+        raise DialError(Reason.STATUS, f"{server} sent something that is not a response to the query", server)
+    return response
 
 
-def _read(wire: bytes) -> tuple[Any, bool]:
-    """A message, or None, and whether it is only the beginning of one."""
+def _parse_message(wire: bytes) -> tuple[Any, bool]:
+    """A message and whether it is truncated; None if it is not a DNS message."""
     library = _library()
     try:
         return library.message(wire, raise_on_truncation=True), False
@@ -166,7 +171,7 @@ def _read(wire: bytes) -> tuple[Any, bool]:
 
 @cache
 def _library() -> Any:
-    """What dnspython knows of messages and records. Its own queries measure their time on the wall clock."""
+    """The messages and records of dnspython. Its own queries are not used: they measure time on the wall clock."""
     import dns.exception
     import dns.message
     import dns.name
@@ -175,11 +180,11 @@ def _library() -> Any:
     import dns.resolver
 
     return SimpleNamespace(
-        query=lambda name, kind: dns.message.make_query(name, kind, use_edns=0, payload=1232),
+        query=lambda name, rdtype: dns.message.make_query(name, rdtype, use_edns=0, payload=1232),
         message=dns.message.from_wire,
         truncated=dns.message.Truncated,
         rcode=dns.rcode.to_text,
-        record=lambda kind, text: dns.rdata.from_text("IN", kind, text, origin=dns.name.root, relativize=False),
+        record=lambda rdtype, text: dns.rdata.from_text("IN", rdtype, text, origin=dns.name.root, relativize=False),
         resolver=dns.resolver.Resolver,
         errors=(dns.exception.DNSException, ValueError, LookupError, OSError),
     )

@@ -1,4 +1,4 @@
-"""The kind `grpc`: what a gRPC health service says."""
+"""The kind `grpc`: the status that a gRPC health service reports."""
 
 import time
 from functools import cache
@@ -6,30 +6,30 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from exporter.model import Deadline, Outcome, Reason
+from exporter.net.request import USER_AGENT
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Port, endpoint, remote_host_risk
 
-USER_AGENT = "kube-probe/1.36"
-BACKOFF = 1.0  # seconds between attempts to connect: grpc-go's first, with which the kubelet dials
-ANSWER_LIMIT = 64 * 1024  # bytes; a HealthCheckResponse has two
+BACKOFF = 1.0  # seconds between attempts to connect: the first back-off of grpc-go, which the kubelet uses
+MAX_RESPONSE = 64 * 1024  # bytes; a HealthCheckResponse has two
 _OPTIONS = (
     ("grpc.primary_user_agent", USER_AGENT),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),  # a new connection for every attempt
-    ("grpc.max_receive_message_length", ANSWER_LIMIT),
+    ("grpc.max_receive_message_length", MAX_RESPONSE),
 )
 
 
 class Grpc(Probe):
     """Calls `grpc.health.v1.Health/Check` without TLS; only SERVING passes (pkg/probe/grpc/grpc.go).
 
-    One deadline bounds the connection and the call. A connection that is refused is tried again until the deadline, as
-    the kubelet does, so a closed port fails only then.
+    One timeout bounds the connection and the call. As in the kubelet, a refused connection is tried again until the
+    timeout, so a closed port fails only then.
 
-    Where it differs from the kubelet: an answer with the status UNAVAILABLE cannot be told from a failing connection,
-    and is asked for again until the deadline.
+    It differs from the kubelet in one point. A response with the status UNAVAILABLE cannot be distinguished from a
+    failed connection, so the call is repeated until the timeout.
     """
 
     measures: ClassVar = LATENCY
@@ -39,9 +39,9 @@ class Grpc(Probe):
     port: Port
     """Port to connect to."""
     service: str = ""
-    """The service to ask for; empty asks for the whole server."""
+    """Service to check. If empty, the whole server is checked."""
     host: Host = "127.0.0.1"
-    """Address or name to connect to. Kubernetes has no such field: there it is the pod."""
+    """Address or name to connect to. Kubernetes has no such field and always connects to the pod."""
 
     @property
     def target(self) -> str:
@@ -53,24 +53,24 @@ class Grpc(Probe):
 
     def probe(self, deadline: Deadline) -> Outcome:
         while True:
-            outcome = self._ask(deadline)
+            outcome = self._call(deadline)
             if outcome.reason not in (Reason.CONNECT, Reason.DNS):
                 return outcome
             time.sleep(min(BACKOFF, max(0.0, deadline.remaining())))
             if deadline.remaining() <= 0:
                 return outcome
 
-    def _ask(self, deadline: Deadline) -> Outcome:
+    def _call(self, deadline: Deadline) -> Outcome:
         library = _library()
         timer = LatencyTimer()
         try:
             with library.grpc.insecure_channel(endpoint(self.host, self.port), options=_OPTIONS) as channel:
                 check = library.stub(channel).Check
-                answer = check(library.request(service=self.service), timeout=max(0.001, deadline.remaining()))
+                response = check(library.request(service=self.service), timeout=max(0.001, deadline.remaining()))
         except library.grpc.RpcError as error:
             return self._failure(error)
         latency = timer.stop()
-        status = library.statuses.get(answer.status, str(answer.status))
+        status = library.statuses.get(response.status, str(response.status))
         if status == "SERVING":
             return Outcome.passed(f"{self.target} is SERVING", latency)
         return Outcome.failed(Reason.STATUS, f"{self.target} is {status}", latency)
@@ -80,18 +80,18 @@ class Grpc(Probe):
         if code == "UNAVAILABLE":
             details = error.details()
             reason = Reason.DNS if "resol" in details else Reason.CONNECT
-            why = details.rpartition(": ")[2].rstrip("]")  # the innermost of the errors that grpcio strings together
-            return Outcome.failed(reason, f"{self.target} is not reachable by gRPC: {why}")
+            cause = details.rpartition(": ")[2].rstrip("]")  # the innermost of the errors that grpcio nests
+            return Outcome.failed(reason, f"{self.target} is not reachable by gRPC: {cause}")
         if code == "DEADLINE_EXCEEDED":
-            return Outcome.failed(Reason.TIMEOUT, f"{self.target} did not answer in time")
+            return Outcome.failed(Reason.TIMEOUT, f"{self.target} did not respond in time")
         if code == "UNIMPLEMENTED":
             return Outcome.failed(Reason.STATUS, f"{self.target} has no grpc.health.v1.Health service")
-        return Outcome.failed(Reason.STATUS, f"{self.target} answered {code}")
+        return Outcome.failed(Reason.STATUS, f"{self.target} returned {code}")
 
 
 @cache
 def _library() -> Any:
-    """grpcio, imported for those who use it: it costs memory and time."""
+    """grpcio, imported only if a check needs it, because it costs memory and time."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 

@@ -1,27 +1,29 @@
-"""The kind `httpGet`: what an HTTP endpoint answers."""
+"""The kind `httpGet`: the response of an HTTP endpoint, by the kubelet's rules."""
 
 import ssl
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
-from exporter.net import dial, url
-from exporter.net.fetch import BODY_LIMIT, Page, Way, fetch
-from exporter.net.request import Request, basic
+from exporter.net import url
+from exporter.net.errors import DialError
+from exporter.net.fetch import MAX_BODY, Fetched, Route, fetch
+from exporter.net.request import Request
+from exporter.net.resolver import RESOLVER, Resolver
+from exporter.net.tls import client_context
+from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.check import Probe
 from exporter.probe.expect import JsonExpectation, Pattern, body_complaint
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Options, Port, Spelling, remote_host_risk
+from exporter.probe.options import Host, Options, Port, Seconds, Spelling, remote_host_risk
 from exporter.probe.secret import BasicAuth, Secret
 
-EXPECTED_BODY_LIMIT = 2**20  # bytes that are looked at where the body must hold something
+MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
 
 _Code = Annotated[int, Field(strict=True, ge=100, le=999)]
-_Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 class HttpHeader(Options):
@@ -34,29 +36,31 @@ class HttpHeader(Options):
 
 
 class ClientCertificate(Options):
-    """What the exporter shows a server that asks for a certificate."""
+    """The certificate to present to a server that requests one."""
 
     cert_file: Path
-    """The certificate, with its chain, in PEM."""
+    """File of the certificate, with its chain, in PEM."""
     key_file: Path
-    """Its key, in PEM."""
+    """File of its key, in PEM."""
 
 
 class HttpGet(Probe):
-    """Asks for a page as the kubelet does: a new connection each time, status 200 to 399 passes (pkg/probe/http).
+    """Sends an HTTP request as the kubelet does, on a new connection; status 200 to 399 passes (pkg/probe/http).
 
-    Certificates are not verified. Redirects are followed on the same host name; one to another host is not followed
-    and passes. A body that breaks off is no evidence about the status: the check could not look.
+    Certificates are not verified. Redirects on the same host name are followed. A redirect to a different host is not
+    followed, and passes. If the body breaks off, the status is not trusted: the run is `unknown`.
 
-    Where it differs from the kubelet: HTTP/2 is not offered over TLS; and the attempts at a body that breaks off share
-    one deadline, where the kubelet gives each of the three the whole timeout.
+    It differs from the kubelet in two points. HTTP/2 is not offered over TLS. A request whose body breaks off is
+    repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each the whole
+    timeout.
 
-    What Kubernetes' httpGet does not have: all options from `expectStatus` on.
+    The options from `expectStatus` on do not exist in Kubernetes.
     """
 
     measures: ClassVar = {
         **LATENCY,
-        "endpoint_phase_seconds": "Seconds of the latest run by phase: resolve, connect, tls, processing, transfer.",
+        "endpoint_phase_seconds": "Time that each phase of the request took in the latest run, in seconds: "
+        "resolve, connect, tls, processing, transfer.",
     }
     examples: ClassVar = (
         "- name: api\n  httpGet: {path: /health, port: 8080}",
@@ -86,147 +90,130 @@ class HttpGet(Probe):
     )
 
     path: str = "/"
-    """Path and query."""
+    """Path and query to request."""
     port: Port
     """Port to connect to."""
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
-    """HTTPS speaks TLS; it verifies no certificate, as the kubelet, unless verifyTLS is set."""
+    """HTTPS uses TLS. Like the kubelet, it verifies no certificate, unless verifyTLS is set."""
     host: Host = "127.0.0.1"
     """Address or name to connect to."""
     http_headers: tuple[HttpHeader, ...] = ()
-    """Headers to send, in this order."""
+    """Headers to send."""
     expect_status: Annotated[tuple[_Code, ...], Field(min_length=1)] | None = None
-    """The status codes that pass, instead of 200 to 399."""
+    """Status codes that pass, instead of 200 to 399."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
-    """The request's method."""
+    """Method of the request."""
     body: str = ""
-    """The request's body, sent as UTF-8."""
+    """Body of the request, sent as UTF-8."""
     body_contains: str | None = None
-    """Text that the answer's body must contain. The first MiB of the body is looked at."""
+    """Fails when the first MiB of the response's body does not contain this text."""
     body_matches: Pattern | None = None
-    """A regular expression that must be found in the body, in RE2's syntax. Needs the extra `expect`."""
+    """Fails when the body does not match this regular expression, in RE2's syntax. Needs the extra `expect`."""
     json_path: tuple[JsonExpectation, ...] = ()
-    """What values of a JSON body must be. Needs the extra `expect`."""
-    max_latency_seconds: _Seconds | None = None
-    """Latency at and above which the check fails."""
-    warn_latency_seconds: _Seconds | None = None
-    """Latency at and above which the check warns."""
+    """Fails when the body is not JSON with these values. Needs the extra `expect`."""
+    max_latency_seconds: Seconds | None = None
+    """Fails when the latency reaches this value, in seconds."""
+    warn_latency_seconds: Seconds | None = None
+    """Warns when the latency reaches this value, in seconds."""
     verify_tls: Annotated[bool, Field(alias="verifyTLS", strict=True)] = False
-    """Verify the certificate's chain and name, by the system's authorities or those of caFile."""
+    """Verifies the certificate's chain and name, by the system's authorities or those of caFile."""
     ca_file: Path | None = None
-    """The authorities to verify by, in PEM. Needs verifyTLS."""
+    """Certificates of the authorities to verify by, in PEM. Requires verifyTLS."""
     client_certificate: ClientCertificate | None = None
-    """The certificate to show."""
+    """Client certificate to present to the server."""
     basic_auth: BasicAuth | None = None
-    """Basic authentication, sent only to the configured scheme, host and port, whatever a redirect says."""
+    """Sends basic authentication, but not after a redirect to a different scheme, host or port."""
     bearer_token: Secret | None = None
-    """A bearer token, sent as basicAuth is."""
+    """Sends a bearer token, but not after a redirect to a different scheme, host or port."""
     follow_redirects: Annotated[bool, Field(strict=True)] = True
-    """Follow redirects on the same host name; if not, a redirect is the answer."""
+    """Follows redirects on the same host name. If false, the redirect itself is the response to check."""
     unix_socket: str | None = None
-    """Connect to this Unix socket; host and port then only name the server in the request."""
+    """Connects to this Unix socket. Host and port then only appear in the request."""
     phases: Annotated[bool, Field(strict=True)] = False
-    """Measure where the time goes, as health_endpoint_phase_seconds."""
+    """Measures the phases of the request, as health_endpoint_phase_seconds."""
 
-    _first: Request | None = PrivateAttr(default=None)
+    _cached_request: Request | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.basic_auth and self.bearer_token:
-            raise ValueError("takes basicAuth or bearerToken, not both")
+        refuse_both(self.basic_auth, self.bearer_token)
         if self.ca_file and not self.verify_tls:
-            raise ValueError("caFile needs verifyTLS: true")
-        warn, most = self.warn_latency_seconds, self.max_latency_seconds
-        if warn is not None and most is not None and warn > most:
+            raise ValueError("caFile requires verifyTLS: true")
+        warn, fail = self.warn_latency_seconds, self.max_latency_seconds
+        if warn is not None and fail is not None and warn > fail:
             raise ValueError("warnLatencySeconds must not be above maxLatencySeconds")
         return self
 
     @property
     def target(self) -> str:
         try:
-            asked = self._request().url
+            requested = self._request().url
         except ProbeError:
-            asked = url.Url()
-        return asked.shown if asked.host else f"{self.scheme.lower()}://{self.host}:{self.port}"
+            requested = url.Url()
+        return requested.public if requested.host else f"{self.scheme.lower()}://{self.host}:{self.port}"
 
     def liveness_risk(self) -> str | None:
         return None if self.unix_socket else remote_host_risk(self.host)
 
-    def probe(self, deadline: Deadline, resolver: dial.Resolver = dial.RESOLVER) -> Outcome:
-        request, way = self._authorized(), self._way(deadline, resolver)
+    def probe(self, deadline: Deadline, resolver: Resolver = RESOLVER) -> Outcome:
+        authorization = read_authorization(self.basic_auth, self.bearer_token)
+        request, route = self._request(), self._route(deadline, resolver)
+        if authorization.header:
+            request = replace(request, authorization=authorization.header)
         timer = LatencyTimer()
         try:
-            page = fetch(request, way)
-        except dial.DialError as error:
+            fetched = fetch(request, route)
+        except DialError as error:
             return error.outcome()
         latency = timer.stop(self.warn_latency_seconds, self.max_latency_seconds)
-        phases = tuple(Measurement("endpoint_phase_seconds", each, phase=phase) for phase, each in page.seconds.items())
-        return self._conclude(page, latency, phases if self.phases else ())
+        return self._conclude(fetched, latency, self._phases(fetched))
 
-    def _conclude(self, page: Page, latency: Measurement, phases: tuple[Measurement, ...]) -> Outcome:
-        said = f"{self.target} answered {page.status}"
-        if page.status not in (self.expect_status or range(200, 400)):
-            wanted = f", expected {' or '.join(map(str, self.expect_status))}" if self.expect_status else ""
-            return Outcome.failed(Reason.STATUS, said + wanted, latency, *phases)
-        if page.elsewhere is not None:
-            said += f", a redirect to {page.elsewhere or 'no host'}, which is not followed"
-        if wrong := body_complaint(page.body, self.body_contains, self.body_matches, self.json_path):
-            return Outcome.failed(Reason.BODY, f"{said}, but {wrong}", latency, *phases)
+    def _phases(self, fetched: Fetched) -> tuple[Measurement, ...]:
+        if not self.phases:
+            return ()
+        seconds = fetched.seconds.items()
+        return tuple(Measurement("endpoint_phase_seconds", value, phase=phase) for phase, value in seconds)
+
+    def _conclude(self, fetched: Fetched, latency: Measurement, phases: tuple[Measurement, ...]) -> Outcome:
+        summary = f"{self.target} returned {fetched.status}"
+        if fetched.status not in (self.expect_status or range(200, 400)):
+            expected = f", expected {' or '.join(map(str, self.expect_status))}" if self.expect_status else ""
+            return Outcome.failed(Reason.STATUS, summary + expected, latency, *phases)
+        if fetched.elsewhere is not None:
+            summary += f", a redirect to {fetched.elsewhere or 'no host'}, which is not followed"
+        if complaint := body_complaint(fetched.body, self.body_contains, self.body_matches, self.json_path):
+            return Outcome.failed(Reason.BODY, f"{summary}, but {complaint}", latency, *phases)
         if latency.limits:
-            said += f" in {latency.value:.3f} s"
-        return Outcome.measured(said, latency, *phases)
+            summary += f" in {latency.value:.3f} s"
+        return Outcome.measured(summary, latency, *phases)
 
     def _request(self) -> Request:
-        if self._first is None:
+        """The request without its authorization. It is the same in every run, so its bytes are made only once."""
+        if self._cached_request is None:
             try:
-                asked = url.build(self.scheme.lower(), self.host, self.port, self.path)
+                requested = url.build(self.scheme.lower(), self.host, self.port, self.path)
             except ValueError as error:
                 raise ProbeError(Reason.ERROR, str(error)) from None
-            first = Request.configured(asked, tuple((each.name, each.value) for each in self.http_headers))
-            self._first = replace(first, method=self.method, body=self.body.encode())
-        return self._first
+            headers = tuple((header.name, header.value) for header in self.http_headers)
+            request = Request.from_headers(requested, headers)
+            self._cached_request = replace(request, method=self.method, body=self.body.encode())
+        return self._cached_request
 
-    def _authorized(self) -> Request:
-        if self.basic_auth:
-            password = self.basic_auth.password.read()
-            return replace(self._request(), authorization=basic(self.basic_auth.username.encode(), password.encode()))
-        if self.bearer_token:
-            return replace(self._request(), authorization=f"Bearer {self.bearer_token.read()}")
-        return self._request()
-
-    def _way(self, deadline: Deadline, resolver: dial.Resolver) -> Way:
-        looks_inside = self.body_contains is not None or self.body_matches is not None or self.json_path
-        return Way(
+    def _route(self, deadline: Deadline, resolver: Resolver) -> Route:
+        checks_body = self.body_contains is not None or self.body_matches is not None or self.json_path
+        return Route(
             deadline,
             resolver,
             self._context(),
             self.unix_socket,
             self.follow_redirects,
-            EXPECTED_BODY_LIMIT if looks_inside else BODY_LIMIT,
+            MAX_EXPECTED_BODY if checks_body else MAX_BODY,
         )
 
     def _context(self) -> ssl.SSLContext | None:
-        """Our own TLS context, made anew when one of its files has changed; None for the kubelet's."""
+        """TLS as configured; None for the kubelet's."""
         if not self.verify_tls and not self.client_certificate:
             return None
-        shown = (self.client_certificate.cert_file, self.client_certificate.key_file) if self.client_certificate else ()
-        try:
-            changed = tuple(path.stat().st_mtime_ns for path in (*shown, self.ca_file) if path)
-            return _tls(self.verify_tls, self.ca_file, shown, changed)
-        except FileNotFoundError as error:
-            raise ProbeError(
-                Reason.MISSING, f"the file {error.filename or 'of a certificate'} does not exist"
-            ) from None
-        except OSError as error:  # ssl.SSLError is one
-            raise ProbeError(Reason.ERROR, f"a certificate file cannot be used: {error.strerror or error}") from None
-
-
-@lru_cache(maxsize=64)
-def _tls(verify: bool, ca_file: Path | None, shown: tuple[Path, ...], _changed: tuple[int, ...]) -> ssl.SSLContext:  # noqa: FBT001
-    context = ssl.create_default_context(cafile=ca_file)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if shown:
-        context.load_cert_chain(shown[0], shown[1])
-    return context
+        files = self.client_certificate
+        certificate = (files.cert_file, files.key_file) if files else None
+        return client_context(self.ca_file, certificate, verify=self.verify_tls)

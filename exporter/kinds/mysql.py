@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from exporter.model import Deadline, Reason
-from exporter.net.dial import DialError, connect
+from exporter.net.dial import connect
+from exporter.net.errors import DialError
 from exporter.probe.driver import SqlProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port

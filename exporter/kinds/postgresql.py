@@ -11,7 +11,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 from exporter.model import Deadline, Reason
-from exporter.net.dial import RESOLVER, DialError
+from exporter.net.errors import DialError
+from exporter.net.resolver import RESOLVER
 from exporter.probe.driver import SqlProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port

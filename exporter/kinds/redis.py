@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from exporter.model import Deadline, Reason
-from exporter.net.dial import DialError, connect
+from exporter.net.dial import connect
+from exporter.net.errors import DialError
 from exporter.probe.driver import DatabaseProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Count, Port

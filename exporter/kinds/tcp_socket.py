@@ -1,28 +1,31 @@
-"""The kind `tcpSocket`: whether a port accepts a connection, and says what it should."""
+"""The kind `tcpSocket`: whether a port accepts a connection, and sends an expected text."""
 
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from exporter.model import Deadline, Outcome, Reason
-from exporter.net.dial import RESOLVER, DialError, Resolver, Socket, connect
+from exporter.net.dial import connect
+from exporter.net.errors import DialError
+from exporter.net.resolver import RESOLVER, Resolver
+from exporter.net.sockets import Socket
 from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, found
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Port, endpoint, remote_host_risk
+from exporter.probe.options import Host, Port, Text, endpoint, remote_host_risk
 
-ANSWER_LIMIT = 10 * 1024  # bytes in which the expected text must stand
-
-_Text = Annotated[str, Field(min_length=1)]
+MAX_RESPONSE = 10 * 1024  # bytes that must contain the expected text
 
 
 class TcpSocket(Probe):
-    """Connects and closes, sending and reading nothing, as the kubelet does (pkg/probe/tcp/tcp.go).
+    """Opens a connection and closes it, sending and reading nothing, as the kubelet does (pkg/probe/tcp/tcp.go).
 
-    The connection passes as soon as the kernel completes it: a listener that never accepts, or that speaks TLS, passes.
+    The check passes as soon as the kernel has completed the connection, even if the listener never accepts it or
+    expects TLS.
 
-    With `expect` or `expectMatches`, which the kubelet has not, it passes once the expected text has come: before the
-    deadline, and within the first 10 KiB. Both are looked for whenever something comes.
+    The options `send`, `expect` and `expectMatches` do not exist in Kubernetes. With `expect` or `expectMatches` the
+    check passes once the server has sent the expected text, before the deadline and within the first 10 KiB. The text
+    received up to then is searched each time more arrives.
     """
 
     measures: ClassVar = LATENCY
@@ -36,17 +39,17 @@ class TcpSocket(Probe):
     """Port to connect to."""
     host: Host = "127.0.0.1"
     """Address or name to connect to."""
-    send: _Text | None = None
-    """Text to send once connected; line ends are those it has, in YAML `"PING\\r\\n"`."""
-    expect: _Text | None = None
-    """Text that must come, anywhere in what the server says."""
+    send: Text | None = None
+    """Text to send once connected. Write line ends yourself, in YAML as `"PING\\r\\n"`."""
+    expect: Text | None = None
+    """Fails when the server does not send this text."""
     expect_matches: Pattern | None = None
-    """Regular expression of RE2's syntax that what the server says must match anywhere; needs the extra `expect`."""
+    """Fails when its text does not match this regular expression, in RE2's syntax. Needs the extra `expect`."""
 
     @model_validator(mode="after")
-    def _expecting(self) -> Self:
+    def _send_requires_expect(self) -> Self:
         if self.send is not None and not self._expects:
-            raise ValueError("send needs expect or expectMatches: else nobody reads the answer")
+            raise ValueError("send requires expect or expectMatches: otherwise nothing reads the response")
         return self
 
     @property
@@ -64,35 +67,35 @@ class TcpSocket(Probe):
         timer = LatencyTimer()
         try:
             with connect(self.host, self.port, deadline, resolver) as sock:
-                wrong = self._talk(sock) if self._expects else None
+                complaint = self._exchange(sock) if self._expects else None
         except DialError as error:
-            return error.outcome()
+            return error.outcome(self.target)
         latency = timer.stop()
-        if wrong:
-            return Outcome.failed(Reason.BODY, f"{self.target} {wrong}", latency)
-        does = "says what is expected" if self._expects else "accepts connections"
-        return Outcome.passed(f"{self.target} {does}", latency)
+        if complaint:
+            return Outcome.failed(Reason.BODY, f"{self.target} {complaint}", latency)
+        success = "sent the expected text" if self._expects else "accepts connections"
+        return Outcome.passed(f"{self.target} {success}", latency)
 
-    def _talk(self, sock: Socket) -> str | None:
-        """What is wrong with what the server says, or None. Raises DialError where it does not say enough in time."""
+    def _exchange(self, sock: Socket) -> str | None:
+        """Send and receive: why the server's text is not the expected one, or None. Raises DialError."""
         try:
             if self.send is not None:
                 sock.sendall(self.send.encode())
-            said = b""
-            while not self._fits(said.decode("utf-8", "replace")):
-                if len(said) >= ANSWER_LIMIT:
-                    return f"did not say what is expected in its first {ANSWER_LIMIT // 1024} KiB"
-                part = sock.recv(ANSWER_LIMIT - len(said))
+            received = b""
+            while not self._matches(received.decode("utf-8", "replace")):
+                if len(received) >= MAX_RESPONSE:
+                    return f"did not send the expected text in its first {MAX_RESPONSE // 1024} KiB"
+                part = sock.recv(MAX_RESPONSE - len(received))
                 if not part:
-                    return "closed the connection without saying what is expected"
-                said += part
+                    return "closed the connection without sending the expected text"
+                received += part
         except DialError as error:
             late = error.reason is Reason.TIMEOUT
-            words = "did not say what is expected in time" if late else f"broke off: {error}"
-            raise DialError(error.reason, f"{self.target} {words}") from None
+            cause = "did not send the expected text in time" if late else f"broke off: {error}"
+            raise DialError(error.reason, f"{self.target} {cause}", self.target) from None
         return None
 
-    def _fits(self, text: str) -> bool:
+    def _matches(self, text: str) -> bool:
         if self.expect is not None and self.expect not in text:
             return False
         return self.expect_matches is None or found(self.expect_matches, text)

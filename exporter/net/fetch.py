@@ -1,7 +1,11 @@
-"""One HTTP exchange as the kubelet's client has it, redirects included: the border to requests.
+"""An HTTP request as the kubelet's prober makes it, with the redirects it follows.
 
-What goes wrong up to the answer's head is a DialError; a body that breaks off is a ProbeError, as for the kubelet it is
-no evidence about the status (pkg/probe/http/http.go). Nothing above sees an exception of requests.
+Theory of operation. `fetch` makes one exchange after another until there is a final response: open a connection, send
+the bytes of the Request (request.py), read the head of the Response (response.py). Every exchange has a connection of
+its own, and all share one deadline, which the socket enforces (dial.py). Nothing from the environment takes part: no
+proxy, no cookies, no netrc, no retries. The kubelet's prober (pkg/probe/http/http.go) decides what an error means:
+up to the head of the final response the target has failed, which is a DialError; if the body then breaks off, the
+status is no evidence and the run is discarded, which is a ProbeError.
 """
 
 import contextlib
@@ -9,187 +13,151 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net import dial
+from exporter.net.errors import DialError
+from exporter.net.head import MalformedError, SilentError
 from exporter.net.request import Request
-from exporter.net.response import Answer, MalformedError, SilentError
+from exporter.net.resolver import RESOLVER, Resolver
+from exporter.net.response import Response
+from exporter.net.sockets import Socket
+from exporter.net.stopwatch import Stopwatch
+from exporter.net.tls import kubelet_context
 
-BODY_LIMIT = 10 * 1024  # bytes; more is left unread and is no error
+MAX_BODY = 10 * 1024
+"""Bytes of the body that are read; a longer body is not an error (maxRespBodyLength)."""
+MAX_REQUESTS = 10
+"""The first request and the redirects that are followed (redirectChecker)."""
+MAX_DRAIN = 2 * 1024
+"""Bytes of a redirect's body that are read before it is followed (maxBodySlurpSize in net/http, client.go)."""
 REDIRECTS = (301, 302, 303, 307, 308)
-REDIRECT_LIMIT = 10  # requests in all
-DRAIN_LIMIT = 2 * 1024  # bytes of a redirect's body that are read before it is followed, as Go's client does
+"""The status codes that redirect (redirectBehavior in net/http, client.go)."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@cache
-def unverified() -> ssl.SSLContext:
-    """TLS as the kubelet speaks it: at least 1.2, with Go's ciphers, and any certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("@SECLEVEL=1:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA")
-    return context
-
-
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How to get there. Without anything said, the kubelet's way."""
+class Route:
+    """How to reach the server. The defaults are the kubelet's."""
 
     deadline: Deadline
-    resolver: dial.Resolver = dial.RESOLVER
+    resolver: Resolver = RESOLVER
     context: ssl.SSLContext | None = None
+    """TLS for https; None is the kubelet's, which verifies nothing."""
     unix_socket: str | None = None
+    """Path of a Unix socket to connect to, instead of the URL's host and port."""
     follow: bool = True
-    body_limit: int = BODY_LIMIT
+    """Whether redirects on the same host name are followed."""
+    max_body: int = MAX_BODY
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The final answer. `elsewhere` is the host of a redirect that was not followed because it leads to another one."""
+class Fetched:
+    """The final response."""
 
     status: int
     body: bytes
     elsewhere: str | None
+    """The host of a redirect that was not followed because it leads to a different host."""
     seconds: Mapping[str, float]
-    """Where the time went: resolve, connect, tls, processing, transfer; summed over redirects."""
+    """Seconds by phase: resolve, connect, tls, processing, transfer; summed over redirects."""
 
 
-def fetch(request: Request, way: Way) -> Page:
-    """Ask, and follow redirects by the kubelet's rule. Raises DialError for a failure, ProbeError for none."""
+def fetch(request: Request, route: Route) -> Fetched:
+    """Send a request and follow redirects on the same host name.
+
+    Raises DialError if the target failed, ProbeError if the body of the final response breaks off.
+    """
     home = request.url.hostname
-    watch = dial.Stopwatch()
-    for _ in range(REDIRECT_LIMIT):
-        with _adapter().send(_Exchange(request, way, watch), stream=True) as response:
-            following = _redirected(request, response) if way.follow else None
+    watch = Stopwatch()
+    for _ in range(MAX_REQUESTS):
+        with contextlib.closing(_exchange(request, route, watch)) as response:
+            following = _next_request(request, response) if route.follow else None
             if following is None or following.url.hostname != home:
-                body = _read(response, way.body_limit)
+                body = _read_body(request, response, route.max_body)
                 watch.lap("transfer")
-                return Page(response.status_code, body, following.url.hostname if following else None, watch.seconds)
+                return Fetched(response.status, body, following.url.hostname if following else None, watch.seconds)
             _drain(response)
             watch.lap("transfer")
         request = following
-    raise dial.DialError(Reason.STATUS, f"{request.url.shown}: stopped after {REDIRECT_LIMIT} redirects")
+    where = request.url.public
+    raise DialError(Reason.STATUS, f"{where}: stopped after {MAX_REQUESTS} redirects", where)
 
 
-def _redirected(request: Request, response: requests.Response) -> Request | None:
-    location = response.headers.get("Location") if response.status_code in REDIRECTS else None
-    if not location:
-        return None
+def _exchange(request: Request, route: Route, watch: Stopwatch) -> Response:
+    """Send one request and read the head of its response. Raises DialError."""
+    url = request.url
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname:
+        raise DialError(Reason.STATUS, f"a URL with the scheme {url.scheme!r} does not name an HTTP server")
     try:
-        return request.redirected(location, response.status_code)
-    except ValueError:
-        raise dial.DialError(Reason.STATUS, f"{request.url.shown} redirects to what is no URL") from None
-
-
-def _read(response: requests.Response, limit: int) -> bytes:
-    """The body as far as it is looked at. Raises ProbeError where it breaks off before."""
+        data = request.wire
+    except ValueError as error:
+        raise DialError(Reason.ERROR, f"the request cannot be sent: {error}") from None
+    sock = _connect(request, route, watch)
     try:
-        body: bytes = response.raw.read(limit)
-    except (dial.DialError, MalformedError) as error:
-        late = isinstance(error, dial.DialError) and error.reason is Reason.TIMEOUT
-        said = "its body did not end in time" if late else "its body broke off"
-        reason = Reason.TIMEOUT if late else Reason.BODY
-        raise ProbeError(reason, f"{response.url} answered {response.status_code}, but {said}") from None
-    return body
+        with _secure(sock, request, route, watch) as stream:  # open until the response is closed
+            stream.sendall(data)
+            response = _read_head(stream, request.method)
+    except SilentError as error:
+        raise DialError(Reason.CONNECT, f"{url.public} {error}", url.public) from None
+    except MalformedError as error:
+        raise DialError(Reason.STATUS, f"{url.public}: {error}", url.public) from None
+    except DialError as error:
+        raise error.located(url.public) from None
+    watch.lap("processing")
+    return response
 
 
-def _drain(response: requests.Response) -> None:
-    """Read the short body of a redirect that is followed. Whatever happens to it, it can only cost time."""
-    answer: Answer = response.raw  # type: ignore[assignment]
-    if answer.length is None or answer.length <= DRAIN_LIMIT:
-        with contextlib.suppress(dial.DialError, MalformedError):
-            answer.read(DRAIN_LIMIT)
+def _connect(request: Request, route: Route, watch: Stopwatch) -> Socket:
+    if route.unix_socket is not None:
+        return dial.connect_unix(route.unix_socket, route.deadline, watch)
+    url = request.url
+    port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    return dial.connect(url.hostname, port, route.deadline, route.resolver, watch)
 
 
-class _Adapter(HTTPAdapter):
-    """requests' adapter, over connections that `dial` makes and bounds, and with answers read by Go's rules.
-
-    So there is no proxy, no cookie, no netrc, no retry and no kept connection, whatever the environment says.
-    """
-
-    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
-        """An exchange is its own connection."""
-        return request
-
-    def cert_verify(self, *_: Any) -> None:
-        """The TLS context decides."""
-
-    def request_url(self, *_: Any) -> str:
-        """The exchange knows what it asks for."""
-        return ""
+def _secure(sock: Socket, request: Request, route: Route, watch: Stopwatch) -> socket.socket:
+    if request.url.scheme != "https":
+        return sock
+    secured = dial.secure(sock, route.context or kubelet_context(), request.url.hostname, route.deadline)
+    watch.lap("tls")
+    return secured
 
 
-@cache
-def _adapter() -> _Adapter:
-    return _Adapter()
-
-
-class _Exchange(requests.PreparedRequest):
-    """A request as requests' adapter takes it, and the connection it goes over in place of a pool of urllib3's."""
-
-    def __init__(self, request: Request, way: Way, watch: dial.Stopwatch) -> None:
-        super().__init__()
-        self.method, self.url, self.headers = request.method, request.url.shown, CaseInsensitiveDict()
-        self._request = request
-        self._way = way
-        self._watch = watch
-
-    def urlopen(self, **_: Any) -> Answer:
-        """Send the request and read the head of its answer. Raises DialError."""
-        asked = self._request.url
-        if asked.scheme not in _DEFAULT_PORTS or not asked.hostname:
-            raise dial.DialError(Reason.STATUS, f"{asked.scheme}: leads to no HTTP server")
-        sent = self._sent()
-        sock = self._connected()
-        try:
-            with self._secured(sock) as secured:  # it stays open until the answer is closed
-                secured.sendall(sent)
-                answer = _answer(secured, self._request.method)
-        except SilentError:
-            raise dial.DialError(Reason.CONNECT, f"{asked.shown} closed the connection without an answer") from None
-        except MalformedError as error:
-            raise dial.DialError(Reason.STATUS, f"{asked.shown}: {error}") from None
-        except dial.DialError as error:
-            raise dial.DialError(error.reason, f"{asked.shown}: {error}") from None
-        self._watch.lap("processing")
-        return answer
-
-    def _connected(self) -> dial.Socket:
-        asked, way = self._request.url, self._way
-        if way.unix_socket is not None:
-            return dial.connect_unix(way.unix_socket, way.deadline, self._watch)
-        port = _DEFAULT_PORTS[asked.scheme] if asked.port is None else asked.port
-        return dial.connect(asked.hostname, port, way.deadline, way.resolver, self._watch)
-
-    def _secured(self, sock: dial.Socket) -> socket.socket:
-        asked, way = self._request.url, self._way
-        if asked.scheme != "https":
-            return sock
-        secured = dial.secure(sock, way.context or unverified(), asked.hostname, way.deadline)
-        self._watch.lap("tls")
-        return secured
-
-    def _sent(self) -> bytes:
-        try:
-            return self._request.sent
-        except ValueError as error:
-            raise dial.DialError(Reason.ERROR, f"the request cannot be sent: {error}") from None
-
-
-def _answer(sock: socket.socket, method: str) -> Answer:
-    """The answer, which keeps the connection open until it is closed."""
+def _read_head(sock: socket.socket, method: str) -> Response:
+    """The response, which keeps the connection open until it is closed itself."""
     stream = sock.makefile("rb")
     try:
-        answer = Answer(stream, method)
-    except (dial.DialError, MalformedError):
+        return Response(stream, method)
+    except (DialError, MalformedError):
         stream.close()
         raise
-    return answer
+
+
+def _next_request(request: Request, response: Response) -> Request | None:
+    """The request that a redirect leads to; None if the response is not a redirect."""
+    if response.status not in REDIRECTS or not response.location:
+        return None
+    try:
+        return request.follow(response.location, response.status)
+    except ValueError:
+        where = request.url.public
+        raise DialError(Reason.STATUS, f"{where} redirects to an invalid URL", where) from None
+
+
+def _read_body(request: Request, response: Response, limit: int) -> bytes:
+    """The body up to a number of bytes. Raises ProbeError if it breaks off before."""
+    try:
+        return response.read(limit)
+    except (DialError, MalformedError) as error:
+        late = isinstance(error, DialError) and error.reason is Reason.TIMEOUT
+        cause = "its body did not end in time" if late else "its body broke off"
+        reason = Reason.TIMEOUT if late else Reason.BODY
+        raise ProbeError(reason, f"{request.url.public} returned {response.status}, but {cause}") from None
+
+
+def _drain(response: Response) -> None:
+    """Read the short body of a redirect that is followed, as Go's client does. Errors in it do not matter."""
+    if response.length is None or response.length <= MAX_DRAIN:
+        with contextlib.suppress(DialError, MalformedError):
+            response.read(MAX_DRAIN)

@@ -1,6 +1,7 @@
-"""A request as the kubelet makes it: what is asked, the bytes of it, and where a redirect leads.
+"""A request as the kubelet makes it: its URL, its bytes, and the request that a redirect leads to.
 
-The rules are those of pkg/probe/http/request.go and of Go's net/http (request.go, client.go).
+The rules are those of pkg/probe/http/request.go in Kubernetes, and of Go's net/http: request.go (Request.write),
+client.go (Client.do) and transfer.go.
 """
 
 import re
@@ -12,17 +13,29 @@ from urllib.parse import unquote_to_bytes
 from exporter.net.url import Url, parse
 
 USER_AGENT = "kube-probe/1.36"
+"""The User-Agent of the kubelet's probes, over HTTP and over gRPC."""
 
-_UNSENT = ("Host", "User-Agent", "Content-Length", "Transfer-Encoding", "Trailer")  # not as they are given
-_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_HOST = re.compile(r"[-!$%&'()*+,.:;=\[\]_~0-9A-Za-z]*")
-_SPACE = " \t"
-_WITH_BODY = ("POST", "PUT", "PATCH")  # say their length even if it is 0, as Go does
+# reqWriteExcludeHeader (request.go): Go writes these itself or not at all, whatever the configured headers contain.
+_EXCLUDED = ("Host", "User-Agent", "Content-Length", "Transfer-Encoding", "Trailer")
+
+# field-content = field-vchar [ 1*( SP / HTAB / field-vchar ) field-vchar ]     (RFC 9110, 5.5)
+# httpguts.ValidHeaderFieldValue: a value must not contain a control character other than a tab.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+# Host = uri-host [ ":" port ]                                                  (RFC 9110, 7.2)
+# httpguts.ValidHostHeader, which checks only the characters. url.py's expression for the host of a URL accepts more.
+_HOST_HEADER = re.compile(r"[-!$%&'()*+,.:;=\[\]_~0-9A-Za-z]*")
+
+# OWS = *( SP / HTAB )                                                          (RFC 9110, 5.6.3)
+_WHITESPACE = " \t"
+
+# transferWriter.shouldSendContentLength (transfer.go): these methods send a length even if it is 0.
+_METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked: a URL, the configured headers, a host if it is not the URL's, and the page that led here."""
+    """A request: the configured headers, a Host header if it differs from the URL, the URL that redirected here."""
 
     url: Url
     headers: tuple[tuple[str, str], ...]
@@ -31,48 +44,47 @@ class Request:
     method: str = "GET"
     body: bytes = b""
     authorization: str = field(default="", repr=False)
-    """Our own Authorization, which a redirect takes along only to the same scheme, host and port."""
+    """The value for `basicAuth` or `bearerToken`; a redirect keeps it only for the same scheme, host and port."""
 
     @classmethod
-    def configured(cls, url: Url, headers: tuple[tuple[str, str], ...]) -> "Request":
-        """The first request. Of several Host headers the first one counts."""
-        named = tuple((_canonical(name), value) for name, value in headers)
-        return cls(url, named, next((value for name, value in named if name == "Host"), ""))
+    def from_headers(cls, url: Url, headers: tuple[tuple[str, str], ...]) -> "Request":
+        """The first request. If there are several Host headers, the first one counts."""
+        canonical = tuple((_canonical_name(name), value) for name, value in headers)
+        return cls(url, canonical, next((value for name, value in canonical if name == "Host"), ""))
 
     @cached_property
-    def sent(self) -> bytes:
-        """The bytes that are sent. Raises ValueError for what cannot be sent."""
+    def wire(self) -> bytes:
+        """The bytes to send (Request.write). Raises ValueError for a header that cannot be sent."""
         fields = self._fields()
-        if any(_UNSENDABLE.search(value) for values in fields.values() for value in values):
-            raise ValueError("the value of a header has a control character in it")
-        lines = [f"{self.method} {self.url.target} HTTP/1.1", f"Host: {_host(self.host or self.url.host)}"]
-        if agent := fields["User-Agent"][0].strip(_SPACE):
+        if any(has_control_character(value) for values in fields.values() for value in values):
+            raise ValueError("the value of a header contains a control character")
+        lines = [f"{self.method} {self.url.target} HTTP/1.1", f"Host: {_host_header(self.host or self.url.host)}"]
+        if agent := fields["User-Agent"][0].strip(_WHITESPACE):
             lines.append(f"User-Agent: {agent}")
-        sent = sorted(name for name in fields if name not in _UNSENT)
-        lines += [f"{name}: {value.strip(_SPACE)}" for name in sent for value in fields[name]]
-        if _says_close(fields):
+        names = sorted(name for name in fields if name not in _EXCLUDED)
+        lines += [f"{name}: {value.strip(_WHITESPACE)}" for name in names for value in fields[name]]
+        if _adds_close(fields):
             lines.append("Connection: close")
-        if self.body or self.method in _WITH_BODY:
+        if self.body or self.method in _METHODS_WITH_BODY:
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + self.body
 
-    def redirected(self, location: str, status: int) -> "Request":
-        """The next request. A configured Host is lost where the Location names a scheme.
+    def follow(self, location: str, status: int) -> "Request":
+        """The next request after a redirect (Client.do, redirectBehavior and refererForURL).
 
-        Raises ValueError for a Location that is no URL.
+        A configured Host is lost if the Location names a scheme. Raises ValueError for a Location that is not a URL.
         """
         reference = parse(location)
-        following = self.url.joined(reference)
-        own_host = self.host != self.url.host and not reference.scheme
-        downgraded = self.url.scheme == "https" and following.scheme == "http"
-        referer = "" if downgraded else str(replace(self.url, user=None))
-        kept = (following.scheme, following.host) == (self.url.scheme, self.url.host)
+        following = self.url.join(reference)
+        keeps_host = self.host != self.url.host and not reference.scheme
+        downgrades = self.url.scheme == "https" and following.scheme == "http"
+        same_server = (following.scheme, following.host) == (self.url.scheme, self.url.host)
         request = replace(
             self,
             url=following,
-            host=self.host if own_host else "",
-            referer=referer,
-            authorization=self.authorization if kept else "",
+            host=self.host if keeps_host else "",
+            referer="" if downgrades else str(replace(self.url, user=None)),
+            authorization=self.authorization if same_server else "",
         )
         if status in (307, 308) or self.method in ("GET", "HEAD"):
             return request
@@ -90,29 +102,35 @@ class Request:
             fields["Authorization"] = [self.authorization]
         if self.url.user is not None and not fields.get("Authorization", [""])[0]:
             name, _, password = self.url.user.partition(":")
-            fields["Authorization"] = [basic(unquote_to_bytes(name), unquote_to_bytes(password))]
+            fields["Authorization"] = [basic_authorization(unquote_to_bytes(name), unquote_to_bytes(password))]
         if self.referer and not fields.get("Referer", [""])[0]:
             fields["Referer"] = [self.referer]
         return fields
 
 
-def _canonical(name: str) -> str:
-    """A header's name as Go writes it."""
+def has_control_character(value: str) -> bool:
+    """Whether the value of a header contains a character that must not be sent."""
+    return _CONTROL_CHARACTER.search(value) is not None
+
+
+def basic_authorization(name: bytes, password: bytes) -> str:
+    """The value of an Authorization header by name and password (RFC 7617)."""
+    return f"Basic {b64encode(name + b':' + password).decode()}"
+
+
+def _canonical_name(name: str) -> str:
+    """A header's name as Go writes it (textproto.CanonicalMIMEHeaderKey)."""
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
-def _host(host: str) -> str:
-    """The value of Host: empty for what cannot be one."""
+def _host_header(host: str) -> str:
+    """The value of Host: in Punycode (httpguts.PunycodeHostPort), and empty if it is not a valid one."""
     name = host if host.isascii() else host.encode("idna").decode()
-    return name if _HOST.fullmatch(name) else ""
+    return name if _HOST_HEADER.fullmatch(name) else ""
 
 
-def _says_close(fields: dict[str, list[str]]) -> bool:
-    """Whether a Connection header of our own is sent: not beside one that says close, nor with an upgrade."""
-    tokens = {token.strip(_SPACE).lower() for value in fields.get("Connection", ()) for token in value.split(",")}
+def _adds_close(fields: dict[str, list[str]]) -> bool:
+    """Whether Go adds `Connection: close`: not if a header says so already, nor for an upgrade."""
+    values = fields.get("Connection", ())
+    tokens = {token.strip(_WHITESPACE).lower() for value in values for token in value.split(",")}
     return "close" not in tokens and not ("upgrade" in tokens and fields.get("Upgrade", [""])[0])
-
-
-def basic(name: bytes, password: bytes) -> str:
-    """An Authorization by name and password (RFC 7617)."""
-    return f"Basic {b64encode(name + b':' + password).decode()}"

@@ -1,7 +1,8 @@
-"""URLs as the kubelet reads them, which decides what is asked of whom.
+"""URLs as the kubelet reads them, which decides what is requested from which host.
 
-The rules are those of Go's net/url, as far as a probe needs them. urllib.parse differs: it lower-cases host names,
-which a redirect compares as they are written, and it takes for URLs what Go refuses.
+The rules are those of Go's net/url/url.go, as far as a probe needs them; each regular expression below names the Go
+function it stands for and, where there is one, the rule of RFC 3986. urllib.parse differs: it lower-cases host names,
+which a redirect compares as they are written, and it accepts URLs that Go refuses.
 """
 
 import re
@@ -9,27 +10,54 @@ import socket
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_to_bytes
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# stringContainsCTLByte: no URL may contain an ASCII control character.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+# pct-encoded = "%" HEXDIG HEXDIG                                           (RFC 3986, 2.1)
+# unescape: a "%" that two hexadecimal digits do not follow is an error.
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+# unescape in the mode encodeHost: in a host only bytes beyond ASCII may be escaped, and "%25", which introduces the
+# zone of an IPv6 address (RFC 6874).
 _BAD_HOST_ESCAPE = re.compile(r"%(?!25|[89A-Fa-f][0-9A-Fa-f])")
+
+# scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )                       (RFC 3986, 3.1)
+# getScheme: a text that does not begin like this has no scheme, which is not an error.
 _SCHEME = re.compile(r"([A-Za-z][-+.0-9A-Za-z]*):(.*)", re.DOTALL)
-_PATH = re.compile(r"[-!$%&'()*+,./:;=@\[\]_~0-9A-Za-z]*")  # needs no escape (validEncoded)
-_PATH_SAFE = "$&+,/:;=@"  # is not escaped where another character must be (shouldEscape)
-_HOST = re.compile(r"[-!\"$%&'()*+,.:;<=>\[\]_~0-9A-Za-z\x80-\U0010ffff]*")
-_USER = re.compile(r"[-!$%&'()*+,.:;=@_~0-9A-Za-z]*")
-_PORT = re.compile(r"(?::[0-9]*)?")
+
+# pchar = unreserved / pct-encoded / sub-delims / ":" / "@"                 (RFC 3986, 3.3)
+# validEncoded in the mode encodePath: a path of these characters is sent as it is. Beyond the RFC, Go leaves brackets
+# unescaped.
+_ENCODED_PATH = re.compile(r"[-!$%&'()*+,./:;=@\[\]_~0-9A-Za-z]*")
+
+# shouldEscape in the mode encodePath: when any character of a path must be escaped, these and the unreserved
+# characters still are not, but "!'()*[]" are.
+_UNESCAPED_IN_PATH = "$&+,/:;=@"
+
+# reg-name = *( unreserved / pct-encoded / sub-delims )                     (RFC 3986, 3.2.2)
+# shouldEscape in the mode encodeHost, with ":[]" for a port and an IPv6 address. Beyond the RFC, Go accepts '"<>' and
+# bytes beyond ASCII.
+_HOST_IN_URL = re.compile(r"[-!\"$%&'()*+,.:;<=>\[\]_~0-9A-Za-z\x80-\U0010ffff]*")
+
+# userinfo = *( unreserved / pct-encoded / sub-delims / ":" )               (RFC 3986, 3.2.1)
+# validUserinfo, which accepts "@" too.
+_USERINFO = re.compile(r"[-!$%&'()*+,.:;=@_~0-9A-Za-z]*")
+
+# [ ":" port ], port = *DIGIT                                               (RFC 3986, 3.2.3)
+# validOptionalPort: the port may be missing, and empty after its colon.
+_OPTIONAL_PORT = re.compile(r"(?::[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A URL without its fragment. The path is escaped, as it is sent; a query of None has no `?` either."""
+    """A URL without its fragment. The path is escaped, as it is sent; if the query is None, there is no `?` either."""
 
     scheme: str = ""
     user: str | None = None
-    host: str = ""  # with the port, where one is given
+    host: str = ""  # with the port, if the URL has one
     path: str = ""
     query: str | None = None
-    opaque: str = ""  # all that follows a scheme without a slash, as in mailto:
+    opaque: str = ""  # everything after a scheme that no slash follows, as in mailto:
 
     @property
     def hostname(self) -> str:
@@ -38,54 +66,55 @@ class Url:
 
     @property
     def port(self) -> int | None:
-        """The port, where one is given."""
+        """The port, or None if the URL has none."""
         port = self._split_host()[1]
         return int(port) if port else None
 
     @property
-    def shown(self) -> str:
-        """For people: without credentials and query string, also one that was escaped with the path."""
+    def public(self) -> str:
+        """For people: without credentials and query string, also without one that was escaped with the path."""
         return f"{self.scheme}://{self.host}{self.path.partition('%3F')[0]}"
 
     @property
     def target(self) -> str:
-        """What a request line asks for."""
-        return (self.path or "/") + self._question()
+        """The request target: path and query."""
+        return (self.path or "/") + self._query_suffix()
 
     def __str__(self) -> str:
         if self.opaque:
-            return f"{self.scheme}:{self.opaque}{self._question()}"
+            return f"{self.scheme}:{self.opaque}{self._query_suffix()}"
         user = "" if self.user is None else f"{self.user}@"
         slash = "" if self.path.startswith("/") or not self.path else "/"
-        return f"{self.scheme}://{user}{self.host}{slash}{self.path}{self._question()}"
+        return f"{self.scheme}://{user}{self.host}{slash}{self.path}{self._query_suffix()}"
 
-    def joined(self, reference: "Url") -> "Url":
-        """What a reference found on this page leads to (URL.ResolveReference)."""
+    def join(self, reference: "Url") -> "Url":
+        """The URL that a reference leads to from this one (URL.ResolveReference)."""
         if reference.scheme or reference.host or reference.user is not None:
-            path = _resolved(reference.path, "")
+            path = _resolve_path(reference.path, "")
             return replace(reference, scheme=reference.scheme or self.scheme, path=path)
         query = reference.query
         if not reference.path and query is None:
             query = self.query
-        return replace(self, path=_resolved(self.path, reference.path), query=query)
+        return replace(self, path=_resolve_path(self.path, reference.path), query=query)
 
-    def _question(self) -> str:
+    def _query_suffix(self) -> str:
         return "" if self.query is None else f"?{self.query}"
 
     def _split_host(self) -> tuple[str, str]:
+        """Host and port (splitHostPort)."""
         host, colon, port = self.host.rpartition(":")
-        if not colon or not _PORT.fullmatch(colon + port):
+        if not colon or not _OPTIONAL_PORT.fullmatch(colon + port):
             host, port = self.host, ""
         return (host[1:-1] if host.startswith("[") and host.endswith("]") else host), port
 
 
 def parse(text: str) -> Url:
-    """Read a URL or a reference to one. Raises ValueError for what Go refuses."""
+    """Read a URL or a reference to one (Parse). Raises ValueError for a text that Go refuses."""
     text, _, fragment = text.partition("#")
-    if _CONTROL.search(text) or _BAD_ESCAPE.search(fragment):
-        raise ValueError("no URL: a control character, or a broken escape")
+    if _CONTROL_CHARACTER.search(text) or _BAD_ESCAPE.search(fragment):
+        raise ValueError("invalid URL: a control character, or a broken escape")
     if text.startswith(":"):
-        raise ValueError("no URL: the scheme is missing")
+        raise ValueError("invalid URL: the scheme is missing")
     match = _SCHEME.fullmatch(text)
     scheme, rest = (match[1].lower(), match[2]) if match else ("", text)
     rest, question, query_ = rest.partition("?")
@@ -94,51 +123,62 @@ def parse(text: str) -> Url:
         if scheme:
             return Url(scheme, query=query, opaque=rest)
         if ":" in rest.partition("/")[0]:
-            raise ValueError("no URL: a colon in the first segment of the path")
+            raise ValueError("invalid URL: a colon in the first segment of the path")
     if not rest.startswith("//") or (not scheme and rest.startswith("///")):
-        return Url(scheme, path=_escaped(rest), query=query)
+        return Url(scheme, path=_escape_path(rest), query=query)
     authority, slash, path = rest[2:].partition("/")
-    user, at, host = authority.rpartition("@")
-    if not _USER.fullmatch(user) or _BAD_ESCAPE.search(user):
-        raise ValueError("no URL: bad user information")
-    return Url(scheme, user if at else None, _host(scheme, host), _escaped(slash + path), query)
+    user, host = _parse_authority(scheme, authority)
+    return Url(scheme, user, host, _escape_path(slash + path), query)
 
 
 def build(scheme: str, host: str, port: int, path: str) -> Url:
-    """The URL a probe asks for: of the path, which may be a whole URL, the path and the query are kept.
+    """The URL that a probe requests (formatURL in pkg/probe/http/request.go).
 
-    That is formatURL in pkg/probe/http/request.go. A path that is no URL is escaped whole. Raises ValueError where
-    the host cannot be one.
+    The configured path may be a whole URL, of which path and query are kept. A path that is not a URL is escaped as a
+    whole. Raises ValueError for an invalid host.
     """
     try:
-        given = parse(path)
+        url = parse(path)
     except ValueError:
-        given = Url(path=quote(path, safe=_PATH_SAFE, errors="surrogateescape"))
-    if given.opaque:
-        return replace(given, scheme=scheme, host="")
-    absolute = given.path if given.path.startswith("/") or not given.path else f"/{given.path}"
-    return replace(given, scheme=scheme, host=_joined(host, port), path=absolute)
+        url = Url(path=quote(path, safe=_UNESCAPED_IN_PATH, errors="surrogateescape"))
+    if url.opaque:
+        return replace(url, scheme=scheme, host="")
+    absolute = url.path if url.path.startswith("/") or not url.path else f"/{url.path}"
+    return replace(url, scheme=scheme, host=_join_host_port(host, port), path=absolute)
 
 
-def _joined(host: str, port: int) -> str:
+def _join_host_port(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address (net.JoinHostPort). Raises ValueError for an invalid host."""
     if ":" in host and _is_ipv6(host.partition("%")[0]):
         return f"[{host}]:{port}"
-    if ":" in host or "[" in host or not _HOST.fullmatch(host):
-        raise ValueError(f"{host!r} is no host name and no address")
+    if ":" in host or "[" in host or not _HOST_IN_URL.fullmatch(host):
+        raise ValueError(f"{host!r} is not a host name or an address")
     return f"{host}:{port}"
 
 
-def _host(scheme: str, text: str) -> str:
-    """A host with or without a port, its escapes resolved. Go minds a second colon only where the scheme is given."""
+def _parse_authority(scheme: str, authority: str) -> tuple[str | None, str]:
+    """User information and host (parseAuthority): the last `@` separates them."""
+    user, at, host = authority.rpartition("@")
+    if not _USERINFO.fullmatch(user) or _BAD_ESCAPE.search(user):
+        raise ValueError("invalid URL: bad user information")
+    return user if at else None, _parse_host(scheme, host)
+
+
+def _parse_host(scheme: str, text: str) -> str:
+    """A host with or without a port, unescaped (parseHost).
+
+    With the scheme http or https the first colon begins the port, so a second one is an error. Without, as in
+    `//a:b:80/`, the last one does.
+    """
     bracket = text.rpartition("]")
     colon = text.find(":") if scheme in ("http", "https") else text.rfind(":")
     port = bracket[2] if text.startswith("[") else text[colon:] if colon >= 0 else ""
-    if not _PORT.fullmatch(port):
-        raise ValueError("no URL: bad port")
-    if not _HOST.fullmatch(text) or _BAD_HOST_ESCAPE.search(text) or "[" in text[1:]:
-        raise ValueError("no URL: bad host")
+    if not _OPTIONAL_PORT.fullmatch(port):
+        raise ValueError("invalid URL: bad port")
+    if not _HOST_IN_URL.fullmatch(text) or _BAD_HOST_ESCAPE.search(text) or "[" in text[1:]:
+        raise ValueError("invalid URL: bad host")
     if text.startswith("[") and not _is_ipv6(bracket[0][1:].partition("%25")[0]):
-        raise ValueError("no URL: bad address")
+        raise ValueError("invalid URL: bad address")
     return unquote_to_bytes(text).decode("utf-8", "surrogateescape") if "%" in text else text
 
 
@@ -150,16 +190,16 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def _escaped(path: str) -> str:
-    """The path as it is sent: as it stands if it can, else escaped anew (URL.EscapedPath)."""
+def _escape_path(path: str) -> str:
+    """The path as it is sent (URL.EscapedPath): unchanged if it can be, otherwise unescaped and escaped again."""
     if _BAD_ESCAPE.search(path):
-        raise ValueError("no URL: a broken escape")
-    if _PATH.fullmatch(path):
+        raise ValueError("invalid URL: a broken escape")
+    if _ENCODED_PATH.fullmatch(path):
         return path
-    return quote(unquote_to_bytes(path.encode("utf-8", "surrogateescape")), safe=_PATH_SAFE)
+    return quote(unquote_to_bytes(path.encode("utf-8", "surrogateescape")), safe=_UNESCAPED_IN_PATH)
 
 
-def _resolved(base: str, reference: str) -> str:
+def _resolve_path(base: str, reference: str) -> str:
     """The path that a reference leads to from a base, without dot segments (resolvePath)."""
     if not reference:
         full = base

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from exporter.model import Deadline, Outcome
-from exporter.net.dial import DialError
+from exporter.net.errors import DialError
 from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
 from exporter.probe.options import Host, Port, Text, endpoint, remote_host_risk
@@ -37,8 +37,7 @@ class DatabaseProbe(Limited):
         try:
             value = self.fetch_value(password, deadline)
         except DialError as error:
-            said = str(error) if str(error).startswith(endpoint(self.host, self.port)) else f"{self.target}: {error}"
-            return Outcome.failed(error.reason, hidden(said, password))
+            return Outcome.failed(error.reason, hidden(str(error.located(self.target)), password))
         latency = timer.stop()
         return self.compare(self.measurement, f"{self.target} responded to {self.statement}", value, latency)
 

@@ -1,24 +1,19 @@
 """Saves memory by not loading parts of libraries that are used rarely or never.
 
-Call it only in a process of our own, before Hypercorn or requests is imported. An application that embeds the exporter
+Call it only in a process of our own, before Hypercorn is imported. An application that embeds the exporter
 keeps its libraries complete.
 """
 
 import importlib
 import sys
 import types
-import warnings
 from typing import Any
 
 
 def trim() -> None:
-    """Load HTTP/2 and WebSocket for the first client that uses them, and the detection of encodings never."""
+    """Load HTTP/2 and WebSocket only for the first client that uses them."""
     _late("hypercorn.protocol.h2", "H2Protocol")
     _late("hypercorn.protocol.ws_stream", "WSStream")
-    sys.modules["charset_normalizer"] = None  # type: ignore[assignment]  # requests warns, and works without it
-    with warnings.catch_warnings(action="ignore"):
-        importlib.import_module("requests")
-    del sys.modules["charset_normalizer"]
 
 
 def _late(name: str, protocol: str) -> None:

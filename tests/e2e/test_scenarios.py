@@ -62,7 +62,7 @@ def test_the_classic_script_while_all_is_well(web, classic, start):
     assert code == 0
     assert report["load"]["measurements"]["cpus"] == os.cpu_count()
     assert 0 < report["load"]["measurements"]["load_ratio"] + 1e-9 < 1000
-    assert report["web"]["summary"] == f"{web.url}/health answered 200"
+    assert report["web"]["summary"] == f"{web.url}/health returned 200"
     assert report["web"]["measurements"]["endpoint_latency_seconds"] > 0
 
     exporter = start(config.read_text())
@@ -137,7 +137,7 @@ def test_another_status_than_the_expected_one(apache, classic, path, code):
 
     assert exit_code == 1
     assert (report["web"]["status"], report["web"]["reason"]) == ("fail", "status")
-    assert report["web"]["summary"] == f"{apache.url}{path} answered {code}, expected 200"
+    assert report["web"]["summary"] == f"{apache.url}{path} returned {code}, expected 200"
 
 
 def test_a_load_at_the_limit_fails(nginx, classic):
@@ -162,7 +162,7 @@ def test_status_codes_as_the_kubelet_judges_them(nginx, tmp_path, code):
     exit_code, report = check(config)
 
     assert exit_code == (0 if 200 <= code < 400 else 1)
-    assert f"answered {code}" in report["web"]["summary"]
+    assert f"returned {code}" in report["web"]["summary"]
 
 
 def test_redirects_as_the_kubelet_follows_them(apache, tmp_path):
@@ -172,7 +172,7 @@ def test_redirects_as_the_kubelet_follows_them(apache, tmp_path):
     code, report = check(config)
 
     assert code == 0
-    assert "answered 200" in report["web"]["summary"]
+    assert "returned 200" in report["web"]["summary"]
 
 
 def test_a_file_that_is_removed(start, tmp_path):

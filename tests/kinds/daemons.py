@@ -53,7 +53,3 @@ def run_probe(probe: Probe, timeout: float = 5.0) -> Outcome:
     outcome = probe.probe(deadline)
     assert deadline.remaining() > -MAX_OVERRUN, f"it ended {-deadline.remaining():.2f} s after its deadline"
     return outcome
-
-
-look, LATE = run_probe, 0.25
-"""Earlier names."""

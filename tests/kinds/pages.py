@@ -1,4 +1,4 @@
-"""What the tests of the kind `httpGet` share: answers byte by byte, and what is concluded from them."""
+"""What the tests of the kind `httpGet` share: responses byte by byte, and the verdicts they lead to."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ ELSEWHERE = b"HTTP/1.1 302 Found\r\nLocation: http://other.example/\r\nContent-L
 OWN_HOST = [{"name": "Host", "value": "shop.example"}]
 
 
-def answer(status: str, *headers: str, body: bytes = b"") -> bytes:
+def response(status: str, *headers: str, body: bytes = b"") -> bytes:
     lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 def redirect(location: str, status: str = "302 Found") -> bytes:
-    return answer(status, f"Location: {location}")
+    return response(status, f"Location: {location}")
 
 
 def headers(*lines: str) -> bytes:
-    """An answer with these header lines and no body."""
+    """A response with these header lines and no body."""
     return "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode("latin-1")
 
 
@@ -37,18 +37,18 @@ def chunked(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
 
 
-def look(port: int, timeout: float = 5.0, **options: Any) -> Result:
-    """One run, with all its attempts."""
+def check(port: int, timeout: float = 5.0, **options: Any) -> Result:
+    """One run of a check, with all its attempts."""
     probe = HttpGet(port=port, **options)
     return run(Check(Spec("page", "httpGet", timeout=timeout), probe))
 
 
-def head(server: Server, number: int = 0) -> str:
-    """A request as it came, with PORT for the port."""
+def request_text(server: Server, number: int = 0) -> str:
+    """A request as the server received it, with PORT for the port."""
     return server.requests[number].decode().replace(str(server.port), "PORT")
 
 
-def asked(*lines: str, path: str = "/", host: str = "127.0.0.1:PORT") -> str:
+def request(*lines: str, path: str = "/", host: str = "127.0.0.1:PORT") -> str:
     return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: {host}", *lines, "Connection: close", "", ""])
 
 
@@ -57,7 +57,7 @@ AGENT, ACCEPT = "User-Agent: kube-probe/1.36", "Accept: */*"
 
 @dataclass(frozen=True)
 class Case:
-    """What a server does, and what that proves."""
+    """What a server does, and the outcome of a check of it."""
 
     script: tuple
     status: str
@@ -80,10 +80,10 @@ def unknown(*script: Any, reason: str = "body", **more: Any) -> Case:
 
 def check_case(case: Case) -> tuple[Server, Result]:
     with serving(case.script) as server:
-        result = look(server.port, case.timeout, **case.options)
+        result = check(server.port, case.timeout, **case.options)
     outcome = result.outcome
     assert (outcome.status, outcome.reason) == (case.status, case.reason), outcome.summary
-    assert result.duration < case.timeout + 0.25
+    assert not server.gave_up.is_set(), "the deadline was not kept"
     assert outcome.summary
     return server, result
 
@@ -94,7 +94,7 @@ def authority() -> trustme.CA:
 
 
 def tls(*names: str, **options: Any) -> ssl.SSLContext:
-    """A server's TLS, with a certificate for 127.0.0.1 and localhost unless told otherwise."""
+    """A server's TLS, with a certificate for 127.0.0.1 and localhost unless other names are given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority().issue_cert(*(names or ("127.0.0.1", "localhost")), **options).configure_cert(context)
     return context

@@ -1,4 +1,4 @@
-"""Servers that say exactly what they are told, byte by byte, and remember what they were asked."""
+"""Scripted servers: they send exactly the bytes they are given, and record the requests they receive."""
 
 import socket
 import ssl
@@ -7,12 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+PATIENCE = 60.0
+"""Seconds after which a silent server gives up, far beyond every deadline in the tests."""
+
 
 class Server:
-    """Answers each connection with a script: bytes to send, and functions for what is not sending.
+    """Serves each connection by a script: bytes to send, and functions for any other act.
 
-    The first connection gets the first script, and so on; the last script serves all that follow. After its script a
-    connection is closed. `{port}` in what is sent becomes the server's own. A request is read up to its empty line
+    The first connection gets the first script, and so on; the last script serves all further ones. After its script a
+    connection is closed. `{port}` in the bytes becomes the server's own port. A request is read up to its empty line
     first, unless `listens` is false.
     """
 
@@ -27,6 +30,8 @@ class Server:
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
         self.closing = threading.Event()
+        self.gave_up = threading.Event()
+        """Set when a client has waited for longer than the server's patience: it keeps no deadline."""
         self.port = int(self._listener.getsockname()[1])
         self.requests: list[bytes] = []
         self.accepted = 0
@@ -34,9 +39,9 @@ class Server:
 
     def close(self) -> None:
         self.closing.set()
-        for each in (self._listener, *self._connections):
+        for sock in (self._listener, *self._connections):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5)
         self._listener.close()
@@ -62,7 +67,7 @@ class Server:
                 self._connections.append(connection)
             with connection:
                 if self._listens:
-                    self.requests.append(_request(connection))
+                    self.requests.append(_read_request(connection))
                 for step in script:
                     if isinstance(step, bytes):
                         connection.sendall(step.replace(b"{port}", b"%d" % self.port))
@@ -70,7 +75,7 @@ class Server:
                         step(self, connection)
 
 
-def _request(connection: socket.socket) -> bytes:
+def _read_request(connection: socket.socket) -> bytes:
     head = b""
     while b"\r\n\r\n" not in head:
         chunk = connection.recv(65536)
@@ -91,8 +96,9 @@ def serving(*scripts: tuple, **options: object) -> Iterator[Server]:
 
 
 def hang(server: Server, _: socket.socket) -> None:
-    """Keep the connection open and say nothing more."""
-    server.closing.wait(30)
+    """Keep the connection open and send nothing more."""
+    if not server.closing.wait(PATIENCE):
+        server.gave_up.set()
 
 
 def reset(_: Server, connection: socket.socket) -> None:
@@ -102,7 +108,7 @@ def reset(_: Server, connection: socket.socket) -> None:
 
 
 def pause(seconds: float) -> Callable[[Server, socket.socket], None]:
-    """Say nothing for so long."""
+    """Send nothing for a number of seconds."""
     return lambda server, _: server.closing.wait(seconds) and None
 
 
@@ -119,7 +125,7 @@ def drip(data: bytes, every: float = 0.02) -> Callable[[Server, socket.socket], 
 
 
 def flood(data: bytes) -> Callable[[Server, socket.socket], None]:
-    """Send the data over and over, as fast as it goes."""
+    """Send the data over and over, as fast as possible."""
 
     def act(server: Server, connection: socket.socket) -> None:
         while not server.closing.is_set():

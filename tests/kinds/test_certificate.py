@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from daemons import look
+from kinds.daemons import run_probe
 from kinds.servers import drip, hang, serving
 from pydantic import ValidationError
 from support import free_port
 
 from exporter.kinds.certificate import Certificate
-from exporter.model import Deadline, Reason, Status
+from exporter.model import Deadline, ProbeError, Reason, Status
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DAY = dt.timedelta(days=1)
@@ -45,7 +45,7 @@ def authority_file(authority, tmp_path_factory):
 
 @pytest.fixture
 def issued(authority):
-    """A server's TLS by the authority: `issued(name, days)` expires in so many days."""
+    """A server's TLS by the authority: `issued(name, days)` expires after this number of days."""
 
     def make(*names: str, days: float = 90, since: float = -100) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -57,7 +57,7 @@ def issued(authority):
 
 
 def self_signed(folder, days: float, *, key=None, name: str = "own") -> ssl.SSLContext:
-    """A server's TLS by nobody but itself."""
+    """A server's TLS with a self-signed certificate."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
@@ -76,7 +76,7 @@ secured = partial(serving, (hang,), listens=False)
 
 
 def read(server, timeout: float = 5.0, **options):
-    return look(Certificate(port=server.port, **options), timeout)
+    return run_probe(Certificate(port=server.port, **options), timeout)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_days_left_decide(issued, days, limits, status):
     assert latency.name == "endpoint_latency_seconds"
 
 
-def test_an_expired_certificate_is_told_of(issued):
+def test_the_summary_of_an_expired_certificate_says_when_it_expired(issued):
     with secured(tls=issued("shop.example", days=-3)) as server:
         outcome = read(server, verify=True)
 
@@ -166,7 +166,7 @@ def test_the_earliest_of_the_chain_decides(authority, tmp_path):
     assert outcome.measurements[1].value == (NOW + 10 * DAY).timestamp()
 
 
-def test_time_passing_decides(issued):
+def test_a_certificate_expires_as_time_passes(issued):
     with secured(tls=issued("shop.example", days=90)) as server:
         probe = Certificate(port=server.port)
         later = probe.probe(Deadline(time.monotonic() + 5), wall=lambda: time.time() + 85 * 86400)
@@ -174,7 +174,7 @@ def test_time_passing_decides(issued):
     assert later.status is Status.FAIL
 
 
-def test_a_chain_and_a_name_that_hold_are_verified(issued, authority_file):
+def test_a_valid_chain_and_name_are_verified_over_a_second_connection(issued, authority_file):
     with secured(tls=issued("shop.example")) as server:
         outcome = read(server, server_name="shop.example", verify=True, ca_file=authority_file)
 
@@ -203,19 +203,19 @@ def test_a_certificate_that_does_not_verify_fails(issued, authority_file, names,
     assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
 
 
-def test_the_server_is_asked_for_its_name(issued):
-    asked = []
+def test_the_server_name_is_sent_as_sni(issued):
+    names = []
     context = issued("shop.example")
-    context.sni_callback = lambda _, name, __: asked.append(name)
+    context.sni_callback = lambda _, name, __: names.append(name)
     with secured(tls=context) as server:
         read(server)
         read(server, server_name="shop.example")
 
-    assert asked == [None, "shop.example"]
+    assert names == [None, "shop.example"]
 
 
 def test_a_closed_port_fails():
-    outcome = look(Certificate(port=free_port()))
+    outcome = run_probe(Certificate(port=free_port()))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
 
@@ -231,14 +231,17 @@ def test_a_closed_port_fails():
 )
 def test_a_server_that_does_not_speak_tls_fails(script, reason):
     with serving(script, listens=False) as server:
-        outcome = read(server, timeout=0.5)
+        outcome = read(server, timeout=0.5 if reason is Reason.TIMEOUT else 20.0)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
-def test_without_its_authorities_it_cannot_verify(issued, tmp_path):
-    with secured(tls=issued("shop.example")) as server, pytest.raises(FileNotFoundError):
+def test_a_missing_file_of_authorities_is_a_probe_error(issued, tmp_path):
+    with secured(tls=issued("shop.example")) as server, pytest.raises(ProbeError) as raised:
         read(server, verify=True, ca_file=tmp_path / "nothing.pem")
+
+    assert raised.value.reason is Reason.MISSING
+    assert "nothing.pem does not exist" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +249,10 @@ def test_without_its_authorities_it_cannot_verify(issued, tmp_path):
     [
         ({"warn_days": 5}, "warnDays must not be below failDays"),
         ({"fail_days": -1}, "greater than or equal to 0"),
-        ({"ca_file": "authority.pem"}, "caFile is of use only with verify"),
+        ({"ca_file": "authority.pem"}, "caFile requires verify: true"),
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_refused(options, complaint):
+def test_invalid_options_are_refused(options, complaint):
     with pytest.raises(ValidationError, match=complaint):
         Certificate(**options)

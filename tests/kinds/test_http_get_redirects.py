@@ -10,14 +10,14 @@ from kinds.pages import (
     ELSEWHERE,
     OK,
     OWN_HOST,
-    answer,
-    asked,
+    check,
     check_case,
     fails,
-    head,
     headers,
-    look,
     redirect,
+    request,
+    request_text,
+    response,
 )
 from kinds.servers import hang, pause, reset, serving
 
@@ -28,9 +28,9 @@ BAD_REFERENCES = ("http://127.0.0.1:{port}/%zz", "http://[::1/", ":", "http://12
 
 @dataclass(frozen=True)
 class Trip:
-    """The answers of a server one after the other, what they prove, and how many are asked for."""
+    """The responses of a server in order, the outcome, and the number of requests it takes."""
 
-    answers: tuple
+    responses: tuple
     status: str
     requests: int
     reason: str | None = None
@@ -51,17 +51,17 @@ TRIPS = {
         f"{code} is not followed": Trip(((redirect("/b", f"{code} Word"),), (OK,)), "pass", 1)
         for code in (300, 304, 305, 306, 309, 399)
     },
-    "no Location": Trip(((answer("302 Found"),), (OK,)), "pass", 1),
+    "no Location": Trip(((response("302 Found"),), (OK,)), "pass", 1),
     "an empty Location": Trip(((redirect(""),), (OK,)), "pass", 1),
     "a Location of spaces": Trip(((redirect("  "),), (OK,)), "pass", 1),
     "of two Locations the first": Trip(
-        ((answer("302 Found", "Location: /b", "Location: http://other.example/"),), (OK,)), "pass", 2
+        ((response("302 Found", "Location: /b", "Location: http://other.example/"),), (OK,)), "pass", 2
     ),
-    "a Location in lower case": Trip(((answer("302 Found", "location: /b"),), (OK,)), "pass", 2),
+    "a Location in lower case": Trip(((response("302 Found", "location: /b"),), (OK,)), "pass", 2),
     "201 with a Location": Trip(((redirect("/b", "201 Created"),), (OK,)), "pass", 1),
     "404 with a Location": Trip(((redirect("/b", "404 Word"),), (OK,)), "fail", 1, "status"),
-    "to a failure": Trip(((redirect("/b"),), (answer("500 Word"),)), "fail", 2, "status"),
-    "to a 304": Trip(((redirect("/b"),), (answer("304 Word"),)), "pass", 2),
+    "to a failure": Trip(((redirect("/b"),), (response("500 Word"),)), "fail", 2, "status"),
+    "to a 304": Trip(((redirect("/b"),), (response("304 Word"),)), "pass", 2),
     "to a cut body": Trip(((redirect("/b"),), (headers("Content-Length: 9"),)), "unknown", 4, "body"),
     "absolute": Trip(((redirect("http://127.0.0.1:{port}/b"),), (OK,)), "pass", 2),
     "absolute in capitals": Trip(((redirect("HTTP://127.0.0.1:{port}/b"),), (OK,)), "pass", 2),
@@ -97,10 +97,10 @@ TRIPS = {
     "in a circle": Trip(((redirect("/"),),), "fail", 10, "status"),
     "nine, then to another host": Trip(hops(9, ELSEWHERE), "pass", 10),
     "ten, then to another host": Trip(hops(10, ELSEWHERE), "fail", 10, "status"),
-    "a cut body is no matter": Trip(
+    "a cut body does not matter": Trip(
         ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\n123",), (OK,)), "pass", 2
     ),
-    "a reset body is no matter": Trip(
+    "a reset body does not matter": Trip(
         ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\n123", pause(0.05), reset), (OK,)),
         "pass",
         2,
@@ -110,17 +110,17 @@ TRIPS = {
         "fail",
         1,
         "timeout",
-        timeout=0.3,
+        timeout=1.0,
     ),
     "a body without a length that stalls": Trip(
-        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n", hang), (OK,)), "fail", 1, "timeout", timeout=0.3
+        ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n", hang), (OK,)), "fail", 1, "timeout", timeout=1.0
     ),
     "chunks that stall": Trip(
         ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nTransfer-Encoding: chunked\r\n\r\n", hang), (OK,)),
         "fail",
         1,
         "timeout",
-        timeout=0.3,
+        timeout=1.0,
     ),
     "a long body that stalls is not waited for": Trip(
         ((b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 2049\r\n\r\n", hang), (OK,)), "pass", 2
@@ -133,113 +133,113 @@ TRIPS = {
         "unknown",
         1,
         "timeout",
-        timeout=0.3,
+        timeout=1.0,
     ),
 }
 
 
 @pytest.mark.parametrize("trip", TRIPS.values(), ids=TRIPS)
 def test_a_redirect_is_followed_or_not_as_by_the_kubelet(trip):
-    with serving(*trip.answers) as server:
-        result = look(server.port, trip.timeout, **trip.options)
+    with serving(*trip.responses) as server:
+        result = check(server.port, trip.timeout, **trip.options)
 
     outcome = result.outcome
     assert (outcome.status, outcome.reason) == (trip.status, trip.reason), outcome.summary
     assert len(server.requests) == trip.requests
-    assert result.duration < trip.timeout + 0.25
+    assert not server.gave_up.is_set(), "the deadline was not kept"
 
 
 def test_a_redirect_to_another_port_of_the_host_is_followed():
     with serving((OK,)) as second, serving((redirect(f"http://127.0.0.1:{second.port}/b"),)) as first:
-        assert look(first.port).outcome.status is Status.PASS
+        assert check(first.port).outcome.status is Status.PASS
         assert len(second.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "host"),
     [
         ("http://other.example:8080/login?token=canary", "other.example"),
         ("https://me:canary@[2001:db8::1]/", "2001:db8::1"),
         ("mailto:canary@b.example", "no host"),
     ],
 )
-def test_a_redirect_to_another_host_passes_and_its_summary_says_so(location, said):
+def test_a_redirect_to_a_different_host_passes_and_the_summary_names_the_host(location, host):
     with serving((redirect(location),)) as server:
-        outcome = look(server.port, path="/a?token=canary").outcome
+        outcome = check(server.port, path="/a?token=canary").outcome
 
-        wanted = f"http://127.0.0.1:{server.port}/a answered 302, a redirect to {said}, which is not followed"
-        assert (outcome.status, outcome.summary) == (Status.PASS, wanted)
+        summary = f"http://127.0.0.1:{server.port}/a returned 302, a redirect to {host}, which is not followed"
+        assert (outcome.status, outcome.summary) == (Status.PASS, summary)
 
 
-def sent_after(location: str, **options: Any) -> str:
-    """The second request, after a redirect there."""
+def second_request(location: str, **options: Any) -> str:
+    """The request after a redirect to this location."""
     with serving((redirect(location),), (OK,)) as server:
-        assert look(server.port, **options).outcome.status is Status.PASS
-        return head(server, 1)
+        assert check(server.port, **options).outcome.status is Status.PASS
+        return request_text(server, 1)
 
 
-def referred(path: str = "/") -> str:
+def referer(path: str = "/") -> str:
     return f"Referer: http://127.0.0.1:PORT{path}"
 
 
 SECOND_REQUESTS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "relative": ("/b?c", {}, asked(AGENT, ACCEPT, referred(), path="/b?c")),
-    "from a query": ("/b", {"path": "/a?q=1"}, asked(AGENT, ACCEPT, referred("/a?q=1"), path="/b")),
-    "to a sibling": ("c", {"path": "/a/b"}, asked(AGENT, ACCEPT, referred("/a/b"), path="/a/c")),
-    "upwards": ("../../c/./d/..", {"path": "/a/b"}, asked(AGENT, ACCEPT, referred("/a/b"), path="/c/")),
-    "only a query": ("?c", {"path": "/a/b"}, asked(AGENT, ACCEPT, referred("/a/b"), path="/a/b?c")),
-    "only a fragment": ("#c", {"path": "/a?b"}, asked(AGENT, ACCEPT, referred("/a?b"), path="/a?b")),
-    "spaces and escapes": ("/b c/%41", {}, asked(AGENT, ACCEPT, referred(), path="/b%20c/A")),
-    "UTF-8": ("/é", {}, asked(AGENT, ACCEPT, referred(), path="/%C3%A9")),
+    "relative": ("/b?c", {}, request(AGENT, ACCEPT, referer(), path="/b?c")),
+    "from a query": ("/b", {"path": "/a?q=1"}, request(AGENT, ACCEPT, referer("/a?q=1"), path="/b")),
+    "to a sibling": ("c", {"path": "/a/b"}, request(AGENT, ACCEPT, referer("/a/b"), path="/a/c")),
+    "upwards": ("../../c/./d/..", {"path": "/a/b"}, request(AGENT, ACCEPT, referer("/a/b"), path="/c/")),
+    "only a query": ("?c", {"path": "/a/b"}, request(AGENT, ACCEPT, referer("/a/b"), path="/a/b?c")),
+    "only a fragment": ("#c", {"path": "/a?b"}, request(AGENT, ACCEPT, referer("/a?b"), path="/a?b")),
+    "spaces and escapes": ("/b c/%41", {}, request(AGENT, ACCEPT, referer(), path="/b%20c/A")),
+    "UTF-8": ("/é", {}, request(AGENT, ACCEPT, referer(), path="/%C3%A9")),
     "user information": (
         "http://me:it@127.0.0.1:{port}/b",
         {},
-        asked(AGENT, ACCEPT, "Authorization: Basic bWU6aXQ=", referred(), path="/b"),
+        request(AGENT, ACCEPT, "Authorization: Basic bWU6aXQ=", referer(), path="/b"),
     ),
     "headers are sent again": (
         "/b",
         {"http_headers": [{"name": "Authorization", "value": "x"}, {"name": "X-A", "value": "1"}]},
-        asked(AGENT, ACCEPT, "Authorization: x", referred(), "X-A: 1", path="/b"),
+        request(AGENT, ACCEPT, "Authorization: x", referer(), "X-A: 1", path="/b"),
     ),
-    "an own Referer stays": (
+    "a configured Referer stays": (
         "/b",
         {"http_headers": [{"name": "Referer", "value": "me"}]},
-        asked(AGENT, ACCEPT, "Referer: me", path="/b"),
+        request(AGENT, ACCEPT, "Referer: me", path="/b"),
     ),
-    "an own Host is kept": (
+    "a configured Host is kept": (
         "/b",
         {"http_headers": OWN_HOST},
-        asked(AGENT, ACCEPT, referred(), path="/b", host="shop.example"),
+        request(AGENT, ACCEPT, referer(), path="/b", host="shop.example"),
     ),
-    "an own Host is kept without a scheme": (
+    "a configured Host is kept without a scheme": (
         "//127.0.0.1:{port}/b",
         {"http_headers": OWN_HOST},
-        asked(AGENT, ACCEPT, referred(), path="/b", host="shop.example"),
+        request(AGENT, ACCEPT, referer(), path="/b", host="shop.example"),
     ),
-    "an own Host is lost": (
+    "a configured Host is lost": (
         "http://127.0.0.1:{port}/b",
         {"http_headers": OWN_HOST},
-        asked(AGENT, ACCEPT, referred(), path="/b"),
+        request(AGENT, ACCEPT, referer(), path="/b"),
     ),
 }
 
 
 @pytest.mark.parametrize(("location", "options", "expected"), SECOND_REQUESTS.values(), ids=SECOND_REQUESTS)
-def test_the_request_after_a_redirect_is_the_kubelets(location, options, expected):
-    assert sent_after(location, **options) == expected
+def test_the_request_after_a_redirect_is_the_kubelets_byte_for_byte(location, options, expected):
+    assert second_request(location, **options) == expected
 
 
 def test_a_redirect_with_a_cut_body_is_followed_in_the_same_attempt():
     cut = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\n123"
     with serving((cut,), (OK,)) as server:
-        look(server.port)
+        check(server.port)
 
-        assert head(server, 1).startswith("GET /b ")
+        assert request_text(server, 1).startswith("GET /b ")
 
 
-def test_an_own_host_that_was_lost_stays_lost():
+def test_a_configured_host_that_a_redirect_dropped_is_not_sent_again():
     with serving((redirect("http://127.0.0.1:{port}/b"),), (redirect("/c"),), (OK,)) as server:
-        look(server.port, http_headers=OWN_HOST)
+        check(server.port, http_headers=OWN_HOST)
 
         assert [request.split(b"\r\n")[1] for request in server.requests] == [
             b"Host: shop.example",
@@ -248,9 +248,9 @@ def test_an_own_host_that_was_lost_stays_lost():
         ]
 
 
-def test_differs_a_location_of_more_than_64_kb_is_no_answer():
+def test_differs_a_location_of_more_than_64_kb_fails():
     check_case(fails(redirect("/" + "a" * 70_000)))
 
 
 def test_differs_a_fragment_is_not_in_the_referer():
-    assert sent_after("/b", path="/a#c") == asked(AGENT, ACCEPT, referred("/a"), path="/b")
+    assert second_request("/b", path="/a#c") == request(AGENT, ACCEPT, referer("/a"), path="/b")

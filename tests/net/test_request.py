@@ -1,6 +1,6 @@
-"""Requests: whatever is configured, one request is sent, or none.
+"""Requests: whatever is configured, exactly one request is sent, or none.
 
-What the kubelet sends is proved over real connections, in tests/probes/test_http_get.py.
+That the bytes are the kubelet's is tested over real connections, in tests/kinds/test_http_get.py.
 """
 
 import pytest
@@ -18,13 +18,13 @@ HEADERS = st.lists(st.tuples(NAMES, TEXT), max_size=6).map(tuple)
 
 
 def request(headers=(), path="/", host="shop.example"):
-    return Request.configured(build("http", host, 80, path), headers)
+    return Request.from_headers(build("http", host, 80, path), headers)
 
 
 @given(HEADERS, TEXT)
 def test_nothing_that_is_configured_can_add_a_line(headers, path):
     try:
-        head = request(headers, path).sent
+        head = request(headers, path).wire
     except ValueError:
         return
     lines = head.decode("utf-8", "surrogateescape").split("\r\n")
@@ -39,10 +39,10 @@ def test_nothing_that_is_configured_can_add_a_line(headers, path):
 
 
 @given(HEADERS, TEXT)
-def test_any_location_leads_to_a_request_or_is_refused(headers, location):
+def test_any_location_leads_to_one_request_or_is_refused(headers, location):
     try:
-        following = request(headers).redirected(location, 302)
-        head = following.sent
+        following = request(headers).follow(location, 302)
+        head = following.wire
     except ValueError:
         return
     assert head.count(b"\r\n\r\n") == 1
@@ -50,8 +50,8 @@ def test_any_location_leads_to_a_request_or_is_refused(headers, location):
 
 
 def test_a_name_beyond_ascii_is_sent_in_punycode():
-    assert b"\r\nHost: xn--bcher-kva.example:80\r\n" in request(host="bücher.example").sent
-    assert b"\r\nHost: xn--bcher-kva.example\r\n" in request([("Host", "bücher.example")]).sent
+    assert b"\r\nHost: xn--bcher-kva.example:80\r\n" in request(host="bücher.example").wire
+    assert b"\r\nHost: xn--bcher-kva.example\r\n" in request([("Host", "bücher.example")]).wire
 
 
 @pytest.mark.parametrize(
@@ -64,5 +64,5 @@ def test_a_name_beyond_ascii_is_sent_in_punycode():
         ("http://a.example/x", "https://a.example/b", "http://a.example/x"),
     ],
 )
-def test_the_page_that_redirects_is_named_unless_that_would_tell_what_was_secret(page, location, referer):
-    assert Request(parse(page), ()).redirected(location, 302).referer == referer
+def test_the_referer_is_sent_without_credentials_and_not_from_https_to_http(page, location, referer):
+    assert Request(parse(page), ()).follow(location, 302).referer == referer

@@ -1,6 +1,6 @@
-"""Answers from memory: whatever bytes come, there is an Answer or a MalformedError.
+"""Responses from memory: whatever bytes come, there is a Response or a MalformedError.
 
-What is an answer and what is none is proved over real connections, in tests/probes/test_http_get_answers.py.
+Which bytes are accepted is tested over real connections, in tests/kinds/test_http_get_responses.py.
 """
 
 import io
@@ -10,12 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.net.response import LINE_KEPT, Answer, MalformedError, SilentError
+from exporter.net.head import MAX_LINE, MalformedError, SilentError
+from exporter.net.response import Response
 
 
 def read(data: bytes, limit: int = 10240) -> tuple[int, bytes]:
-    answer = Answer(io.BufferedReader(io.BytesIO(data)))
-    return answer.status, answer.read(limit)
+    response = Response(io.BufferedReader(io.BytesIO(data)))
+    return response.status, response.read(limit)
 
 
 PIECES = st.sampled_from(
@@ -31,7 +32,7 @@ PIECES = st.sampled_from(
 @given(st.binary(max_size=200) | st.lists(PIECES, max_size=20).map(b"".join))
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n" % (b"9" * 5000))
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 5000)
-def test_whatever_comes_is_an_answer_or_is_malformed(data):
+def test_any_bytes_are_a_response_or_malformed(data):
     try:
         status, body = read(data)
     except MalformedError:
@@ -42,7 +43,7 @@ def test_whatever_comes_is_an_answer_or_is_malformed(data):
 
 
 @given(st.binary(max_size=3000), st.integers(1, 2000), st.lists(st.integers(1, 700), max_size=20))
-def test_a_body_comes_out_as_it_went_in_however_it_is_framed(body, limit, sizes):
+def test_a_body_is_the_same_however_it_is_framed(body, limit, sizes):
     chunks, rest = b"", body
     for size in [*sizes, len(body)]:
         if rest:
@@ -58,32 +59,32 @@ def test_a_body_comes_out_as_it_went_in_however_it_is_framed(body, limit, sizes)
 
 
 @given(st.integers(0, 60))
-def test_an_answer_that_ends_early_is_malformed(kept):
+def test_a_response_that_ends_early_is_malformed(kept):
     whole = b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 20\r\n\r\n" + b"a" * 20
     with pytest.raises(MalformedError):
         read(whole[:kept])
 
 
-def test_silence_is_told_from_nonsense():
+def test_a_connection_closed_without_a_response_is_silent():
     with pytest.raises(SilentError):
         read(b"")
     with pytest.raises(SilentError):
         read(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def test_only_the_first_location_counts():
+def test_the_first_location_counts():
     data = b"HTTP/1.1 302 F\r\nX: 1\r\nlocation:  /b \r\nLocation: /c\r\n\r\n"
 
-    assert Answer(io.BufferedReader(io.BytesIO(data))).headers == {"Location": "/b"}
+    assert Response(io.BufferedReader(io.BytesIO(data))).location == "/b"
 
 
-@pytest.mark.parametrize("size", [LINE_KEPT - 30, LINE_KEPT + 30])
+@pytest.mark.parametrize("size", [MAX_LINE - 30, MAX_LINE + 30])
 def test_a_location_is_whole_or_is_refused(size):
     data = b"HTTP/1.1 302 F\r\nLocation: /%s\r\n\r\n" % (b"a" * size)
-    if size > LINE_KEPT:
+    if size > MAX_LINE:
         with pytest.raises(MalformedError, match="too long"):
             read(data)
     else:
-        location = Answer(io.BufferedReader(io.BytesIO(data))).headers["Location"]
+        location = Response(io.BufferedReader(io.BytesIO(data))).location
         assert re.fullmatch(r"/a+", location)
         assert len(location) == size + 1

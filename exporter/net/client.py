@@ -1,0 +1,171 @@
+"""An HTTP client for APIs, such as Prometheus': requests, bounded by a deadline.
+
+Importing this module imports requests, which costs 9 MiB and a tenth of a second: import it in the function that needs
+it.
+
+Theory of operation. A timeout of requests bounds one operation of a socket: it bounds neither name resolution nor a
+response that comes byte by byte. Here urllib3's connections are made by `dial`, so the one deadline bounds all of it,
+and a DialError that a socket raises passes through urllib3 and requests unchanged. Every other exception of theirs is
+made a DialError by `send`. Nothing from the environment is used: no proxy, no netrc, no cookies, no certifi. A
+connection serves one request, because one that is kept may just have been closed by the server.
+"""
+
+import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from exporter.model import Deadline, ProbeError, Reason
+from exporter.net import dial
+from exporter.net.errors import DialError
+from exporter.net.request import has_control_character
+from exporter.net.tls import client_context
+from exporter.net.url import parse
+
+USER_AGENT = "health-exporter"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response of any status, with its whole body."""
+
+    status: int
+    body: bytes
+
+
+def open_session(deadline: Deadline, ca_file: Path | None = None) -> requests.Session:
+    """A session whose requests all share one deadline. Use it with `send`, and in a `with` statement.
+
+    Certificates are verified by the system's authorities or those of `ca_file`. A redirect is a response like any
+    other. Content is requested without compression.
+    """
+    session = _Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.clear()
+    headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+    session.headers.update(headers)
+    adapter = _Adapter(deadline, ca_file)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def send(session: requests.Session, method: str, url: str, *, max_body: int, **options: Any) -> Reply:
+    """Send a request and read its response; the options are those of `requests.Request`.
+
+    Raises DialError if there is no response, if its body breaks off or if it is longer than `max_body` bytes. Raises
+    ProbeError for a request that cannot be sent.
+    """
+    where = parse(url).public
+    request = _prepare(session, requests.Request(method, url, **options))
+    with _errors(where, Reason.STATUS, "the response is not HTTP"):
+        response = session.send(request, stream=True, allow_redirects=False)
+    with response, _errors(where, Reason.BODY, "the body of the response broke off"):
+        body = _read(response, max_body)
+    if len(body) > max_body:
+        raise DialError(Reason.BODY, f"{where}: the response is longer than {max_body // 1024} KiB", where)
+    return Reply(response.status_code, body)
+
+
+def _prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
+    """The request as it is sent. The text of an error may contain a secret, so it is not passed on."""
+    try:
+        prepared = session.prepare_request(request)
+    except (requests.RequestException, ValueError):
+        raise ProbeError(Reason.ERROR, "the request cannot be sent: a header or the URL is invalid") from None
+    values = (value.decode("latin-1") if isinstance(value, bytes) else value for value in prepared.headers.values())
+    if any(has_control_character(value) for value in values):
+        raise ProbeError(Reason.ERROR, "the request cannot be sent: the value of a header contains a control character")
+    return prepared
+
+
+def _read(response: requests.Response, max_body: int) -> bytes:
+    """The body as it came, not decompressed; of a body that is too long, one byte more than allowed."""
+    body = bytearray()
+    while len(body) <= max_body:
+        part = response.raw.read(max_body + 1 - len(body), decode_content=False)
+        if not part:
+            break
+        body += part
+    return bytes(body)
+
+
+@contextmanager
+def _errors(where: str, reason: Reason, message: str) -> Iterator[None]:
+    """Make exceptions of the libraries DialErrors: `connect` if the server sent nothing, otherwise with this reason."""
+    try:
+        yield
+    except DialError as error:
+        raise error.located(where) from None
+    except (requests.RequestException, HTTPError) as error:
+        if isinstance(_origin(error), http.client.RemoteDisconnected):
+            raise DialError(Reason.CONNECT, f"{where} closed the connection without a response", where) from None
+        raise DialError(reason, f"{where}: {message}", where) from None
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The exception that the libraries wrapped, one in the other."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """None, always: for a redirect that is not followed, requests would read the body without a limit."""
+        return None
+
+
+class _Adapter(HTTPAdapter):
+    """Connections that `dial` makes, in place of urllib3's."""
+
+    def __init__(self, deadline: Deadline, ca_file: Path | None) -> None:
+        super().__init__()
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": partial(_PlainPool, deadline=deadline),
+            "https": partial(_TLSPool, deadline=deadline, ca_file=ca_file),
+        }
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Do not load certifi's authorities: the connection has a TLS context of its own."""
+
+
+class _PlainConnection(HTTPConnection):
+    def __init__(self, *args: Any, deadline: Deadline, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        self.sock = dial.connect(self._dns_host, self.port, self._deadline)
+
+
+class _TLSConnection(HTTPSConnection):
+    def __init__(self, *args: Any, deadline: Deadline, ca_file: Path | None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._deadline = deadline
+        self._ca_file = ca_file
+
+    def connect(self) -> None:
+        context = client_context(self._ca_file)
+        sock = dial.connect(self._dns_host, self.port, self._deadline)
+        self.sock = dial.secure(sock, context, self.host, self._deadline)
+        self.is_verified = True
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection

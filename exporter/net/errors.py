@@ -1,0 +1,34 @@
+"""Why an endpoint was not reached: one exception with a Reason, for every protocol."""
+
+import ssl
+
+from exporter.model import Outcome, Reason
+
+
+class DialError(Exception):
+    """The endpoint was not reached, or it stopped responding.
+
+    `where` is the endpoint as the message names it; it is empty if the message names none.
+    """
+
+    def __init__(self, reason: Reason, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.where = where
+
+    def located(self, where: str) -> "DialError":
+        """This error with a message that names the endpoint, as `where` unless it names one already."""
+        return self if self.where else DialError(self.reason, f"{where}: {self}", where)
+
+    def outcome(self, where: str = "") -> Outcome:
+        """The failed Outcome of a check whose endpoint is `where`."""
+        return Outcome.failed(self.reason, str(self.located(where) if where else self))
+
+
+def describe(error: Exception) -> str:
+    """The cause of an error of a socket or of TLS in words, without error numbers and names of functions."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message.rstrip(".")
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "broken").replace("_", " ").lower()
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,144 @@
+"""The head of an HTTP/1 response, read by the rules of Go's client: net/http and net/textproto (reader.go)."""
+
+import io
+import re
+
+MAX_LINE = 64 << 10
+"""Bytes of one header line that are kept. The rest is only checked, so that a flood of headers costs no memory.
+
+Go keeps the whole line. For the three headers that are used, a longer line is an error here.
+"""
+
+# status-line = HTTP-version SP status-code SP [ reason-phrase ]              (RFC 9112, 4)
+# ReadResponse and ParseHTTPVersion: several spaces may precede the status, and a missing reason phrase needs no space.
+# Go reads the three characters of the status with Atoi, which accepts a sign too; such a status fails either way.
+_STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) +(\d{3})(?: .*)?", re.DOTALL)
+
+# field-line = field-name ":" OWS field-value OWS, field-name = token         (RFC 9112, 5)
+# Reader.ReadMIMEHeader and canonicalMIMEHeaderKey: beyond the RFC, a name may contain spaces.
+_FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z ]+):([\t\x20-\x7e\x80-\xff]*)")
+
+# field-vchar = VCHAR / obs-text, with SP and HTAB                            (RFC 9110, 5.5)
+# validHeaderValueByte (reader.go).
+_FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+# Content-Length = 1*DIGIT                                                    (RFC 9110, 8.6)
+# parseContentLength (transfer.go): a decimal number of 63 bits. The length of the text is checked before it is
+# converted, as Python takes long for a number of many digits.
+_CONTENT_LENGTH = re.compile(rb"0*[0-9]{1,19}")
+_MAX_CONTENT_LENGTH = (1 << 63) - 1
+
+_USED_FIELDS = (b"content-length", b"location", b"transfer-encoding")
+
+
+class MalformedError(Exception):
+    """The bytes are not an HTTP response, or they break off."""
+
+
+class SilentError(MalformedError):
+    """The connection was closed before the first byte of a response."""
+
+
+class Head:
+    """A status line and headers, and how the end of the body will be known."""
+
+    def __init__(self, stream: io.BufferedReader, left: int) -> None:
+        if not stream.peek(1):
+            raise SilentError("closed the connection without a response")
+        lines = Lines(stream, left)
+        status = _STATUS_LINE.fullmatch(lines.read_line())
+        if not status:
+            raise MalformedError("the response is not HTTP")
+        self.status = int(status[2])
+        self._fields = lines.read_fields()
+        self.left = lines.left
+        self.location = self._fields.get(b"location", b"").decode("utf-8", "surrogateescape")
+        self.chunked = self._is_chunked(status[1])
+        self.length = self._body_length()
+
+    def _is_chunked(self, version: bytes) -> bool:
+        """Whether the body comes in chunks (parseTransferEncoding).
+
+        The header is ignored before HTTP/1.1, except in version 0.0, which Go reads as 1.1 (readTransfer).
+        """
+        encoding = self._fields.get(b"transfer-encoding")
+        if encoding is None or b"0.0" < version < b"1.1":
+            return False
+        if encoding.lower() != b"chunked":
+            raise MalformedError("the response has an unknown transfer encoding")
+        return self._has_body()
+
+    def _body_length(self) -> int | None:
+        """The length of the body if it is known (fixLength): chunks take precedence over a Content-Length."""
+        length = self._fields.get(b"content-length")
+        if length is not None and not (_CONTENT_LENGTH.fullmatch(length) and int(length[-19:]) <= _MAX_CONTENT_LENGTH):
+            raise MalformedError("the Content-Length of the response is not a number")
+        if not self._has_body():
+            return 0
+        return None if length is None or self.chunked else int(length[-19:])
+
+    def _has_body(self) -> bool:
+        """Whether a response with this status may have a body (bodyAllowedForStatus)."""
+        return self.status // 100 != 1 and self.status not in (204, 304)
+
+
+class Lines:
+    """The lines of a head, which has a maximum number of bytes."""
+
+    def __init__(self, stream: io.BufferedReader, left: int) -> None:
+        self._stream = stream
+        self.left = left
+
+    def read_line(self) -> bytes:
+        """A line without its end; of a very long one only the beginning. It may end without a CR (Reader.ReadLine)."""
+        line = part = self._read_part()
+        while not part.endswith(b"\n"):
+            part = self._read_part()
+            if not _FIELD_VALUE.fullmatch(part.rstrip(b"\r\n")):
+                raise MalformedError("the response has a malformed header line")
+        if line is not part:
+            return line
+        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+
+    def read_fields(self) -> dict[bytes, bytes]:
+        """Read the header lines up to the empty line, and return the headers that are used.
+
+        A line that begins with white space continues the one before (obs-fold in RFC 9112, 5.2;
+        Reader.readContinuedLineSlice), so the first one must not (Reader.ReadMIMEHeader).
+        """
+        fields: dict[bytes, bytes] = {}
+        line = self.read_line()
+        if line.startswith((b" ", b"\t")):
+            raise MalformedError("the first header of the response begins with a space")
+        while line:
+            following = self.read_line()
+            while following.startswith((b" ", b"\t")):
+                line = (line.rstrip(b" \t") + b" " + following.strip(b" \t"))[:MAX_LINE]
+                following = self.read_line()
+            _add_field(line, fields)
+            line = following
+        return fields
+
+    def _read_part(self) -> bytes:
+        part = self._stream.readline(min(self.left, MAX_LINE))
+        if not part:
+            raise MalformedError("the head of the response " + ("breaks off" if self.left else "is too long"))
+        self.left -= len(part)
+        return part
+
+
+def _add_field(line: bytes, fields: dict[bytes, bytes]) -> None:
+    field = _FIELD_LINE.fullmatch(line)
+    if not field:
+        raise MalformedError("the response has a malformed header line")
+    name, value = field[1].lower(), field[2].strip(b" \t")
+    if name not in _USED_FIELDS:
+        return
+    if len(line) >= MAX_LINE:
+        raise MalformedError("the response has a header that is too long")
+    if name not in fields:
+        fields[name] = value
+    elif name == b"transfer-encoding":
+        fields[name] = b"more than one"
+    elif name == b"content-length" and value != fields[name]:
+        raise MalformedError("the response has two different lengths")

@@ -1,0 +1,79 @@
+"""Sockets that never outlast a deadline.
+
+A timeout of the standard library bounds one operation, so a peer that sends a byte now and then is never timed out.
+Here every operation gets what is left of one deadline, and every error is a DialError.
+"""
+
+import math
+import socket
+import ssl
+from typing import Any
+
+from exporter.model import Deadline, Reason
+from exporter.net.errors import DialError, describe
+
+
+class _Bounded:
+    """A mixin for sockets: no operation lasts beyond the deadline, and errors are DialErrors."""
+
+    deadline: Deadline | None = None  # ssl uses the socket before it has one
+    allowance = math.inf  # bytes that may still be received: a cap for drivers that have none
+
+    def _call(self, operation: Any, *args: Any) -> Any:
+        if self.deadline is None:
+            return operation(*args)
+        remaining = self.deadline.remaining()
+        if remaining > 0:
+            self.settimeout(remaining)  # type: ignore[attr-defined]
+            try:
+                return operation(*args)
+            except TimeoutError:
+                pass
+            except ssl.SSLError as error:
+                raise DialError(Reason.TLS, f"TLS: {describe(error)}") from None
+            except OSError as error:
+                raise DialError(Reason.CONNECT, describe(error)) from None
+        raise DialError(Reason.TIMEOUT, "no complete response in time")
+
+    def _spend(self, size: int) -> None:
+        self.allowance -= size
+        if self.allowance < 0:
+            raise DialError(Reason.STATUS, "the response is too long")
+
+    def recv_into(self, *args: Any) -> int:
+        size: int = self._call(super().recv_into, *args)  # type: ignore[misc]
+        self._spend(size)
+        return size
+
+    def recv(self, *args: Any) -> bytes:
+        data: bytes = self._call(super().recv, *args)  # type: ignore[misc]
+        self._spend(len(data))
+        return data
+
+    def send(self, *args: Any) -> int:
+        return self._call(super().send, *args)  # type: ignore[misc,no-any-return]
+
+    def sendall(self, *args: Any) -> None:
+        self._call(super().sendall, *args)  # type: ignore[misc]
+
+
+class Socket(_Bounded, socket.socket):
+    """A stream socket with a deadline."""
+
+
+class TLSSocket(_Bounded, ssl.SSLSocket):
+    """A TLS socket with a deadline."""
+
+    def do_handshake(self, *args: Any) -> None:  # noqa: D102  # documented in ssl
+        self._call(super().do_handshake, *args)
+
+    def getpeername(self) -> Any:
+        """The peer's address, or None if the peer has gone.
+
+        ssl calls this before the handshake and leaves the socket open if it raises; with None the handshake fails
+        instead, and the socket is closed.
+        """
+        try:
+            return super().getpeername()
+        except OSError:
+            return None

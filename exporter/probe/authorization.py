@@ -1,0 +1,32 @@
+"""The Authorization header, for the kinds that take `basicAuth` or `bearerToken`."""
+
+from dataclasses import dataclass, field
+
+from exporter.net.request import basic_authorization
+from exporter.probe.secret import BasicAuth, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The value of the header, empty if nothing is configured, and the secrets in it, which no message may contain."""
+
+    header: str = field(default="", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def read_authorization(basic_auth: BasicAuth | None, bearer_token: Secret | None) -> Authorization:
+    """Read the configured secret. Raises ProbeError if it cannot be read."""
+    if basic_auth:
+        password = basic_auth.password.read()
+        header = basic_authorization(basic_auth.username.encode(), password.encode())
+        return Authorization(header, (password, header.partition(" ")[2]))
+    if bearer_token:
+        token = bearer_token.read()
+        return Authorization(f"Bearer {token}", (token,))
+    return Authorization()
+
+
+def refuse_both(basic_auth: BasicAuth | None, bearer_token: Secret | None) -> None:
+    """Raise ValueError if both are configured: a request has one Authorization header."""
+    if basic_auth and bearer_token:
+        raise ValueError("takes basicAuth or bearerToken, not both")
