@@ -197,8 +197,8 @@ def test_the_action_gives_advice_for_the_scrape_interval(program):
         "checks:\n  - {name: api, httpGet: {port: 80}, periodSeconds: 5, groups: [liveness]}\n"
     )
 
-    assert "scrapes every 60 s" in validated(program, "health.yml", "60").stdout
-    assert "scrapes" not in validated(program, "health.yml", "5").stdout
+    assert "the scrape interval of 60 s" in validated(program, "health.yml", "60").stdout
+    assert "scrape interval" not in validated(program, "health.yml", "5").stdout
 
 
 def test_the_action_installs_only_what_is_pinned_with_a_hash():

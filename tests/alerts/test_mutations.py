@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from mutants import find_survivors, find_test_files, get_unit, load_rules, make_mutants
+from alerts.mutants import find_survivors, find_test_files, get_unit, load_rules, make_mutants
 from support import command
 
 UNITS = sorted({get_unit(rule) for _, rule in load_rules()})

@@ -8,7 +8,7 @@ from pathlib import Path
 import promql_parser
 import pytest
 import yaml
-from mutants import ALERTS, FILES, find_test_files, get_name, get_unit, load_rules
+from alerts.mutants import ALERTS, FILES, find_test_files, get_name, get_unit, load_rules
 from support import command
 
 ROOT = ALERTS.parent

@@ -3,9 +3,10 @@
 import time
 from pathlib import Path
 
-import grafana
 import yaml
 from support import Prometheus, free_port
+
+from dashboards import grafana
 
 ALERTS = Path(__file__).parents[2] / "alerts"
 SCRAPE = 1  # second

@@ -9,10 +9,11 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-import grafana
 import pytest
-from recorder import Recorder
+from dashboards.recorder import Recorder
 from support import Exporter, ended, eventually, free_port
+
+from dashboards import grafana
 
 CHECKS = """\
 checks:

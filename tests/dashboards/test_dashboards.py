@@ -7,9 +7,10 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import grafana
 import pytest
 import yaml
+
+from dashboards import grafana
 
 ROOT = Path(__file__).parents[2]
 UIDS = {"overview": "health-overview", "check": "health-check", "exporter": "health-exporter"}

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from string import Template
 
 import pytest
-from alerting import ALERTS, Stage
+from e2e.alerting import ALERTS, Stage
 from support import eventually
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stand_in import BASE, ROOT, Container, Engine, engine
+from image.stand_in import BASE, ROOT, Container, Engine, engine
 from support import eventually, free_port, get
 
 from exporter import __version__

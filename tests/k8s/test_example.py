@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from kustomized import K8S
+from k8s.kustomized import K8S
 from support import Process, ended, eventually, free_port, get
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from kustomized import (
+from k8s.kustomized import (
     COMBINATIONS,
     CUSTOM,
     FITTING,

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kustomized import ALONE, CUSTOM, FITTING, K8S, Object, build, of_kind, overlay
+from k8s.kustomized import ALONE, CUSTOM, FITTING, K8S, Object, build, of_kind, overlay
 from support import unavailable
 
 MODELS = Path(__file__).parent / "models"

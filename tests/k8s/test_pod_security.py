@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kustomized import OVERLAYS, SIDECARS, Object, containers, pod
+from k8s.kustomized import OVERLAYS, SIDECARS, Object, containers, pod
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 SYSCTLS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
-from kustomized import K8S, OVERLAYS, SIDECARS, Object, container, exporter, health_yml, pod
+from k8s.kustomized import K8S, OVERLAYS, SIDECARS, Object, container, exporter, health_yml, pod
 
 by_sidecar = pytest.mark.parametrize("name", SIDECARS)
 README = (K8S / "README.md").read_text()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kustomized import K8S, of_kind, overlay
+from k8s.kustomized import K8S, of_kind, overlay
 from support import Prometheus, command, ended, eventually
 
 POD = {

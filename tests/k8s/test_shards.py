@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
-from kustomized import exporter, health_yml, workload
+from k8s.kustomized import exporter, health_yml, workload
 from support import Exporter, ended
 
 

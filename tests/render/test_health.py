@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make import in_groups, settled, snapshot
-from scene import golden, scene
+from render.scene import golden, scene
 
 from exporter.evaluation.judge import judge
 from exporter.model import Group, Status

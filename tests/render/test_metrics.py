@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from make import in_groups, settled, snapshot, spec
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from scene import ANSWERS, NOW, VITALS, golden, scene
+from render.scene import ANSWERS, NOW, VITALS, golden, scene
 from support import command
 
 from exporter.evaluation.judge import judge

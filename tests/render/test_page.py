@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 from make import FAIL, PASS, UNKNOWN, WARN, in_groups, result, settled, snapshot, spec
-from scene import NOW, golden, scene
+from render.scene import NOW, golden, scene
 
 from exporter import __version__
 from exporter.evaluation.settle import expire, settle

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from make import FAIL, PASS, UNKNOWN, WARN, result, settled, snapshot, spec
-from scene import golden, scene
+from render.scene import golden, scene
 
 from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import settle

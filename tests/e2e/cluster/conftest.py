@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drill import Stage
-from kube import Cluster
+from e2e.cluster.drill import Stage
+from e2e.cluster.kube import Cluster
 from support import ended, unavailable
 
 PARALLEL = 4

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube import Change, Cluster, Watch, is_ready, kubectl, restarts, samples
+from e2e.cluster.kube import Change, Cluster, Watch, is_ready, kubectl, restarts, samples
 from support import Answer, command, get
 
 HERE = Path(__file__).parent

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from drill import OVERLAYS, Stage, after, moment, patched
-from kube import statuses
+from e2e.cluster.drill import OVERLAYS, Stage, after, moment, patched
+from e2e.cluster.kube import statuses
 from support import Prometheus, command, ended, unavailable
 
 pytestmark = pytest.mark.timeout(600)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from drill import EXPORTER, IMAGE, Stage, after
-from kube import kubectl
+from e2e.cluster.drill import EXPORTER, IMAGE, Stage, after
+from e2e.cluster.kube import kubectl
 from support import unavailable
 
 pytestmark = pytest.mark.timeout(600)

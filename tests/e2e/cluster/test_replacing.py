@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from drill import EXPORTER, Stage, after, moment, patched, series, up
-from kube import is_ready, restarts, statuses
+from e2e.cluster.drill import EXPORTER, Stage, after, moment, patched, series, up
+from e2e.cluster.kube import is_ready, restarts, statuses
 from support import get
 
 pytestmark = pytest.mark.timeout(600)

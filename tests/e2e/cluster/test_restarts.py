@@ -5,8 +5,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from drill import EXPORTER, OVERLAYS, Stage, patched, series, up
-from kube import is_ready, restarts
+from e2e.cluster.drill import EXPORTER, OVERLAYS, Stage, patched, series, up
+from e2e.cluster.kube import is_ready, restarts
 from support import unavailable
 
 pytestmark = pytest.mark.timeout(600)

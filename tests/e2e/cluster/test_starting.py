@@ -4,8 +4,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from drill import EXPORTER, Stage, after, patched, series, up
-from kube import is_ready, restarts, statuses
+from e2e.cluster.drill import EXPORTER, Stage, after, patched, series, up
+from e2e.cluster.kube import is_ready, restarts, statuses
 
 pytestmark = pytest.mark.timeout(600)
 LOAD = 35
