@@ -439,7 +439,7 @@ EXITS = ("SystemExit(1)", "SystemExit(0)")
 @pytest.mark.parametrize(
     ("module", "error"),
     [
-        *((module, "ImportError('stub')") for module in ("yaml", "pydantic", "click", "psutil", "requests", "socket")),
+        *((module, "ImportError('stub')") for module in ("yaml", "pydantic", "click", "psutil", "socket")),
         *(("yaml", error) for error in EXITS),
         *(("click", error) for error in EXITS),
     ],
@@ -449,6 +449,22 @@ def test_a_broken_dependency_is_never_a_verdict(folder, module, error):
 
     assert crashed.returncode == 2
     assert f"{module}.py" in crashed.stderr
+
+
+def test_a_broken_requests_affects_only_promql(folder):
+    """It is imported when a promql check runs."""
+    config = folder / "promql.yml"
+    config.write_text(
+        f"{(folder / 'well.yml').read_text()}  - name: query\n    promql: {{url: http://127.0.0.1:1, query: up}}\n"
+    )
+
+    report = run("check", "--config.file", config, env=stub(folder, "requests", "raise ImportError('stub')\n"))
+
+    assert re.search(
+        r"^UNKNOWN +query +promql +error .*ImportError: stub \(requests\.py:1\)$", report.stdout, re.MULTILINE
+    )
+    assert re.search(r"^PASS +well ", report.stdout, re.MULTILINE)
+    assert report.returncode == 1
 
 
 @pytest.mark.parametrize("module", ["flask", "hypercorn", "prometheus_client"])

@@ -32,7 +32,7 @@ def test_a_child_is_suppressed_while_its_parent_fails(start, nginx, parent_is_we
     document = json.loads(exporter.get("/healthz?format=json").body)["checks"]
     assert document["app"][0].get("suppressedBy") == (["database"] if suppressed else None)
     assert document["app"][0]["status"] == "fail"
-    assert ("suppressed by database" in exporter.get("/").text) is suppressed
+    assert ("suppressed: depends on database" in exporter.get("/").text) is suppressed
     body = exporter.get("/readyz").text
     if suppressed:
         assert body.index("[-]database") < body.index("[-]app")
