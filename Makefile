@@ -1,6 +1,6 @@
-# `make run` starts the exporter, `make test` checks everything, `make help` lists the rest.
+# `make run` starts the exporter, `make test` runs all tests, `make help` lists all targets.
 PYTHON ?= python3
-# An environment for each Python: PYTHON=python3.13 makes .venv-3.13.
+# There is one environment per Python: PYTHON=python3.13 creates .venv-3.13.
 VENV ?= .venv$(patsubst python%,-%,$(filter-out python python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
@@ -16,7 +16,7 @@ help: ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.* ## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
 
-check: $(VENV)/test.stamp ## lint, types, import rules and spelling, in seconds
+check: $(VENV)/test.stamp ## lint, check types, import rules, spelling and wording, in seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -24,23 +24,23 @@ check: $(VENV)/test.stamp ## lint, types, import rules and spelling, in seconds
 	$(BIN)/codespell
 	$(BIN)/pytest tests/test_language.py tests/test_time_bounds.py
 
-fast: check ## `make check`, and the tests that start no other process; ARGS are pytest's
+fast: check ## run `make check` and the tests that start no other program; ARGS go to pytest
 	$(BIN)/pytest -m "not slow" --numprocesses=auto --dist=worksteal $(ARGS)
 
-test: check ## `make check`, and all tests; with ARGS, what pytest selects by them
+test: check ## run `make check` and all tests; ARGS go to pytest and can select tests
 	tests/peers.sh
 	$(BIN)/pytest $(ARGS)
 
-coverage: $(VENV)/test.stamp ## report which lines the fast tests reach; ARGS are pytest's
+coverage: $(VENV)/test.stamp ## report which lines the fast tests cover; ARGS go to pytest
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -m "not slow" $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-e2e: $(VENV)/test.stamp ## test the overlays on the cluster of KUBECONFIG; it needs IMAGE (health-exporter:dev)
+e2e: $(VENV)/test.stamp ## test the overlays on the cluster of KUBECONFIG; it needs the IMAGE (health-exporter:dev)
 	$(BIN)/pytest tests/e2e/cluster
 
-bench: $(VENV)/test.stamp ## compare CPU and memory with those of blackbox_exporter
+bench: $(VENV)/test.stamp ## compare CPU and memory usage with blackbox_exporter's
 	tests/peers.sh
 	$(BIN)/python -m tests.bench
 
@@ -48,16 +48,16 @@ format: $(VENV)/test.stamp ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/test.stamp ## write the reference pages from the code
+docs: $(VENV)/test.stamp ## generate the reference pages from the code
 	$(BIN)/python docs/reference.py
 
-manifests: ## generate the files in k8s/ that are generated, and print every overlay
+manifests: ## generate the alert rules for k8s/, and print every overlay
 	$(PYTHON) k8s/components/prometheusrule/generate.py
 	for overlay in k8s/overlays/*; do echo "# $$overlay"; kubectl kustomize "$$overlay" || exit 1; echo "---"; done
 
 PREVIEW_PARTS := dashboards/preview/node_modules/.package-lock.json
 
-dashboards-preview: $(VENV)/test.stamp $(PREVIEW_PARTS) ## draw the dashboards from real data, without Grafana
+dashboards-preview: $(VENV)/test.stamp $(PREVIEW_PARTS) ## draw the dashboards from recorded data, without Grafana
 	$(BIN)/python -m dashboards.preview $(PREVIEW)
 
 $(PREVIEW_PARTS): dashboards/preview/package-lock.json
@@ -78,11 +78,11 @@ lock: $(VENV)/test.stamp ## pin the newest allowed versions of the dependencies,
 		--no-emit-index-url --no-emit-find-links --extra build --extra dev --constraint requirements-extras.txt \
 		--output-file requirements-dev.txt pyproject.toml
 
-clean: ## remove the environment and every cache
+clean: ## remove the environments and all caches
 	rm -rf .venv .venv-* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, set PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required: set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python

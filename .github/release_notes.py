@@ -1,4 +1,4 @@
-"""Print a version's notes from the changelog: `release_notes.py v0.1.0`.
+"""Print a version's release notes from the changelog: `release_notes.py v0.1.0`.
 
 Fails when the tag is not the version in the code, or when the changelog has no section for it.
 """

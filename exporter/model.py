@@ -15,7 +15,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- PathError        `host.path`: a path is missing, cannot be read or hangs. The kind makes it a failed Outcome.
     |-- PlainTextError   `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
     |-- KindError        `kinds`: a kind cannot be loaded. Nothing catches it: a traceback, and exit code 2.
-    |-- _TextError       `config.nodes`: a file is not YAML. It becomes a Complaint, and so part of a ConfigError.
+    |-- _TextError       `config.nodes`: a file is not YAML. It becomes a Complaint in a ConfigError.
     |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file. The
     |                    command prints it and exits with 2. A reload logs it and keeps the running configuration.
     |-- ListenError      `server.sockets`: the exporter cannot listen on an address. `serve` prints it and exits with 2.

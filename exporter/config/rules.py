@@ -1,9 +1,9 @@
 """The rules that tie several fields or checks together, checked on a document's plain data.
 
 They are not validators of the models, because pydantic runs a validator only on values that are valid by themselves,
-and an error in one field must not hide another: `groups: [liveness, alive]` is wrong, and so is `successThreshold: 2`
-next to it. So these rules read the data as it is written, skip whatever has the wrong type, and leave that to the
-models. A rule that cannot be judged until all its fields are valid is a validator in checks.py.
+and an error in one field must not hide another: `groups: [liveness, alive]` is wrong, and `successThreshold: 2`
+next to it is wrong too. So these rules read the data as it is written, skip whatever has the wrong type, and leave that
+to the models. A rule that cannot be judged until all its fields are valid is a validator in checks.py.
 """
 
 from collections.abc import Iterator

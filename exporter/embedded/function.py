@@ -104,7 +104,7 @@ class Timing:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def spec(self, name: str, target: str, groups: Iterable[str], severity: str, depends_on: Iterable[str]) -> Spec:
-        """Make the Spec, by the rules of a configuration file. Raises ValueError for anything that they refuse."""
+        """Make the Spec, with the rules of a configuration file. Raises ValueError for anything that they reject."""
         options = CheckOptions.model_validate(
             {"name": name, "groups": groups, "severity": severity, "dependsOn": depends_on}
         )

@@ -3,7 +3,7 @@
 Theory of operation:
 
 The rules are the ones of the kubelet (doProbe in pkg/kubelet/prober/worker.go). A result is definitive if it is `pass`,
-`warn` or `fail`. `pass` and `warn` are healthy. Consecutive healthy results are a streak, and so are consecutive failed
+`warn` or `fail`. `pass` and `warn` are healthy. Consecutive healthy results form a streak, as do consecutive failed
 ones. The settled status changes when a streak reaches its threshold: successThreshold or failureThreshold. While a
 streak goes on after that, the status and its reason follow the latest result, for example from `pass` to `warn`.
 

@@ -88,7 +88,7 @@ def _find_reason(number: int) -> Reason:
 
 @cache
 def _library() -> Any:
-    """PyMySQL over a socket of ours. It raises exceptions of many types when a server breaks the protocol."""
+    """PyMySQL over our own socket. It raises exceptions of many types when a server breaks the protocol."""
     from pymysql import connections, err
 
     class PlainTextError(err.OperationalError):

@@ -1,4 +1,4 @@
-"""The head of an HTTP/1 response, read by the rules of Go's client: net/http and net/textproto (reader.go)."""
+"""The head of an HTTP/1 response, read as Go's client does: net/http and net/textproto (reader.go)."""
 
 import io
 import re

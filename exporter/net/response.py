@@ -1,4 +1,4 @@
-"""An HTTP/1 response, read by the rules of Go's client.
+"""An HTTP/1 response, read as Go's client does.
 
 They are followed closely because they decide a verdict: a reply that is not a response fails the check, and a body that
 breaks off is no evidence. The Go functions named below are in net/http (response.go, transfer.go,

@@ -1,4 +1,4 @@
-"""An example application: /health returns 200, and 500 once the application is told to break.
+"""An example application: /health returns 200, or 500 after a request to break it.
 
 curl -X POST localhost:8080/break    /health returns 500 until the restart
 curl -X POST localhost:8080/hang     /health responds only after a minute, until the restart

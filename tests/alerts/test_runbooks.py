@@ -48,7 +48,7 @@ def describe_severity(variants):
 
 def describe_wait(variants):
     """Return the `for` of an alert as the README shows it."""
-    return ", ".join(rule.get("for", "at once") for rule in variants)
+    return ", ".join(rule.get("for", "immediately") for rule in variants)
 
 
 def find_blocks(text, language):

@@ -18,7 +18,7 @@ health.init_app(app)
 
 @health.check(period=1, groups=("liveness", "readiness"), failure_threshold=1)
 def database(deadline: Deadline) -> None:
-    """Fails when the query raises an exception. The time left until the deadline limits the connection."""
+    """Fails when the query raises an exception. The time until the deadline is the timeout of the connection."""
     connection = sqlite3.connect(FOLDER / "app.db", timeout=max(0.0, deadline.remaining()))
     try:
         connection.execute("SELECT 1")

@@ -11,7 +11,7 @@ from exporter import Deadline, Measurement, Outcome, Probe, Reason
 class Dice(Probe):
     """Reads a number from a file and compares it with a threshold.
 
-    The fields are the options, in camelCase; the docstring under each describes the option in the JSON Schema.
+    The fields are the options, in camelCase. The docstring under a field describes the option in the JSON Schema.
     """
 
     measures: ClassVar = {"dice_pips": "Pips in the latest run."}
