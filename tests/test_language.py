@@ -58,7 +58,6 @@ PHRASES = {
     r"as long as (?:it|they|the \w+) like[sd]?": "indefinitely",
     r"learned to avoid|taught us": "what is, without its history",
     r"no second one": "not another",
-
 }
 GAP = r"[\s#>]+"  # between two words: also a line's end, with the sign of a comment or of a quotation
 AVOIDED = re.compile(
