@@ -48,15 +48,23 @@ def pages() -> dict[str, str]:
     }
 
 
+def list_built_in() -> dict[str, type[Probe]]:
+    """The kinds of this project, without those of plugins that happen to be installed."""
+    return {name: kind for name, kind in kinds().items() if kind.__module__.startswith("exporter.")}
+
+
 def describe_kinds() -> Iterator[str]:
     """The page of kinds: a table of all, then a section for every kind."""
     yield f"{NOTE}{KINDS}"
     yield from make_table(
         ("kind", "what it checks", "extra"),
-        ((f"[`{name}`](#{name.lower()})", summarize(kind), list_extras(kind)) for name, kind in kinds().items()),
+        (
+            (f"[`{name}`](#{name.lower()})", summarize(kind), list_extras(kind))
+            for name, kind in list_built_in().items()
+        ),
     )
     definitions = schema()["$defs"]
-    for name, kind in kinds().items():
+    for name, kind in list_built_in().items():
         yield f"\n## {name}\n\n{unindent(kind.__doc__ or '')}\n"
         for extra in sorted(set(kind.needs.values())):
             yield f"\nRequires the extra `{extra}`: `pip install 'health-exporter[{extra}]'`.\n"
@@ -168,7 +176,7 @@ def exposed() -> bytes:
 def make_snapshot() -> Snapshot:
     """One check of every kind: it has passed and failed, with every measurement of the kind."""
     states: dict[str, State] = {}
-    for name, kind in kinds().items():
+    for name, kind in list_built_in().items():
         # `measures` does not state which measurements have phases; their names do.
         measurements = [Measurement(name, 1, phase="connect" if "phase" in name else None) for name in kind.measures]
         spec = Spec(name, name, failure_threshold=1, depends_on=tuple(states)[:1], latency_buckets=(0.1,))

@@ -35,6 +35,10 @@ from enum import StrEnum
 from functools import cached_property
 
 _MEASUREMENT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_NAME_RULE = (
+    "{name!r} cannot be the name of a measurement: it needs lower-case letters, digits and '_', must not begin with "
+    "check_, group_, snapshot_, exporter_ or answers_, and must not end with _limit"
+)
 _RESERVED = ("check_", "group_", "snapshot_", "exporter_", "answers_")
 
 ENDPOINT_LATENCY = "endpoint_latency_seconds"
@@ -138,6 +142,10 @@ class Spec:
     depends_on: tuple[str, ...] = ()  # names of the checks that this check needs to be healthy
     latency_buckets: tuple[float, ...] = ()  # upper bounds in seconds, in ascending order; empty for no histogram
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, str):
+            raise TypeError(f"the target of the check {self.name!r} is not a text: {self.target!r}")
+
     def belongs_to(self, group: Group) -> bool:
         """Return whether this check counts for the group's verdict. Every check counts for `all`."""
         return group is Group.ALL or group in self.groups
@@ -160,7 +168,7 @@ class Measurement:
 
     def __post_init__(self) -> None:
         if not _MEASUREMENT_NAME.match(self.name) or self.name.startswith(_RESERVED) or self.name.endswith("_limit"):
-            raise ValueError(f"{self.name!r} cannot be the name of a measurement")
+            raise ValueError(_NAME_RULE.format(name=self.name))
         if not all(math.isfinite(number) for number in (self.value, *self.limits.values())):
             raise ValueError(f"measurement {self.name} is {self.value}, limits {self.limits}: not finite")
 
@@ -189,7 +197,8 @@ class Measurement:
 class Outcome:
     """What one run of a check found. Its times are in the Result.
 
-    Raises ValueError if a status other than `pass` comes without a reason, or `pass` comes with one.
+    Raises ValueError if a status other than `pass` comes without a reason, or `pass` comes with one. Raises TypeError
+    for a reason that is not a Reason: reasons are label values, so the list is closed.
     """
 
     status: Status
@@ -198,6 +207,8 @@ class Outcome:
     measurements: tuple[Measurement, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.reason is not None and not isinstance(self.reason, Reason):
+            raise TypeError(f"a reason is a Reason, not {self.reason!r}")
         if (self.status is Status.PASS) != (self.reason is None):
             raise ValueError(f"an outcome has a reason if and only if it is not pass: {self.status}, {self.reason}")
 

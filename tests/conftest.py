@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
+from inspect import unwrap
 from pathlib import Path
 from textwrap import dedent
 from types import CodeType, FunctionType
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def starts_a_process(function: FunctionType) -> bool:
     """Whether the code of this function, or of a helper in tests/ that it uses, names something that starts one."""
     for name in names_in(function.__code__):
-        value = function.__globals__.get(name)
+        value = unwrap(function.__globals__.get(name))  # through contextlib.contextmanager
         if value in (subprocess, command) or (isinstance(value, type) and issubclass(value, Process)):
             return True
         own = isinstance(value, FunctionType) and value is not function and "/tests/" in value.__code__.co_filename

@@ -161,3 +161,13 @@ def test_of_outcomes_that_are_equally_bad_the_first_gives_the_reason():
     outcomes = [Outcome.failed(reason, "") for reason in (Reason.MISSING, Reason.THRESHOLD)]
 
     assert Outcome.worst(Outcome.passed(""), *outcomes).reason is Reason.MISSING
+
+
+def test_reasons_are_a_closed_list():
+    with pytest.raises(TypeError, match="a reason is a Reason, not 'nonsense'"):
+        Outcome.failed("nonsense", "x")  # type: ignore[arg-type]
+
+
+def test_a_target_is_a_text():
+    with pytest.raises(TypeError, match="the target of the check 'x' is not a text: None"):
+        Spec("x", "plugin", None)  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ class Reloader:
     def __init__(self, path: Path | None, apply: Callable[[], int], wall: Callable[[], float] = time.time) -> None:
         """`apply` loads the configuration, puts it into effect, and returns the number of checks.
 
-        It raises ValueError for an invalid file, and RuntimeError if the system cannot start another thread.
+        Whatever it raises counts as a failed reload: ValueError for an invalid file, RuntimeError if the system cannot
+        start another thread, and anything at all from the code of a plugin.
         """
         self._path = path
         self._apply = apply
@@ -31,14 +32,9 @@ class Reloader:
             self._loaded = self._latest = self._signature()
             try:
                 checks = self._apply()
-            except (ValueError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001  # the code of a plugin's kind runs while the file is loaded
                 self.ok = False
-                for complaint in str(error).splitlines():
-                    _log.error(
-                        "configuration not loaded; keeping the previous one",
-                        extra={"fields": {"error": complaint}},
-                    )
-                return str(error)
+                return _report(error)
             self.ok, self.time = True, self._wall()
             _log.info("configuration loaded", extra={"fields": {"checks": checks}})
             return None
@@ -59,3 +55,14 @@ class Reloader:
         except OSError as error:
             return error.errno
         return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _report(error: Exception) -> str:
+    """Log why the configuration was not loaded, and return it."""
+    expected = isinstance(error, (ValueError, RuntimeError))
+    text = str(error) if expected else f"{type(error).__name__}: {error}"
+    for complaint in text.splitlines():
+        _log.error("configuration not loaded; keeping the previous one", extra={"fields": {"error": complaint}})
+    if not expected:
+        _log.debug("the configuration could not be loaded", exc_info=error)
+    return text

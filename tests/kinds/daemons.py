@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support import Process, command
+from support import Process, command, eventually
 
 from exporter.model import Deadline, Outcome
 from exporter.probe.check import Probe
@@ -41,10 +41,17 @@ def as_user(user: str, *arguments: str) -> list[str]:
 def frozen(process: Process) -> Iterator[None]:
     """The process, stopped for the length of the block: its port still accepts connections, but nothing responds."""
     process.signal(signal.SIGSTOP)
+    eventually(lambda: is_stopped(process.pid), what="the process has stopped")
     try:
         yield
     finally:
         process.signal(signal.SIGCONT)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of the process has stopped (proc(5): the field `state` follows the name in brackets)."""
+    states = (stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return set(states) == {"T"}
 
 
 def run_probe(probe: Probe, timeout: float = 5.0) -> Outcome:

@@ -101,3 +101,17 @@ def test_without_a_file_nothing_is_reloaded():
     reloads.reloader.poll()
 
     assert reloads.loaded == []
+
+
+def test_an_exception_in_a_plugin_is_a_failed_reload(config, caplog):
+    """The code of a plugin's kind runs while the file is loaded, and must not end the exporter."""
+
+    def apply() -> int:
+        raise KeyError("dya")
+
+    reloader = Reloader(config, apply)
+
+    assert reloader.reload() == "KeyError: 'dya'"
+    assert reloader.ok is False
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.fields == {"error": "KeyError: 'dya'"}
