@@ -13,7 +13,7 @@ from exporter.model import Vitals
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
 from exporter.server.reload import Reloader
-from exporter.server.routes import create_app, probe_app
+from exporter.server.routes import create_app, create_probe_app
 from exporter.server.sockets import listen
 from exporter.server.tls import Rotation
 from exporter.server.users import Users
@@ -82,7 +82,7 @@ class Exporter:
         probe = [listen(address) for address in probe_addresses]
         listeners = [Listener(web, self.app, self._rotation.context if self._rotation else None)]
         if probe:
-            listeners.append(Listener(probe, probe_app(self.store, self._counter)))
+            listeners.append(Listener(probe, create_probe_app(self.store, self._counter)))
         self.watch(checks)
         Run(listeners, self._reloader, self._tick, self.store.drain, shutdown_delay).until_stopped()
         self.schedule.stop()

@@ -219,7 +219,11 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
         raise _Refused(f"no such check{of_group}: {', '.join(unknown)}; the checks are: {', '.join(known) or '(none)'}")
     snapshot = run_all([check for check in checks if not names or check.spec.name in names])
     verdict = judge(snapshot, Group(group))
-    text = report.as_json(snapshot, verdict) if form == "json" else report.text(snapshot, verdict, color=_color())
+    text = (
+        report.render_json(snapshot, verdict)
+        if form == "json"
+        else report.render_text(snapshot, verdict, color=_color())
+    )
     echo(text, sys.stdout)
     return 0 if verdict.up else 1
 
@@ -279,10 +283,10 @@ def validate(config_file: Path, scrape_interval: float) -> int:
       0   valid, with or without advice
       2   invalid configuration or command line
     """
-    from exporter.config.advice import advice
+    from exporter.config.advice import give_advice
 
     config = _load(config_file)
-    lines = [f"{complaint} (advice)" for complaint in advice(config, scrape_interval)]
+    lines = [f"{complaint} (advice)" for complaint in give_advice(config, scrape_interval)]
     count = len(config.checks)
     echo("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]), sys.stdout)
     return 0
@@ -300,9 +304,9 @@ def schema() -> int:
     \b
     # yaml-language-server: $schema=health.schema.json
     """
-    from exporter.config.schema import schema as described
+    from exporter.config.schema import build_schema
 
-    echo(json.dumps(described(), indent=2), sys.stdout)
+    echo(json.dumps(build_schema(), indent=2), sys.stdout)
     return 0
 
 

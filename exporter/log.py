@@ -13,8 +13,8 @@ import threading
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-BACKLOG = 1000  # records
-FLUSH = 1.0  # seconds that the exiting process waits for the last lines
+MAX_BACKLOG = 1000  # records
+MAX_FLUSH = 1.0  # seconds that the exiting process waits for the last lines
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
 
 
@@ -41,7 +41,7 @@ class Writer(logging.Handler):
         self.dropped = 0
         # Not the stream itself: while nobody reads, a write would hold its lock and keep the process from exiting.
         self._descriptor = stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
-        self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_BACKLOG)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
@@ -52,12 +52,12 @@ class Writer(logging.Handler):
             self.dropped += 1
 
     def close(self) -> None:
-        """Write the remaining lines. Waits for at most FLUSH seconds."""
+        """Write the remaining lines. Waits for at most MAX_FLUSH seconds."""
         try:
             self._lines.put_nowait(None)
         except queue.Full:
             return
-        self._thread.join(FLUSH)
+        self._thread.join(MAX_FLUSH)
         super().close()
 
     def _write(self) -> None:

@@ -1,4 +1,4 @@
-"""Rules for text from outside (targets, commands, configuration) before it goes to a terminal, a log or a client.
+"""Text for terminals, logs and clients, made safe and short: targets, summaries and messages come from outside.
 
 Imports nothing, because `health-exporter ask` needs it in every exec probe.
 """
@@ -14,6 +14,11 @@ def replace_unprintable(text: str, replacement: str = "?") -> str:
 def replace_surrogates(text: str) -> str:
     """Return the text with `?` for each lone surrogate. UTF-8 cannot encode one, so it would cost the whole output."""
     return text.encode("utf-8", "replace").decode()
+
+
+def format_endpoint(host: str, port: int) -> str:
+    """Return `host:port`; an IPv6 address is put in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def shorten(text: str, length: int) -> str:

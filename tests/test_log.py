@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import PATIENCE, eventually
 
-from exporter.log import BACKLOG, Json, Logfmt, Writer, start
+from exporter.log import MAX_BACKLOG, Json, Logfmt, Writer, start
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 EVIL = 'first\nlevel=error msg="second" \r\x1b[31m\0\u202e\ud800 "\\'
@@ -144,7 +144,7 @@ def test_the_last_lines_are_written_before_the_process_exits(pipe):
 def test_a_reader_that_has_stopped_reading_costs_lines_and_keeps_nobody_waiting(pipe):
     """Every line is accepted before the first is read. Lost lines are counted, and logged once somebody reads again."""
     reader, stream = pipe
-    said = BACKLOG + 1000
+    said = MAX_BACKLOG + 1000
     with writing(stream) as writer:
         for number in range(said):
             writer.handle(record(f"line {number} {'x' * 500}"))
@@ -162,7 +162,7 @@ def test_a_reader_that_has_stopped_reading_costs_lines_and_keeps_nobody_waiting(
 def test_the_end_does_not_wait_for_a_reader_that_has_stopped_reading(pipe):
     _, stream = pipe
     writer = Writer(stream, Logfmt())
-    for number in range(BACKLOG // 2):
+    for number in range(MAX_BACKLOG // 2):
         writer.handle(record(f"line {number}" + "x" * 1000))
 
     closing = Thread(target=writer.close, daemon=True)

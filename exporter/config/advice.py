@@ -11,26 +11,26 @@ IMPLAUSIBLE_RATIO = 10.0
 """A ratio is a share of 1, or a load per CPU. Above this, a percentage was probably meant."""
 
 
-def advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
+def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
     """Every piece of advice, in the order of the lines. `scrape_interval` is that of Prometheus, in seconds."""
     if not config.checks:
-        yield config.document.complaint(("checks",), "no checks are configured, so every endpoint returns 200")
+        yield config.document.make_complaint(("checks",), "no checks are configured, so every endpoint returns 200")
     complaints = [
-        config.document.complaint(("checks", index, *path), message)
+        config.document.make_complaint(("checks", index, *path), message)
         for index, check in enumerate(config.checks)
-        for path, message in (*_timing(check), *_liveness(check, scrape_interval), *_ratios(check))
+        for path, message in (*_check_timing(check), *_check_liveness(check, scrape_interval), *_check_ratios(check))
     ]
     yield from sorted(complaints, key=lambda complaint: complaint.line or 0)
 
 
-def _timing(check: Check) -> Iterator[tuple[Keys, str]]:
+def _check_timing(check: Check) -> Iterator[tuple[Keys, str]]:
     timeout, period = check.spec.timeout, check.spec.period
     if timeout > period:
         message = f"a timeout of {timeout} s is longer than the period of {period} s: a run that hangs delays the next"
         yield ("timeoutSeconds",), message
 
 
-def _liveness(check: Check, scrape_interval: float) -> Iterator[tuple[Keys, str]]:
+def _check_liveness(check: Check, scrape_interval: float) -> Iterator[tuple[Keys, str]]:
     spec = check.spec
     if Group.LIVENESS not in spec.groups:
         return
@@ -46,7 +46,7 @@ def _liveness(check: Check, scrape_interval: float) -> Iterator[tuple[Keys, str]
         yield ("failureThreshold",), message
 
 
-def _ratios(check: Check) -> Iterator[tuple[Keys, str]]:
+def _check_ratios(check: Check) -> Iterator[tuple[Keys, str]]:
     limits = {level: getattr(check.probe, f"{level}_ratio", None) for level in ("warn", "fail")}
     for level, limit in limits.items():
         if limit is not None and limit > IMPLAUSIBLE_RATIO:

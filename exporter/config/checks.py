@@ -132,5 +132,5 @@ def build_model() -> type[_Configuration]:
 def load(path: Path | None) -> Config:
     """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint."""
     document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
-    model = document.validated(build_model(), find_violations(document))
+    model = document.validate(build_model(), find_violations(document))
     return Config(tuple(check.check() for check in model.checks), document)

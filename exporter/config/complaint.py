@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from exporter.text import shorten
+
 Keys = tuple[str | int, ...]
 """The path from the root of a document to a place in it: the keys of mappings and the indexes of lists."""
 
@@ -33,10 +35,5 @@ class ConfigError(ValueError):
         super().__init__("\n".join(map(str, self.complaints)))
 
 
-def shorten(text: str) -> str:
-    """The text, cut off if it is too long for a message."""
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
-
-
 def _show_key(key: str) -> str:
-    return key if _PLAIN_KEY.match(key) and len(key) <= MAX_SHOWN else shorten(repr(key))
+    return key if _PLAIN_KEY.match(key) and len(key) <= MAX_SHOWN else shorten(repr(key), MAX_SHOWN)

@@ -51,39 +51,39 @@ class Builder:
 
     def build(self, node: yaml.Node, path: Keys = ()) -> Any:
         """The value of a node; None, with a complaint, if it is unknown. Raises ConfigError beyond a limit."""
-        self.lines.setdefault(path, _line(node))
+        self.lines.setdefault(path, _find_line(node))
         self._values += 1
         if self._values > MAX_VALUES:
             self._refuse(node, f"has more than {MAX_VALUES} values, counting those that aliases repeat")
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
+            return self._build_scalar(node, path)
         if node in self._ancestors:
             return self._skip(node, path, "contains itself through an alias; remove the alias")
         if node.tag not in (BaseResolver.DEFAULT_MAPPING_TAG, BaseResolver.DEFAULT_SEQUENCE_TAG):
-            return self._skip(node, path, _unsupported(node.tag))
+            return self._skip(node, path, _describe_unsupported(node.tag))
         with self._descend(node):
             if isinstance(node, yaml.MappingNode):
-                return self._mapping(node, path)
+                return self._build_mapping(node, path)
             return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
 
-    def _scalar(self, node: yaml.ScalarNode, path: Keys) -> Any:
+    def _build_scalar(self, node: yaml.ScalarNode, path: Keys) -> Any:
         try:
             return _construct(node)
         except ValueError as error:
             return self._skip(node, path, str(error))
 
-    def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
+    def _build_mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
         """A mapping's own keys, and those that it merges; its own win, wherever `<<` stands."""
         merged: dict[str, Any] = {}
         for key, value in node.value:
-            if _tag(key) == _MERGE:
+            if _find_tag(key) == _MERGE:
                 merged = self._merge(value, path) | merged
-        return merged | self._own_keys(node, path)
+        return merged | self._build_own_keys(node, path)
 
-    def _own_keys(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
+    def _build_own_keys(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for key, value in node.value:
-            if _tag(key) == _MERGE:
+            if _find_tag(key) == _MERGE:
                 continue
             if not isinstance(key, yaml.ScalarNode):
                 self._skip(key, path, "a key must be text; if this is a template's {{ }}, render the template first")
@@ -91,7 +91,7 @@ class Builder:
             inner = (*path, key.value)
             if key.value in mapping:
                 self._complain(key, inner, f"duplicate key, first used on line {self.lines[inner]}")
-            self.lines[inner] = _line(key)
+            self.lines[inner] = _find_line(key)
             mapping[key.value] = self.build(value, inner)
         return mapping
 
@@ -121,51 +121,51 @@ class Builder:
         self._ancestors.pop()
 
     def _complain(self, node: yaml.Node, path: Keys, message: str) -> None:
-        self.complaints.append(Complaint(self._source, _line(node), path, message))
+        self.complaints.append(Complaint(self._source, _find_line(node), path, message))
 
     def _skip(self, node: yaml.Node, path: Keys, message: str) -> None:
         self._complain(node, path, message)
         self.unreadable.add(path)
 
     def _refuse(self, node: yaml.Node, message: str) -> None:
-        raise ConfigError([*self.complaints, Complaint(self._source, _line(node), (), message)])
+        raise ConfigError([*self.complaints, Complaint(self._source, _find_line(node), (), message)])
 
 
-def _line(node: yaml.Node) -> int:
+def _find_line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _tag(node: yaml.Node) -> str:
+def _find_tag(node: yaml.Node) -> str:
     """The tag of a node: the one that is written, or the one that its text implies."""
-    return _implied_tag(node.value) if node.tag == UNRESOLVED else str(node.tag)
+    return _imply_tag(node.value) if node.tag == UNRESOLVED else str(node.tag)
 
 
-def _implied_tag(text: str) -> str:
+def _imply_tag(text: str) -> str:
     match = _CORE_SCHEMA.match(text)
     return f"{_YAML}{match.lastgroup}" if match else _STR
 
 
 def _construct(node: yaml.ScalarNode) -> bool | int | float | str | None:
     """The value of a scalar. Raises ValueError with the message of a complaint."""
-    text, tag = str(node.value), _tag(node)
+    text, tag = str(node.value), _find_tag(node)
     if tag in (_STR, _MERGE):
         if match := _UNUSABLE.search(text):
             character = f"U+{ord(match.group()):04X}"
             raise ValueError(f"contains the character {character}, which no name, path or argument can contain")
         return text
     if tag not in _CONSTRUCTORS:
-        raise ValueError(_unsupported(tag))
-    if _implied_tag(text) not in (tag, _INT if tag == _FLOAT else tag):
-        raise ValueError(f"does not match its tag {_short(tag)}: correct the value, or remove the tag")
+        raise ValueError(_describe_unsupported(tag))
+    if _imply_tag(text) not in (tag, _INT if tag == _FLOAT else tag):
+        raise ValueError(f"does not match its tag {_shorten_tag(tag)}: correct the value, or remove the tag")
     return _CONSTRUCTORS[tag](text)
 
 
-def _short(tag: str) -> str:
+def _shorten_tag(tag: str) -> str:
     return tag.replace(_YAML, "!!")
 
 
-def _unsupported(tag: str) -> str:
-    return f"the tag {_short(tag)} is not supported: remove it"
+def _describe_unsupported(tag: str) -> str:
+    return f"the tag {_shorten_tag(tag)} is not supported: remove it"
 
 
 def _parse_int(text: str) -> int:

@@ -5,8 +5,8 @@ Theory of operation. A file passes through three steps, each in a module of its 
 1. `nodes.compose` parses the bytes into nodes. A node has the line where it begins.
 2. `data.Builder` turns the nodes into plain dicts, lists and scalars, and records the line of every place by its path,
    such as `("checks", 1, "httpGet", "port")`.
-3. `Document.validated` makes a model of the data. A complaint of the model, or of a rule that ties several fields
-   together, has a path, and `Document.line` finds the line of that path.
+3. `Document.validate` makes a model of the data. A complaint of the model, or of a rule that ties several fields
+   together, has a path, and `Document.find_line` finds the line of that path.
 
 A text that is not YAML, or is beyond a limit, ends the reading at once, because the rest of it is unknown. All other
 complaints are collected and reported together. Duplicate keys, alias bombs, custom tags and files that are larger than
@@ -28,7 +28,7 @@ from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.data import Builder
 from exporter.config.explain import explain
 from exporter.config.nodes import compose
-from exporter.config.unknown_keys import misspelled
+from exporter.config.unknown_keys import find_misspelled
 
 MAX_BYTES = 4 * 2**20  # a ConfigMap has at most 1 MiB
 
@@ -68,24 +68,24 @@ class Document:
         builder = Builder(source)
         return cls(source, builder.build(root), builder.lines, builder.complaints, builder.unreadable)
 
-    def line(self, path: Keys) -> int | None:
+    def find_line(self, path: Keys) -> int | None:
         """The line of a place; if it is not in the file, that of the nearest place around it that is."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path)
 
-    def mapping(self, *path: str) -> dict[str, Any]:
+    def find_mapping(self, *path: str) -> dict[str, Any]:
         """The mapping at a path; empty if there is none, so that rules can be checked in a broken document."""
         value = self.data
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, dict) else {}
 
-    def complaint(self, path: Keys, message: str) -> Complaint:
+    def make_complaint(self, path: Keys, message: str) -> Complaint:
         """A complaint about a place in this document."""
-        return Complaint(self.source, self.line(path), path, message)
+        return Complaint(self.source, self.find_line(path), path, message)
 
-    def validated(self, model: type[Model], violations: Iterable[Complaint] = ()) -> Model:
+    def validate(self, model: type[Model], violations: Iterable[Complaint] = ()) -> Model:
         """The document as this model. Raises ConfigError with its complaints, the model's, and the violations.
 
         `violations` are complaints about rules that the model does not check.
@@ -104,7 +104,7 @@ class Document:
     def _explain(self, model: type[BaseModel], error: ValidationError, explained: set[Keys]) -> Iterator[Complaint]:
         """The model's complaints, except those that follow from another error or are already explained better."""
         details = error.errors(include_url=False)
-        known = explained | self.unreadable | misspelled(model, details)
+        known = explained | self.unreadable | find_misspelled(model, details)
         for detail in details:
             path = tuple(key for key in detail["loc"] if key != "[key]")
             place = path[:-1] if detail["type"] == "missing" else path
@@ -112,4 +112,4 @@ class Document:
                 continue
             if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
                 continue  # too short only because some of its entries are wrong
-            yield Complaint(self.source, self.line(place), path, explain(model, detail))
+            yield Complaint(self.source, self.find_line(place), path, explain(model, detail))

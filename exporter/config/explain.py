@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from exporter.config.complaint import shorten
+from exporter.config.complaint import MAX_SHOWN
 from exporter.config.unknown_keys import explain_unknown
+from exporter.text import shorten
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
 _REQUIREMENTS = {
@@ -60,7 +61,7 @@ def _explain_value(error: ErrorDetails) -> str:
     if kind in ("string_too_short", "too_short") and context["min_length"] == 1:
         return "must not be empty"
     numbers = {key: f"{number:g}" if isinstance(number, float) else number for key, number in context.items()}
-    text = _REQUIREMENTS[kind].format_map(numbers) if kind in _REQUIREMENTS else _plain_message(error["msg"])
+    text = _REQUIREMENTS[kind].format_map(numbers) if kind in _REQUIREMENTS else _simplify(error["msg"])
     if value is None:
         return f"is empty, but {text}"
     if isinstance(value, dict | list) and kind not in _REQUIREMENTS:
@@ -88,10 +89,10 @@ def _show(value: Any) -> str:
             return str(value).lower()
         case float() if not math.isfinite(value):
             return str(value).replace("inf", ".inf").replace("nan", ".nan")
-    return shorten(_CREDENTIALS.sub("//...@", repr(value)))
+    return shorten(_CREDENTIALS.sub("//...@", repr(value)), MAX_SHOWN)
 
 
-def _plain_message(text: str) -> str:
+def _simplify(text: str) -> str:
     """Pydantic's own message, in the form of the messages above."""
     text = text.removeprefix("Value error, ").replace("Input should be", "must be", 1)
     return text[:1].lower() + text[1:]

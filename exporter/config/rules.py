@@ -11,7 +11,7 @@ from typing import Any
 
 from exporter.config.complaint import Complaint, Keys
 from exporter.config.document import Document
-from exporter.config.unknown_keys import nearest
+from exporter.config.unknown_keys import find_nearest
 from exporter.kinds import kinds
 from exporter.probe.options import Spelling
 
@@ -33,49 +33,49 @@ Violations = Iterator[tuple[Keys, str]]
 
 def find_violations(document: Document) -> list[Complaint]:
     """Every violation of these rules, whatever else is wrong with the document."""
-    entries = document.mapping().get("checks")
+    entries = document.find_mapping().get("checks")
     listed = enumerate(entries) if isinstance(entries, list) else ()
     checks = {index: check for index, check in listed if isinstance(check, dict)}
-    violations = [*_taken_names(checks, document), *_broken_dependencies(checks)]
+    violations = [*_check_names(checks, document), *_check_dependencies(checks)]
     for index, check in checks.items():
-        for path, message in (*_kind(check), *_success_threshold(check), *_kubernetes_only(check)):
+        for path, message in (*_check_kind(check), *_check_success_threshold(check), *_check_kubernetes_only(check)):
             violations.append(((index, *path), message))
-    return [document.complaint(("checks", *path), message) for path, message in violations]
+    return [document.make_complaint(("checks", *path), message) for path, message in violations]
 
 
-def _taken_names(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
+def _check_names(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
     owners: dict[str, int] = {}
     for index, check in checks.items():
         name = check.get("name")
         if isinstance(name, str) and NAME.fits(name) and owners.setdefault(name, index) != index:
-            line = document.line(("checks", owners[name], "name"))
+            line = document.find_line(("checks", owners[name], "name"))
             yield (index, "name"), f"the name {name!r} is already used by the check on line {line}"
 
 
-def _broken_dependencies(checks: dict[int, dict[str, Any]]) -> Violations:
+def _check_dependencies(checks: dict[int, dict[str, Any]]) -> Violations:
     """Every dependency is a check of the same file, and does not lead back to the check that has it."""
     named = {index: check for index, check in checks.items() if isinstance(check.get("name"), str)}
-    parents = {check["name"]: list(_dependencies(check).values()) for check in named.values()}
+    parents = {check["name"]: list(_list_dependencies(check).values()) for check in named.values()}
     for index, check in named.items():
         name = check["name"]
-        for position, parent in _dependencies(check).items():
+        for position, parent in _list_dependencies(check).items():
             path = (index, "dependsOn", position)
             if parent not in parents:
                 yield path, f"no check has the name {parent!r}"
             elif parent == name:
                 yield path, "a check cannot depend on itself"
-            elif name in _with_ancestors(parent, parents):
+            elif name in _find_ancestors(parent, parents):
                 yield path, f"is part of a cycle: {parent!r} depends on {name!r}"
 
 
-def _dependencies(check: dict[str, Any]) -> dict[int, str]:
+def _list_dependencies(check: dict[str, Any]) -> dict[int, str]:
     """The names in `dependsOn`, by their position."""
     entries = check.get("dependsOn")
     listed = enumerate(entries) if isinstance(entries, list) else ()
     return {position: name for position, name in listed if isinstance(name, str)}
 
 
-def _with_ancestors(name: str, parents: dict[str, list[str]]) -> set[str]:
+def _find_ancestors(name: str, parents: dict[str, list[str]]) -> set[str]:
     """A check, and all checks that it depends on, directly or not."""
     found: set[str] = set()
     queue = [name]
@@ -87,31 +87,31 @@ def _with_ancestors(name: str, parents: dict[str, list[str]]) -> set[str]:
     return found
 
 
-def _kind(check: dict[str, Any]) -> Violations:
+def _check_kind(check: dict[str, Any]) -> Violations:
     """A check has exactly one kind, and the kind has a value."""
     chosen = [key for key in check if key in kinds()]
     if len(chosen) > 1:
         yield (), f"has more than one kind, {' and '.join(chosen)}: write a separate check for each"
     elif chosen and check[chosen[0]] is None:
-        yield (chosen[0],), f"is empty: write {_shortest_form(chosen[0])}"
-    elif not chosen and not any(nearest(key, kinds()) for key in check):
+        yield (chosen[0],), f"is empty: write {_write_shortest_form(chosen[0])}"
+    elif not chosen and not any(find_nearest(key, kinds()) for key in check):
         yield (), f"has no kind: add one of {', '.join(kinds())}"
 
 
-def _shortest_form(kind: str) -> str:
+def _write_shortest_form(kind: str) -> str:
     """The kind with the options that it requires, as YAML."""
     fields = kinds()[kind].model_fields.items()
     required = [f"{field.alias or name}: ..." for name, field in fields if field.is_required()]
     return f"{kind}: {{{', '.join(required)}}}" if required else f"{kind}: {{}} for its defaults"
 
 
-def _success_threshold(check: dict[str, Any]) -> Violations:
+def _check_success_threshold(check: dict[str, Any]) -> Violations:
     groups, threshold = check.get("groups"), check.get("successThreshold")
     strict = [group for group in ("liveness", "startup") if isinstance(groups, list) and group in groups]
     if strict and type(threshold) is int and threshold > 1:
         yield ("successThreshold",), f"must be 1 for a check in the group {strict[0]}, as in Kubernetes"
 
 
-def _kubernetes_only(check: dict[str, Any]) -> Violations:
+def _check_kubernetes_only(check: dict[str, Any]) -> Violations:
     for key in _KUBERNETES_ONLY.keys() & check.keys():
         yield (key,), _KUBERNETES_ONLY[key]

@@ -7,7 +7,7 @@ from exporter.config.checks import build_model
 from exporter.kinds import kinds
 
 
-def schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors."""
     document = build_model().model_json_schema()
     check = document["$defs"]["Check"]
@@ -19,14 +19,14 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "health-exporter",
-        **_without_titles(document),
+        **_remove_titles(document),
     }
 
 
-def _without_titles(schema: Any) -> Any:
+def _remove_titles(schema: Any) -> Any:
     """Without pydantic's titles, which only repeat the names."""
     if isinstance(schema, list):
-        return [_without_titles(item) for item in schema]
+        return [_remove_titles(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: _without_titles(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
+    return {key: _remove_titles(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}

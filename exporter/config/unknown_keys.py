@@ -14,33 +14,35 @@ MIN_SIMILARITY = 0.75
 """How alike two keys must be, from 0 to 1, for one to be a misspelling of the other (`difflib`'s ratio)."""
 
 
-def nearest(key: str, known: Collection[str]) -> str | None:
+def find_nearest(key: str, known: Collection[str]) -> str | None:
     """The known key that this one was probably meant to be; None if it resembles none of them."""
-    return _nearest(key[:MAX_SHOWN], tuple(known))
+    return _search_nearest(key[:MAX_SHOWN], tuple(known))
 
 
 def explain_unknown(model: type[BaseModel], path: Keys) -> str:
     """The message of a complaint about an unknown key."""
-    key, parent = str(path[-1]), _model_at(model, path[:-1])
-    if known := nearest(key, _keys(parent)):
+    key, parent = str(path[-1]), _find_model(model, path[:-1])
+    if known := find_nearest(key, _list_keys(parent)):
         return f"unknown key, did you mean {known}?"
-    if places := [place for place, inner in _inner_models(parent) if key in _keys(inner)]:
+    if places := [place for place, inner in _list_inner_models(parent) if key in _list_keys(inner)]:
         return f"unknown key here; it belongs inside {' or '.join(places)}"
-    if len(path) > 1 and key in _keys(_model_at(model, path[:-2])):
+    if len(path) > 1 and key in _list_keys(_find_model(model, path[:-2])):
         return f"unknown key here; it belongs one level up, next to {path[-2]}"
     return "unknown key"
 
 
-def misspelled(model: type[BaseModel], errors: list[ErrorDetails]) -> set[Keys]:
+def find_misspelled(model: type[BaseModel], errors: list[ErrorDetails]) -> set[Keys]:
     """The paths of known keys that are written under a similar name, so that they are not reported as missing too."""
     unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
     return {
-        (*path[:-1], known) for path in unknown if (known := nearest(str(path[-1]), _keys(_model_at(model, path[:-1]))))
+        (*path[:-1], known)
+        for path in unknown
+        if (known := find_nearest(str(path[-1]), _list_keys(_find_model(model, path[:-1]))))
     }
 
 
 @lru_cache(1000)
-def _nearest(key: str, known: tuple[str, ...]) -> str | None:
+def _search_nearest(key: str, known: tuple[str, ...]) -> str | None:
     candidates = {_normalize(name): name for name in known}
     similar = difflib.get_close_matches(_normalize(key), candidates, 1, MIN_SIMILARITY)
     longer = [name for name in candidates if len(key) > 2 and name.startswith(_normalize(key))]
@@ -51,25 +53,25 @@ def _normalize(key: str) -> str:
     return key.replace("_", "").replace("-", "").lower()
 
 
-def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
+def _find_model(model: type[BaseModel], path: Keys) -> type[BaseModel]:
     """The model of the mapping at a path. Every key of the path must be one that has a model of its own."""
     for key in path:
         if isinstance(key, str):
-            model = dict(_inner_models(model))[key]
+            model = dict(_list_inner_models(model))[key]
     return model
 
 
-def _inner_models(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+def _list_inner_models(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
     """The keys of a model whose value is another model, or a list of them."""
     fields = [(field.alias or name, field.annotation) for name, field in model.model_fields.items()]
-    return [(key, inner) for key, annotation in fields if (inner := _model_in(annotation))]
+    return [(key, inner) for key, annotation in fields if (inner := _find_inner_model(annotation))]
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _find_inner_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
+    return next(filter(None, map(_find_inner_model, get_args(annotation))), None)
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
+def _list_keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]

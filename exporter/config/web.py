@@ -72,7 +72,7 @@ class WebConfig(_Section):
         document = Document.read(path)
         if document.data is None:
             return cls()
-        config = document.validated(cls, _find_violations(document))
+        config = document.validate(cls, _find_violations(document))
         if config.tls_server_config is None:
             return config
         tls = config.tls_server_config.relative_to(path.parent)
@@ -89,7 +89,7 @@ def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
             path.open("rb").close()
         except OSError as error:
             unreadable = True
-            yield document.complaint(("tls_server_config", key), f"{path} cannot be read: {error.strerror}")
+            yield document.make_complaint(("tls_server_config", key), f"{path} cannot be read: {error.strerror}")
     if unreadable:
         return
     try:
@@ -98,17 +98,17 @@ def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
         message = "a file is not in PEM format, or needs a password"
         if error.reason == "KEY_VALUES_MISMATCH":
             message = "key_file does not match cert_file"
-        yield document.complaint(("tls_server_config",), message)
+        yield document.make_complaint(("tls_server_config",), message)
 
 
 def _find_violations(document: Document) -> list[Complaint]:
     """Violations of the rules that the models do not check. They read the data as it is written, as in rules.py."""
-    violations = (*_users(document), *_unsupported_keys(document), *_client_ca(document))
-    return [document.complaint(path, message) for path, message in violations]
+    violations = (*_check_users(document), *_check_unsupported_keys(document), *_check_client_ca(document))
+    return [document.make_complaint(path, message) for path, message in violations]
 
 
-def _users(document: Document) -> Iterator[tuple[Keys, str]]:
-    users = document.mapping("basic_auth_users")
+def _check_users(document: Document) -> Iterator[tuple[Keys, str]]:
+    users = document.find_mapping("basic_auth_users")
     for user, password in users.items():
         if not BCRYPT_HASH.match(str(password)):
             yield ("basic_auth_users", user), "must be a bcrypt hash: make one with `htpasswd -nB`"
@@ -116,13 +116,13 @@ def _users(document: Document) -> Iterator[tuple[Keys, str]]:
         yield ("basic_auth_users",), "needs the package bcrypt: install health-exporter[auth]"
 
 
-def _unsupported_keys(document: Document) -> Iterator[tuple[Keys, str]]:
+def _check_unsupported_keys(document: Document) -> Iterator[tuple[Keys, str]]:
     for section, keys in _UNSUPPORTED.items():
-        for key in document.mapping(*section).keys() & set(keys):
+        for key in document.find_mapping(*section).keys() & set(keys):
             yield (*section, key), "is not supported here"
 
 
-def _client_ca(document: Document) -> Iterator[tuple[Keys, str]]:
-    tls = document.mapping("tls_server_config")
+def _check_client_ca(document: Document) -> Iterator[tuple[Keys, str]]:
+    tls = document.find_mapping("tls_server_config")
     if tls.get("client_auth_type", "NoClientCert") != "NoClientCert" and not tls.get("client_ca_file"):
         yield ("tls_server_config", "client_ca_file"), "is required by this client_auth_type"

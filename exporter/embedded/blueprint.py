@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from exporter.server.wsgi import WSGI
 
 
-def blueprint(name: str, wsgi: WSGI, paths: Iterable[str]) -> Blueprint:
+def make_blueprint(name: str, wsgi: WSGI, paths: Iterable[str]) -> Blueprint:
     """Make a blueprint with GET routes to these paths of a WSGI application. A path may have one variable, `name`."""
     paths = tuple(paths)
     result = Blueprint(name, __name__)
@@ -25,11 +25,11 @@ def blueprint(name: str, wsgi: WSGI, paths: Iterable[str]) -> Blueprint:
         """Serve requests that do reach the application, as with routes per host or a variable in the prefix."""
         _, _, path = str(request.endpoint).rpartition(".")
         below = path.replace("<name>", variables.get("name", "")).encode().decode("latin-1")
-        return lambda environ, start: wsgi(_mounted(environ, below), start)
+        return lambda environ, start: wsgi(_mount(environ, below), start)
 
     for path in paths:
         result.add_url_rule(path, path, view, methods=("GET",), provide_automatic_options=False)
-    result.record(lambda state: _shortcut(state.app, state.url_prefix or "", paths, view, wsgi))
+    result.record(lambda state: _install_shortcut(state.app, state.url_prefix or "", paths, view, wsgi))
     return result
 
 
@@ -44,7 +44,7 @@ def call_before_requests(app: Flask, function: Callable[[], None]) -> None:
     app.wsgi_app = wrapper  # type: ignore[method-assign, assignment]
 
 
-def _shortcut(app: Any, prefix: str, paths: Iterable[str], view: Callable[..., Any], wsgi: WSGI) -> None:
+def _install_shortcut(app: Any, prefix: str, paths: Iterable[str], view: Callable[..., Any], wsgi: WSGI) -> None:
     """Serve the requests that the application's URL map routes to the view, without the application."""
     inner: WSGI = app.wsgi_app
     prefix, routes = prefix.rstrip("/"), app.url_map.bind("localhost")
@@ -53,14 +53,14 @@ def _shortcut(app: Any, prefix: str, paths: Iterable[str], view: Callable[..., A
 
     def wrapper(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if ours.fullmatch(path) and _view(app, routes, path, environ["REQUEST_METHOD"]) is view:
-            return wsgi(_mounted(environ, path.removeprefix(prefix)), start)
+        if ours.fullmatch(path) and _find_view(app, routes, path, environ["REQUEST_METHOD"]) is view:
+            return wsgi(_mount(environ, path.removeprefix(prefix)), start)
         return inner(environ, start)
 
     app.wsgi_app = wrapper
 
 
-def _view(app: Flask, routes: Any, path: str, method: str) -> Callable[..., Any] | None:
+def _find_view(app: Flask, routes: Any, path: str, method: str) -> Callable[..., Any] | None:
     try:
         endpoint, _ = routes.match(path.encode("latin-1").decode("utf-8", "replace"), method)
     except HTTPException:
@@ -68,7 +68,7 @@ def _view(app: Flask, routes: Any, path: str, method: str) -> Callable[..., Any]
     return app.view_functions.get(endpoint)
 
 
-def _mounted(environ: dict[str, Any], path: str) -> dict[str, Any]:
+def _mount(environ: dict[str, Any], path: str) -> dict[str, Any]:
     """The request as the WSGI application gets it, mounted so that only `path` is left."""
     whole = environ.get("PATH_INFO", "")
     return {**environ, "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + whole.removesuffix(path), "PATH_INFO": path}

@@ -19,7 +19,7 @@ from flask import Blueprint, Flask
 
 from exporter.assembly import Exporter
 from exporter.config.checks import load
-from exporter.embedded.blueprint import blueprint, call_before_requests
+from exporter.embedded.blueprint import call_before_requests, make_blueprint
 from exporter.embedded.function import CheckFunction, Function, Timing
 from exporter.model import Group, Severity
 from exporter.probe.check import Check, Probe
@@ -76,9 +76,9 @@ class _Process:
             self.exporter.schedule.stop()
         return running
 
-    def renewed(self) -> "_Process":
+    def renew(self) -> "_Process":
         """A process that has not started, with the same checks and nothing of what was in progress in this one."""
-        return _Process(Check(check.spec, _unused(check.probe)) for check in self._checks.values())
+        return _Process(Check(check.spec, _reset(check.probe)) for check in self._checks.values())
 
 
 class HealthExporter:
@@ -124,7 +124,7 @@ class HealthExporter:
     def blueprint(self, name: str = "health") -> Blueprint:
         """The endpoints, for an application's `register_blueprint`."""
         rules = self._process.exporter.app.url_map.iter_rules()
-        return blueprint(name, self.wsgi, [rule.rule for rule in rules if "GET" in (rule.methods or ())])
+        return make_blueprint(name, self.wsgi, [rule.rule for rule in rules if "GET" in (rule.methods or ())])
 
     def init_app(self, app: Flask) -> None:
         """Start with the application's first request in each process, whatever its path."""
@@ -133,7 +133,7 @@ class HealthExporter:
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The endpoints as a WSGI application."""
         self._start()
-        return self._process.exporter.app.wsgi_app(_own_environ(environ), start_response)
+        return self._process.exporter.app.wsgi_app(_reduce_environ(environ), start_response)
 
     def start(self) -> None:
         """Start now, in this process. Without it, the first request starts it. Raises RuntimeError after `stop`."""
@@ -161,7 +161,7 @@ class HealthExporter:
 
     def _renew(self) -> None:
         """In a forked process: start from the beginning."""
-        self._process = self._process.renewed()
+        self._process = self._process.renew()
 
 
 def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
@@ -169,12 +169,12 @@ def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
         act()
 
 
-def _unused(probe: Probe) -> Probe:
+def _reset(probe: Probe) -> Probe:
     """The same probe as configured, without the state of earlier runs."""
     return type(probe)(**probe.__dict__)
 
 
-def _own_environ(environ: dict[str, Any]) -> dict[str, Any]:
+def _reduce_environ(environ: dict[str, Any]) -> dict[str, Any]:
     """The part of the request that an answer depends on. Not the Host header: Werkzeug rejects some values of it."""
     own = {key: value for key, value in environ.items() if key.startswith("wsgi.") or key in (*_REQUEST, *_HEADERS)}
     return {**own, "SERVER_NAME": "localhost"}

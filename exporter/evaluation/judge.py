@@ -15,7 +15,7 @@ def satisfies(state: State, group: Group) -> bool:
     return state.status.healthy or (group is Group.LIVENESS and state.status is Status.UNKNOWN)
 
 
-def causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def find_causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Return the names of the failing checks that this one depends on, directly or indirectly.
 
     Of a chain of failing checks, only the one at its end is returned. The result is empty if the check is healthy, or
@@ -29,7 +29,7 @@ def causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozenset())
         parent = snapshot.states.get(name)
         if parent is None or name in seen:
             continue
-        deeper = causes(snapshot, parent, seen | {state.spec.name, name})
+        deeper = find_causes(snapshot, parent, seen | {state.spec.name, name})
         found += deeper or ((name,) if parent.status is Status.FAIL else ())
     return tuple(dict.fromkeys(found))
 
@@ -37,7 +37,7 @@ def causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozenset())
 def judge(snapshot: Snapshot, group: Group, exclude: Collection[str] = ()) -> Verdict:
     """Return a group's verdict, without the checks named in `exclude`. Without checks it is up, as in Kubernetes."""
     states = (state for state in snapshot.states.values() if state.spec.belongs_to(group))
-    members = tuple(sorted(states, key=lambda state: bool(causes(snapshot, state))))  # suppressed checks last
+    members = tuple(sorted(states, key=lambda state: bool(find_causes(snapshot, state))))  # suppressed checks last
     culprits = tuple(state for state in members if not satisfies(state, group) and state.spec.name not in exclude)
     draining = snapshot.draining and group is Group.READINESS
     return Verdict(group, not culprits and not draining, members, culprits, draining)

@@ -13,12 +13,12 @@ from exporter.evaluation.store import Store
 from exporter.model import Snapshot
 from exporter.probe.check import Check
 
-WORKERS = 32  # checks that run at the same time
-GRACE = 1.0  # seconds to wait after the longest timeout
+MAX_WORKERS = 32  # checks that run at the same time
+MARGIN = 1.0  # seconds to wait after the longest timeout
 MAX_WAIT = 30 * 86400.0  # seconds; joining a thread with a much longer timeout raises OverflowError
 
 
-def run_all(checks: Sequence[Check], workers: int = WORKERS) -> Snapshot:
+def run_all(checks: Sequence[Check], workers: int = MAX_WORKERS) -> Snapshot:
     """Run each check once and return the Snapshot. A check that outlasts its timeout stays unknown.
 
     One run settles the status, because thresholds count runs.
@@ -42,7 +42,7 @@ def run_all(checks: Sequence[Check], workers: int = WORKERS) -> Snapshot:
         thread.start()
     rounds = -(-len(once) // workers)
     longest = max((check.spec.timeout for check in once), default=0)
-    until = time.monotonic() + min(rounds * longest + GRACE, MAX_WAIT)
+    until = time.monotonic() + min(rounds * longest + MARGIN, MAX_WAIT)
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     return store.snapshot()

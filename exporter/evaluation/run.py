@@ -14,9 +14,9 @@ from exporter.model import Deadline, Outcome, ProbeError, Reason, Result, Status
 from exporter.probe.check import Check
 from exporter.text import replace_unprintable, shorten
 
-ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 """An attempt with the status `unknown` is repeated at once, as with maxProbeRetries in pkg/kubelet/prober/prober.go."""
-MAX_TIMEOUT = 2e6
+MAX_RUN_TIME = 2e6
 """Seconds. Kubernetes allows longer timeouts, but the C library waits in milliseconds, which must fit in 32 bits."""
 MAX_SUMMARY = 500  # characters
 
@@ -26,9 +26,9 @@ _log = logging.getLogger(__name__)
 def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> Result:
     """Run a check once. Never raises. All attempts share one deadline, which `timeoutSeconds` sets."""
     started, began = wall(), clock()
-    deadline = Deadline(began + min(check.spec.timeout, MAX_TIMEOUT), clock)
+    deadline = Deadline(began + min(check.spec.timeout, MAX_RUN_TIME), clock)
     outcome = attempt(check, deadline)
-    for _ in range(ATTEMPTS - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         if outcome.status is not Status.UNKNOWN or deadline.remaining() <= 0:
             break
         outcome = attempt(check, deadline)
@@ -47,7 +47,7 @@ def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -
         return Outcome(Status.UNKNOWN, error.reason, _summarize(str(error)))
     except BaseException as error:  # noqa: BLE001  # SystemExit in a plugin must not end a worker either
         _log.debug("check %s: the probe raised an exception", check.spec.name, exc_info=True)
-        return Outcome(raised, _reason(error), _summarize(_describe(error)))
+        return Outcome(raised, _find_reason(error), _summarize(_describe(error)))
 
 
 def _sanitize(outcome: Outcome) -> Outcome:
@@ -58,7 +58,7 @@ def _sanitize(outcome: Outcome) -> Outcome:
     return outcome if summary is outcome.summary else replace(outcome, summary=summary)
 
 
-def _reason(error: BaseException) -> Reason:
+def _find_reason(error: BaseException) -> Reason:
     match error:
         case PermissionError():
             return Reason.PERMISSION

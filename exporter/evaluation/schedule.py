@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from exporter.evaluation.run import run
 from exporter.evaluation.store import Store
-from exporter.evaluation.timetable import Timetable, shift
+from exporter.evaluation.timetable import Timetable, compute_shift
 from exporter.model import Spec, Vitals
 from exporter.probe.check import Check
 
@@ -40,7 +40,7 @@ LAG_WINDOW = 30.0
 """Seconds. The reported lag is the largest one of the last one to two windows, so that no scrape misses a peak."""
 
 
-def pool_size(specs: Iterable[Spec]) -> int:
+def compute_pool_size(specs: Iterable[Spec]) -> int:
     """Return the number of workers: 1.5 times as many as are busy if every run takes its whole timeout, and HEADROOM.
 
     A check never occupies more than one worker, so there are never more workers than checks.
@@ -80,7 +80,7 @@ class Schedule:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic, host: str = "") -> None:
         self._store = store
         self._clock = clock
-        self._timetable = Timetable(shift(host))
+        self._timetable = Timetable(compute_shift(host))
         self._condition = threading.Condition()
         self._wake_at = math.inf  # when the leader wakes up; followers wait to be notified
         self._size = 0
@@ -95,7 +95,7 @@ class Schedule:
         checks = tuple(checks)
         with self._condition:
             removed = self._timetable.replace(checks, self._clock())
-            self._size = pool_size(check.spec for check in checks)
+            self._size = compute_pool_size(check.spec for check in checks)
             for _ in range(self._size - len(self._workers)):
                 worker = threading.Thread(target=self._work, name="worker", daemon=True)
                 self._workers.add(worker)

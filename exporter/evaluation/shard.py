@@ -40,10 +40,10 @@ class Shard:
         checks = tuple(checks)
         if self.count == 1:
             return checks
-        heads = _heads([check.spec for check in checks])
-        return tuple(check for check in checks if self._owner(heads[check.spec.name]) == self.index)
+        heads = _find_heads([check.spec for check in checks])
+        return tuple(check for check in checks if self._find_owner(heads[check.spec.name]) == self.index)
 
-    def _owner(self, name: str) -> int:
+    def _find_owner(self, name: str) -> int:
         return max(range(self.count), key=lambda index: _hash(index, name))
 
 
@@ -52,7 +52,7 @@ def _hash(index: int, name: str) -> bytes:
     return blake2b(f"{index}/{name}".encode(), digest_size=8).digest()
 
 
-def _heads(specs: Iterable[Spec]) -> dict[str, str]:
+def _find_heads(specs: Iterable[Spec]) -> dict[str, str]:
     """For each check, the alphabetically first name among all checks that `dependsOn` connects it with."""
     heads: dict[str, str] = {}
 

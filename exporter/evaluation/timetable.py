@@ -33,7 +33,7 @@ SPREAD = 0.01
 """Seconds between first runs, until the first second is full: with few checks, each of them starts almost at once."""
 
 
-def slot(name: str) -> float:
+def compute_slot(name: str) -> float:
     """Return a check's slot in its period, in [0, 1). It depends on the name only.
 
     The hash is a Fibonacci hash. It spreads names that differ in a numbered suffix almost evenly. With a random hash, a
@@ -42,13 +42,13 @@ def slot(name: str) -> float:
     return zlib.adler32(name.encode("utf-8", "replace")) * 2654435761 % 2**32 / 2**32
 
 
-def shift(host: str) -> float:
+def compute_shift(host: str) -> float:
     """Return the shift, in [0, 1), that the exporter on this host adds to the slots of its checks.
 
     The slots of the pod names of a StatefulSet are close together: 0.09 from one ordinal to the next. Seven times that
     is far apart.
     """
-    return 7 * slot(host) % 1
+    return 7 * compute_slot(host) % 1
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +64,7 @@ class _Entry:
 
     def first_due(self) -> float:
         """Within the first second or the first period, whichever is shorter."""
-        return self.origin + slot(self.check.spec.name) * min(self.spread, self.check.spec.period)
+        return self.origin + compute_slot(self.check.spec.name) * min(self.spread, self.check.spec.period)
 
     def due_after(self, now: float) -> float:
         """When the next run is due, after one that ends now."""
@@ -76,7 +76,7 @@ class _Entry:
     def second_due(self) -> float:
         """In the check's slot, at least one period after the first run, unless its result would go stale before."""
         spec = self.check.spec
-        start = self.origin + (slot(spec.name) + self.shift) % 1 * spec.period
+        start = self.origin + (compute_slot(spec.name) + self.shift) % 1 * spec.period
         due = start + spec.period * math.ceil((self.due + spec.period - start) / spec.period)
         if due + spec.timeout - self.due >= spec.stale_after and due - spec.period > self.due:
             due -= spec.period

@@ -45,55 +45,55 @@ class Cgroup:
         self._cgroups = cgroups
         self._paths = dict(_parse_hierarchies(read_file(proc / "self" / "cgroup") or ""))
 
-    def cpu(self) -> CpuUse:
+    def read_cpu(self) -> CpuUse:
         """The CPU time, the quota, and how often the quota was used up."""
         if self._is_v1("cpu"):
-            levels = self._levels("cpu")
+            levels = self._list_levels("cpu")
             level = _find_lowest(levels, _read_quota_v1)
-            times = self._levels("cpuacct")
+            times = self._list_levels("cpuacct")
             usage = times[levels.index(level)] if len(times) == len(levels) else times[0]
             seconds, quota = _read_count(usage / "cpuacct.usage") / 1e9, _read_quota_v1(level)
             stat = _read_table(level / "cpu.stat")
         else:
-            level = _find_lowest(self._levels(_V2), _read_quota_v2)
+            level = _find_lowest(self._list_levels(_V2), _read_quota_v2)
             stat = _read_table(level / "cpu.stat")
             if "usage_usec" not in stat:
-                raise _missing(level / "cpu.stat")
+                raise _make_missing_error(level / "cpu.stat")
             seconds, quota = stat["usage_usec"] / 1e6, _read_quota_v2(level)
         return CpuUse(seconds, quota, stat.get("nr_periods"), stat.get("nr_throttled", 0))
 
-    def memory(self) -> MemoryUse:
+    def read_memory(self) -> MemoryUse:
         """The working set and its limit."""
         if self._is_v1("memory"):
-            level = _find_lowest(self._levels("memory"), _read_limit_v1)
+            level = _find_lowest(self._list_levels("memory"), _read_limit_v1)
             used, idle, limit = level / "memory.usage_in_bytes", "total_inactive_file", _read_limit_v1(level)
             kills = _read_table(level / "memory.oom_control")
         else:
-            level = _find_lowest(self._levels(_V2), _read_limit_v2)
+            level = _find_lowest(self._list_levels(_V2), _read_limit_v2)
             used, idle, limit = level / "memory.current", "inactive_file", _read_limit_v2(level)
             kills = _read_table(level / "memory.events")
         working_set = max(0, _read_count(used) - _read_table(level / "memory.stat").get(idle, 0))
         return MemoryUse(working_set, limit, kills.get("oom_kill"))
 
-    def pressure(self, resource: str) -> str | None:
+    def read_pressure(self, resource: str) -> str | None:
         """The text of `cpu.pressure` and the like; None if the kernel keeps none, as in version 1."""
-        return read_file(self._levels(_V2)[0] / f"{resource}.pressure") if _V2 in self._paths else None
+        return read_file(self._list_levels(_V2)[0] / f"{resource}.pressure") if _V2 in self._paths else None
 
     def _is_v1(self, controller: str) -> bool:
         return controller in self._paths
 
-    def _levels(self, controller: str) -> list[Path]:
+    def _list_levels(self, controller: str) -> list[Path]:
         """The folder of the process's cgroup and those above it, up to the highest that this container can see."""
         if controller not in self._paths:
             listing = self._proc / "self" / "cgroup"
             raise ProbeError(Reason.MISSING, f"{listing} does not list such a cgroup: use scope: host")
-        mount = self._mount(controller)
+        mount = self._find_mount(controller)
         folder = mount.joinpath(*self._paths[controller])
         if ".." in self._paths[controller] or not folder.is_dir():
             return [mount]  # without a cgroup namespace, a container has its own cgroup at the mount point
         return [folder, *folder.parents[: len(self._paths[controller])]]
 
-    def _mount(self, controller: str) -> Path:
+    def _find_mount(self, controller: str) -> Path:
         if controller == _V2:
             pure = (self._cgroups / "cgroup.controllers").exists()
             return self._cgroups if pure else self._cgroups / "unified"
@@ -140,7 +140,7 @@ def _read_limit_v2(level: Path) -> int | None:
 def _read_count(path: Path) -> int:
     text = read_file(path)
     if text is None:
-        raise _missing(path)
+        raise _make_missing_error(path)
     return int(text)
 
 
@@ -150,5 +150,5 @@ def _read_table(path: Path) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
 
 
-def _missing(path: Path) -> ProbeError:
+def _make_missing_error(path: Path) -> ProbeError:
     return ProbeError(Reason.MISSING, f"{path} does not exist, so the kernel does not count this: use scope: host")

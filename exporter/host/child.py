@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-MAX_REAP_SECONDS = 0.1
+MAX_REAP_WAIT = 0.1
 """How long to wait for a killed child. One that is blocked in the kernel, on a dead mount, dies only when that ends."""
 
 
@@ -29,4 +29,4 @@ def kill_group(leader: int) -> None:
 
 def _reap(child: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(MAX_REAP_SECONDS)
+        child.wait(MAX_REAP_WAIT)

@@ -22,7 +22,7 @@ def read_file(path: Path) -> str | None:
         raise
 
 
-def machine_cpus(proc: Path = Path("/proc")) -> int:
+def count_machine_cpus(proc: Path = Path("/proc")) -> int:
     """The number of CPUs that are online, including those that this process may not use.
 
     os.cpu_count() asks the C library, and musl counts only the CPUs that the process may use.
@@ -31,9 +31,9 @@ def machine_cpus(proc: Path = Path("/proc")) -> int:
     return sum(re.match(r"cpu\d", line) is not None for line in lines) or os.cpu_count() or 1
 
 
-def allowed_cpus(proc: Path) -> int:
+def count_allowed_cpus(proc: Path) -> int:
     """The number of CPUs that this process may run on: those of its cpuset, or all of the machine's."""
     lines = (read_file(proc / "self" / "status") or "").splitlines()
     cpuset = next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), "")
     spans = [span.partition("-") for span in cpuset.strip().split(",") if span]
-    return sum(int(last or first) - int(first) + 1 for first, _, last in spans) or machine_cpus(proc)
+    return sum(int(last or first) - int(first) + 1 for first, _, last in spans) or count_machine_cpus(proc)

@@ -13,10 +13,11 @@ from exporter.model import Deadline, Measurement, Outcome, Reason, Status
 from exporter.net.dial import connect, secure
 from exporter.net.errors import DialError
 from exporter.net.sockets import TLSSocket
-from exporter.net.tls import client_context, inspection_context
+from exporter.net.tls import make_client_context, make_inspection_context
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Port, endpoint, remote_host_risk
+from exporter.probe.options import Host, Port, find_host_risk
+from exporter.text import format_endpoint
 
 DAY = 86400.0  # seconds
 
@@ -57,7 +58,7 @@ class Certificate(Probe):
     """Certificates of the authorities to verify by, in PEM. By default, the system's are used. Requires verify."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _validate_options(self) -> Self:
         if self.warn_days is not None and self.warn_days < self.fail_days:
             raise ValueError("warnDays must not be below failDays")
         if self.ca_file and not self.verify:
@@ -66,16 +67,16 @@ class Certificate(Probe):
 
     @property
     def target(self) -> str:
-        address = endpoint(self.host, self.port)
+        address = format_endpoint(self.host, self.port)
         return f"{address} ({self.server_name})" if self.server_name else address
 
     def liveness_risk(self) -> str | None:
-        return remote_host_risk(self.host)
+        return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline, wall: Callable[[], float] = time.time) -> Outcome:
         timer = LatencyTimer()
         try:
-            with self._connect(inspection_context(), deadline) as sock:
+            with self._connect(make_inspection_context(), deadline) as sock:
                 certificates = _read_certificates(sock)
             latency = timer.stop()
             outcome = self._conclude(certificates, wall(), latency)
@@ -106,9 +107,9 @@ class Certificate(Probe):
     def _verify(self, outcome: Outcome, deadline: Deadline) -> Outcome:
         """The same outcome, if a client that verifies accepts the certificates; otherwise a failed one."""
         try:
-            self._connect(client_context(self.ca_file), deadline).close()
+            self._connect(make_client_context(self.ca_file), deadline).close()
         except DialError as error:
-            return Outcome.failed(error.reason, str(error.located(self.target)), *outcome.measurements)
+            return Outcome.failed(error.reason, str(error.with_endpoint(self.target)), *outcome.measurements)
         return outcome
 
 
@@ -126,7 +127,7 @@ def _read_certificates(sock: TLSSocket) -> list[_Validity]:
     # From 3.13 on ssl has a public method for this, but it returns DER, which only other packages can read.
     chain = sock._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]  # noqa: SLF001
     try:
-        validities = [_validity(certificate.get_info()) for certificate in chain]
+        validities = [_read_validity(certificate.get_info()) for certificate in chain]
     except (ValueError, LookupError, OSError):
         raise DialError(Reason.TLS, "the server sent a certificate that cannot be read") from None
     if not validities:
@@ -134,7 +135,7 @@ def _read_certificates(sock: TLSSocket) -> list[_Validity]:
     return validities
 
 
-def _validity(info: dict[str, Any]) -> _Validity:
+def _read_validity(info: dict[str, Any]) -> _Validity:
     names = [value for part in info["subject"] for key, value in part if key == "commonName"]
     names += [value for key, value in info.get("subjectAltName", ()) if key in ("DNS", "IP Address")]
     times = (ssl.cert_time_to_seconds(info[key]) for key in ("notBefore", "notAfter"))

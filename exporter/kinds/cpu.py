@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import PrivateAttr, model_validator
 
 from exporter.host.cgroup import Cgroup
-from exporter.host.proc import allowed_cpus, machine_cpus, read_file
+from exporter.host.proc import count_allowed_cpus, count_machine_cpus, read_file
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.options import Ratio
@@ -61,7 +61,7 @@ class Cpu(Probe):
     _previous: _Counters | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _quotas(self) -> Self:
+    def _validate_scope(self) -> Self:
         throttled = self.fail_throttled_ratio is not None or self.warn_throttled_ratio is not None
         if throttled and self.scope == "host":
             raise ValueError("failThrottledRatio and warnThrottledRatio require scope: container")
@@ -113,11 +113,11 @@ def _read_host(proc: Path) -> _Counters:
         raise ProbeError(Reason.MISSING, f"{proc / 'stat'} does not exist: this kind needs Linux")
     # The fields are user, nice, system, idle, iowait, irq, softirq and steal; user and nice include the guests' time.
     ticks = [int(field) for field in text.splitlines()[0].split()[1:9]]
-    idle, second, cpus = ticks[3] + ticks[4], os.sysconf("SC_CLK_TCK"), machine_cpus(proc)
+    idle, second, cpus = ticks[3] + ticks[4], os.sysconf("SC_CLK_TCK"), count_machine_cpus(proc)
     return _Counters(sum(ticks) / second / cpus, (sum(ticks) - idle) / second, cpus)
 
 
 def _read_container(proc: Path, cgroups: Path, clock: Callable[[], float]) -> _Counters:
-    cpu, cpus = Cgroup(proc, cgroups).cpu(), allowed_cpus(proc)
+    cpu, cpus = Cgroup(proc, cgroups).read_cpu(), count_allowed_cpus(proc)
     cpus_or_quota = cpus if cpu.quota is None else min(cpu.quota, cpus)
     return _Counters(clock(), cpu.seconds, cpus_or_quota, cpu.periods, cpu.throttled)

@@ -46,8 +46,8 @@ class Dns(Probe):
     """Fails when there are fewer records than this."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        library = _library()
+    def _validate_records(self) -> Self:
+        library = _import_library()
         try:
             library.query(self.name, self.type)
         except library.errors:
@@ -67,8 +67,8 @@ class Dns(Probe):
         return "restarting this application cannot change a name server's response"
 
     def probe(self, deadline: Deadline, resolv_conf: str = RESOLV_CONF) -> Outcome:
-        query = _library().query(self.name, self.type)
-        servers = [self.server] if self.server else _servers(resolv_conf)
+        query = _import_library().query(self.name, self.type)
+        servers = [self.server] if self.server else _read_servers(resolv_conf)
         timer = LatencyTimer()
         try:
             response = _query(query, servers, self.port, deadline)
@@ -78,13 +78,13 @@ class Dns(Probe):
         return self._conclude(response, latency)
 
     def _conclude(self, response: Any, latency: Measurement) -> Outcome:
-        code = _library().rcode(response.rcode())
+        code = _import_library().rcode(response.rcode())
         if code != "NOERROR":
             return Outcome.failed(Reason.DNS, f"{self.target}: the response is {code}", latency)
         queried = response.question[0].rdtype
         records = [record for rrset in response.answer if rrset.rdtype == queried for record in rrset]
         count = Measurement("dns_answers", len(records))
-        values = {_comparable(record) for record in records}
+        values = {_normalize(record) for record in records}
         missing = next((record for record in self.expect if self._parse_record(record) not in values), None)
         if missing:
             return Outcome.failed(Reason.MISSING, f"{self.target}: the record {missing} is missing", latency, count)
@@ -94,17 +94,17 @@ class Dns(Probe):
         return Outcome.passed(f"{self.target}: {len(records)} records", latency, count)
 
     def _parse_record(self, text: str) -> Any:
-        """An expected record, in the form that `_comparable` gives."""
-        return text.encode() if self.type == "TXT" else _library().record(self.type, text)
+        """An expected record, in the form that `_normalize` gives."""
+        return text.encode() if self.type == "TXT" else _import_library().record(self.type, text)
 
 
-def _comparable(record: Any) -> Any:
+def _normalize(record: Any) -> Any:
     """A record in a form that can be compared: of a TXT record its whole text, however it is split."""
     return b"".join(record.strings) if hasattr(record, "strings") else record
 
 
-def _servers(resolv_conf: str) -> list[str]:
-    library = _library()
+def _read_servers(resolv_conf: str) -> list[str]:
+    library = _import_library()
     try:
         return [str(server) for server in library.resolver(resolv_conf).nameservers]
     except library.errors:
@@ -160,7 +160,7 @@ def _query_tcp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
 
 def _parse_message(wire: bytes) -> tuple[Any, bool]:
     """A message and whether it is truncated; None if it is not a DNS message."""
-    library = _library()
+    library = _import_library()
     try:
         return library.message(wire, raise_on_truncation=True), False
     except library.truncated as error:
@@ -170,7 +170,7 @@ def _parse_message(wire: bytes) -> tuple[Any, bool]:
 
 
 @cache
-def _library() -> Any:
+def _import_library() -> Any:
     """The messages and records of dnspython. Its own queries are not used: they measure time on the wall clock."""
     import dns.exception
     import dns.message

@@ -15,8 +15,8 @@ from exporter.host.child import kill_group, kill_session
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 
-MAX_OUTPUT_BYTES = 10 * 1024  # as the kubelet keeps (pkg/probe/exec/exec.go)
-POLL_SECONDS = 0.05  # without a pidfd, how soon an exit is noticed while a descendant keeps the output open
+MAX_OUTPUT = 10 * 1024  # as the kubelet keeps (pkg/probe/exec/exec.go)
+POLL_INTERVAL = 0.05  # without a pidfd, how soon an exit is noticed while a descendant keeps the output open
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
@@ -106,14 +106,14 @@ def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes 
             ended = child.poll() is not None
             if remaining <= 0 and not ended:
                 return None
-            wait = 0.0 if ended else remaining if watched else min(remaining, POLL_SECONDS)
+            wait = 0.0 if ended else remaining if watched else min(remaining, POLL_INTERVAL)
             readable = [key.fd for key, _ in selector.select(wait) if key.fd in buffers]
             output = b"".join(buffers.values())
-            if ended and (not readable or len(output) >= MAX_OUTPUT_BYTES):
-                return output[:MAX_OUTPUT_BYTES]
+            if ended and (not readable or len(output) >= MAX_OUTPUT):
+                return output[:MAX_OUTPUT]
             for pipe in readable:
                 chunk = os.read(pipe, 65536)
-                buffers[pipe] += chunk[: MAX_OUTPUT_BYTES - len(buffers[pipe])]
+                buffers[pipe] += chunk[: MAX_OUTPUT - len(buffers[pipe])]
                 if not chunk:
                     selector.unregister(pipe)
 

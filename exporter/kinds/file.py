@@ -43,7 +43,7 @@ class File(Probe):
     _query: PathQuery = PrivateAttr(default_factory=lambda: PathQuery("stat", "st_mode", "st_mtime_ns", "st_size"))
 
     @model_validator(mode="after")
-    def _sizes(self) -> Self:
+    def _validate_sizes(self) -> Self:
         if self.min_bytes is not None and self.max_bytes is not None and self.min_bytes > self.max_bytes:
             raise ValueError("minBytes must not be above maxBytes")
         return self

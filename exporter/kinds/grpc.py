@@ -6,15 +6,16 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from exporter.model import Deadline, Outcome, Reason
-from exporter.net.request import USER_AGENT
+from exporter.net.request import KUBELET_USER_AGENT
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Port, endpoint, remote_host_risk
+from exporter.probe.options import Host, Port, find_host_risk
+from exporter.text import format_endpoint
 
 BACKOFF = 1.0  # seconds between attempts to connect: the first back-off of grpc-go, which the kubelet uses
 MAX_RESPONSE = 64 * 1024  # bytes; a HealthCheckResponse has two
-_OPTIONS = (
-    ("grpc.primary_user_agent", USER_AGENT),
+_CHANNEL_OPTIONS = (
+    ("grpc.primary_user_agent", KUBELET_USER_AGENT),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),  # a new connection for every attempt
@@ -45,11 +46,11 @@ class Grpc(Probe):
 
     @property
     def target(self) -> str:
-        address = endpoint(self.host, self.port)
+        address = format_endpoint(self.host, self.port)
         return f"{address}/{self.service}" if self.service else address
 
     def liveness_risk(self) -> str | None:
-        return remote_host_risk(self.host)
+        return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline) -> Outcome:
         while True:
@@ -61,21 +62,23 @@ class Grpc(Probe):
                 return outcome
 
     def _call(self, deadline: Deadline) -> Outcome:
-        library = _library()
+        library = _import_library()
         timer = LatencyTimer()
         try:
-            with library.grpc.insecure_channel(endpoint(self.host, self.port), options=_OPTIONS) as channel:
+            with library.grpc.insecure_channel(
+                format_endpoint(self.host, self.port), options=_CHANNEL_OPTIONS
+            ) as channel:
                 check = library.stub(channel).Check
                 response = check(library.request(service=self.service), timeout=max(0.001, deadline.remaining()))
         except library.grpc.RpcError as error:
-            return self._failure(error)
+            return self._describe_failure(error)
         latency = timer.stop()
         status = library.statuses.get(response.status, str(response.status))
         if status == "SERVING":
             return Outcome.passed(f"{self.target} is SERVING", latency)
         return Outcome.failed(Reason.STATUS, f"{self.target} is {status}", latency)
 
-    def _failure(self, error: Any) -> Outcome:
+    def _describe_failure(self, error: Any) -> Outcome:
         code = error.code().name
         if code == "UNAVAILABLE":
             details = error.details()
@@ -90,7 +93,7 @@ class Grpc(Probe):
 
 
 @cache
-def _library() -> Any:
+def _import_library() -> Any:
     """grpcio, imported only if a check needs it, because it costs memory and time."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc

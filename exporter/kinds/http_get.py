@@ -13,12 +13,12 @@ from exporter.net.errors import DialError
 from exporter.net.fetch import MAX_BODY, Fetched, Route, fetch
 from exporter.net.request import Request
 from exporter.net.resolver import RESOLVER, Resolver
-from exporter.net.tls import client_context
+from exporter.net.tls import make_client_context
 from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.check import Probe
-from exporter.probe.expect import JsonExpectation, Pattern, body_complaint
+from exporter.probe.expect import JsonExpectation, Pattern, find_body_fault
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Options, Port, Seconds, Spelling, remote_host_risk
+from exporter.probe.options import Host, Options, Port, Seconds, Spelling, find_host_risk
 from exporter.probe.secret import BasicAuth, Secret
 
 MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
@@ -135,7 +135,7 @@ class HttpGet(Probe):
     _cached_request: Request | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _validate_options(self) -> Self:
         refuse_both(self.basic_auth, self.bearer_token)
         if self.ca_file and not self.verify_tls:
             raise ValueError("caFile requires verifyTLS: true")
@@ -147,17 +147,17 @@ class HttpGet(Probe):
     @property
     def target(self) -> str:
         try:
-            requested = self._request().url
+            requested = self._build_request().url
         except ProbeError:
             requested = url.Url()
         return requested.public if requested.host else f"{self.scheme.lower()}://{self.host}:{self.port}"
 
     def liveness_risk(self) -> str | None:
-        return None if self.unix_socket else remote_host_risk(self.host)
+        return None if self.unix_socket else find_host_risk(self.host)
 
     def probe(self, deadline: Deadline, resolver: Resolver = RESOLVER) -> Outcome:
         authorization = read_authorization(self.basic_auth, self.bearer_token)
-        request, route = self._request(), self._route(deadline, resolver)
+        request, route = self._build_request(), self._build_route(deadline, resolver)
         if authorization.header:
             request = replace(request, authorization=authorization.header)
         timer = LatencyTimer()
@@ -166,9 +166,9 @@ class HttpGet(Probe):
         except DialError as error:
             return error.outcome()
         latency = timer.stop(self.warn_latency_seconds, self.max_latency_seconds)
-        return self._conclude(fetched, latency, self._phases(fetched))
+        return self._conclude(fetched, latency, self._measure_phases(fetched))
 
-    def _phases(self, fetched: Fetched) -> tuple[Measurement, ...]:
+    def _measure_phases(self, fetched: Fetched) -> tuple[Measurement, ...]:
         if not self.phases:
             return ()
         seconds = fetched.seconds.items()
@@ -181,13 +181,13 @@ class HttpGet(Probe):
             return Outcome.failed(Reason.STATUS, summary + expected, latency, *phases)
         if fetched.elsewhere is not None:
             summary += f", a redirect to {fetched.elsewhere or 'no host'}, which is not followed"
-        if complaint := body_complaint(fetched.body, self.body_contains, self.body_matches, self.json_path):
-            return Outcome.failed(Reason.BODY, f"{summary}, but {complaint}", latency, *phases)
+        if fault := find_body_fault(fetched.body, self.body_contains, self.body_matches, self.json_path):
+            return Outcome.failed(Reason.BODY, f"{summary}, but {fault}", latency, *phases)
         if latency.limits:
             summary += f" in {latency.value:.3f} s"
         return Outcome.measured(summary, latency, *phases)
 
-    def _request(self) -> Request:
+    def _build_request(self) -> Request:
         """The request without its authorization. It is the same in every run, so its bytes are made only once."""
         if self._cached_request is None:
             try:
@@ -199,21 +199,21 @@ class HttpGet(Probe):
             self._cached_request = replace(request, method=self.method, body=self.body.encode())
         return self._cached_request
 
-    def _route(self, deadline: Deadline, resolver: Resolver) -> Route:
+    def _build_route(self, deadline: Deadline, resolver: Resolver) -> Route:
         checks_body = self.body_contains is not None or self.body_matches is not None or self.json_path
         return Route(
             deadline,
             resolver,
-            self._context(),
+            self._choose_context(),
             self.unix_socket,
             self.follow_redirects,
             MAX_EXPECTED_BODY if checks_body else MAX_BODY,
         )
 
-    def _context(self) -> ssl.SSLContext | None:
+    def _choose_context(self) -> ssl.SSLContext | None:
         """TLS as configured; None for the kubelet's."""
         if not self.verify_tls and not self.client_certificate:
             return None
         files = self.client_certificate
         certificate = (files.cert_file, files.key_file) if files else None
-        return client_context(self.ca_file, certificate, verify=self.verify_tls)
+        return make_client_context(self.ca_file, certificate, verify=self.verify_tls)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
-from exporter.host.proc import machine_cpus
+from exporter.host.proc import count_machine_cpus
 from exporter.model import Deadline, Measurement, Outcome
 from exporter.probe.check import Probe
 from exporter.probe.options import Ratio
@@ -53,7 +53,7 @@ class LoadAverage(Probe):
         self,
         deadline: Deadline,
         getloadavg: Callable[[], tuple[float, float, float]] = os.getloadavg,
-        cpu_count: Callable[[], int] = machine_cpus,
+        cpu_count: Callable[[], int] = count_machine_cpus,
     ) -> Outcome:
         loads, cpus = getloadavg(), cpu_count()
         load = loads[_WINDOWS.index(self.window)]

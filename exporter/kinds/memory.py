@@ -59,7 +59,7 @@ class Memory(Probe):
         memory = machine()
         if self.scope == "host":
             return self._compare("", memory.total - memory.available, memory.total)
-        container = Cgroup(proc, cgroups).memory()
+        container = Cgroup(proc, cgroups).read_memory()
         kills = () if container.oom_kills is None else (Measurement("memory_oom_kills", container.oom_kills),)
         if container.limit is None or container.limit > memory.total:
             return self._compare("the container has no lower limit: ", container.used, memory.total, *kills)

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 from exporter.model import Deadline, Reason
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
-from exporter.probe.driver import SqlProbe
+from exporter.probe.driver import MAX_RESPONSE, SqlProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
 
-MAX_RESPONSE_BYTES = 64 * 1024  # of all responses together
 _DENIED = (1044, 1045, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
 """Access denied to a database, user, host, table, column, operation or routine, or because the account is locked."""
 _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
@@ -50,13 +49,13 @@ class Mysql(SqlProbe):
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
         try:
             return self._run_query(password, deadline)
-        except _library().errors as error:
+        except _import_library().errors as error:
             raise _translate(error) from None
 
     def _run_query(self, password: str, deadline: Deadline) -> Any:
-        connection = _library().connection(user=self.username, password=password, database=self.database)
+        connection = _import_library().connection(user=self.username, password=password, database=self.database)
         sock = connect(self.host, self.port, deadline)
-        sock.allowance = MAX_RESPONSE_BYTES
+        sock.allowance = MAX_RESPONSE
         try:
             connection.connect(sock)
             cursor = connection.cursor()
@@ -73,7 +72,7 @@ def _translate(error: Exception) -> DialError:
     match error.args:
         case (int(number), str(message)):
             return DialError(_find_reason(number), f"{message} ({number})")
-        case (str(message),) if isinstance(error, _library().plain_text_error):
+        case (str(message),) if isinstance(error, _import_library().plain_text_error):
             return DialError(Reason.PERMISSION, message)
     return DialError(Reason.STATUS, "the response does not follow MySQL's protocol")
 
@@ -87,8 +86,8 @@ def _find_reason(number: int) -> Reason:
 
 
 @cache
-def _library() -> Any:
-    """PyMySQL over our own socket. It raises exceptions of many types when a server breaks the protocol."""
+def _import_library() -> Any:
+    """PyMySQL over a socket of ours. It raises exceptions of many types when a server breaks the protocol."""
     from pymysql import connections, err
 
     class PlainTextError(err.OperationalError):

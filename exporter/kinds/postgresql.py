@@ -98,7 +98,7 @@ class Postgresql(SqlProbe):
 @contextmanager
 def _connect(parameters: dict[str, str | int | None], deadline: Deadline) -> Iterator[Any]:
     """A connection of libpq, opened without ever blocking inside libpq. Raises DialError."""
-    library = _library()
+    library = _import_library()
     connection = library.connection.connect_start(library.conninfo("", **parameters).encode())
     try:
         while (state := connection.connect_poll()) != library.polling.OK:
@@ -131,7 +131,7 @@ def _run_query(connection: Any, query: str, deadline: Deadline) -> Any:
 
 def _fetch_result(connection: Any, deadline: Deadline) -> Any:
     """The next result; None at the end. Raises DialError for an error."""
-    library = _library()
+    library = _import_library()
     while connection.is_busy():
         _wait(connection, select.POLLIN, deadline)
         connection.consume_input()
@@ -160,7 +160,7 @@ def _translate(message: str) -> DialError:
 
 
 @cache
-def _library() -> Any:
+def _import_library() -> Any:
     """Psycopg's access to libpq. Psycopg's own connections are not used: they wait inside, and in whole seconds."""
     from psycopg import OperationalError, conninfo, pq
 

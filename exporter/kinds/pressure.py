@@ -74,7 +74,7 @@ class Pressure(Probe):
         return text
 
     def _read_container(self, proc: Path, cgroups: Path) -> str:
-        text = Cgroup(proc, cgroups).pressure(self.resource)
+        text = Cgroup(proc, cgroups).read_pressure(self.resource)
         if text is None:
             needs = "a container needs cgroup version 2 and a kernel with PSI; otherwise use scope: host"
             raise ProbeError(Reason.MISSING, f"this cgroup has no {self.resource}.pressure: {needs}")

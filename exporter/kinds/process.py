@@ -11,10 +11,10 @@ from pydantic import model_validator
 
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
-from exporter.probe.expect import Pattern, found
+from exporter.probe.expect import Pattern, matches
 from exporter.probe.options import Count, PositiveCount, Seconds, Text
 
-MAX_PID_FILE_BYTES = 64  # every format of PID file begins with the PID
+MAX_PID_FILE = 64  # every format of PID file begins with the PID
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Process(Probe):
     """Fails when the resident memory of all the processes together reaches this number of bytes."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _validate_options(self) -> Self:
         if sum(way is not None for way in (self.name, self.command_line, self.pid_file)) != 1:
             raise ValueError("needs exactly one of name, commandLine and pidFile")
         if self.max_count is not None and self.min_count > self.max_count:
@@ -109,7 +109,7 @@ class Process(Probe):
         """This process if the options match it, else nothing."""
         if self.name is not None and process.name() != self.name:
             return []
-        if self.command_line is not None and not found(self.command_line, " ".join(process.cmdline())):
+        if self.command_line is not None and not matches(self.command_line, " ".join(process.cmdline())):
             return []
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return []
@@ -150,7 +150,7 @@ def _read_pid(path: str) -> set[int]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     try:
-        words = os.read(handle, MAX_PID_FILE_BYTES).split()
+        words = os.read(handle, MAX_PID_FILE).split()
     except OSError as error:  # a directory, or an empty pipe
         raise ProbeError(Reason.ERROR, f"{path} cannot be read: {error.strerror}") from None
     finally:

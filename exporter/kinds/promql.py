@@ -13,9 +13,9 @@ from exporter.net.errors import DialError
 from exporter.net.url import parse
 from exporter.probe.authorization import Authorization, read_authorization, refuse_both
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.limits import Limited, number
+from exporter.probe.limits import Limited, parse_number
 from exporter.probe.options import Text
-from exporter.probe.secret import BasicAuth, Secret, hidden
+from exporter.probe.secret import BasicAuth, Secret, hide
 
 if TYPE_CHECKING:
     from exporter.net.client import Reply
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_RESPONSE = 1024 * 1024  # bytes
 
 
-def _server_url(text: str) -> str:
+def _validate_url(text: str) -> str:
     url = parse(text)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("must be a URL that begins with http:// or https://")
@@ -61,7 +61,7 @@ class Promql(Limited):
     falling: true""",
     )
 
-    url: Annotated[str, AfterValidator(_server_url)]
+    url: Annotated[str, AfterValidator(_validate_url)]
     """URL of the server, with its path prefix if it has one."""
     query: Text
     """Query, in PromQL."""
@@ -75,7 +75,7 @@ class Promql(Limited):
     """Certificates of the authorities to verify by, in PEM. By default, the system's are used."""
 
     @model_validator(mode="after")
-    def _one_authorization(self) -> Self:
+    def _validate_authorization(self) -> Self:
         refuse_both(self.basic_auth, self.bearer_token)
         return self
 
@@ -90,9 +90,9 @@ class Promql(Limited):
         authorization = read_authorization(self.basic_auth, self.bearer_token)
         try:
             reply, latency = self._send(authorization, deadline)
-            samples = _samples(reply, self.target)
+            samples = _read_samples(reply, self.target)
         except DialError as error:
-            return Outcome.failed(error.reason, hidden(str(error), *authorization.secrets))
+            return Outcome.failed(error.reason, hide(str(error), *authorization.secrets))
         return self._conclude(samples, latency)
 
     def _send(self, authorization: Authorization, deadline: Deadline) -> "tuple[Reply, Measurement]":
@@ -115,14 +115,14 @@ class Promql(Limited):
             if self.empty_is == "pass":
                 return Outcome.passed(summary, latency)
             return Outcome.failed(Reason.MISSING, summary, latency)
-        numbers = [value for sample in samples if (value := number(sample)) is not None]
+        numbers = [value for sample in samples if (value := parse_number(sample)) is not None]
         if len(numbers) < len(samples):
             return self.compare("promql_value", summary, "NaN", latency)
         worst = min(numbers) if self.falling else max(numbers)
         return self.compare("promql_value", summary if len(numbers) == 1 else f"{summary}, at worst", worst, latency)
 
 
-def _samples(reply: "Reply", target: str) -> list[Any]:
+def _read_samples(reply: "Reply", target: str) -> list[Any]:
     """The values in a response of Prometheus' HTTP API. Raises DialError for any other response."""
     if reply.status in (401, 403):
         raise DialError(Reason.PERMISSION, f"{target} returned {reply.status}")

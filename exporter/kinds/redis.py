@@ -9,12 +9,10 @@ from pydantic import Field, model_validator
 from exporter.model import Deadline, Reason
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
-from exporter.probe.driver import DatabaseProbe
+from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Count, Port
 from exporter.probe.secret import Secret
-
-MAX_RESPONSE_BYTES = 64 * 1024  # of all responses together
 
 
 class Redis(DatabaseProbe):
@@ -45,7 +43,7 @@ class Redis(DatabaseProbe):
     """Command to send, with its arguments."""
 
     @model_validator(mode="after")
-    def _credentials(self) -> Self:
+    def _validate_credentials(self) -> Self:
         if self.username and not self.password:
             raise ValueError("username needs a password")
         return self
@@ -57,12 +55,12 @@ class Redis(DatabaseProbe):
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
         try:
             return self._run_command(password, deadline)
-        except _library().errors as error:
+        except _import_library().errors as error:
             raise _translate(error) from None
 
     def _run_command(self, password: str, deadline: Deadline) -> Any:
         options = {"username": self.username, "password": password or None, "db": self.database}
-        connection = _library().connection(self.host, self.port, deadline, **options)
+        connection = _import_library().connection(self.host, self.port, deadline, **options)
         try:
             connection.connect()
             connection.send_command(*self.command)
@@ -73,7 +71,7 @@ class Redis(DatabaseProbe):
 
 def _translate(error: Exception) -> DialError:
     """The driver's exception as one with a Reason. The driver also raises ConnectionError for some error responses."""
-    library = _library().exceptions
+    library = _import_library().exceptions
     match error:
         case library.AuthenticationError() | library.NoPermissionError():
             return DialError(Reason.PERMISSION, str(error))
@@ -85,7 +83,7 @@ def _translate(error: Exception) -> DialError:
 
 
 @cache
-def _library() -> Any:
+def _import_library() -> Any:
     """redis-py over a connection with a deadline, with protocol 2, which sends no commands of its own."""
     from redis import connection, exceptions
 
@@ -96,7 +94,7 @@ def _library() -> Any:
 
         def _connect(self) -> Any:
             sock = connect(self.host, self.port, self._deadline)
-            sock.allowance = MAX_RESPONSE_BYTES
+            sock.allowance = MAX_RESPONSE
             return sock
 
     errors = (exceptions.RedisError, ValueError, RecursionError)

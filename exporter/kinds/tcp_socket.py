@@ -10,9 +10,10 @@ from exporter.net.errors import DialError
 from exporter.net.resolver import RESOLVER, Resolver
 from exporter.net.sockets import Socket
 from exporter.probe.check import Probe
-from exporter.probe.expect import Pattern, found
+from exporter.probe.expect import Pattern, matches
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Port, Text, endpoint, remote_host_risk
+from exporter.probe.options import Host, Port, Text, find_host_risk
+from exporter.text import format_endpoint
 
 MAX_RESPONSE = 10 * 1024  # bytes that must contain the expected text
 
@@ -47,32 +48,32 @@ class TcpSocket(Probe):
     """Fails when its text does not match this regular expression, in RE2's syntax. Needs the extra `expect`."""
 
     @model_validator(mode="after")
-    def _send_requires_expect(self) -> Self:
+    def _validate_send(self) -> Self:
         if self.send is not None and not self._expects:
             raise ValueError("send requires expect or expectMatches: otherwise nothing reads the response")
         return self
 
     @property
     def target(self) -> str:
-        return endpoint(self.host, self.port)
+        return format_endpoint(self.host, self.port)
 
     @property
     def _expects(self) -> bool:
         return self.expect is not None or self.expect_matches is not None
 
     def liveness_risk(self) -> str | None:
-        return remote_host_risk(self.host)
+        return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline, resolver: Resolver = RESOLVER) -> Outcome:
         timer = LatencyTimer()
         try:
             with connect(self.host, self.port, deadline, resolver) as sock:
-                complaint = self._exchange(sock) if self._expects else None
+                fault = self._exchange(sock) if self._expects else None
         except DialError as error:
             return error.outcome(self.target)
         latency = timer.stop()
-        if complaint:
-            return Outcome.failed(Reason.BODY, f"{self.target} {complaint}", latency)
+        if fault:
+            return Outcome.failed(Reason.BODY, f"{self.target} {fault}", latency)
         success = "sent the expected text" if self._expects else "accepts connections"
         return Outcome.passed(f"{self.target} {success}", latency)
 
@@ -98,4 +99,4 @@ class TcpSocket(Probe):
     def _matches(self, text: str) -> bool:
         if self.expect is not None and self.expect not in text:
             return False
-        return self.expect_matches is None or found(self.expect_matches, text)
+        return self.expect_matches is None or matches(self.expect_matches, text)

@@ -29,7 +29,7 @@ from exporter.model import Deadline, ProbeError, Reason
 from exporter.net import dial
 from exporter.net.errors import DialError
 from exporter.net.request import has_control_character
-from exporter.net.tls import client_context
+from exporter.net.tls import make_client_context
 from exporter.net.url import parse
 
 USER_AGENT = "health-exporter"
@@ -69,9 +69,9 @@ def send(session: requests.Session, method: str, url: str, *, max_body: int, **o
     """
     where = parse(url).public
     request = _prepare(session, requests.Request(method, url, **options))
-    with _errors(where, Reason.STATUS, "the response is not HTTP"):
+    with _translate_errors(where, Reason.STATUS, "the response is not HTTP"):
         response = session.send(request, stream=True, allow_redirects=False)
-    with response, _errors(where, Reason.BODY, "the body of the response broke off"):
+    with response, _translate_errors(where, Reason.BODY, "the body of the response broke off"):
         body = _read(response, max_body)
     if len(body) > max_body:
         raise DialError(Reason.BODY, f"{where}: the response is longer than {max_body // 1024} KiB", where)
@@ -102,19 +102,19 @@ def _read(response: requests.Response, max_body: int) -> bytes:
 
 
 @contextmanager
-def _errors(where: str, reason: Reason, message: str) -> Iterator[None]:
+def _translate_errors(where: str, reason: Reason, message: str) -> Iterator[None]:
     """Make exceptions of the libraries DialErrors: `connect` if the server sent nothing, otherwise with this reason."""
     try:
         yield
     except DialError as error:
-        raise error.located(where) from None
+        raise error.with_endpoint(where) from None
     except (requests.RequestException, HTTPError) as error:
-        if isinstance(_origin(error), http.client.RemoteDisconnected):
+        if isinstance(_find_origin(error), http.client.RemoteDisconnected):
             raise DialError(Reason.CONNECT, f"{where} closed the connection without a response", where) from None
         raise DialError(reason, f"{where}: {message}", where) from None
 
 
-def _origin(error: BaseException) -> BaseException:
+def _find_origin(error: BaseException) -> BaseException:
     """The exception that the libraries wrapped, one in the other."""
     while error.__context__ is not None:
         error = error.__context__
@@ -157,7 +157,7 @@ class _TLSConnection(HTTPSConnection):
         self._ca_file = ca_file
 
     def connect(self) -> None:
-        context = client_context(self._ca_file)
+        context = make_client_context(self._ca_file)
         sock = dial.connect(self._dns_host, self.port, self._deadline)
         self.sock = dial.secure(sock, context, self.host, self._deadline)
         self.is_verified = True

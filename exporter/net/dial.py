@@ -15,9 +15,10 @@ from typing import Any
 
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.errors import DialError, describe
-from exporter.net.resolver import RESOLVER, Resolver, numeric_addresses
+from exporter.net.resolver import RESOLVER, Resolver, parse_numeric
 from exporter.net.sockets import Socket, TLSSocket
 from exporter.net.stopwatch import Stopwatch
+from exporter.text import format_endpoint
 
 
 def connect(
@@ -58,7 +59,7 @@ def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline)
     Raises DialError `tls`, `timeout`, or `connect` if the connection breaks; the connection is then closed.
     """
     context.sslsocket_class = TLSSocket
-    name = host.rstrip(".") if context.check_hostname or not numeric_addresses(host, 0) else None
+    name = host.rstrip(".") if context.check_hostname or not parse_numeric(host, 0) else None
     secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     assert isinstance(secured, TLSSocket)
     secured.deadline = deadline
@@ -73,11 +74,11 @@ def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline)
 
 
 def _connect(family: socket.AddressFamily, address: Any, deadline: Deadline, shares: int) -> Socket:
-    where = _endpoint(family, address)
+    where = _name_endpoint(family, address)
     share = deadline.remaining() / shares
     if share <= 0:
         raise DialError(Reason.TIMEOUT, f"{where} was not reached in time", where)
-    sock = _socket(family)
+    sock = _make_socket(family)
     try:
         sock.settimeout(share)
         sock.connect(address)
@@ -91,13 +92,13 @@ def _connect(family: socket.AddressFamily, address: Any, deadline: Deadline, sha
     return sock
 
 
-def _endpoint(family: socket.AddressFamily, address: Any) -> str:
+def _name_endpoint(family: socket.AddressFamily, address: Any) -> str:
     if family == socket.AF_UNIX:
         return str(address)
-    return f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
+    return format_endpoint(address[0], address[1])
 
 
-def _socket(family: socket.AddressFamily) -> Socket:
+def _make_socket(family: socket.AddressFamily) -> Socket:
     try:
         return Socket(family, socket.SOCK_STREAM)
     except OSError as error:

@@ -16,13 +16,13 @@ class DialError(Exception):
         self.reason = reason
         self.where = where
 
-    def located(self, where: str) -> "DialError":
+    def with_endpoint(self, where: str) -> "DialError":
         """This error with a message that names the endpoint, as `where` unless it names one already."""
         return self if self.where else DialError(self.reason, f"{where}: {self}", where)
 
     def outcome(self, where: str = "") -> Outcome:
         """The failed Outcome of a check whose endpoint is `where`."""
-        return Outcome.failed(self.reason, str(self.located(where) if where else self))
+        return Outcome.failed(self.reason, str(self.with_endpoint(where) if where else self))
 
 
 def describe(error: Exception) -> str:

@@ -23,7 +23,7 @@ from exporter.net.resolver import RESOLVER, Resolver
 from exporter.net.response import Response
 from exporter.net.sockets import Socket
 from exporter.net.stopwatch import Stopwatch
-from exporter.net.tls import kubelet_context
+from exporter.net.tls import make_kubelet_context
 
 MAX_BODY = 10 * 1024
 """Bytes of the body that are read; a longer body is not an error (maxRespBodyLength)."""
@@ -103,7 +103,7 @@ def _exchange(request: Request, route: Route, watch: Stopwatch) -> Response:
     except MalformedError as error:
         raise DialError(Reason.STATUS, f"{url.public}: {error}", url.public) from None
     except DialError as error:
-        raise error.located(url.public) from None
+        raise error.with_endpoint(url.public) from None
     watch.lap("processing")
     return response
 
@@ -119,7 +119,7 @@ def _connect(request: Request, route: Route, watch: Stopwatch) -> Socket:
 def _secure(sock: Socket, request: Request, route: Route, watch: Stopwatch) -> socket.socket:
     if request.url.scheme != "https":
         return sock
-    secured = dial.secure(sock, route.context or kubelet_context(), request.url.hostname, route.deadline)
+    secured = dial.secure(sock, route.context or make_kubelet_context(), request.url.hostname, route.deadline)
     watch.lap("tls")
     return secured
 

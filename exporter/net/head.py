@@ -54,7 +54,7 @@ class Head:
         self.left = lines.left
         self.location = self._fields.get(b"location", b"").decode("utf-8", "surrogateescape")
         self.chunked = self._is_chunked(status[1])
-        self.length = self._body_length()
+        self.length = self._find_body_length()
 
     def _is_chunked(self, version: bytes) -> bool:
         """Whether the body comes in chunks (parseTransferEncoding).
@@ -68,7 +68,7 @@ class Head:
             raise MalformedError("the response has an unknown transfer encoding")
         return self._has_body()
 
-    def _body_length(self) -> int | None:
+    def _find_body_length(self) -> int | None:
         """The length of the body if it is known (fixLength): chunks take precedence over a Content-Length."""
         length = self._fields.get(b"content-length")
         if length is not None and not (_CONTENT_LENGTH.fullmatch(length) and int(length[-19:]) <= _MAX_CONTENT_LENGTH):

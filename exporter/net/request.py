@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from exporter.net.url import Url, parse
 
-USER_AGENT = "kube-probe/1.36"
+KUBELET_USER_AGENT = "kube-probe/1.36"
 """The User-Agent of the kubelet's probes, over HTTP and over gRPC."""
 
 # reqWriteExcludeHeader (request.go): Go writes these itself or not at all, whatever the configured headers contain.
@@ -20,7 +20,7 @@ _EXCLUDED = ("Host", "User-Agent", "Content-Length", "Transfer-Encoding", "Trail
 
 # field-content = field-vchar [ 1*( SP / HTAB / field-vchar ) field-vchar ]     (RFC 9110, 5.5)
 # httpguts.ValidHeaderFieldValue: a value must not contain a control character other than a tab.
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 # Host = uri-host [ ":" port ]                                                  (RFC 9110, 7.2)
 # httpguts.ValidHostHeader, which checks only the characters. url.py's expression for the host of a URL accepts more.
@@ -49,16 +49,16 @@ class Request:
     @classmethod
     def from_headers(cls, url: Url, headers: tuple[tuple[str, str], ...]) -> "Request":
         """The first request. If there are several Host headers, the first one counts."""
-        canonical = tuple((_canonical_name(name), value) for name, value in headers)
+        canonical = tuple((_canonicalize(name), value) for name, value in headers)
         return cls(url, canonical, next((value for name, value in canonical if name == "Host"), ""))
 
     @cached_property
     def wire(self) -> bytes:
         """The bytes to send (Request.write). Raises ValueError for a header that cannot be sent."""
-        fields = self._fields()
+        fields = self._make_fields()
         if any(has_control_character(value) for values in fields.values() for value in values):
             raise ValueError("the value of a header contains a control character")
-        lines = [f"{self.method} {self.url.target} HTTP/1.1", f"Host: {_host_header(self.host or self.url.host)}"]
+        lines = [f"{self.method} {self.url.target} HTTP/1.1", f"Host: {_encode_host(self.host or self.url.host)}"]
         if agent := fields["User-Agent"][0].strip(_WHITESPACE):
             lines.append(f"User-Agent: {agent}")
         names = sorted(name for name in fields if name not in _EXCLUDED)
@@ -90,19 +90,19 @@ class Request:
             return request
         return replace(request, method="GET", body=b"")
 
-    def _fields(self) -> dict[str, list[str]]:
+    def _make_fields(self) -> dict[str, list[str]]:
         """The values of each header, with the kubelet's defaults."""
         fields: dict[str, list[str]] = {}
         for name, value in self.headers:
             fields.setdefault(name, []).append(value)
-        fields.setdefault("User-Agent", [USER_AGENT])
+        fields.setdefault("User-Agent", [KUBELET_USER_AGENT])
         if not fields.setdefault("Accept", ["*/*"])[0]:
             del fields["Accept"]
         if self.authorization:
             fields["Authorization"] = [self.authorization]
         if self.url.user is not None and not fields.get("Authorization", [""])[0]:
             name, _, password = self.url.user.partition(":")
-            fields["Authorization"] = [basic_authorization(unquote_to_bytes(name), unquote_to_bytes(password))]
+            fields["Authorization"] = [encode_basic_authorization(unquote_to_bytes(name), unquote_to_bytes(password))]
         if self.referer and not fields.get("Referer", [""])[0]:
             fields["Referer"] = [self.referer]
         return fields
@@ -110,20 +110,20 @@ class Request:
 
 def has_control_character(value: str) -> bool:
     """Whether the value of a header contains a character that must not be sent."""
-    return _CONTROL_CHARACTER.search(value) is not None
+    return _FORBIDDEN_IN_VALUE.search(value) is not None
 
 
-def basic_authorization(name: bytes, password: bytes) -> str:
+def encode_basic_authorization(name: bytes, password: bytes) -> str:
     """The value of an Authorization header by name and password (RFC 7617)."""
     return f"Basic {b64encode(name + b':' + password).decode()}"
 
 
-def _canonical_name(name: str) -> str:
+def _canonicalize(name: str) -> str:
     """A header's name as Go writes it (textproto.CanonicalMIMEHeaderKey)."""
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
-def _host_header(host: str) -> str:
+def _encode_host(host: str) -> str:
     """The value of Host: in Punycode (httpguts.PunycodeHostPort), and empty if it is not a valid one."""
     name = host if host.isascii() else host.encode("idna").decode()
     return name if _HOST_HEADER.fullmatch(name) else ""

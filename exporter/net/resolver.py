@@ -32,7 +32,7 @@ class Resolver:
 
     def resolve(self, host: str, port: int, deadline: Deadline) -> list[Address]:
         """The addresses of a host. Raises DialError `dns`, also when the deadline comes first."""
-        if addresses := numeric_addresses(host, port):
+        if addresses := parse_numeric(host, port):
             return addresses
         future = self._submit(host)
         try:
@@ -76,7 +76,7 @@ RESOLVER = Resolver()
 """The resolver of the process."""
 
 
-def numeric_addresses(host: str, port: int) -> list[Address]:
+def parse_numeric(host: str, port: int) -> list[Address]:
     """The address that the text itself is; empty for a name. Nothing is looked up."""
     try:
         if ":" not in host:

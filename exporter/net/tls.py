@@ -8,22 +8,22 @@ from exporter.model import ProbeError, Reason
 
 
 @cache
-def kubelet_context() -> ssl.SSLContext:
+def make_kubelet_context() -> ssl.SSLContext:
     """TLS as the kubelet's HTTP probe speaks it: version 1.2 or newer, Go's cipher suites, any certificate accepted."""
-    context = _unverified_context()
+    context = _make_unverified_context()
     context.set_ciphers("@SECLEVEL=1:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA")
     return context
 
 
 @cache
-def inspection_context() -> ssl.SSLContext:
+def make_inspection_context() -> ssl.SSLContext:
     """TLS that accepts any certificate and keys of any length, for a connection that only reads the certificates."""
-    context = _unverified_context()
+    context = _make_unverified_context()
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     return context
 
 
-def client_context(
+def make_client_context(
     ca_file: Path | None = None, certificate: tuple[Path, Path] | None = None, *, verify: bool = True
 ) -> ssl.SSLContext:
     """TLS that verifies chain and name, by the system's authorities or those of `ca_file`.
@@ -32,10 +32,10 @@ def client_context(
     the system's authorities takes tens of milliseconds, and loaded again when a file has changed. Raises ProbeError
     for a file that is missing or cannot be used.
     """
-    files = (*((ca_file,) if ca_file else _system_authorities()), *(certificate or ()))
+    files = (*((ca_file,) if ca_file else _find_system_authorities()), *(certificate or ()))
     try:
         modified = tuple(file.stat().st_mtime_ns for file in files)
-        return _client_context(ca_file, certificate, verify, modified)
+        return _make_cached_context(ca_file, certificate, verify, modified)
     except FileNotFoundError as error:
         raise ProbeError(Reason.MISSING, f"the file {error.filename or 'of a certificate'} does not exist") from None
     except PermissionError as error:
@@ -46,7 +46,7 @@ def client_context(
 
 
 @lru_cache(maxsize=64)
-def _client_context(
+def _make_cached_context(
     ca_file: Path | None,
     certificate: tuple[Path, Path] | None,
     verify: bool,  # noqa: FBT001  # lru_cache keys by position
@@ -61,13 +61,13 @@ def _client_context(
     return context
 
 
-def _system_authorities() -> tuple[Path, ...]:
+def _find_system_authorities() -> tuple[Path, ...]:
     """The file and the folder that OpenSSL reads by default, as far as they exist."""
     paths = ssl.get_default_verify_paths()
     return tuple(Path(path) for path in (paths.cafile, paths.capath) if path)
 
 
-def _unverified_context() -> ssl.SSLContext:
+def _make_unverified_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -78,14 +78,14 @@ class Url:
     @property
     def target(self) -> str:
         """The request target: path and query."""
-        return (self.path or "/") + self._query_suffix()
+        return (self.path or "/") + self._format_query()
 
     def __str__(self) -> str:
         if self.opaque:
-            return f"{self.scheme}:{self.opaque}{self._query_suffix()}"
+            return f"{self.scheme}:{self.opaque}{self._format_query()}"
         user = "" if self.user is None else f"{self.user}@"
         slash = "" if self.path.startswith("/") or not self.path else "/"
-        return f"{self.scheme}://{user}{self.host}{slash}{self.path}{self._query_suffix()}"
+        return f"{self.scheme}://{user}{self.host}{slash}{self.path}{self._format_query()}"
 
     def join(self, reference: "Url") -> "Url":
         """The URL that a reference leads to from this one (URL.ResolveReference)."""
@@ -97,7 +97,7 @@ class Url:
             query = self.query
         return replace(self, path=_resolve_path(self.path, reference.path), query=query)
 
-    def _query_suffix(self) -> str:
+    def _format_query(self) -> str:
         return "" if self.query is None else f"?{self.query}"
 
     def _split_host(self) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from exporter.net.request import basic_authorization
+from exporter.net.request import encode_basic_authorization
 from exporter.probe.secret import BasicAuth, Secret
 
 
@@ -18,7 +18,7 @@ def read_authorization(basic_auth: BasicAuth | None, bearer_token: Secret | None
     """Read the configured secret. Raises ProbeError if it cannot be read."""
     if basic_auth:
         password = basic_auth.password.read()
-        header = basic_authorization(basic_auth.username.encode(), password.encode())
+        header = encode_basic_authorization(basic_auth.username.encode(), password.encode())
         return Authorization(header, (password, header.partition(" ")[2]))
     if bearer_token:
         token = bearer_token.read()

@@ -7,8 +7,11 @@ from exporter.model import Deadline, Outcome
 from exporter.net.errors import DialError
 from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
-from exporter.probe.options import Host, Port, Text, endpoint, remote_host_risk
-from exporter.probe.secret import Secret, hidden
+from exporter.probe.options import Host, Port, Text, find_host_risk
+from exporter.probe.secret import Secret, hide
+from exporter.text import format_endpoint
+
+MAX_RESPONSE = 64 * 1024  # bytes of all responses in a run, for drivers that set no maximum themselves
 
 
 class DatabaseProbe(Limited):
@@ -26,10 +29,10 @@ class DatabaseProbe(Limited):
 
     @property
     def target(self) -> str:
-        return endpoint(self.host, self.port)
+        return format_endpoint(self.host, self.port)
 
     def liveness_risk(self) -> str | None:
-        return remote_host_risk(self.host)
+        return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline) -> Outcome:
         password = self.password.read() if self.password else ""
@@ -37,7 +40,7 @@ class DatabaseProbe(Limited):
         try:
             value = self.fetch_value(password, deadline)
         except DialError as error:
-            return Outcome.failed(error.reason, hidden(str(error.located(self.target)), password))
+            return Outcome.failed(error.reason, hide(str(error.with_endpoint(self.target)), password))
         latency = timer.stop()
         return self.compare(self.measurement, f"{self.target} responded to {self.statement}", value, latency)
 

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, model_validator
 
 from exporter.probe.check import require
 from exporter.probe.options import Number, Options
+from exporter.text import shorten
 
-MAX_SHOWN_CHARACTERS = 60  # of a value, in a summary
+MAX_SHOWN_VALUE = 60  # characters of a value in a summary
 
 
 def _validate_pattern(text: str) -> str:
@@ -58,17 +59,17 @@ class JsonExpectation(Options):
             raise ValueError("min must not be above max")
         return self
 
-    def complaint(self, document: Any) -> str | None:
-        """Why the JSON document does not meet the expectation; None if it does."""
-        values = _compile_path(self.path).findall(document)
+    def find_fault(self, content: Any) -> str | None:
+        """Return why the content of a JSON body does not meet the expectation; None if it does."""
+        values = _compile_path(self.path).findall(content)
         if not values:
             return f"{self.path} is missing from the body"
-        faults = ((value, self._find_fault(value)) for value in values)
-        return next((f"{self.path} is {_shorten(value)}, {fault}" for value, fault in faults if fault), None)
+        faults = ((value, self._find_value_fault(value)) for value in values)
+        return next((f"{self.path} is {_show(value)}, {fault}" for value, fault in faults if fault), None)
 
-    def _find_fault(self, value: Any) -> str | None:
+    def _find_value_fault(self, value: Any) -> str | None:
         if "equals" in self.model_fields_set and not _is_equal(value, self.equals):
-            return f"expected {_shorten(self.equals)}"
+            return f"expected {_show(self.equals)}"
         if self.matches is not None and not (isinstance(value, str) and _compile_pattern(self.matches).search(value)):
             return f"which does not match {self.matches}"
         if self.min is None and self.max is None:
@@ -80,10 +81,10 @@ class JsonExpectation(Options):
         return f"above {self.max:g}" if self.max is not None and value > self.max else None
 
 
-def body_complaint(
+def find_body_fault(
     body: bytes, contains: str | None, matches: str | None, expectations: tuple[JsonExpectation, ...]
 ) -> str | None:
-    """Why a response's body does not meet the expectations; None if it does."""
+    """Return why a response's body does not meet the expectations; None if it does."""
     text = body.decode("utf-8", "replace")
     if contains is not None and contains not in text:
         return "the body does not contain the expected text"
@@ -92,13 +93,13 @@ def body_complaint(
     if not expectations:
         return None
     try:
-        document = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
         return "the body is not valid JSON"
-    return next(filter(None, (expectation.complaint(document) for expectation in expectations)), None)
+    return next(filter(None, (expectation.find_fault(content) for expectation in expectations)), None)
 
 
-def found(pattern: str, text: str) -> bool:
+def matches(pattern: str, text: str) -> bool:
     """Whether the regular expression matches anywhere in the text."""
     return _compile_pattern(pattern).search(text) is not None
 
@@ -132,6 +133,5 @@ def _is_equal(value: Any, expected: Any) -> bool:
     return isinstance(value, bool) == isinstance(expected, bool) and bool(value == expected)
 
 
-def _shorten(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 1]}…"
+def _show(value: Any) -> str:
+    return shorten(json.dumps(value), MAX_SHOWN_VALUE)

@@ -41,7 +41,7 @@ class Limited(Probe):
         A number becomes the measurement `name`. Any other value passes without limits and fails with them; the summary
         never contains it, because it may be confidential.
         """
-        measured = number(value)
+        measured = parse_number(value)
         if measured is not None:
             measurement = Measurement(name, measured, self.warn, self.fail, falling=self.falling)
             return Outcome.measured(f"{summary} with {measured:g}", measurement, *others)
@@ -52,7 +52,7 @@ class Limited(Probe):
         return Outcome.failed(Reason.BODY, f"{summary} with a value that is not a number", *others)
 
 
-def number(value: Any) -> float | None:
+def parse_number(value: Any) -> float | None:
     """The value as a finite number, also if it is the text of one; None if it is not."""
     try:
         result = float(value)

@@ -72,12 +72,7 @@ Text = Annotated[str, Field(min_length=1)]
 """A text that is not empty."""
 
 
-def endpoint(host: str, port: int) -> str:
-    """`host:port` for people; an IPv6 address is put in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def remote_host_risk(host: str) -> str | None:
+def find_host_risk(host: str) -> str | None:
     """Why a liveness check of this host is risky; None for the pod's own loopback, which a restart can fix."""
     if host in ("localhost", "::1") or host.startswith("127."):
         return None

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from exporter.model import ProbeError, Reason
 from exporter.probe.options import Options
 
-MAX_CHARACTERS = 64 * 1024  # a token has a few thousand at most
+MAX_SECRET = 64 * 1024  # a token has a few thousand at most
 
 
 class Secret(Options):
@@ -36,7 +36,7 @@ class Secret(Options):
         assert self.file is not None
         try:
             with self.file.open(encoding="utf-8") as file:
-                return file.read(MAX_CHARACTERS).rstrip("\r\n")
+                return file.read(MAX_SECRET).rstrip("\r\n")
         except FileNotFoundError:
             raise ProbeError(Reason.MISSING, f"the file {self.file} does not exist") from None
         except PermissionError:
@@ -54,7 +54,7 @@ class BasicAuth(Options):
     """Password of the user."""
 
 
-def hidden(text: str, *values: str) -> str:
+def hide(text: str, *values: str) -> str:
     """Replace these values in the text: a server's response may repeat a password that was sent to it."""
     for value in filter(None, values):
         text = text.replace(value, "***")

@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exporter import __version__
-from exporter.evaluation.judge import causes, satisfies
+from exporter.evaluation.judge import find_causes, satisfies
 from exporter.model import Group, Snapshot, State, Verdict
 from exporter.text import replace_unprintable
 
 SHUTDOWN = "shutdown"  # the apiserver's name for the same condition
 
 
-def text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
+def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
     """The plain body for a group: `ok`, or the list of its checks if `verbose` or if the group fails."""
     if verdict.up and not verbose:
         return "ok"
-    lines = [_line(state, verdict.group, exclude) for state in verdict.members]
+    lines = [_render_line(state, verdict.group, exclude) for state in verdict.members]
     if verdict.draining:
         lines.append(f"[-]{SHUTDOWN} failed: reason withheld")
     unknown = sorted(set(exclude) - {state.spec.name for state in verdict.members})
@@ -32,12 +32,12 @@ def text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str]
     return "".join(f"{replace_unprintable(line)}\n" for line in lines)
 
 
-def single(state: State, group: Group) -> str:
+def render_check(state: State, group: Group) -> str:
     """The plain body for one check."""
     return "ok" if satisfies(state, group) else f"{replace_unprintable(state.spec.name)} failed: {state.reason}\n"
 
 
-def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
+def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
     """The body of the IETF draft (draft-inadarei-api-health-check-06), with the generation."""
     return json.dumps(
         {
@@ -47,42 +47,42 @@ def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
             "description": f"verdict of the group {verdict.group}",
             "generation": snapshot.generation,
             "group": verdict.group,
-            "time": _time(snapshot.timestamp),
+            "time": _format_time(snapshot.timestamp),
             **({"notes": ["shutting down"]} if verdict.draining else {}),
-            "checks": {state.spec.name: [component(snapshot, state)] for state in verdict.members},
+            "checks": {state.spec.name: [_describe_check(snapshot, state)] for state in verdict.members},
         }
     )
 
 
-def component(snapshot: Snapshot, state: State) -> dict[str, Any]:
+def _describe_check(snapshot: Snapshot, state: State) -> dict[str, Any]:
     """One check as a component object of the draft. `status` is after thresholds, `lastStatus` is the latest run's."""
     last = state.last
     fields: dict[str, Any] = {
         "componentType": state.spec.kind,
         "status": state.status,
         "reason": state.reason,
-        "time": _time(last.started) if last else None,
+        "time": _format_time(last.started) if last else None,
         "lastStatus": last.outcome.status if last else None,
         "lastReason": last.outcome.reason if last else None,
         "durationSeconds": last.duration if last else None,
-        "since": _time(state.since) if state.since else None,
+        "since": _format_time(state.since) if state.since else None,
         "runs": state.runs,
         "failures": sum(state.failures.values()),
         "consecutiveFailures": state.consecutive_failures,
         "groups": sorted(group for group in Group if state.spec.belongs_to(group)),
         "severity": state.spec.severity,
-        "suppressedBy": list(causes(snapshot, state)) or None,
+        "suppressedBy": list(find_causes(snapshot, state)) or None,
         "measurements": {number.key: number.value for number in last.outcome.measurements} if last else {},
     }
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _line(state: State, group: Group, exclude: Collection[str]) -> str:
+def _render_line(state: State, group: Group, exclude: Collection[str]) -> str:
     if state.spec.name in exclude:
         return f"[+]{state.spec.name} excluded: ok"
     return f"[+]{state.spec.name} ok" if satisfies(state, group) else f"[-]{state.spec.name} failed: reason withheld"
 
 
-def _time(moment: float) -> str:
+def _format_time(moment: float) -> str:
     """RFC 3339 in UTC, with milliseconds."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

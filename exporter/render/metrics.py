@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from exporter import __version__
-from exporter.evaluation.judge import causes, judge
+from exporter.evaluation.judge import find_causes, judge
 from exporter.kinds import kinds
 from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, Status, Vitals
 from exporter.text import replace_surrogates
@@ -84,23 +84,23 @@ _PER_RUN: tuple[tuple[str, str, Callable[[Result], float]], ...] = (
 )
 
 
-def exposition(
+def render(
     snapshot: Snapshot, vitals: Vitals, answers: AnswerCounts, *, content_type: str, names: Collection[str] = ()
 ) -> bytes:
     """Render one Snapshot in the format of `content_type`; if there are `names`, only the samples of these names."""
     names = frozenset(names)
-    states = [(_labels(state.spec), state) for state in snapshot.states.values()]
+    states = [(_make_labels(state.spec), state) for state in snapshot.states.values()]
     return (
-        _render(_checks(states), content_type, names).removesuffix(_END)
-        + _configured(tuple(state.spec for _, state in states), content_type, names).removesuffix(_END)
-        + _render(_others(states, snapshot, vitals, answers), content_type, names)
+        _render(_collect_checks(states), content_type, names).removesuffix(_END)
+        + _render_configuration(tuple(state.spec for _, state in states), content_type, names).removesuffix(_END)
+        + _render(_collect_others(states, snapshot, vitals, answers), content_type, names)
     )
 
 
 @lru_cache(maxsize=2)
-def _configured(specs: tuple[Spec, ...], content_type: str, names: frozenset[str]) -> bytes:
+def _render_configuration(specs: tuple[Spec, ...], content_type: str, names: frozenset[str]) -> bytes:
     """Render the families that depend on the configuration alone: a third of all samples, equal in every scrape."""
-    return _render(_configuration(specs), content_type, names)
+    return _render(_collect_configuration(specs), content_type, names)
 
 
 def _render(families: Iterable[Metric], content_type: str, names: frozenset[str]) -> bytes:
@@ -132,24 +132,24 @@ ProcessCollector(registry=_process)
 GCCollector(registry=_process)
 
 
-def _checks(states: Labelled) -> Iterator[Metric]:
+def _collect_checks(states: Labelled) -> Iterator[Metric]:
     for name, help_text, of in _PER_CHECK:
-        yield _gauge(f"check_{name}", help_text, ((labels, of(state)) for labels, state in states))
+        yield _make_gauge(f"check_{name}", help_text, ((labels, of(state)) for labels, state in states))
     ran = [(labels, state.last) for labels, state in states if state.last]
     for name, help_text, of_run in _PER_RUN:
-        yield _gauge(f"check_{name}", help_text, ((labels, of_run(last)) for labels, last in ran))
-    yield _gauge(
+        yield _make_gauge(f"check_{name}", help_text, ((labels, of_run(last)) for labels, last in ran))
+    yield _make_gauge(
         "check_status",
         "1 for the check's status after thresholds, 0 for every other status.",
         (({**labels, "status": status}, status is state.status) for labels, state in states for status in Status),
     )
-    yield _gauge(
+    yield _make_gauge(
         "check_reason",
         "1 for the reason why the latest run did not pass; absent after a pass.",
         (({**labels, "reason": last.outcome.reason}, 1) for labels, last in ran if last.outcome.reason),
     )
-    yield _counter("check_runs", "Runs of the check.", ((labels, state.runs) for labels, state in states))
-    yield _counter(
+    yield _make_counter("check_runs", "Runs of the check.", ((labels, state.runs) for labels, state in states))
+    yield _make_counter(
         "check_failures",
         "Runs with status fail or unknown, by reason.",
         (
@@ -158,45 +158,45 @@ def _checks(states: Labelled) -> Iterator[Metric]:
             for reason, count in sorted(state.failures.items())
         ),
     )
-    yield _counter(
+    yield _make_counter(
         "check_transitions",
         "Changes of the check's status after thresholds.",
         ((labels, state.transitions) for labels, state in states),
     )
 
 
-def _configuration(specs: Iterable[Spec]) -> Iterator[Metric]:
-    checks = [(_labels(spec), spec) for spec in specs]
+def _collect_configuration(specs: Iterable[Spec]) -> Iterator[Metric]:
+    checks = [(_make_labels(spec), spec) for spec in specs]
     for name, help_text, of in _PER_SPEC:
-        yield _gauge(f"check_{name}", help_text, ((labels, of(spec)) for labels, spec in checks))
-    yield _gauge(
+        yield _make_gauge(f"check_{name}", help_text, ((labels, of(spec)) for labels, spec in checks))
+    yield _make_gauge(
         "check_info",
         "Always 1. The target, without credentials and query string, and the severity of the check.",
-        (({**labels, "target": _label(spec.target), "severity": spec.severity}, 1) for labels, spec in checks),
+        (({**labels, "target": _cut_label(spec.target), "severity": spec.severity}, 1) for labels, spec in checks),
     )
-    yield _gauge(
+    yield _make_gauge(
         "check_group",
         "1 for each group that the check belongs to.",
         (({**labels, "group": group}, 1) for labels, spec in checks for group in Group if spec.belongs_to(group)),
     )
 
 
-def _others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answers: AnswerCounts) -> Iterator[Metric]:
+def _collect_others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answers: AnswerCounts) -> Iterator[Metric]:
     dependent = [(labels, state) for labels, state in states if state.spec.depends_on]
     if dependent:
-        yield _gauge(
+        yield _make_gauge(
             "check_suppressed",
             "1 if the check is unhealthy and a dependency of it fails, otherwise 0; absent without dependencies.",
-            ((labels, bool(causes(snapshot, state))) for labels, state in dependent),
+            ((labels, bool(find_causes(snapshot, state))) for labels, state in dependent),
         )
-    yield from _histograms(states)
-    yield from _measurements(states)
-    yield from _verdicts(snapshot, answers)
-    yield from _exporter(vitals)
+    yield from _collect_histograms(states)
+    yield from _collect_measurements(states)
+    yield from _collect_verdicts(snapshot, answers)
+    yield from _collect_exporter(vitals)
     yield from _process.collect()
 
 
-def _histograms(states: Labelled) -> Iterator[Metric]:
+def _collect_histograms(states: Labelled) -> Iterator[Metric]:
     """The latency histogram of the checks that configure one."""
     timed = [(labels, state) for labels, state in states if state.spec.latency_buckets]
     if not timed:
@@ -213,7 +213,7 @@ def _histograms(states: Labelled) -> Iterator[Metric]:
     yield family
 
 
-def _measurements(states: Labelled) -> Iterator[Metric]:
+def _collect_measurements(states: Labelled) -> Iterator[Metric]:
     """One family for each measurement, and one for its limits."""
     found: dict[str, dict[str, tuple[Labels, Measurement]]] = {}
     for labels, state in states:
@@ -225,17 +225,17 @@ def _measurements(states: Labelled) -> Iterator[Metric]:
     for name, by_check in sorted(found.items()):
         measurements = by_check.values()
         help_text = helps.get(name, "Measured by the check in the latest run.")
-        yield _gauge(name, help_text, ((labels, measurement.value) for labels, measurement in measurements))
+        yield _make_gauge(name, help_text, ((labels, measurement.value) for labels, measurement in measurements))
         limits = [
             ({**labels, "level": level}, limit)
             for labels, measurement in measurements
             for level, limit in measurement.limits.items()
         ]
         if limits:
-            yield _gauge(f"{name}_limit", f"Limit of health_{name} at which the check warns or fails.", limits)
+            yield _make_gauge(f"{name}_limit", f"Limit of health_{name} at which the check warns or fails.", limits)
 
 
-def _verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
+def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
     groups = GaugeMetricFamily(
         "health_group_up", "1 if the group's endpoint returns 200, 0 if it returns 503.", labels=["group"]
     )
@@ -248,17 +248,17 @@ def _verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
     for (name, code), count in sorted(answers.items()):
         given.add_metric([name, str(code)], count)
     yield given
-    yield _plain(
+    yield _make_single_gauge(
         "health_snapshot_generation",
         "Generation of the evaluation shown here; responses carry it in the header Health-Generation.",
         snapshot.generation,
     )
-    yield _plain(
+    yield _make_single_gauge(
         "health_snapshot_timestamp_seconds", "Time of the evaluation shown here, as Unix time.", snapshot.timestamp
     )
 
 
-def _exporter(vitals: Vitals) -> Iterator[Metric]:
+def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
     build = GaugeMetricFamily(
         "health_exporter_build_info",
         "Always 1. The versions of Health Exporter and Python.",
@@ -286,30 +286,30 @@ def _exporter(vitals: Vitals) -> Iterator[Metric]:
         ("workers_busy", "Threads that are running a check.", vitals.busy),
         ("workers_stuck", "Threads that are running a check whose deadline has passed.", vitals.stuck),
     ):
-        yield _plain(f"health_exporter_{name}", help_text, value)
+        yield _make_single_gauge(f"health_exporter_{name}", help_text, value)
 
 
-def _gauge(name: str, help_text: str, rows: Rows) -> Metric:
-    return _with_samples(GaugeMetricFamily(f"health_{name}", help_text), f"health_{name}", rows)
+def _make_gauge(name: str, help_text: str, rows: Rows) -> Metric:
+    return _add_samples(GaugeMetricFamily(f"health_{name}", help_text), f"health_{name}", rows)
 
 
-def _counter(name: str, help_text: str, rows: Rows) -> Metric:
-    return _with_samples(CounterMetricFamily(f"health_{name}", help_text), f"health_{name}_total", rows)
+def _make_counter(name: str, help_text: str, rows: Rows) -> Metric:
+    return _add_samples(CounterMetricFamily(f"health_{name}", help_text), f"health_{name}_total", rows)
 
 
-def _with_samples(family: Metric, name: str, rows: Rows) -> Metric:
+def _add_samples(family: Metric, name: str, rows: Rows) -> Metric:
     family.samples = [Sample(name, labels, float(number)) for labels, number in rows if number is not None]
     return family
 
 
-def _plain(name: str, help_text: str, value: float) -> Metric:
+def _make_single_gauge(name: str, help_text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, help_text, value=float(value))
 
 
-def _labels(spec: Spec) -> Labels:
-    return {"check": _label(spec.name), "kind": _label(spec.kind)}
+def _make_labels(spec: Spec) -> Labels:
+    return {"check": _cut_label(spec.name), "kind": _cut_label(spec.kind)}
 
 
-def _label(value: str) -> str:
+def _cut_label(value: str) -> str:
     """A label value that is bounded and encodable: a single lone surrogate would make the whole scrape fail."""
     return replace_surrogates(value[:MAX_LABEL])

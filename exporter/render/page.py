@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from exporter import __version__
-from exporter.evaluation.judge import causes, judge
+from exporter.evaluation.judge import find_causes, judge
 from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
-from exporter.render.words import duration, headline, limits, quantity, worst_first
+from exporter.render.words import format_duration, format_headline, format_limits, format_quantity, sort_worst_first
 from exporter.text import replace_surrogates
 
 _HERE = Path(__file__).parent
@@ -34,19 +34,19 @@ _ICON = (
 _COLORS = {Status.PASS: "1f8a4c", Status.WARN: "d99a1c", Status.FAIL: "d0342c", Status.UNKNOWN: "7566d6"}
 
 
-def page(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: str = "", refresh: bool = True) -> str:
+def render(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: str = "", refresh: bool = True) -> str:
     """Render one Snapshot. The links to the endpoints start with `root`; ages are relative to `now`, as Unix time."""
-    states = worst_first(snapshot)
+    states = sort_worst_first(snapshot)
     worst = states[0].status if states else Status.UNKNOWN
     text = _TEMPLATE.render(
-        headline=headline(snapshot),
+        headline=format_headline(snapshot),
         worst=worst,
         icon=Markup(_ICON.format(_COLORS[worst])),  # noqa: S704  # a constant
         draining=snapshot.draining,
         version=__version__,
         style=Markup(_STYLE),  # noqa: S704  # a file of this package
-        verdicts=[_verdict(judge(snapshot, group), path) for path, group in paths.items()],
-        checks=[_check(state, now) | {"causes": causes(snapshot, state)} for state in states],
+        verdicts=[_describe_verdict(judge(snapshot, group), path) for path, group in paths.items()],
+        checks=[_describe_check(state, now) | {"causes": find_causes(snapshot, state)} for state in states],
         generation=snapshot.generation,
         time=datetime.fromtimestamp(snapshot.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         root=root,
@@ -55,7 +55,7 @@ def page(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: st
     return replace_surrogates(text)  # a single lone surrogate would make the whole page fail
 
 
-def _verdict(verdict: Verdict, path: str) -> dict[str, Any]:
+def _describe_verdict(verdict: Verdict, path: str) -> dict[str, Any]:
     return {
         "path": path,
         "group": verdict.group,
@@ -66,7 +66,7 @@ def _verdict(verdict: Verdict, path: str) -> dict[str, Any]:
     }
 
 
-def _check(state: State, now: float) -> dict[str, Any]:
+def _describe_check(state: State, now: float) -> dict[str, Any]:
     spec, last = state.spec, state.last
     return {
         "name": spec.name,
@@ -76,31 +76,31 @@ def _check(state: State, now: float) -> dict[str, Any]:
         "status": state.status,
         "reason": state.reason,
         "summary": last.outcome.summary if last else "has not run yet",
-        "caveat": _caveat(state),
+        "caveat": _describe_caveat(state),
         "numbers": [
-            {"name": number.key, "value": quantity(number.name, number.value), "limits": limits(number)}
+            {"name": number.key, "value": format_quantity(number.name, number.value), "limits": format_limits(number)}
             for number in (last.outcome.measurements if last else ())
         ],
-        "age": f"{duration(max(0.0, now - last.started))} ago" if last else "never",
-        "took": f"took {duration(last.duration)}" if last else "",
-        "since": f"{duration(max(0.0, now - state.since))} ago" if state.since else "the start",
-        "counts": _counts(state),
+        "age": f"{format_duration(max(0.0, now - last.started))} ago" if last else "never",
+        "took": f"took {format_duration(last.duration)}" if last else "",
+        "since": f"{format_duration(max(0.0, now - state.since))} ago" if state.since else "the start",
+        "counts": _describe_counts(state),
     }
 
 
-def _counts(state: State) -> str:
+def _describe_counts(state: State) -> str:
     runs = "1 run" if state.runs == 1 else f"{state.runs} runs"
     failures = sum(state.failures.values())
     return f"{runs}, {failures} unhealthy" if failures else runs
 
 
-def _caveat(state: State) -> str:
+def _describe_caveat(state: State) -> str:
     """Why the latest run differs from the status, and how many more like it would change the status."""
     if state.last is None:
         return ""
     latest = state.last.outcome
     if state.reason is Reason.STALE:
-        return f"stale: a result counts for {duration(state.spec.stale_after)}"
+        return f"stale: a result counts for {format_duration(state.spec.stale_after)}"
     if latest.status is Status.UNKNOWN:
         return f"latest run: unknown ({latest.reason}), not counted"
     if latest.status is state.status:

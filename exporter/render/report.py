@@ -4,70 +4,70 @@ import json
 from typing import Any
 
 from exporter.model import Group, Measurement, Reason, Snapshot, State, Status, Verdict
-from exporter.render.words import duration, headline, limits, quantity, worst_first
+from exporter.render.words import format_duration, format_headline, format_limits, format_quantity, sort_worst_first
 
 MAX_WIDTH = 32  # characters of a column; a longer cell shifts only its own line
 _COLORS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "1;31", Status.UNKNOWN: "35"}
 
 
-def text(snapshot: Snapshot, verdict: Verdict, *, color: bool) -> str:
+def render_text(snapshot: Snapshot, verdict: Verdict, *, color: bool) -> str:
     """Aligned columns, problems first, with the reason and the measurements of each check."""
-    states = worst_first(snapshot)
-    rows = [_cells(state) for state in states]
+    states = sort_worst_first(snapshot)
+    rows = [_format_cells(state) for state in states]
     widths = [min(MAX_WIDTH, max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = []
     for state, row in zip(states, rows, strict=True):
         first, *cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join([_colored(first, state.status, color=color), *cells, _summary(state)]).rstrip())
-        numbers = _numbers(state)
+        lines.append("  ".join([_paint(first, state.status, color=color), *cells, _find_summary(state)]).rstrip())
+        numbers = _format_numbers(state)
         lines += [f"{'':{widths[0]}}  {numbers}"] if numbers else []
     blank = [""] if lines else []
     question = "" if verdict.group is Group.ALL else f" on {verdict.group}"
-    return "\n".join([*lines, *blank, f"verdict{question}: {verdict.status} ({headline(snapshot)})"])
+    return "\n".join([*lines, *blank, f"verdict{question}: {verdict.status} ({format_headline(snapshot)})"])
 
 
-def as_json(snapshot: Snapshot, verdict: Verdict) -> str:
+def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
     """The same as JSON, with the measurements in base units."""
-    checks = [_entry(state) for state in snapshot.states.values()]
+    checks = [_describe_check(state) for state in snapshot.states.values()]
     return json.dumps({"generation": snapshot.generation, "status": verdict.status, "checks": checks}, indent=2)
 
 
-def _cells(state: State) -> tuple[str, ...]:
-    took = duration(state.last.duration) if state.last else ""
-    return state.status.upper(), state.spec.name, state.spec.kind, _reason(state) or "", took.rjust(8)
+def _format_cells(state: State) -> tuple[str, ...]:
+    took = format_duration(state.last.duration) if state.last else ""
+    return state.status.upper(), state.spec.name, state.spec.kind, _find_reason(state) or "", took.rjust(8)
 
 
-def _reason(state: State) -> Reason | None:
+def _find_reason(state: State) -> Reason | None:
     """Why the check does not pass; if its run was unknown, why that was."""
     last = state.last
     return last.outcome.reason if last and last.outcome.status is state.status is Status.UNKNOWN else state.reason
 
 
-def _summary(state: State) -> str:
+def _find_summary(state: State) -> str:
     return state.last.outcome.summary if state.last else "did not end in time"
 
 
-def _numbers(state: State) -> str:
-    return ", ".join(map(_number, state.last.outcome.measurements if state.last else ()))
+def _format_numbers(state: State) -> str:
+    return ", ".join(map(_format_number, state.last.outcome.measurements if state.last else ()))
 
 
-def _number(measurement: Measurement) -> str:
-    limit = limits(measurement)
-    value = quantity(measurement.name, measurement.value)
+def _format_number(measurement: Measurement) -> str:
+    limit = format_limits(measurement)
+    value = format_quantity(measurement.name, measurement.value)
     return f"{measurement.key} {value}{f' ({limit})' if limit else ''}"
 
 
-def _entry(state: State) -> dict[str, Any]:
+def _describe_check(state: State) -> dict[str, Any]:
     return {
         "name": state.spec.name,
         "kind": state.spec.kind,
         "status": state.status,
-        "reason": _reason(state),
-        "summary": _summary(state),
+        "reason": _find_reason(state),
+        "summary": _find_summary(state),
         "durationSeconds": state.last.duration if state.last else None,
         "measurements": {number.key: number.value for number in state.last.outcome.measurements} if state.last else {},
     }
 
 
-def _colored(text: str, status: Status, *, color: bool) -> str:
+def _paint(text: str, status: Status, *, color: bool) -> str:
     return f"\x1b[{_COLORS[status]}m{text}\x1b[0m" if color else text

@@ -3,7 +3,7 @@
 from exporter.model import BADNESS, Measurement, Snapshot, State, Status
 
 
-def headline(snapshot: Snapshot) -> str:
+def format_headline(snapshot: Snapshot) -> str:
     """The state of all checks in one line."""
     total = len(snapshot.states)
     if not total:
@@ -14,7 +14,7 @@ def headline(snapshot: Snapshot) -> str:
     return f"{', '.join(bad)} of {checks}" if bad else f"{checks}, all pass"
 
 
-def worst_first(snapshot: Snapshot) -> list[State]:
+def sort_worst_first(snapshot: Snapshot) -> list[State]:
     """The States, worst first, then those whose latest run was unhealthy, then in the order of the configuration."""
 
     def rank(state: State) -> tuple[int, bool]:
@@ -23,25 +23,27 @@ def worst_first(snapshot: Snapshot) -> list[State]:
     return sorted(snapshot.states.values(), key=rank)
 
 
-def quantity(name: str, value: float) -> str:
+def format_quantity(name: str, value: float) -> str:
     """A value with its unit, which is the suffix of the measurement's name."""
     if name.endswith("_timestamp_seconds"):
         return f"{value:.0f}"
     if name.endswith("_seconds"):
-        return duration(value)
+        return format_duration(value)
     if name.endswith("_bytes"):
-        return size(value)
+        return format_size(value)
     if name.endswith("_ratio"):
         return f"{value * 100:.1f} %"
     return f"{value:.6g}"
 
 
-def limits(measurement: Measurement) -> str:
+def format_limits(measurement: Measurement) -> str:
     """The limits, such as `warn 70.0 %, fail 90.0 %`; empty if there are none."""
-    return ", ".join(f"{level} {quantity(measurement.name, limit)}" for level, limit in measurement.limits.items())
+    return ", ".join(
+        f"{level} {format_quantity(measurement.name, limit)}" for level, limit in measurement.limits.items()
+    )
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration, such as `3.2 ms`, `4.0 s`, `5 min`, `2 h` or `3 d`."""
     if seconds < 0.99995:  # otherwise 1000.0 ms
         return f"{seconds * 1000:.1f} ms"
@@ -53,7 +55,7 @@ def duration(seconds: float) -> str:
     return f"{seconds // 86400:.0f} d"
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Bytes in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1023.5:  # otherwise 1024

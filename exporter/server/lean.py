@@ -12,11 +12,11 @@ from typing import Any
 
 def trim() -> None:
     """Load HTTP/2 and WebSocket only for the first client that uses them."""
-    _late("hypercorn.protocol.h2", "H2Protocol")
-    _late("hypercorn.protocol.ws_stream", "WSStream")
+    _defer("hypercorn.protocol.h2", "H2Protocol")
+    _defer("hypercorn.protocol.ws_stream", "WSStream")
 
 
-def _late(name: str, protocol: str) -> None:
+def _defer(name: str, protocol: str) -> None:
     placeholder = types.ModuleType(name)
 
     def load(*args: Any) -> Any:

@@ -14,7 +14,7 @@ from hypercorn.protocol.h11 import H11Protocol
 
 from exporter.server.routes import PROBE_PATHS
 from exporter.server.sockets import CLIENT_TIMEOUT, ListeningSocket
-from exporter.server.wsgi import WSGI, asgi
+from exporter.server.wsgi import WSGI, to_asgi
 
 GRACE = 3.0  # seconds for answers in progress when the listeners close
 
@@ -36,7 +36,7 @@ class Listener:
             for sock in self._sockets:
                 asyncio.get_running_loop().call_later(GRACE, sock.close_connections)
 
-        app = asgi(self._app, tuple(PROBE_PATHS), threads)
+        app = to_asgi(self._app, tuple(PROBE_PATHS), threads)
         await serve(app, self._config, shutdown_trigger=shutdown, mode="asgi")
 
 

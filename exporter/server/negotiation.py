@@ -17,7 +17,7 @@ _Range = tuple[str, Mapping[str, str], float]
 """A media range: its type, its parameters, and its quality."""
 
 
-def metrics_type(accept: str) -> str:
+def choose_format(accept: str) -> str:
     """The exposition format for an Accept header: the most specific range decides, and `q=0` excludes.
 
     Only versions that are really produced are offered. If nothing is acceptable the text format is sent anyway, because

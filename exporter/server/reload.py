@@ -22,14 +22,14 @@ class Reloader:
         self._apply = apply
         self._wall = wall
         self._lock = threading.Lock()
-        self._loaded = self._latest = self._signature()
+        self._loaded = self._latest = self._read_signature()
         self.ok = True
         self.time = wall()
 
     def reload(self) -> str | None:
         """Load the file now. Returns what is wrong with it, or None."""
         with self._lock:
-            self._loaded = self._latest = self._signature()
+            self._loaded = self._latest = self._read_signature()
             try:
                 checks = self._apply()
             except Exception as error:  # noqa: BLE001  # the code of a plugin's kind runs while the file is loaded
@@ -41,12 +41,12 @@ class Reloader:
 
     def poll(self) -> None:
         """Load the file if it has changed and then stayed the same from one poll to the next."""
-        signature = self._signature()
+        signature = self._read_signature()
         if signature != self._loaded and signature == self._latest:
             self.reload()
         self._latest = signature
 
-    def _signature(self) -> object:
+    def _read_signature(self) -> object:
         """Differs when the content does, and when a symbolic link, as in a ConfigMap volume, leads to another file."""
         if self._path is None:
             return None

@@ -22,7 +22,7 @@ from exporter.evaluation.store import Store
 from exporter.model import Group, State, Vitals
 from exporter.render import health, metrics, page
 from exporter.server.answers import PLAIN, Answer, AnswerCounter
-from exporter.server.negotiation import HEALTH_JSON, metrics_type, wants_json
+from exporter.server.negotiation import HEALTH_JSON, choose_format, wants_json
 
 PROBE_PATHS = {
     "/livez": Group.LIVENESS,
@@ -43,16 +43,16 @@ Authorize = Callable[[str, str], bool]
 """Whether this user has this password."""
 
 
-def probe_app(store: Store, counter: AnswerCounter) -> Flask:
+def create_probe_app(store: Store, counter: AnswerCounter) -> Flask:
     """The probe paths only, for a plain listener of their own."""
     app = Flask("exporter", static_folder=None)
     app.url_map.merge_slashes = False  # otherwise //livez is a redirect
-    app.register_error_handler(HTTPException, _error)
+    app.register_error_handler(HTTPException, _answer_error)
     app.before_request(_refuse_leading_slashes)
     app.after_request(partial(_finish, store))
     for path, group in PROBE_PATHS.items():
-        _route(app, path, partial(_group, store, counter, path, group))
-        _route(app, f"{path}/<name>", partial(_check, store, group))
+        _route(app, path, partial(_answer_group, store, counter, path, group))
+        _route(app, f"{path}/<name>", partial(_answer_check, store, group))
     return app
 
 
@@ -64,14 +64,14 @@ def create_app(
     authorize: Authorize | None = None,
 ) -> Flask:
     """Every path. `reload` is None while /-/reload is off; `authorize` guards all paths."""
-    app = probe_app(store, counter)
+    app = create_probe_app(store, counter)
     if authorize is not None:
         app.before_request(partial(_refuse_strangers, authorize))
-    _route(app, "/metrics", partial(_metrics, store, counter, vitals))
-    _route(app, "/", partial(_page, store))
-    _route(app, "/-/healthy", partial(_healthy, store, vitals))
-    _route(app, "/-/ready", partial(_ready, store))
-    _route(app, "/-/reload", partial(_reload, store, reload), methods=("POST", "PUT"))
+    _route(app, "/metrics", partial(_answer_metrics, store, counter, vitals))
+    _route(app, "/", partial(_answer_page, store))
+    _route(app, "/-/healthy", partial(_answer_healthy, store, vitals))
+    _route(app, "/-/ready", partial(_answer_ready, store))
+    _route(app, "/-/reload", partial(_answer_reload, store, reload), methods=("POST", "PUT"))
     return app
 
 
@@ -93,38 +93,38 @@ def _refuse_strangers(authorize: Authorize) -> Response | None:
     return Response("Unauthorized\n", 401, challenge, content_type=PLAIN)
 
 
-def _group(store: Store, counter: AnswerCounter, path: str, group: Group) -> Answer:
+def _answer_group(store: Store, counter: AnswerCounter, path: str, group: Group) -> Answer:
     snapshot = store.snapshot()
     exclude = request.args.getlist("exclude")
     verdict = judge(snapshot, group, exclude)
     code = 200 if verdict.up else 503
     counter.count(group, code)
-    because = [*_reasons(verdict.culprits), *(["shutting down"] if verdict.draining else [])]
+    because = [*_list_reasons(verdict.culprits), *(["shutting down"] if verdict.draining else [])]
     form = request.args.get("format")
     if form == "json" or (form is None and wants_json(request.headers.get("Accept", ""))):
-        return Answer(snapshot, health.as_json(snapshot, verdict), code, content_type=HEALTH_JSON, because=because)
-    body = health.text(verdict, path.removeprefix("/"), verbose="verbose" in request.args, exclude=exclude)
+        return Answer(snapshot, health.render_json(snapshot, verdict), code, content_type=HEALTH_JSON, because=because)
+    body = health.render_text(verdict, path.removeprefix("/"), verbose="verbose" in request.args, exclude=exclude)
     return Answer(snapshot, body, code, because=because)
 
 
-def _check(store: Store, group: Group, name: str) -> Answer:
+def _answer_check(store: Store, group: Group, name: str) -> Answer:
     snapshot = store.snapshot()
     state = snapshot.states.get(name)
     if state is None or not state.spec.belongs_to(group):
         abort(404)
     failing = () if satisfies(state, group) else (state,)
-    return Answer(snapshot, health.single(state, group), 503 if failing else 200, because=_reasons(failing))
+    return Answer(snapshot, health.render_check(state, group), 503 if failing else 200, because=_list_reasons(failing))
 
 
-def _reasons(states: tuple[State, ...]) -> list[str]:
+def _list_reasons(states: tuple[State, ...]) -> list[str]:
     return [f"{state.spec.name} ({state.reason})" for state in states]
 
 
-def _metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals]) -> Answer:
+def _answer_metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals]) -> Answer:
     snapshot = store.snapshot()
-    content_type = metrics_type(request.headers.get("Accept", ""))
+    content_type = choose_format(request.headers.get("Accept", ""))
     names = request.args.getlist("name[]")
-    body = metrics.exposition(snapshot, vitals(), counter.counts(), content_type=content_type, names=names)
+    body = metrics.render(snapshot, vitals(), counter.counts(), content_type=content_type, names=names)
     headers = {"Vary": "Accept, Accept-Encoding"}
     if request.accept_encodings["gzip"] > 0:
         body = gzip.compress(body, 1)
@@ -132,28 +132,30 @@ def _metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals])
     return Answer(snapshot, body, content_type=content_type, headers=headers)
 
 
-def _page(store: Store) -> Answer:
+def _answer_page(store: Store) -> Answer:
     snapshot = store.snapshot()
-    body = page.page(snapshot, PROBE_PATHS, time.time(), root=request.script_root, refresh="still" not in request.args)
+    body = page.render(
+        snapshot, PROBE_PATHS, time.time(), root=request.script_root, refresh="still" not in request.args
+    )
     headers = {"Content-Security-Policy": page.CONTENT_SECURITY_POLICY}
     return Answer(snapshot, body, content_type="text/html; charset=utf-8", headers=headers)
 
 
-def _healthy(store: Store, vitals: Callable[[], Vitals]) -> Answer:
+def _answer_healthy(store: Store, vitals: Callable[[], Vitals]) -> Answer:
     snapshot = store.snapshot()
     if vitals().running:
         return Answer(snapshot, "Health Exporter is healthy.\n")
     return Answer(snapshot, "Health Exporter is not healthy.\n", 503, because=["the schedule is not running"])
 
 
-def _ready(store: Store) -> Answer:
+def _answer_ready(store: Store) -> Answer:
     snapshot = store.snapshot()
     if snapshot.draining:
         return Answer(snapshot, "Health Exporter is not ready.\n", 503, because=["shutting down"])
     return Answer(snapshot, "Health Exporter is ready.\n")
 
 
-def _reload(store: Store, reload: Reload | None) -> Answer:
+def _answer_reload(store: Store, reload: Reload | None) -> Answer:
     if reload is None:
         text = "Reloading by HTTP is off; --web.enable-lifecycle turns it on.\n"
         return Answer(store.snapshot(), text, 403)
@@ -164,7 +166,7 @@ def _reload(store: Store, reload: Reload | None) -> Answer:
     return Answer(store.snapshot(), text, 500)
 
 
-def _error(error: HTTPException) -> Response:
+def _answer_error(error: HTTPException) -> Response:
     response = Response(f"{error.code} {error.name}\n", error.code, content_type=PLAIN)
     methods = getattr(error, "valid_methods", None)
     if methods:

@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from exporter.text import format_endpoint
+
 CLIENT_TIMEOUT = 5.0  # seconds for a client's handshake, for its request, and to take the next part of an answer
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Za-z.:%]*\]|[-0-9A-Za-z_.:%]*):(?P<port>[0-9]{1,5})")
@@ -59,7 +61,7 @@ class ListeningSocket(socket.socket):
         """The URL at which this machine reaches it."""
         host, port = self.getsockname()[:2]
         host = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host)  # noqa: S104  # compared, not bound
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+        return f"{scheme}://{format_endpoint(host, port)}/"
 
 
 def listen(address: str) -> ListeningSocket:

@@ -15,11 +15,11 @@ class Rotation:
         self._tls = tls
         self._current = self.context = tls.context()
         self.context.sni_callback = self._use_current
-        self._seen = self._signature()
+        self._seen = self._read_signature()
 
     def poll(self) -> None:
         """Check the files, and use them from the next handshake on if they have changed."""
-        signature = self._signature()
+        signature = self._read_signature()
         if signature == self._seen:
             return
         self._seen = signature
@@ -37,7 +37,7 @@ class Rotation:
         """Called in every handshake, even if the client sends no server name."""
         connection.context = self._current
 
-    def _signature(self) -> object:
+    def _read_signature(self) -> object:
         try:
             seen = [path.stat() for path in self._tls.files().values()]
         except OSError as error:

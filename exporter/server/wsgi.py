@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-def asgi(app: WSGI, quick: tuple[str, ...], threads: ThreadPoolExecutor) -> Callable[..., Awaitable[None]]:
+def to_asgi(app: WSGI, quick: tuple[str, ...], threads: ThreadPoolExecutor) -> Callable[..., Awaitable[None]]:
     """Wrap a WSGI application. Paths below `quick` are answered on the event loop itself, others in a thread."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,7 +29,7 @@ def asgi(app: WSGI, quick: tuple[str, ...], threads: ThreadPoolExecutor) -> Call
         if scope["type"] != "http":
             return
         gone = asyncio.create_task(_discard(receive))
-        call = partial(_call, app, _environ(scope))
+        call = partial(_call, app, _make_environ(scope))
         loop = asyncio.get_running_loop()
         answer = call() if _is_quick(scope, quick) else await loop.run_in_executor(threads, call)
         await _send(answer, send, gone)
@@ -95,7 +95,7 @@ def _call(app: WSGI, environ: dict[str, Any]) -> _Answer:
     return status, headers, body
 
 
-def _environ(scope: Scope) -> dict[str, Any]:
+def _make_environ(scope: Scope) -> dict[str, Any]:
     """The WSGI environment (PEP 3333) of an ASGI scope, without the request's body.
 
     The Host header is left out as well: no answer depends on it, and Werkzeug rejects some values.

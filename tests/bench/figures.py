@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-from exporter.evaluation.timetable import shift, slot
+from exporter.evaluation.timetable import compute_shift, compute_slot
 from tests.bench import peers
 from tests.support import Exporter, eventually, get
 
@@ -162,9 +162,9 @@ def lag(url: str, effort: Effort) -> Iterator[Figure]:
         second = _settled(process, 2)
         late = peers.samples(process, "health_exporter_scheduler_lag_seconds")[""]
     # The first run is due within a second of the start, each further one at the check's own place in the period.
-    period, host_shift = effort.period, shift(socket.gethostname())
-    firsts = [started - slot(name) for name, started in first.items()]
-    places = [started - (slot(name) + host_shift) % 1 * period for name, started in second.items()]
+    period, host_shift = effort.period, compute_shift(socket.gethostname())
+    firsts = [started - compute_slot(name) for name, started in first.items()]
+    places = [started - (compute_slot(name) + host_shift) % 1 * period for name, started in second.items()]
     later = [(place - firsts[0] + period / 2) % period - period / 2 + firsts[0] for place in places]
     origin = min(*firsts, *later)
     name = f"{effort.checks} checks each {effort.period} s on one core"

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from exporter.config.advice import advice
+from exporter.config.advice import give_advice
 from exporter.config.checks import load
 
 HERE = Path(__file__).parents[1]
@@ -14,7 +14,7 @@ HERE = Path(__file__).parents[1]
 def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
     path = tmp_path / "x.yml"
     path.write_text(dedent(text))
-    return [str(complaint).removeprefix(f"{tmp_path}/") for complaint in advice(load(path), scrape_interval)]
+    return [str(complaint).removeprefix(f"{tmp_path}/") for complaint in give_advice(load(path), scrape_interval)]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_restart_within_one_scrape_interval_has_advice(tmp_path, scrape_interv
 
 
 def test_the_built_in_default_needs_no_advice():
-    assert list(advice(load(None), 30)) == []
+    assert list(give_advice(load(None), 30)) == []
 
 
 def test_advice_is_in_the_order_of_the_lines(tmp_path):

@@ -187,7 +187,7 @@ COMPLAINTS = {
     :2: checks[0].name: must be text, not 5: put it in quotes
     """,
     "name_long": """
-    :2: checks[0].name: must have at most 63 characters, not 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...
+    :2: checks[0].name: must have at most 63 characters, not 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…
     """,
     "name_missing": """
     :2: checks[0].name: is required

@@ -106,9 +106,9 @@ def test_a_merge_adds_missing_keys_and_the_first_mapping_wins(key, value):
 def test_a_merged_key_has_the_line_where_it_is_written():
     document = parse(MERGES)
 
-    assert document.line(("plain", "a")) == 2
-    assert document.line(("plain", "b")) == 6
-    assert document.line(("late", "b")) == 7
+    assert document.find_line(("plain", "a")) == 2
+    assert document.find_line(("plain", "b")) == 6
+    assert document.find_line(("late", "b")) == 7
 
 
 def test_an_alias_refers_to_the_latest_anchor_of_its_name():

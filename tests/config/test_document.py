@@ -36,7 +36,7 @@ checks:
     ],
 )
 def test_a_place_has_its_line_or_that_of_the_nearest_place_around_it(path, line):
-    assert parse(TEXT).line(path) == line
+    assert parse(TEXT).find_line(path) == line
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
@@ -44,7 +44,7 @@ def test_lines_may_end_in_lf_cr_lf_or_cr(ending):
     document = parse(TEXT.replace("\n", ending))
 
     assert document.data == parse(TEXT).data
-    assert document.line(("checks", 1, "disk", "path")) == 9
+    assert document.find_line(("checks", 1, "disk", "path")) == 9
 
 
 def test_a_large_text_is_refused_before_it_is_parsed():
@@ -93,7 +93,7 @@ class Whole(BaseModel):
 )
 def test_a_complaint_of_the_model_has_its_place_in_the_document(text, expected):
     with pytest.raises(ConfigError) as error:
-        parse(text).validated(Whole)
+        parse(text).validate(Whole)
 
     assert str(error.value).splitlines() == expected
 
@@ -101,6 +101,6 @@ def test_a_complaint_of_the_model_has_its_place_in_the_document(text, expected):
 def test_complaints_are_in_the_order_of_the_lines():
     text = "named:\n" + "".join(f"  k{n}: x\n" for n in range(11))
     with pytest.raises(ConfigError) as error:
-        parse(text).validated(Whole)
+        parse(text).validate(Whole)
 
     assert [complaint.line for complaint in error.value.complaints] == [1, *range(2, 13)]

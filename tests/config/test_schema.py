@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from exporter.config.checks import build_model
 from exporter.config.document import Document
-from exporter.config.schema import schema
+from exporter.config.schema import build_schema
 from exporter.kinds import kinds
 
 GOOD = Path(__file__).parents[1] / "good"
-SCHEMA = schema()
+SCHEMA = build_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 

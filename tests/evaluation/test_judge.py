@@ -3,7 +3,7 @@
 import pytest
 from make import in_groups, settled, snapshot
 
-from exporter.evaluation.judge import causes, judge
+from exporter.evaluation.judge import find_causes, judge
 from exporter.evaluation.settle import expire
 from exporter.model import Group, State, Status
 
@@ -100,7 +100,7 @@ def dependent(name: str, letters: str, *parents: str):
     ],
 )
 def test_the_causes_are_the_failing_dependencies(states, causes_of_app):
-    assert causes(snapshot(states), states[0]) == causes_of_app
+    assert find_causes(snapshot(states), states[0]) == causes_of_app
 
 
 def test_the_verdict_lists_a_suppressed_check_last_and_still_counts_it():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support import Clock
 
-from exporter.evaluation.run import ATTEMPTS, MAX_SUMMARY, run
+from exporter.evaluation.run import MAX_ATTEMPTS, MAX_SUMMARY, run
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Result, Spec, Status
 from exporter.probe.check import Check, Probe
 
@@ -172,7 +172,7 @@ def test_an_unknown_attempt_is_repeated_up_to_three_attempts(acts, status, attem
     result, probe = once(*acts)
 
     assert result.outcome.status == status
-    assert len(probe.deadlines) == attempts <= ATTEMPTS
+    assert len(probe.deadlines) == attempts <= MAX_ATTEMPTS
 
 
 def test_all_attempts_share_one_deadline(clock):

@@ -6,7 +6,7 @@ import pytest
 from make import FAIL, PASS, check
 from support import PATIENCE, Clock, eventually
 
-from exporter.evaluation.schedule import HEADROOM, Peak, Schedule, pool_size
+from exporter.evaluation.schedule import HEADROOM, Peak, Schedule, compute_pool_size
 from exporter.evaluation.store import Store
 from exporter.model import Status
 from exporter.probe.check import Check
@@ -18,7 +18,9 @@ from exporter.probe.check import Check
      (5000, 30, 1, 250 + HEADROOM), (10, 1, 30, 10)],
 )  # fmt: skip
 def test_the_pool_fits_the_configuration(count, period, timeout, size):
-    assert pool_size([check(f"{number}", period=period, timeout=timeout).spec for number in range(count)]) == size
+    assert (
+        compute_pool_size([check(f"{number}", period=period, timeout=timeout).spec for number in range(count)]) == size
+    )
 
 
 @pytest.fixture
@@ -88,7 +90,9 @@ def test_the_pool_follows_the_configuration(running):
     store, schedule = running
     for count in (3, 20, 2, 0):
         schedule.replace(store.configure([check(f"c{number}", period=0.1) for number in range(count)]))
-        eventually(lambda: schedule.vitals().workers == pool_size(s.spec for s in store.snapshot().states.values()))
+        eventually(
+            lambda: schedule.vitals().workers == compute_pool_size(s.spec for s in store.snapshot().states.values())
+        )
 
 
 def test_an_early_check_wakes_the_worker_that_waits_for_a_later_one(running):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import check as make_check
 
-from exporter.evaluation.timetable import Timetable, shift, slot
+from exporter.evaluation.timetable import Timetable, compute_shift, compute_slot
 from exporter.probe.check import Check
 
 
@@ -54,13 +54,13 @@ def test_five_hundred_checks_are_spread_over_the_period():
 
 
 def test_the_slot_depends_on_the_name_only():
-    assert slot("api") == slot("api") != slot("apj")
-    assert all(0 <= slot(f"{number}") < 1 for number in range(1000))
+    assert compute_slot("api") == compute_slot("api") != compute_slot("apj")
+    assert all(0 <= compute_slot(f"{number}") < 1 for number in range(1000))
 
 
 @pytest.mark.parametrize("hosts", [["api-7d9c-abcde", "api-7d9c-fghij", "api-7d9c-klmno"], ["db-0", "db-1", "db-2"]])
 def test_replicas_that_start_together_run_a_check_at_different_moments(hosts):
-    timetables = [timetable_of(make_check(period=10), shift=shift(host)) for host in hosts]
+    timetables = [timetable_of(make_check(period=10), shift=compute_shift(host)) for host in hosts]
     firsts, *later = zip(*(starts(timetable, 60) for timetable in timetables), strict=False)
 
     assert max(moment for _, moment in firsts) <= 1
@@ -74,7 +74,7 @@ def test_replicas_that_start_together_run_a_check_at_different_moments(hosts):
 def test_runs_follow_the_period_and_a_streak_never_grows_faster(name, period, failures, delay):
     stale_after = failures * period + 1
     check = make_check(name, period=period, failure_threshold=failures, initial_delay=delay, stale_after=stale_after)
-    moments = [moment for _, moment in starts(timetable_of(check, shift=slot(name[::-1])), delay + 10 * period)]
+    moments = [moment for _, moment in starts(timetable_of(check, shift=compute_slot(name[::-1])), delay + 10 * period)]
     gaps = [later - earlier for earlier, later in pairwise(moments)]
 
     assert delay <= moments[0] <= delay + 1

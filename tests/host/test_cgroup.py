@@ -99,7 +99,7 @@ def test_every_layout_gives_the_same_numbers(make_cgroup, listing, folders):
     ids=["v1", "v1 with large pages", "v2", "v2 without the file"],
 )
 def test_memory_without_a_limit(make_cgroup, listing, folders):
-    assert make_cgroup(listing, folders).memory() == MemoryUse(700, None, 2)
+    assert make_cgroup(listing, folders).read_memory() == MemoryUse(700, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_memory_without_a_limit(make_cgroup, listing, folders):
     ids=["v1", "v2", "v2 without the file"],
 )
 def test_cpus_without_a_quota(make_cgroup, listing, folders):
-    assert make_cgroup(listing, folders).cpu() == CpuUse(2.5, None, 10, 3)
+    assert make_cgroup(listing, folders).read_cpu() == CpuUse(2.5, None, 10, 3)
 
 
 def test_cpu_time_is_read_without_the_cpu_controller(make_cgroup):
-    assert make_cgroup("0::/\n", {".": {"cgroup.controllers": "", "cpu.stat": "usage_usec 2500000\n"}}).cpu() == CpuUse(
-        2.5, None, None, 0
-    )
+    assert make_cgroup(
+        "0::/\n", {".": {"cgroup.controllers": "", "cpu.stat": "usage_usec 2500000\n"}}
+    ).read_cpu() == CpuUse(2.5, None, None, 0)
 
 
 def test_the_level_with_the_lowest_limit_decides(make_cgroup):
@@ -145,7 +145,7 @@ def test_cpu_time_is_the_process_s_own_if_its_depth_differs_between_hierarchies(
     above = {**CPU_V1, "cpu.cfs_quota_us": "50000\n"}
     folders = {"cpu/docker/1f": CPU_V1, "cpu/docker": above, "cpuacct": {"cpuacct.usage": "9000000000\n"}}
 
-    assert make_cgroup(listing, folders).cpu() == CpuUse(9.0, 0.5, 10, 3)
+    assert make_cgroup(listing, folders).read_cpu() == CpuUse(9.0, 0.5, 10, 3)
 
 
 @pytest.mark.parametrize("listing", [V1, "0::/\n"], ids=["v1", "v2"])
@@ -169,12 +169,12 @@ def test_a_process_without_a_cgroup_is_an_error(make_cgroup, listing):
 def test_a_kernel_that_does_not_count_oom_kills(make_cgroup):
     files = {**MEMORY_V1, "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
 
-    assert make_cgroup(V1, {"memory": files}).memory().oom_kills is None
+    assert make_cgroup(V1, {"memory": files}).read_memory().oom_kills is None
 
 
 def test_used_memory_is_never_negative(make_cgroup):
     """The kernel's two files are not read at the same moment, so the inactive pages can exceed the usage."""
-    assert make_cgroup("0::/\n", {".": {**V2, "memory.current": "200\n"}}).memory().used == 0
+    assert make_cgroup("0::/\n", {".": {**V2, "memory.current": "200\n"}}).read_memory().used == 0
 
 
 @pytest.mark.parametrize(

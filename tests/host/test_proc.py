@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.host.proc import allowed_cpus, machine_cpus, read_file
+from exporter.host.proc import count_allowed_cpus, count_machine_cpus, read_file
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ def test_allowed_cpus_are_counted(tmp_path, cpuset, count):
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "status").write_text(f"Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{cpuset}\n")
 
-    assert allowed_cpus(tmp_path) == count
+    assert count_allowed_cpus(tmp_path) == count
 
 
 def test_the_machine_s_cpus_include_those_that_are_not_allowed(tmp_path):
@@ -20,13 +20,13 @@ def test_the_machine_s_cpus_include_those_that_are_not_allowed(tmp_path):
     (tmp_path / "self" / "status").write_text("Cpus_allowed_list:\t0\n")
     (tmp_path / "stat").write_text("cpu  9 9\ncpu0 3 3\ncpu2 3 3\ncpu11 3 3\nintr 7\ncpufreq 1\nctxt 7\n")
 
-    assert machine_cpus(tmp_path) == 3
-    assert allowed_cpus(tmp_path) == 1
+    assert count_machine_cpus(tmp_path) == 3
+    assert count_allowed_cpus(tmp_path) == 1
 
 
 def test_without_the_files_there_is_at_least_one_cpu(tmp_path):
-    assert allowed_cpus(tmp_path) >= 1
-    assert machine_cpus(tmp_path) >= 1
+    assert count_allowed_cpus(tmp_path) >= 1
+    assert count_machine_cpus(tmp_path) >= 1
 
 
 def test_a_path_below_a_file_does_not_exist(tmp_path):

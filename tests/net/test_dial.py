@@ -17,7 +17,7 @@ from exporter.model import ProbeError, Reason
 from exporter.net.dial import connect, connect_unix, secure
 from exporter.net.errors import DialError
 from exporter.net.stopwatch import Stopwatch
-from exporter.net.tls import inspection_context
+from exporter.net.tls import make_inspection_context
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
@@ -134,7 +134,7 @@ def test_many_silent_addresses_fail_at_the_deadline(blackhole):
 
 def secured(port: int, seconds: float = 10.0, host: str = "127.0.0.1") -> ssl.SSLSocket:
     deadline = within(seconds)
-    return secure(connect(host, port, deadline), inspection_context(), host, deadline)
+    return secure(connect(host, port, deadline), make_inspection_context(), host, deadline)
 
 
 def test_a_handshake_gives_a_socket_that_speaks_tls():
@@ -160,7 +160,7 @@ def test_a_peer_that_resets_before_the_handshake_fails():
         deadline = within(10)
         sock = connect("127.0.0.1", server.port, deadline)
         eventually(lambda: sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) != 1, within=60, what="the reset")
-        error = failure(secure, sock, inspection_context(), "127.0.0.1", deadline)
+        error = failure(secure, sock, make_inspection_context(), "127.0.0.1", deadline)
 
         assert error.reason in (Reason.CONNECT, Reason.TLS)
 

@@ -5,7 +5,7 @@ from exporter.net.errors import DialError
 
 
 def test_an_error_that_names_no_endpoint_gets_one():
-    error = DialError(Reason.TLS, "TLS: bad record").located("https://it.example/")
+    error = DialError(Reason.TLS, "TLS: bad record").with_endpoint("https://it.example/")
 
     assert (error.reason, str(error)) == (Reason.TLS, "https://it.example/: TLS: bad record")
     assert error.where == "https://it.example/"
@@ -15,7 +15,7 @@ def test_an_error_that_names_its_endpoint_is_unchanged():
     """Also if the name in the message is not the given one: of a name with several addresses it is one of these."""
     error = DialError(Reason.CONNECT, "127.0.0.1:80: Connection refused", "127.0.0.1:80")
 
-    assert error.located("localhost:80") is error
+    assert error.with_endpoint("localhost:80") is error
 
 
 def test_the_outcome_is_a_failure_that_names_the_endpoint():

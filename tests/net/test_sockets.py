@@ -12,7 +12,7 @@ from support import eventually
 
 from exporter.model import Reason
 from exporter.net.dial import connect, secure
-from exporter.net.tls import inspection_context
+from exporter.net.tls import make_inspection_context
 
 SECONDS = 0.5
 
@@ -24,7 +24,7 @@ def open_plain(port: int) -> socket.socket:
 def open_tls(port: int) -> socket.socket:
     """A TLS socket whose deadline begins after the handshake, so that a slow handshake does not use it up."""
     deadline = within(60)
-    sock = secure(connect("127.0.0.1", port, deadline), inspection_context(), "127.0.0.1", deadline)
+    sock = secure(connect("127.0.0.1", port, deadline), make_inspection_context(), "127.0.0.1", deadline)
     sock.deadline = within(SECONDS)
     return sock
 

@@ -8,7 +8,7 @@ from exporter.kinds import kinds
 from exporter.kinds.disk import Disk
 from exporter.kinds.exec import Exec
 from exporter.kinds.http_get import HttpGet
-from exporter.probe.options import remote_host_risk
+from exporter.probe.options import find_host_risk
 
 
 def test_every_file_is_a_kind():
@@ -48,4 +48,4 @@ def test_state_between_runs_does_not_make_probes_unequal():
     ],
 )
 def test_another_host_is_a_risk_for_liveness(host, risky):
-    assert bool(remote_host_risk(host)) is risky
+    assert bool(find_host_risk(host)) is risky

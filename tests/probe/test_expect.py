@@ -6,7 +6,7 @@ import time
 import pytest
 from pydantic import ValidationError
 
-from exporter.probe.expect import JsonExpectation, body_complaint
+from exporter.probe.expect import JsonExpectation, find_body_fault
 
 DOCUMENT = {
     "status": "up",
@@ -43,7 +43,7 @@ DOCUMENT = {
     ],
 )
 def test_values_of_a_json_document_are_compared(expectation, complaint):
-    assert JsonExpectation.model_validate(expectation).complaint(DOCUMENT) == complaint
+    assert JsonExpectation.model_validate(expectation).find_fault(DOCUMENT) == complaint
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_an_impossible_expectation_is_an_error(expectation, complaint):
 def test_a_body_is_compared_with_all_expectations(body, options, complaint):
     expectations = tuple(JsonExpectation.model_validate(item) for item in options.get("expectations", ()))
 
-    assert body_complaint(body, options.get("contains"), options.get("matches"), expectations) == complaint
+    assert find_body_fault(body, options.get("contains"), options.get("matches"), expectations) == complaint
 
 
 def test_a_long_value_is_shortened():
-    complaint = JsonExpectation.model_validate({"path": "$", "equals": 1}).complaint("x" * 10_000)
+    complaint = JsonExpectation.model_validate({"path": "$", "equals": 1}).find_fault("x" * 10_000)
 
     assert complaint is not None
     assert len(complaint) < 100
@@ -93,6 +93,6 @@ def test_a_long_value_is_shortened():
 
 def test_a_regular_expression_takes_linear_time():
     started = time.process_time()
-    body_complaint(b"a" * 100_000 + b"!", None, "(a+)+$", ())
+    find_body_fault(b"a" * 100_000 + b"!", None, "(a+)+$", ())
 
     assert time.process_time() - started < 1  # CPU time; Python's own re would take practically forever

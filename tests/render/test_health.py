@@ -11,14 +11,16 @@ from render.scene import golden, scene
 
 from exporter.evaluation.judge import judge
 from exporter.model import Group, Status
-from exporter.render.health import as_json, single, text
+from exporter.render.health import render_check, render_json, render_text
 
 PATH = {Group.LIVENESS: "livez", Group.READINESS: "readyz", Group.STARTUP: "startupz", Group.ALL: "healthz"}
 
 
 def test_the_whole_of_the_plain_answers():
     shown = scene(draining=True)
-    bodies = [text(judge(shown, group), path, verbose=True, exclude=["web", "nope"]) for group, path in PATH.items()]
+    bodies = [
+        render_text(judge(shown, group), path, verbose=True, exclude=["web", "nope"]) for group, path in PATH.items()
+    ]
 
     golden("scene.txt", "\n".join(bodies))
 
@@ -27,7 +29,7 @@ def test_the_whole_of_the_plain_answers():
 def test_the_whole_document(group):
     shown = scene(draining=True)
 
-    described = json.loads(as_json(shown, judge(shown, group)))
+    described = json.loads(render_json(shown, judge(shown, group)))
     described["releaseId"] = "..."
 
     golden(f"scene.{PATH[group]}.json", json.dumps(described, indent=2) + "\n")
@@ -47,12 +49,12 @@ def test_the_whole_document(group):
 def test_the_document_s_status_is_the_verdict(letters, group, status):
     shown = snapshot([settled(letters, failure_threshold=1, groups=in_groups(group))])
 
-    assert json.loads(as_json(shown, judge(shown, group)))["status"] == status
+    assert json.loads(render_json(shown, judge(shown, group)))["status"] == status
 
 
 def test_a_check_that_has_never_run_has_no_result():
     shown = snapshot([settled("")])
-    ((described,),) = json.loads(as_json(shown, judge(shown, Group.ALL)))["checks"].values()
+    ((described,),) = json.loads(render_json(shown, judge(shown, Group.ALL)))["checks"].values()
 
     assert (described["status"], described["reason"], described["runs"]) == ("unknown", "pending", 0)
     assert not described.keys() & {"time", "lastStatus", "lastReason", "durationSeconds", "since"}
@@ -60,7 +62,7 @@ def test_a_check_that_has_never_run_has_no_result():
 
 def test_times_are_rfc_3339_in_utc():
     shown = scene()
-    ((described,), *_) = json.loads(as_json(shown, judge(shown, Group.LIVENESS)))["checks"].values()
+    ((described,), *_) = json.loads(render_json(shown, judge(shown, Group.LIVENESS)))["checks"].values()
 
     assert described["time"] == "2023-11-14T22:12:50.000Z"
     assert datetime.fromisoformat(described["time"]) == datetime(2023, 11, 14, 22, 12, 50, tzinfo=UTC)
@@ -69,8 +71,8 @@ def test_times_are_rfc_3339_in_utc():
 def test_free_text_is_in_no_answer():
     shown = scene()
     verdict = judge(shown, Group.ALL)
-    answers = [text(verdict, "healthz", verbose=True), as_json(shown, verdict)]
-    answers += [single(state, Group.ALL) for state in shown.states.values()]
+    answers = [render_text(verdict, "healthz", verbose=True), render_json(shown, verdict)]
+    answers += [render_check(state, Group.ALL) for state in shown.states.values()]
 
     summaries = [state.last.outcome.summary for state in shown.states.values() if state.last]
     assert not [text for text in summaries for answer in answers if text in answer]
@@ -82,9 +84,9 @@ def test_a_line_stays_a_line(name, excluded):
     shown = snapshot([settled("F", name=name, failure_threshold=1)])
     verdict = judge(shown, Group.ALL)
 
-    body = text(verdict, "healthz", verbose=True, exclude=[excluded])
+    body = render_text(verdict, "healthz", verbose=True, exclude=[excluded])
 
     assert len(body.split("\n")) == 3 + (excluded != name)
     assert body.replace("\n", "").isprintable()
-    assert single(verdict.members[0], Group.ALL).rstrip("\n").isprintable()
-    json.loads(as_json(shown, verdict))
+    assert render_check(verdict.members[0], Group.ALL).rstrip("\n").isprintable()
+    json.loads(render_json(shown, verdict))

@@ -16,7 +16,7 @@ from support import command
 from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import settle
 from exporter.model import Group, Measurement, Outcome, Reason, Result, State, Status, Vitals
-from exporter.render.metrics import OPEN_METRICS, TEXT, exposition
+from exporter.render.metrics import OPEN_METRICS, TEXT, render
 
 FORMATS = [TEXT, OPEN_METRICS]
 PARSERS = [(TEXT, parse_text), (OPEN_METRICS, parse_open_metrics)]
@@ -61,7 +61,7 @@ FORBIDDEN = {"endpoint", "instance", "job", "service", "namespace", "pod", "cont
 
 
 def exposed(shown=None, content_type=TEXT, names=(), vitals=VITALS, answers=ANSWERS):
-    return exposition(shown or scene(), vitals, answers, content_type=content_type, names=names).decode()
+    return render(shown or scene(), vitals, answers, content_type=content_type, names=names).decode()
 
 
 def samples(shown=None, content_type=TEXT):
@@ -325,7 +325,7 @@ def test_a_status_is_one_of_four():
 def test_a_histogram_of_latencies_for_those_who_want_one():
     state = replace(settled("P", latency_buckets=(0.1, 2.5)), latencies=(3, 1, 2), latency_sum=9.5)
     for content_type in (TEXT, OPEN_METRICS):
-        shown = exposition(snapshot([state, settled("P", name="other")]), VITALS, {}, content_type=content_type)
+        shown = render(snapshot([state, settled("P", name="other")]), VITALS, {}, content_type=content_type)
         lines = [
             line for line in shown.decode().splitlines() if line.startswith("health_endpoint_latency_distribution")
         ]

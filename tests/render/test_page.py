@@ -10,7 +10,7 @@ from render.scene import NOW, golden, scene
 from exporter import __version__
 from exporter.evaluation.settle import expire, settle
 from exporter.model import Group, Outcome, Reason, State
-from exporter.render.page import CONTENT_SECURITY_POLICY, page
+from exporter.render.page import CONTENT_SECURITY_POLICY, render
 from exporter.server.routes import PROBE_PATHS
 
 
@@ -38,7 +38,7 @@ class Text(HTMLParser):
 
 
 def shown(*states, **options):
-    return page(snapshot(states, **options), PROBE_PATHS, 1_001_000.0)
+    return render(snapshot(states, **options), PROBE_PATHS, 1_001_000.0)
 
 
 def after(*outcomes, **options):
@@ -51,7 +51,7 @@ def after(*outcomes, **options):
 
 @pytest.mark.parametrize("draining", [False, True])
 def test_the_whole_page(draining):
-    text = page(scene(draining=draining), PROBE_PATHS, NOW).replace(
+    text = render(scene(draining=draining), PROBE_PATHS, NOW).replace(
         f"Health Exporter {__version__}", "Health Exporter ..."
     )
 
@@ -60,7 +60,7 @@ def test_the_whole_page(draining):
     )
 
 
-@pytest.mark.parametrize("html", [page(scene(), PROBE_PATHS, NOW), shown()], ids=["scene", "no checks"])
+@pytest.mark.parametrize("html", [render(scene(), PROBE_PATHS, NOW), shown()], ids=["scene", "no checks"])
 def test_every_tag_is_closed(html):
     assert Text(html).open == []
 
@@ -130,7 +130,7 @@ def test_a_stale_result_is_said_to_be_too_old():
 
 
 def test_reason_numbers_limits_and_age_are_there():
-    text = Text(page(scene(), PROBE_PATHS, NOW))
+    text = Text(render(scene(), PROBE_PATHS, NOW))
     words = " ".join(each for _, each in text.seen)
 
     assert "fail timeout web httpGet https://web.example/ readiness no answer within 1 s" in words
@@ -156,15 +156,15 @@ def test_shutting_down_is_said_and_why_readiness_is_false():
 
 
 def test_the_page_renews_itself_and_can_be_kept_still():
-    still = page(scene(), PROBE_PATHS, NOW, refresh=False)
+    still = render(scene(), PROBE_PATHS, NOW, refresh=False)
 
-    assert '<meta http-equiv="refresh" content="10">' in page(scene(), PROBE_PATHS, NOW)
+    assert '<meta http-equiv="refresh" content="10">' in render(scene(), PROBE_PATHS, NOW)
     assert "http-equiv" not in still
     assert '<a href="/">' in still
 
 
 def test_a_clock_that_went_back_makes_no_negative_ages():
-    html = page(scene(), PROBE_PATHS, NOW - 3600)
+    html = render(scene(), PROBE_PATHS, NOW - 3600)
 
     assert "-" not in "".join(re.findall(r"[-\d.]+ \w+ ago", html))
 
@@ -184,7 +184,7 @@ def test_hostile_text_is_text(evil):
 
 # Colours: WCAG AA wants 4.5 for text, and 3 for what is large or no text.
 
-STYLE = re.search(r"<style>(.*)</style>", page(scene(), PROBE_PATHS, NOW), re.DOTALL)[1]
+STYLE = re.search(r"<style>(.*)</style>", render(scene(), PROBE_PATHS, NOW), re.DOTALL)[1]
 LIGHT, DARK = (
     dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
 )
@@ -214,7 +214,7 @@ def test_every_text_has_contrast(scheme, text, ground):
 
 
 def test_nothing_is_loaded_from_anywhere():
-    html = page(scene(), PROBE_PATHS, NOW)
+    html = render(scene(), PROBE_PATHS, NOW)
 
     assert not re.findall(r'(?:src|href)="(?!/|#|data:)', html)
     assert re.findall(r'href="(data:[^,"]*)', html) == ["data:image/svg+xml"]

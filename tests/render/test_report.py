@@ -10,7 +10,7 @@ from render.scene import golden, scene
 from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import settle
 from exporter.model import Group, Measurement, Outcome, Reason, Snapshot, State
-from exporter.render.report import as_json, text
+from exporter.render.report import render_json, render_text
 
 
 def once(name: str, outcome: Outcome, **options: object) -> State:
@@ -33,7 +33,7 @@ RUNS = (
 
 def report(*states: State, group: Group = Group.ALL, color: bool = False) -> str:
     shown = snapshot(states)
-    return text(shown, judge(shown, group), color=color)
+    return render_text(shown, judge(shown, group), color=color)
 
 
 def test_the_report_for_people():
@@ -45,11 +45,11 @@ def test_the_report_on_a_terminal_has_colors():
 
 
 def test_the_report_of_everything_there_can_be():
-    golden("report.scene.txt", text(scene(), judge(scene(), Group.READINESS), color=False) + "\n")
+    golden("report.scene.txt", render_text(scene(), judge(scene(), Group.READINESS), color=False) + "\n")
 
 
 def test_the_report_as_json():
-    golden("report.json", as_json(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL)) + "\n")
+    golden("report.json", render_json(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL)) + "\n")
 
 
 def test_color_changes_nothing_else():
@@ -114,7 +114,7 @@ def test_the_last_line_is_the_verdict(letters, group, last):
 
 
 def test_the_json_has_exactly_these_keys():
-    written = json.loads(as_json(snapshot(RUNS, generation=7), judge(snapshot(RUNS), Group.ALL)))
+    written = json.loads(render_json(snapshot(RUNS, generation=7), judge(snapshot(RUNS), Group.ALL)))
 
     assert list(written) == ["generation", "status", "checks"]
     assert (written["generation"], written["status"]) == (7, "fail")
@@ -123,7 +123,7 @@ def test_the_json_has_exactly_these_keys():
 
 
 def test_the_json_lists_the_checks_in_the_order_of_the_configuration():
-    written = json.loads(as_json(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL)))
+    written = json.loads(render_json(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL)))
 
     assert [check["name"] for check in written["checks"]] == ["api", "load", "disk", "mysql", "warm", "stuck"]
 
@@ -131,4 +131,8 @@ def test_the_json_lists_the_checks_in_the_order_of_the_configuration():
 def test_nothing_checked_is_a_list_of_nothing():
     nothing = Snapshot(1, 0.0, {})
 
-    assert json.loads(as_json(nothing, judge(nothing, Group.ALL))) == {"generation": 1, "status": "pass", "checks": []}
+    assert json.loads(render_json(nothing, judge(nothing, Group.ALL))) == {
+        "generation": 1,
+        "status": "pass",
+        "checks": [],
+    }

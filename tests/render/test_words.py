@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from make import settled, snapshot
 
 from exporter.model import Measurement
-from exporter.render.words import duration, headline, limits, quantity, size, worst_first
+from exporter.render.words import (
+    format_duration,
+    format_headline,
+    format_limits,
+    format_quantity,
+    format_size,
+    sort_worst_first,
+)
 
 
 def shown(**letters):
@@ -25,11 +32,11 @@ def shown(**letters):
     ],
 )
 def test_the_headline_counts_what_is_not_well(letters, text):
-    assert headline(shown(**letters)) == text
+    assert format_headline(shown(**letters)) == text
 
 
 def test_what_is_wrong_comes_first_and_otherwise_the_configuration_s_order():
-    states = worst_first(shown(a="P", b="W", c="", d="F", e="P", f="F"))
+    states = sort_worst_first(shown(a="P", b="W", c="", d="F", e="P", f="F"))
 
     assert [state.spec.name for state in states] == ["d", "f", "c", "b", "a", "e"]
 
@@ -47,7 +54,7 @@ def test_what_is_wrong_comes_first_and_otherwise_the_configuration_s_order():
     ],
 )
 def test_a_quantity_is_in_the_unit_of_its_name(name, value, text):
-    assert quantity(name, value) == text
+    assert format_quantity(name, value) == text
 
 
 @pytest.mark.parametrize(
@@ -72,12 +79,12 @@ def test_a_quantity_is_in_the_unit_of_its_name(name, value, text):
     ],
 )
 def test_a_duration_is_in_one_unit(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @given(st.floats(0, 1e12))
 def test_a_duration_is_never_of_a_unit_that_is_full(seconds):
-    number, unit = duration(seconds).split(" ")
+    number, unit = format_duration(seconds).split(" ")
 
     assert float(number) < {"ms": 1000, "s": 60, "min": 60, "h": 24, "d": 1e9}[unit]
 
@@ -98,7 +105,7 @@ def test_a_duration_is_never_of_a_unit_that_is_full(seconds):
     ],
 )
 def test_a_size_is_in_binary_units(count, text):
-    assert size(count) == text
+    assert format_size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -106,4 +113,4 @@ def test_a_size_is_in_binary_units(count, text):
     [(None, None, ""), (0.7, None, "warn 70.0 %"), (None, 0.9, "fail 90.0 %"), (0.7, 0.9, "warn 70.0 %, fail 90.0 %")],
 )
 def test_limits_are_those_that_are_set(warn, fail, text):
-    assert limits(Measurement("load_ratio", 0.5, warn, fail)) == text
+    assert format_limits(Measurement("load_ratio", 0.5, warn, fail)) == text

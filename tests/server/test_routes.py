@@ -16,7 +16,7 @@ from support import get
 from exporter.model import Group, Measurement, Outcome, Reason, Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT
 from exporter.server.negotiation import HEALTH_JSON
-from exporter.server.routes import PROBE_PATHS, probe_app
+from exporter.server.routes import PROBE_PATHS, create_probe_app
 
 PLAIN = "text/plain; charset=utf-8"
 PROBES = [*PROBE_PATHS, *(f"{path}/api" for path in PROBE_PATHS)]
@@ -460,7 +460,7 @@ def test_with_the_right_password_every_path_is_200(guarded, path):
 
 def test_the_probe_listener_has_the_probe_paths_only_and_no_password(stage):
     stage.show({"api": "P"})
-    with served(probe_app(stage.store, stage.answers).wsgi_app) as url:
+    with served(create_probe_app(stage.store, stage.answers).wsgi_app) as url:
         found = {path: get(url + path).status for path in EVERY}
 
     assert found == {path: 200 if path in PROBES else 404 for path in EVERY}
