@@ -27,14 +27,17 @@ def main() -> None:
         code = _run_click(error_code) if code is None else code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BaseException:  # noqa: BLE001  # no exception is a verdict
+    except BaseException:  # noqa: BLE001  # an exception must not look like a verdict
         code = error_code
         _print_traceback()
     _exit(code)
 
 
 def _run_ask() -> int | None:
-    """The exit code of a plain `ask`, which does not import click because it runs every few seconds; else None."""
+    """Return the exit code of a plain `ask`; None for any other command line.
+
+    It does not import click, because exec probes run it every few seconds.
+    """
     from exporter import ask
 
     arguments = ask.parse_arguments(sys.argv[2:]) if sys.argv[1] == "ask" else None
@@ -68,7 +71,7 @@ def _print_traceback() -> None:
 
 
 def _exit(code: int) -> None:
-    """Exit immediately: the exit code stands even if nobody reads the output, and even if a thread hangs.
+    """Exit immediately, with this exit code even if the output cannot be written or a thread hangs.
 
     Python itself would turn a failed flush into exit code 120, and would wait for the threads.
     """

@@ -1,11 +1,13 @@
-"""Asks a running exporter for a verdict. Imports next to nothing: it runs in exec probes, every few seconds."""
+"""Asks a running exporter for a verdict.
+
+It imports as little as possible, because exec probes run it every few seconds.
+"""
 
 import json
 import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from exporter.console import echo
@@ -24,6 +26,10 @@ URL = "http://127.0.0.1:4584"
 TIMEOUT = 1  # seconds, from name resolution to the last byte of the answer
 MAX_TIMEOUT = 86400  # seconds
 MAX_ANSWER = 16 * 2**20  # bytes
+
+TYPE_CHECKING = False  # as in exporter/__init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 _STATUSES = {200: ("pass", "warn"), 503: ("fail",)}
 _EXPORTER_BODIES = {200: b"Health Exporter is healthy.\n", 503: b"Health Exporter is not healthy.\n"}
@@ -60,9 +66,9 @@ def ask(endpoint: str, url: str, timeout: float) -> tuple[bool, list[str]]:
     if endpoint == "exporter" and body == _EXPORTER_BODIES[status]:
         return status == 200, [body.decode().strip()]
     try:
-        document = json.loads(body)
-        if document["status"] in _STATUSES[status]:
-            return status == 200, [replace_unprintable(line) for line in _explain(endpoint, document)]
+        health = json.loads(body)
+        if health["status"] in _STATUSES[status]:
+            return status == 200, [replace_unprintable(line) for line in _explain(endpoint, health)]
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         pass
     raise AskError(f"{address} did not respond like a health exporter")
@@ -101,17 +107,17 @@ def _parse_url(url: str) -> SplitResult:
     return parts
 
 
-def _run_within(timeout: float, act: Callable[[], bytes], address: str) -> bytes:
-    """Return what the act returns. Raises AskError if it fails, or takes longer than the timeout.
+def _run_within(timeout: float, function: Callable[[], bytes], address: str) -> bytes:
+    """Call the function in a thread and return its result. Raises AskError if it fails or takes too long.
 
-    It then continues in its thread, because name resolution cannot be interrupted.
+    After the timeout the thread continues, because name resolution cannot be interrupted.
     """
     late = f"{address} did not respond within {timeout:g} s"
     results: list[bytes | str] = []
 
     def work() -> None:
         try:
-            results.append(act())
+            results.append(function())
         except TimeoutError:
             results.append(late)
         except (OSError, ValueError) as error:
@@ -136,10 +142,10 @@ def _request(parts: SplitResult, path: str, timeout: float) -> bytes:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     with _secure(socket.create_connection((host, port), timeout), parts.scheme, host) as sock:
         sock.sendall(request.encode("ascii"))
-        received = bytearray()
-        while (data := sock.recv(65536)) and len(received) <= MAX_ANSWER:
-            received += data
-    return bytes(received)
+        answer = bytearray()
+        while (data := sock.recv(65536)) and len(answer) <= MAX_ANSWER:
+            answer += data
+    return bytes(answer)
 
 
 def _secure(sock: socket.socket, scheme: str, host: str) -> socket.socket:
@@ -150,18 +156,18 @@ def _secure(sock: socket.socket, scheme: str, host: str) -> socket.socket:
     return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
 
 
-def _parse_answer(received: bytes, address: str) -> tuple[int, bytes]:
-    """The status code and the body. Raises AskError if the bytes are not HTTP."""
-    head, _, body = received.partition(b"\r\n\r\n")
+def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes]:
+    """Return the status code and the body. Raises AskError if the bytes are not HTTP."""
+    head, _, body = answer.partition(b"\r\n\r\n")
     version, _, status = head.partition(b"\r\n")[0].partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
         raise AskError(f"{address} did not respond with HTTP")
     return int(status[:3]), body
 
 
-def _explain(endpoint: str, document: dict[str, Any]) -> list[str]:
-    lines = [f"{endpoint}: {document['status']}, generation {document['generation']}", *document.get("notes", ())]
-    for name, (check,) in document["checks"].items():
+def _explain(endpoint: str, health: "dict[str, Any]") -> list[str]:
+    lines = [f"{endpoint}: {health['status']}, generation {health['generation']}", *health.get("notes", ())]
+    for name, (check,) in health["checks"].items():
         reason = f", reason {check['reason']}" if "reason" in check else ""
         since = f" since {check['since']}" if "since" in check else ""
         if check["status"] != "pass":

@@ -53,7 +53,7 @@ class Exporter:
         )
 
     def watch(self, checks: Iterable[Check]) -> int:
-        """Run these checks from now on, those of them that belong to this shard. Returns their number.
+        """Run the checks that belong to this shard from now on. Returns their number.
 
         Raises RuntimeError if the system cannot start enough threads.
         """
@@ -62,7 +62,7 @@ class Exporter:
         return len(checks)
 
     def vitals(self) -> Vitals:
-        """The exporter's own condition now."""
+        """Return the exporter's own condition now."""
         return replace(self.schedule.vitals(), reload_ok=self._reloader.ok, reload_time=self._reloader.time)
 
     def serve(self, web_addresses: Sequence[str], probe_addresses: Sequence[str], shutdown_delay: float) -> None:
@@ -70,7 +70,7 @@ class Exporter:
 
         Raises ConfigError and ListenError before any check has run.
         """
-        # The embedded form has no server of its own, so it does not pay for importing one.
+        # Here, because the embedded form has no server of its own and must not import one.
         from exporter.server import lean
 
         lean.trim()
@@ -91,6 +91,6 @@ class Exporter:
         return self.watch(load(self._config_file).checks)
 
     def _tick(self) -> None:
-        self.store.snapshot()  # notices stale results even if nobody asks
+        self.store.snapshot()  # notices stale results even if no request arrives
         if self._rotation:
             self._rotation.poll()

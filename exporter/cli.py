@@ -1,7 +1,8 @@
 """The command line: arguments in, exit code out.
 
 Each command imports what it needs when it runs. A plain `ask`, which runs every few seconds in exec probes, does not
-import this module at all (see `__main__`). Most of the file is the text of `--help`.
+import this module at all (see `__main__`). The file is long because most of it is the text of `--help`; what the
+commands do is elsewhere.
 """
 
 import json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.config.checks import Config
     from exporter.evaluation.shard import Shard
 
-MAX_SHARDS = 1000  # at the start every check computes a hash for each of them
+MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check and shard
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
 
 _config_file = click.option(
@@ -165,7 +166,7 @@ def serve(
     writer = log.start(level, form)
     try:
         web = WebConfig.read(web_config_file) if web_config_file else WebConfig()
-        exporter = Exporter(socket.gethostname(), config_file, _shard(shard, shards), web, lifecycle=lifecycle)
+        exporter = Exporter(socket.gethostname(), config_file, _parse_shard(shard, shards), web, lifecycle=lifecycle)
         exporter.serve(web_addresses, probe_addresses, shutdown_delay)
     except (ConfigError, ListenError) as error:
         raise _Refused(str(error)) from None
@@ -222,7 +223,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     text = (
         report.render_json(snapshot, verdict)
         if form == "json"
-        else report.render_text(snapshot, verdict, color=_color())
+        else report.render_text(snapshot, verdict, color=_use_color())
     )
     echo(text, sys.stdout)
     return 0 if verdict.up else 1
@@ -327,7 +328,7 @@ def _load(path: Path | None) -> "Config":
         raise _Refused(str(error)) from None
 
 
-def _shard(name: str | None, count: int | None) -> "Shard":
+def _parse_shard(name: str | None, count: int | None) -> "Shard":
     from exporter.evaluation.shard import Shard
 
     if (name is None) != (count is None):
@@ -338,7 +339,7 @@ def _shard(name: str | None, count: int | None) -> "Shard":
         raise click.BadParameter(str(error), param_hint="'--shard'") from None
 
 
-def _color() -> bool:
-    """Whether to use color: on a terminal that has it, unless NO_COLOR is set (no-color.org)."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and sys.stdout is not None and sys.stdout.isatty()
+def _use_color() -> bool:
+    """Return whether to use color: on a terminal that supports it, unless NO_COLOR is set (no-color.org)."""
+    allowed = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return allowed and sys.stdout is not None and sys.stdout.isatty()

@@ -1,10 +1,16 @@
-"""What the commands print. Imports next to nothing, because `health-exporter ask` needs it in every exec probe."""
+"""Printing for the commands.
+
+It imports as little as possible, because `health-exporter ask` needs it in every exec probe.
+"""
 
 import sys
-from typing import TextIO
+
+TYPE_CHECKING = False  # as in exporter/__init__.py
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
-def echo(text: str, stream: TextIO | None) -> None:
+def echo(text: str, stream: "TextIO | None") -> None:
     """Print a line, and carry on if it cannot be written: the exit code is the result.
 
     The stream is None if the parent process has closed it.

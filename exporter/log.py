@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 MAX_BACKLOG = 1000  # records
-MAX_FLUSH = 1.0  # seconds that the exiting process waits for the last lines
+MAX_FLUSH = 1.0  # seconds that an exiting process waits for the last lines
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
 
 
@@ -39,7 +39,7 @@ class Writer(logging.Handler):
         super().__init__()
         self.setFormatter(formatter)
         self.dropped = 0
-        # Not the stream itself: while nobody reads, a write would hold its lock and keep the process from exiting.
+        # Not the stream itself: a write that blocks would hold its lock and keep the process from exiting.
         self._descriptor = stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_BACKLOG)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
@@ -74,7 +74,7 @@ class Writer(logging.Handler):
 
 
 class _Formatter(logging.Formatter):
-    def pairs(self, record: logging.LogRecord) -> dict[str, Any]:
+    def collect_pairs(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the fields of a record in the order in which they are written."""
         level = {"warning": "warn", "critical": "error"}.get(record.levelname.lower(), record.levelname.lower())
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -88,14 +88,14 @@ class Logfmt(_Formatter):
     """key=value pairs on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return " ".join(f"{key}={_quote(str(value))}" for key, value in self.pairs(record).items())
+        return " ".join(f"{key}={_quote(str(value))}" for key, value in self.collect_pairs(record).items())
 
 
 class Json(_Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.pairs(record), default=str)
+        return json.dumps(self.collect_pairs(record), default=str)
 
 
 def _quote(text: str) -> str:

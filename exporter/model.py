@@ -1,7 +1,7 @@
-"""The nouns of the package: what is configured, what a run found, and what follows from it.
+"""The nouns of the package: the configuration of a check, what a run found, and the verdicts that follow.
 
 Everything here is frozen: a value never changes after it has been passed on. This module imports nothing else of the
-package, so every other module can use it.
+package, so every other module can use it. The file is longer than others because these nouns are read together.
 
 All exceptions of the package: who raises them, and what becomes of them.
 
@@ -9,8 +9,8 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- ProbeError       kinds, `host`, `probe`: the check cannot run. `evaluation.run` makes it an `unknown` Outcome.
     |-- DialError        `net`, kinds: an endpoint was not reached or stopped responding. The kind makes it a failed
     |                    Outcome.
-    |-- MalformedError   `net.response`: the response is not valid HTTP. `net.fetch` makes it a DialError, or a
-    |   |                ProbeError if only the body is incomplete.
+    |-- MalformedError   `net.head`, `net.response`: the response is not valid HTTP. `net.fetch` makes it a DialError,
+    |   |                or a ProbeError if only the body is incomplete.
     |   `-- SilentError  the connection was closed before the first byte. `net.fetch` makes it a DialError.
     |-- PathError        `host.path`: a path is missing, cannot be read or hangs. The kind makes it a failed Outcome.
     |-- PlainTextError   `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
@@ -214,17 +214,19 @@ class Outcome:
 
     @classmethod
     def failed(cls, reason: Reason, summary: str, *measurements: Measurement) -> "Outcome":
-        """The target is unhealthy, for this reason."""
+        """Return the Outcome of an unhealthy target."""
         return cls(Status.FAIL, reason, summary, measurements)
 
     @classmethod
     def passed(cls, summary: str, *measurements: Measurement) -> "Outcome":
-        """The target is healthy."""
+        """Return the Outcome of a healthy target."""
         return cls(Status.PASS, None, summary, measurements)
 
     @classmethod
     def measured(cls, summary: str, by: Measurement, *others: Measurement) -> "Outcome":
-        """The status according to one measurement and its limits. The summary shows the limits, or the one it reached.
+        """Return the Outcome according to one measurement and its limits.
+
+        The summary shows the limits, or the one that was reached.
 
         >>> Outcome.measured("90 % used", Measurement("memory_used_ratio", 0.9, warn=0.8, fail=0.95)).summary
         '90 % used: warn limit 0.8 reached'
@@ -237,9 +239,9 @@ class Outcome:
 
     @classmethod
     def counted(cls, summary: str, name: str, count: int, least: int | None, most: int | None) -> "Outcome":
-        """The status according to a count: healthy from `least` to `most`, both included; None leaves that side open.
+        """Return the Outcome according to a count: healthy from `least` to `most`, both included.
 
-        The limits of the Measurement are therefore one beyond these numbers.
+        None leaves that side open. The limits of the Measurement are one beyond these numbers.
 
         >>> Outcome.counted("2 workers", "processes", 2, least=3, most=None).summary
         '2 workers, expected at least 3'
@@ -324,7 +326,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one group's question about a Snapshot, with the checks that decided it."""
+    """What a group's endpoint answers for one Snapshot, with the checks that decided it."""
 
     group: Group
     up: bool

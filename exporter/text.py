@@ -1,6 +1,6 @@
 """Text for terminals, logs and clients, made safe and short: targets, summaries and messages come from outside.
 
-Imports nothing, because `health-exporter ask` needs it in every exec probe.
+It imports nothing, because `health-exporter ask` needs it in every exec probe.
 """
 
 
@@ -12,7 +12,7 @@ def replace_unprintable(text: str, replacement: str = "?") -> str:
 
 
 def replace_surrogates(text: str) -> str:
-    """Return the text with `?` for each lone surrogate. UTF-8 cannot encode one, so it would cost the whole output."""
+    """Return the text with `?` for each lone surrogate, because UTF-8 cannot encode a text that contains one."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Advice: what a configuration may contain, but is probably a mistake."""
+"""Advice on a valid configuration: probable mistakes."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ IMPLAUSIBLE_RATIO = 10.0
 
 
 def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
-    """Every piece of advice, in the order of the lines. `scrape_interval` is that of Prometheus, in seconds."""
+    """Yield every piece of advice, in the order of the lines. `scrape_interval` is Prometheus', in seconds."""
     if not config.checks:
         yield config.document.make_complaint(("checks",), "no checks are configured, so every endpoint returns 200")
     complaints = [

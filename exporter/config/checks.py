@@ -1,9 +1,9 @@
-"""A configuration file -> Checks: the models of the file, and `load`.
+"""Configuration file -> Checks: the models of the file, and `load`.
 
 `load` takes a file through three stages: document.py reads it as plain data with lines, the models below and the rules
-of rules.py validate the data, and `CheckOptions.check` turns every valid entry into a Check. See document.py for how a
-complaint gets its line. The fields, defaults and limits of a check are those of a Kubernetes probe (core/v1 Probe, and
-its validation in pkg/apis/core/validation).
+in rules.py validate the data, and `CheckOptions.build_check` turns every valid entry into a Check. document.py explains
+how a complaint gets its line. The fields, defaults and ranges of a check are those of a Kubernetes probe
+(core/v1 Probe, and its validation in pkg/apis/core/validation).
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _Int32 = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 
 
 def _zero_means(default: int) -> AfterValidator:
-    """Kubernetes replaces a 0 with the field's default (SetDefaults_Probe)."""
+    """Return a validator that replaces 0 with the field's default, as Kubernetes does (SetDefaults_Probe)."""
     return AfterValidator(lambda value: value or default)
 
 
@@ -85,8 +85,8 @@ class CheckOptions(Options):
     """Seconds after which the last definitive result no longer counts. Default: failureThreshold * periodSeconds +
     timeoutSeconds."""
 
-    def check(self) -> Check:
-        """The Check that these options describe."""
+    def build_check(self) -> Check:
+        """Return the Check that these options describe."""
         kind, probe = next((kind, probe) for kind in kinds() if isinstance(probe := getattr(self, kind), Probe))
         spec = Spec(
             name=self.name,
@@ -123,7 +123,7 @@ class _Configuration(Options):
 
 @cache
 def build_model() -> type[_Configuration]:
-    """The model of the file. Each kind that is installed is an optional key of a check."""
+    """Return the model of the file. Each kind that is installed is an optional key of a check."""
     fields: dict[str, Any] = {kind: (probe | None, None) for kind, probe in kinds().items()}
     check = create_model("Check", __base__=CheckOptions, __doc__=CheckOptions.__doc__, **fields)
     return create_model("Configuration", __base__=_Configuration, checks=(list[check], ...))
@@ -133,4 +133,4 @@ def load(path: Path | None) -> Config:
     """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint."""
     document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
     model = document.validate(build_model(), find_violations(document))
-    return Config(tuple(check.check() for check in model.checks), document)
+    return Config(tuple(check.build_check() for check in model.checks), document)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where: Complaint, and ConfigError, which carries all of them."""
+"""Errors in a configuration: Complaint, one error and its place, and ConfigError, which carries all of them."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Nodes -> plain dicts, lists and scalars, with the line of every place and complaints about what cannot be meant.
+"""YAML nodes -> plain dicts, lists and scalars, with the line of every place and complaints about invalid nodes.
 
 The scalars are those of YAML 1.2's core schema, not PyYAML's 1.1: `on`, `yes` and `1:30` are strings, and `010` is ten.
 """
@@ -18,7 +18,7 @@ MAX_DIGITS = 40  # of a whole number; Python takes quadratic time to read one
 
 _YAML = "tag:yaml.org,2002:"
 _STR, _INT, _FLOAT, _MERGE = f"{_YAML}str", f"{_YAML}int", f"{_YAML}float", f"{_YAML}merge"
-# An escape can make either; libyaml refuses the escape of an unpaired surrogate by itself.
+# Both can come from an escape, although libyaml itself rejects the escape of an unpaired surrogate.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 # The type of a scalar by its text (YAML 1.2.2, section 10.3.2), and the merge key of YAML 1.1:
 #   null | Null | NULL | ~ | (empty)                                        null
@@ -50,7 +50,10 @@ class Builder:
         """Places whose value is unknown; a complaint says why."""
 
     def build(self, node: yaml.Node, path: Keys = ()) -> Any:
-        """The value of a node; None, with a complaint, if it is unknown. Raises ConfigError beyond a limit."""
+        """Return the value of a node; None, with a complaint, if it is unknown.
+
+        Raises ConfigError if there are too many values or levels.
+        """
         self.lines.setdefault(path, _find_line(node))
         self._values += 1
         if self._values > MAX_VALUES:
@@ -73,7 +76,7 @@ class Builder:
             return self._skip(node, path, str(error))
 
     def _build_mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
-        """A mapping's own keys, and those that it merges; its own win, wherever `<<` stands."""
+        """Return a mapping's own keys and those that it merges. Its own keys win, wherever the `<<` is."""
         merged: dict[str, Any] = {}
         for key, value in node.value:
             if _find_tag(key) == _MERGE:
@@ -96,7 +99,7 @@ class Builder:
         return mapping
 
     def _merge(self, node: yaml.Node, path: Keys) -> dict[str, Any]:
-        """What `<<` adds: a mapping, or a list of mappings of which the first wins."""
+        """Return the keys that `<<` adds: those of a mapping, or of a list of mappings, of which the first wins."""
         if isinstance(node, yaml.SequenceNode):
             with self._descend(node):
                 return self._merge_all(node.value, path)
@@ -113,7 +116,7 @@ class Builder:
 
     @contextmanager
     def _descend(self, node: yaml.Node) -> Iterator[None]:
-        """Within this node. Aliases and `<<` can nest nodes more deeply than the text does."""
+        """Build what is inside this node. Aliases and `<<` can nest nodes more deeply than the text does."""
         if len(self._ancestors) >= MAX_DEPTH:
             self._refuse(node, f"nested deeper than {MAX_DEPTH} levels, counting aliases")
         self._ancestors.append(node)
@@ -136,7 +139,7 @@ def _find_line(node: yaml.Node) -> int:
 
 
 def _find_tag(node: yaml.Node) -> str:
-    """The tag of a node: the one that is written, or the one that its text implies."""
+    """Return the tag of a node: the explicit one, or the one that its text implies."""
     return _imply_tag(node.value) if node.tag == UNRESOLVED else str(node.tag)
 
 
@@ -146,7 +149,7 @@ def _imply_tag(text: str) -> str:
 
 
 def _construct(node: yaml.ScalarNode) -> bool | int | float | str | None:
-    """The value of a scalar. Raises ValueError with the message of a complaint."""
+    """Return the value of a scalar. Raises ValueError with the message of a complaint."""
     text, tag = str(node.value), _find_tag(node)
     if tag in (_STR, _MERGE):
         if match := _UNUSABLE.search(text):

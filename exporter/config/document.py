@@ -8,12 +8,12 @@ Theory of operation. A file passes through three steps, each in a module of its 
 3. `Document.validate` makes a model of the data. A complaint of the model, or of a rule that ties several fields
    together, has a path, and `Document.find_line` finds the line of that path.
 
-A text that is not YAML, or is beyond a limit, ends the reading at once, because the rest of it is unknown. All other
+If a text is not YAML or is too large, reading stops at once, because the rest of it is unknown. All other
 complaints are collected and reported together. Duplicate keys, alias bombs, custom tags and files that are larger than
 any sane configuration become complaints, never a traceback.
 
-The data is read twice: as it is written by the rules, which must work on a document that is otherwise broken, and as
-JSON by the models, which then know only the types that YAML has.
+The data is read twice. The rules read it as it is, because they must work on a document that has other errors. The
+models read it as JSON, so that they see only the types that YAML has.
 """
 
 import json
@@ -44,7 +44,7 @@ class Document:
     lines: dict[Keys, int] = field(default_factory=dict)
     complaints: list[Complaint] = field(default_factory=list)
     unreadable: set[Keys] = field(default_factory=set)
-    """Places whose value is unknown. `complaints` says why; complaints that only follow from that are left out."""
+    """Places whose value is unknown. `complaints` has the reason; complaints that only follow from it are left out."""
 
     @classmethod
     def read(cls, path: Path) -> "Document":
@@ -58,7 +58,7 @@ class Document:
 
     @classmethod
     def parse(cls, content: bytes, source: str) -> "Document":
-        """Parse a file's content. Raises ConfigError if it is not valid YAML; `complaints` has the lesser errors."""
+        """Parse a file's content. Raises ConfigError if it is not valid YAML; all other errors are in `complaints`."""
         if len(content) > MAX_BYTES:
             message = f"is larger than {MAX_BYTES // 2**20} MiB, which is too large for a configuration"
             raise ConfigError([Complaint(source, None, (), message)])
@@ -69,31 +69,32 @@ class Document:
         return cls(source, builder.build(root), builder.lines, builder.complaints, builder.unreadable)
 
     def find_line(self, path: Keys) -> int | None:
-        """The line of a place; if it is not in the file, that of the nearest place around it that is."""
+        """Return the line of a place, or of the nearest enclosing place if this one is not in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path)
 
     def find_mapping(self, *path: str) -> dict[str, Any]:
-        """The mapping at a path; empty if there is none, so that rules can be checked in a broken document."""
+        """Return the mapping at a path; empty if it is missing, so that rules can be checked in a broken document."""
         value = self.data
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, dict) else {}
 
     def make_complaint(self, path: Keys, message: str) -> Complaint:
-        """A complaint about a place in this document."""
+        """Return a complaint about a place in this document."""
         return Complaint(self.source, self.find_line(path), path, message)
 
     def validate(self, model: type[Model], violations: Iterable[Complaint] = ()) -> Model:
-        """The document as this model. Raises ConfigError with its complaints, the model's, and the violations.
+        """Return the document as this model.
 
-        `violations` are complaints about rules that the model does not check.
+        `violations` are complaints about rules that the model does not check. Raises ConfigError with these, the
+        document's own complaints, and the model's.
         """
         violations = [complaint for complaint in violations if complaint.path not in self.unreadable]
         complaints = [*self.complaints, *violations]
         try:
-            # Strict, or text would pass for a number; as JSON, or a list would not pass for a tuple.
+            # Strict, so that text is not accepted as a number; as JSON, so that a list is accepted as a tuple.
             value = model.model_validate_json(json.dumps(self.data), strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
             complaints += self._explain(model, error, {complaint.path for complaint in violations})
@@ -102,7 +103,7 @@ class Document:
         return value
 
     def _explain(self, model: type[BaseModel], error: ValidationError, explained: set[Keys]) -> Iterator[Complaint]:
-        """The model's complaints, except those that follow from another error or are already explained better."""
+        """Yield the model's complaints, except those that follow from another error or are explained already."""
         details = error.errors(include_url=False)
         known = explained | self.unreadable | find_misspelled(model, details)
         for detail in details:

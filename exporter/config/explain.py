@@ -1,4 +1,4 @@
-"""pydantic's errors in words for the person who writes the file: what is wrong, and what to write instead."""
+"""pydantic's errors -> messages for the author of the file: what is wrong, and what to write instead."""
 
 import math
 import re
@@ -43,7 +43,7 @@ _REQUIREMENTS = {
 
 
 def explain(model: type[BaseModel], error: ErrorDetails) -> str:
-    """The message of a complaint about this error."""
+    """Return the message of a complaint about this error."""
     match error["type"]:
         case "extra_forbidden":
             return explain_unknown(model, error["loc"])
@@ -71,7 +71,7 @@ def _explain_value(error: ErrorDetails) -> str:
 
 
 def _explain_mapping(value: Any, *, root: bool) -> str:
-    """Never shows the value: it may be a password, written where `{env: NAME}` or `{file: path}` belongs."""
+    """Return what the value must be. It is never shown: it may be a password in place of `{env: NAME}`."""
     if value is None:
         return "is empty" if root else "is empty, but must be a mapping of keys to values"
     kind = "a list" if isinstance(value, list) else "text" if isinstance(value, str) else "a number"
@@ -79,7 +79,7 @@ def _explain_mapping(value: Any, *, root: bool) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value as YAML writes it, shortened and without credentials."""
+    """Return a value in YAML's notation, shortened and without credentials."""
     match value:
         case dict():
             return "a mapping"
@@ -93,6 +93,6 @@ def _show(value: Any) -> str:
 
 
 def _simplify(text: str) -> str:
-    """Pydantic's own message, in the form of the messages above."""
+    """Return pydantic's own message in the form of the messages above."""
     text = text.removeprefix("Value error, ").replace("Input should be", "must be", 1)
     return text[:1].lower() + text[1:]

@@ -1,6 +1,6 @@
-"""YAML text -> nodes that know their lines: the grammar, its errors in plain words, and limits on size.
+"""YAML text -> nodes with their lines: the grammar, its errors in plain words, and the maximum size.
 
-A hostile text costs no more than the limits allow. What the nodes mean is the subject of data.py.
+A hostile text costs no more than one of the maximum size. data.py interprets the nodes.
 """
 
 import re
@@ -16,7 +16,7 @@ from yaml.scanner import Scanner
 from exporter.config.complaint import Complaint, ConfigError
 
 MAX_DEPTH = 20  # levels; a configuration needs seven
-MAX_VALUES = 200_000  # values and keys in a text; 5,000 checks have half of that
+MAX_VALUES = 200_000  # values and keys in a text; 5,000 checks have half as many
 
 UNRESOLVED = "?"
 """The tag of a scalar without quotes and without a tag, as in YAML 1.2.2, section 3.3.2: its text decides its type."""
@@ -42,7 +42,7 @@ _PROBLEMS = {
 
 
 class _TextError(Exception):
-    """What is wrong with the text as a whole, and the line, if one is known."""
+    """The text as a whole is invalid; the line is None if it is unknown."""
 
     def __init__(self, line: int | None, message: str) -> None:
         super().__init__(message)
@@ -50,9 +50,9 @@ class _TextError(Exception):
 
 
 def compose(content: bytes, source: str) -> yaml.Node | None:
-    """The root node of a file's only document; None if it is empty. Raises ConfigError if this is not valid YAML.
+    """Return the root node of a file's only document; None if it is empty.
 
-    `source` is the file's name in the complaint.
+    `source` is the file's name in the complaint. Raises ConfigError if the content is not valid YAML.
     """
     try:
         root = _compose(_decode(content))
@@ -62,7 +62,7 @@ def compose(content: bytes, source: str) -> yaml.Node | None:
 
 
 def _decode(content: bytes) -> str:
-    """The text of a file, with or without a byte order mark."""
+    """Return the text of a file, with or without a byte order mark."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -83,11 +83,11 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> _TextError:
-    """PyYAML's error, in words that help to correct it if its cause is known."""
+    """Return PyYAML's error, in words that help to correct it if its cause is known."""
     start, mark, problem = error.context_mark, error.problem_mark or error.context_mark, error.problem or "not readable"
     if mark is None:
         return _TextError(None, f"not YAML: {problem}")
-    line = min(mark.line, text.rstrip().count("\n")) + 1  # an end that comes too early belongs to the last line
+    line = min(mark.line, text.rstrip().count("\n")) + 1  # an unexpected end is reported on the last line
     if problem == "but found another document":
         return _TextError(line, "a second YAML document begins here; only one is allowed")
     if "cannot start any token" in problem:

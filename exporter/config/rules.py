@@ -1,9 +1,9 @@
-"""The rules that tie several fields or checks together, checked on a document's plain data.
+"""Rules about several fields or checks, checked on a document's plain data.
 
 They are not validators of the models, because pydantic runs a validator only on values that are valid by themselves,
 and an error in one field must not hide another: `groups: [liveness, alive]` is wrong, and `successThreshold: 2`
-next to it is wrong too. So these rules read the data as it is written, skip whatever has the wrong type, and leave that
-to the models. A rule that cannot be judged until all its fields are valid is a validator in checks.py.
+next to it is wrong too. So these rules read the plain data and skip values of the wrong type, which the models report. A rule that
+cannot be checked until all its fields are valid is a validator in checks.py.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ NAME = Spelling(
 _KUBERNETES_ONLY = {
     "terminationGracePeriodSeconds": "keep it in the manifest's probe: only the kubelet stops the application",
 }
-"""Keys of a Kubernetes probe that the exporter has no use for, and why."""
+"""Keys of a Kubernetes probe that the exporter does not use, and why."""
 
 Violations = Iterator[tuple[Keys, str]]
 """Paths, from `checks` or from one check, each with the message of a complaint."""
 
 
 def find_violations(document: Document) -> list[Complaint]:
-    """Every violation of these rules, whatever else is wrong with the document."""
+    """Return every violation of these rules, whatever else is wrong with the document."""
     entries = document.find_mapping().get("checks")
     listed = enumerate(entries) if isinstance(entries, list) else ()
     checks = {index: check for index, check in listed if isinstance(check, dict)}
@@ -53,7 +53,7 @@ def _check_names(checks: dict[int, dict[str, Any]], document: Document) -> Viola
 
 
 def _check_dependencies(checks: dict[int, dict[str, Any]]) -> Violations:
-    """Every dependency is a check of the same file, and does not lead back to the check that has it."""
+    """Yield the dependencies that are not in the file, or that lead back to the check that has them."""
     named = {index: check for index, check in checks.items() if isinstance(check.get("name"), str)}
     parents = {check["name"]: list(_list_dependencies(check).values()) for check in named.values()}
     for index, check in named.items():
@@ -69,14 +69,14 @@ def _check_dependencies(checks: dict[int, dict[str, Any]]) -> Violations:
 
 
 def _list_dependencies(check: dict[str, Any]) -> dict[int, str]:
-    """The names in `dependsOn`, by their position."""
+    """Return the names in `dependsOn`, by their position."""
     entries = check.get("dependsOn")
     listed = enumerate(entries) if isinstance(entries, list) else ()
     return {position: name for position, name in listed if isinstance(name, str)}
 
 
 def _find_ancestors(name: str, parents: dict[str, list[str]]) -> set[str]:
-    """A check, and all checks that it depends on, directly or not."""
+    """Return the name of a check and of all checks that it depends on, directly or not."""
     found: set[str] = set()
     queue = [name]
     while queue:
@@ -88,7 +88,7 @@ def _find_ancestors(name: str, parents: dict[str, list[str]]) -> set[str]:
 
 
 def _check_kind(check: dict[str, Any]) -> Violations:
-    """A check has exactly one kind, and the kind has a value."""
+    """Yield a violation unless the check has exactly one kind, with a value."""
     chosen = [key for key in check if key in kinds()]
     if len(chosen) > 1:
         yield (), f"has more than one kind, {' and '.join(chosen)}: write a separate check for each"
@@ -99,7 +99,7 @@ def _check_kind(check: dict[str, Any]) -> Violations:
 
 
 def _write_shortest_form(kind: str) -> str:
-    """The kind with the options that it requires, as YAML."""
+    """Return the kind with the options that it requires, as YAML."""
     fields = kinds()[kind].model_fields.items()
     required = [f"{field.alias or name}: ..." for name, field in fields if field.is_required()]
     return f"{kind}: {{{', '.join(required)}}}" if required else f"{kind}: {{}} for its defaults"

@@ -8,7 +8,7 @@ from exporter.kinds import kinds
 
 
 def build_schema() -> dict[str, Any]:
-    """The JSON Schema of the configuration file, for editors."""
+    """Return the JSON Schema of the configuration file, for editors."""
     document = build_model().model_json_schema()
     check = document["$defs"]["Check"]
     check["oneOf"] = [{"required": [kind]} for kind in kinds()]

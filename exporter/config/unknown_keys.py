@@ -1,4 +1,4 @@
-"""Keys that a model does not have: which known key was meant, or where the key belongs."""
+"""Unknown keys: which known key was meant, or where the key belongs."""
 
 import difflib
 from collections.abc import Collection
@@ -15,12 +15,12 @@ MIN_SIMILARITY = 0.75
 
 
 def find_nearest(key: str, known: Collection[str]) -> str | None:
-    """The known key that this one was probably meant to be; None if it resembles none of them."""
+    """Return the known key that this one was probably meant to be; None if it resembles none of them."""
     return _search_nearest(key[:MAX_SHOWN], tuple(known))
 
 
 def explain_unknown(model: type[BaseModel], path: Keys) -> str:
-    """The message of a complaint about an unknown key."""
+    """Return the message of a complaint about an unknown key."""
     key, parent = str(path[-1]), _find_model(model, path[:-1])
     if known := find_nearest(key, _list_keys(parent)):
         return f"unknown key, did you mean {known}?"
@@ -32,7 +32,7 @@ def explain_unknown(model: type[BaseModel], path: Keys) -> str:
 
 
 def find_misspelled(model: type[BaseModel], errors: list[ErrorDetails]) -> set[Keys]:
-    """The paths of known keys that are written under a similar name, so that they are not reported as missing too."""
+    """Return the paths of known keys that are misspelled, so that they are not reported as missing too."""
     unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
     return {
         (*path[:-1], known)
@@ -54,7 +54,7 @@ def _normalize(key: str) -> str:
 
 
 def _find_model(model: type[BaseModel], path: Keys) -> type[BaseModel]:
-    """The model of the mapping at a path. Every key of the path must be one that has a model of its own."""
+    """Return the model of the mapping at a path. Every key of the path must be one that has a model of its own."""
     for key in path:
         if isinstance(key, str):
             model = dict(_list_inner_models(model))[key]
@@ -62,7 +62,7 @@ def _find_model(model: type[BaseModel], path: Keys) -> type[BaseModel]:
 
 
 def _list_inner_models(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
-    """The keys of a model whose value is another model, or a list of them."""
+    """Return the keys of a model whose value is another model, or a list of them."""
     fields = [(field.alias or name, field.annotation) for name, field in model.model_fields.items()]
     return [(key, inner) for key, annotation in fields if (inner := _find_inner_model(annotation))]
 

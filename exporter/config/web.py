@@ -36,11 +36,11 @@ class Tls(_Section):
     client_ca_file: Path | None = None
     min_version: Literal["TLS12", "TLS13"] = "TLS12"
 
-    def context(self) -> ssl.SSLContext:
-        """The server's TLS context. Raises OSError or ssl.SSLError for files that cannot be used."""
+    def build_context(self) -> ssl.SSLContext:
+        """Return the server's TLS context. Raises OSError or ssl.SSLError for files that cannot be used."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if self.min_version == "TLS13" else ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])  # h2 gains nothing, and has its own ways to exhaust a server
+        context.set_alpn_protocols(["http/1.1"])  # h2 has no advantage here, and its own ways to exhaust a server
         if self.client_ca_file:
             context.load_verify_locations(self.client_ca_file)
         context.verify_mode = {
@@ -52,11 +52,11 @@ class Tls(_Section):
         return context
 
     def files(self) -> dict[str, Path]:
-        """The paths in this section, by key."""
+        """Return the paths in this section, by key."""
         return {key: path for key, path in self if isinstance(path, Path)}
 
     def relative_to(self, folder: Path) -> "Tls":
-        """The same section, with relative paths resolved against this folder."""
+        """Return the same section, with relative paths resolved against this folder."""
         return self.model_copy(update={key: folder / path for key, path in self.files().items()})
 
 
@@ -82,7 +82,7 @@ class WebConfig(_Section):
 
 
 def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
-    """Complaints about certificates and keys that cannot be read or used."""
+    """Yield complaints about certificates and keys that cannot be read or used."""
     unreadable = False
     for key, path in tls.files().items():
         try:
@@ -93,7 +93,7 @@ def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
     if unreadable:
         return
     try:
-        tls.context()
+        tls.build_context()
     except ssl.SSLError as error:
         message = "a file is not in PEM format, or needs a password"
         if error.reason == "KEY_VALUES_MISMATCH":

@@ -1,8 +1,8 @@
-"""A WSGI application as a Flask blueprint that the host application's own hooks do not affect.
+"""A WSGI application as a Flask blueprint, out of reach of the host application's hooks.
 
 A hook that loads the user from the database would make probes depend on the database, and one that redirects to a login
 page would make the kubelet count every response as success. So the blueprint registers its routes with the application,
-whose URL map decides which route wins, but requests for them are served before the application handles them.
+whose URL map decides which route wins, but requests for them are intercepted before the application handles them.
 """
 
 import re
@@ -22,7 +22,7 @@ def make_blueprint(name: str, wsgi: WSGI, paths: Iterable[str]) -> Blueprint:
     result = Blueprint(name, __name__)
 
     def view(**variables: str) -> ResponseReturnValue:
-        """Serve requests that do reach the application, as with routes per host or a variable in the prefix."""
+        """Handle requests that do reach the application, as with routes per host or a variable in the prefix."""
         _, _, path = str(request.endpoint).rpartition(".")
         below = path.replace("<name>", variables.get("name", "")).encode().decode("latin-1")
         return lambda environ, start: wsgi(_mount(environ, below), start)
@@ -45,7 +45,7 @@ def call_before_requests(app: Flask, function: Callable[[], None]) -> None:
 
 
 def _install_shortcut(app: Any, prefix: str, paths: Iterable[str], view: Callable[..., Any], wsgi: WSGI) -> None:
-    """Serve the requests that the application's URL map routes to the view, without the application."""
+    """Handle the requests that the application's URL map routes to the view, without the application."""
     inner: WSGI = app.wsgi_app
     prefix, routes = prefix.rstrip("/"), app.url_map.bind("localhost")
     # Look up only paths that can be ours: converters of the application's own routes may be slow.
@@ -69,6 +69,6 @@ def _find_view(app: Flask, routes: Any, path: str, method: str) -> Callable[...,
 
 
 def _mount(environ: dict[str, Any], path: str) -> dict[str, Any]:
-    """The request as the WSGI application gets it, mounted so that only `path` is left."""
+    """Return the request with everything before `path` moved to SCRIPT_NAME, as for a mounted WSGI application."""
     whole = environ.get("PATH_INFO", "")
     return {**environ, "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + whole.removesuffix(path), "PATH_INFO": path}

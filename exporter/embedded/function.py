@@ -1,4 +1,4 @@
-"""A function of an application as a check: when it is called, and what its return value means."""
+"""Checks that are functions of an application: when they are called, and what their return values mean."""
 
 import inspect
 import math
@@ -28,7 +28,7 @@ class _Call(Probe):
     takes_deadline: bool
 
     def probe(self, deadline: Deadline) -> Outcome:
-        """Call the function, and interpret what it returns."""
+        """Call the function, and interpret its result. Raises TypeError for a result of another type."""
         match self.function(deadline) if self.takes_deadline else self.function():
             case Outcome() as outcome:
                 return outcome
@@ -103,8 +103,10 @@ class Timing:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def spec(self, name: str, target: str, groups: Iterable[str], severity: str, depends_on: Iterable[str]) -> Spec:
-        """Make the Spec, with the rules of a configuration file. Raises ValueError for anything that they reject."""
+    def build_spec(
+        self, name: str, target: str, groups: Iterable[str], severity: str, depends_on: Iterable[str]
+    ) -> Spec:
+        """Make the Spec, with the rules of a configuration file. Raises ValueError for values that they reject."""
         options = CheckOptions.model_validate(
             {"name": name, "groups": groups, "severity": severity, "dependsOn": depends_on}
         )
@@ -126,7 +128,7 @@ class Timing:
 
 
 def _takes_deadline(function: Callable[..., object]) -> bool:
-    """Whether to pass the Deadline. Raises TypeError if the function can be called neither with it nor without."""
+    """Return whether to pass the Deadline. Raises TypeError if the function can be called neither way."""
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise TypeError("a check is a plain function, not an async one or a generator")
     parameters = inspect.signature(function).parameters.values()

@@ -35,7 +35,7 @@ class _Process:
         self._lock = threading.Lock()
         self._checks = {check.spec.name: check for check in checks}
         self._started = self._stopped = False
-        # Worker processes of one server check the same targets: each has its own slots in the period.
+        # Worker processes of one server check the same targets: the process ID in the name gives each its own slots.
         self.exporter = Exporter(f"{socket.gethostname()}-{os.getpid()}")
 
     @property
@@ -56,7 +56,7 @@ class _Process:
                 self.exporter.watch(self._checks.values())
 
     def start(self) -> bool:
-        """Run the checks. Returns False if it had been started or stopped before, and then does nothing."""
+        """Run the checks. If it was started or stopped before, do nothing and return False."""
         if self._started:  # without the lock: every request comes here
             return False
         with self._lock:
@@ -67,7 +67,7 @@ class _Process:
             return True
 
     def stop(self) -> bool:
-        """Run no more checks, withdraw readiness, and keep responding. Returns whether it was running."""
+        """Run no more checks, make readiness false, and keep responding. Returns whether it was running."""
         with self._lock:
             running = self._started and not self._stopped
             self._started = self._stopped = True
@@ -77,7 +77,7 @@ class _Process:
         return running
 
     def renew(self) -> "_Process":
-        """A process that has not started, with the same checks and nothing of what was in progress in this one."""
+        """Return a _Process that has not started, with the same checks and none of their state."""
         return _Process(Check(check.spec, _reset(check.probe)) for check in self._checks.values())
 
 
@@ -89,8 +89,7 @@ class HealthExporter:
     """
 
     def __init__(self, config: str | os.PathLike[str] | None = None) -> None:
-        loaded = load(Path(config)).checks if config is not None else ()
-        self._process = _Process(loaded)
+        self._process = _Process(load(Path(config)).checks if config is not None else ())
         os.register_at_fork(after_in_child=partial(_call_if_alive, weakref.WeakMethod(self._renew)))
 
     def check(
@@ -115,14 +114,14 @@ class HealthExporter:
 
         def register(function: CheckFunction) -> CheckFunction:
             probe = Function.of(function)
-            chosen = name if name is not None else getattr(function, "__name__", "")
-            self._process.add(Check(timing.spec(chosen, probe.target, groups, severity, depends_on), probe))
+            check_name = name if name is not None else getattr(function, "__name__", "")
+            self._process.add(Check(timing.build_spec(check_name, probe.target, groups, severity, depends_on), probe))
             return function
 
         return register
 
     def blueprint(self, name: str = "health") -> Blueprint:
-        """The endpoints, for an application's `register_blueprint`."""
+        """Return the endpoints, for an application's `register_blueprint`."""
         rules = self._process.exporter.app.url_map.iter_rules()
         return make_blueprint(name, self.wsgi, [rule.rule for rule in rules if "GET" in (rule.methods or ())])
 
@@ -131,7 +130,7 @@ class HealthExporter:
         call_before_requests(app, self._start)
 
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """The endpoints as a WSGI application."""
+        """Return the endpoints as a WSGI application."""
         self._start()
         return self._process.exporter.app.wsgi_app(_reduce_environ(environ), start_response)
 
@@ -160,7 +159,7 @@ class HealthExporter:
             atexit.register(self.stop)
 
     def _renew(self) -> None:
-        """In a forked process: start from the beginning."""
+        """Start from the beginning, in a forked process."""
         self._process = self._process.renew()
 
 
@@ -170,11 +169,14 @@ def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
 
 
 def _reset(probe: Probe) -> Probe:
-    """The same probe as configured, without the state of earlier runs."""
+    """Return the same probe as configured, without the state of earlier runs."""
     return type(probe)(**probe.__dict__)
 
 
 def _reduce_environ(environ: dict[str, Any]) -> dict[str, Any]:
-    """The part of the request that an answer depends on. Not the Host header: Werkzeug rejects some values of it."""
-    own = {key: value for key, value in environ.items() if key.startswith("wsgi.") or key in (*_REQUEST, *_HEADERS)}
-    return {**own, "SERVER_NAME": "localhost"}
+    """Return the part of the request that an answer depends on.
+
+    The Host header is left out, because Werkzeug rejects some values of it.
+    """
+    reduced = {key: value for key, value in environ.items() if key.startswith("wsgi.") or key in (*_REQUEST, *_HEADERS)}
+    return {**reduced, "SERVER_NAME": "localhost"}

@@ -18,7 +18,7 @@ def satisfies(state: State, group: Group) -> bool:
 def find_causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Return the names of the failing checks that this one depends on, directly or indirectly.
 
-    Of a chain of failing checks, only the one at its end is returned. The result is empty if the check is healthy, or
+    Of a chain of failing checks, only the last one is returned. The result is empty if the check is healthy, or
     if none of its dependencies fails. A check with causes is suppressed, but it still runs, is shown and counts. `seen`
     is for the recursion: the names on the way here.
     """

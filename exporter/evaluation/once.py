@@ -1,4 +1,4 @@
-"""Every check once, now: what `health-exporter check` reports."""
+"""Runs every check once, now, for `health-exporter check`."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""Runs one check once: measures its time, and turns whatever happens into an Outcome.
+"""Runs one check once: measures the time, and turns every outcome and exception into a Result.
 
 This is the only broad `except` around checks. However a probe fails, its result is `unknown`, and the next run starts
 afresh.
@@ -25,15 +25,15 @@ _log = logging.getLogger(__name__)
 
 def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> Result:
     """Run a check once. Never raises. All attempts share one deadline, which `timeoutSeconds` sets."""
-    started, began = wall(), clock()
-    deadline = Deadline(began + min(check.spec.timeout, MAX_RUN_TIME), clock)
+    started, start = wall(), clock()
+    deadline = Deadline(start + min(check.spec.timeout, MAX_RUN_TIME), clock)
     outcome = attempt(check, deadline)
     for _ in range(MAX_ATTEMPTS - 1):
         if outcome.status is not Status.UNKNOWN or deadline.remaining() <= 0:
             break
         outcome = attempt(check, deadline)
     ended = clock()
-    return Result(outcome, started, ended, max(0.0, ended - began))
+    return Result(outcome, started, ended, max(0.0, ended - start))
 
 
 def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -> Outcome:
@@ -51,7 +51,7 @@ def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -
 
 
 def _sanitize(outcome: Outcome) -> Outcome:
-    """The Outcome with a summary that is safe to print. Raises TypeError if the probe returned something else."""
+    """Return the Outcome with a summary that is safe to print. Raises TypeError if it is not an Outcome."""
     if not isinstance(outcome, Outcome):
         raise TypeError(f"a probe returns an Outcome, this one returned {type(outcome).__name__}")
     summary = _summarize(outcome.summary)
@@ -70,7 +70,7 @@ def _find_reason(error: BaseException) -> Reason:
 
 
 def _describe(error: BaseException) -> str:
-    """The exception and the line that raised it. Works for an exception whose `__str__` fails, too."""
+    """Return the exception and the line that raised it, even if its `__str__` fails."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -79,6 +79,6 @@ def _describe(error: BaseException) -> str:
 
 
 def _summarize(text: str) -> str:
-    """One printable line of bounded length, for terminals, logs and pages."""
+    """Return one printable line of bounded length, for terminals, logs and the status page."""
     text = shorten(text, MAX_SUMMARY)
     return text if text.isprintable() else replace_unprintable(" ".join(text.split()), " ")

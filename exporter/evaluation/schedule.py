@@ -105,7 +105,7 @@ class Schedule:
             check.probe.close()
 
     def stop(self) -> None:
-        """Start no further runs, and give up those under way without waiting for them."""
+        """Start no further runs, and abandon those under way without waiting for them."""
         self.replace(())
 
     def vitals(self) -> Vitals:
@@ -145,7 +145,7 @@ class Schedule:
                     self._condition.notify()
                     return check
                 self._wait(now)
-            self._workers.discard(threading.current_thread())  # now, or every worker would count one too many
+            self._workers.discard(threading.current_thread())  # under this lock, or too many workers would leave
             return None
 
     def _wait(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""A share of the checks: several exporters divide one configuration among themselves without communicating.
+"""Shards: several exporters divide the checks of one configuration without communicating.
 
 This is rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998). For each
 check, every shard has a hash of the two names, and the shard with the largest hash runs the check. So an additional
@@ -48,12 +48,12 @@ class Shard:
 
 
 def _hash(index: int, name: str) -> bytes:
-    """Unlike hash(), the same in every process and every version."""
+    """Return a hash that, unlike hash(), is the same in every process and version."""
     return blake2b(f"{index}/{name}".encode(), digest_size=8).digest()
 
 
 def _find_heads(specs: Iterable[Spec]) -> dict[str, str]:
-    """For each check, the alphabetically first name among all checks that `dependsOn` connects it with."""
+    """Return, for each check, the alphabetically first name among all checks that `dependsOn` connects it with."""
     heads: dict[str, str] = {}
 
     def head(name: str) -> str:

@@ -2,7 +2,7 @@
 
 Theory of operation:
 
-The promise: answers with the same generation never contradict each other, whichever endpoint and audience they are for.
+The promise: answers with the same generation never contradict each other, whichever endpoint they come from.
 It holds because every answer is computed from one Snapshot, a Snapshot never changes, and every change publishes a new
 one with the next generation.
 
@@ -12,8 +12,8 @@ after they have released it.
 
 Readers never wait for a lock: reading the reference to the current Snapshot is atomic. Only time can make a
 Snapshot wrong, when a State goes stale. The Snapshot knows when the first of its States does. A reader that comes after
-that moment publishes the next generation itself, if it gets the lock without waiting. If it does not, somebody else is
-publishing right now, and the reader uses the Snapshot there is.
+that moment publishes the next generation itself, if it gets the lock without waiting. If it does not, another thread is
+publishing right now, and the reader uses the current Snapshot.
 
 A check keeps its identity, and its State, over a reload that does not change it. A Result is recorded only if its check
 is still the configured one, so a run that began before a reload cannot change the State of a new check.

@@ -1,4 +1,4 @@
-"""Which check is due when. Pure arithmetic: time comes in as an argument, and nothing here waits.
+"""Which check is due when. Pure arithmetic: the time is an argument, and nothing here waits.
 
 Theory of operation:
 
@@ -63,18 +63,21 @@ class _Entry:
     first: bool = True
 
     def first_due(self) -> float:
-        """Within the first second or the first period, whichever is shorter."""
+        """Return when the first run is due: within the first second or period, whichever is shorter."""
         return self.origin + compute_slot(self.check.spec.name) * min(self.spread, self.check.spec.period)
 
     def due_after(self, now: float) -> float:
-        """When the next run is due, after one that ends now."""
+        """Return when the next run is due, after one that ends now."""
         period = self.check.spec.period
         if self.first:
             return self.second_due()
         return self.due + period * max(1, math.floor((now - self.due) / period))
 
     def second_due(self) -> float:
-        """In the check's slot, at least one period after the first run, unless its result would go stale before."""
+        """Return when the second run is due: in the check's slot, at least one period after the first run.
+
+        It is due one period earlier if the first result would go stale before.
+        """
         spec = self.check.spec
         start = self.origin + (compute_slot(spec.name) + self.shift) % 1 * spec.period
         due = start + spec.period * math.ceil((self.due + spec.period - start) / spec.period)

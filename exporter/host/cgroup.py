@@ -1,7 +1,7 @@
 """The cgroup of this process, which in a container is the container's: what it uses and what it may use.
 
 Only this file knows the layouts of version 1, version 2 and both together (man 7 cgroups). Any level above the process
-may have a limit. The lowest limit is the one that holds, so the numbers are those of its level.
+may have a limit. The lowest limit applies, so the numbers are those of its level.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from exporter.host.proc import read_file
 from exporter.model import ProbeError, Reason
 
 UNLIMITED = 2**60
-"""Version 1 has no word for "no limit": it gives a number of bytes near 2**63, rounded to pages."""
+"""Bytes. Version 1 writes "no limit" as a number near 2**63, rounded to memory pages."""
 
 _V2 = ""  # the name of the unified hierarchy among the controllers in /proc/self/cgroup
 
@@ -46,7 +46,7 @@ class Cgroup:
         self._paths = dict(_parse_hierarchies(read_file(proc / "self" / "cgroup") or ""))
 
     def read_cpu(self) -> CpuUse:
-        """The CPU time, the quota, and how often the quota was used up."""
+        """Return the CPU time, the quota, and how often the quota was used up."""
         if self._is_v1("cpu"):
             levels = self._list_levels("cpu")
             level = _find_lowest(levels, _read_quota_v1)
@@ -63,7 +63,7 @@ class Cgroup:
         return CpuUse(seconds, quota, stat.get("nr_periods"), stat.get("nr_throttled", 0))
 
     def read_memory(self) -> MemoryUse:
-        """The working set and its limit."""
+        """Return the working set, its limit, and the number of OOM kills."""
         if self._is_v1("memory"):
             level = _find_lowest(self._list_levels("memory"), _read_limit_v1)
             used, idle, limit = level / "memory.usage_in_bytes", "total_inactive_file", _read_limit_v1(level)
@@ -76,14 +76,14 @@ class Cgroup:
         return MemoryUse(working_set, limit, kills.get("oom_kill"))
 
     def read_pressure(self, resource: str) -> str | None:
-        """The text of `cpu.pressure` and the like; None if the kernel keeps none, as in version 1."""
+        """Return the text of a file such as `cpu.pressure`; None if the kernel has none, as in version 1."""
         return read_file(self._list_levels(_V2)[0] / f"{resource}.pressure") if _V2 in self._paths else None
 
     def _is_v1(self, controller: str) -> bool:
         return controller in self._paths
 
     def _list_levels(self, controller: str) -> list[Path]:
-        """The folder of the process's cgroup and those above it, up to the highest that this container can see."""
+        """Return the folder of the process's cgroup and its parents, up to the highest that this container can see."""
         if controller not in self._paths:
             listing = self._proc / "self" / "cgroup"
             raise ProbeError(Reason.MISSING, f"{listing} does not list such a cgroup: use scope: host")
@@ -102,7 +102,7 @@ class Cgroup:
 
 
 def _parse_hierarchies(text: str) -> list[tuple[str, list[str]]]:
-    """The path in each hierarchy by controller, read from `4:memory:/docker/1f`, `2:cpu,cpuacct:/` and `0::/`."""
+    """Return controllers and their paths, from lines such as `4:memory:/docker/1f`, `2:cpu,cpuacct:/` and `0::/`."""
     lines = (line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2)
     return [
         (controller, [part for part in path.split("/") if part])
@@ -112,7 +112,7 @@ def _parse_hierarchies(text: str) -> list[tuple[str, list[str]]]:
 
 
 def _find_lowest(levels: list[Path], limit: Callable[[Path], float | None]) -> Path:
-    """The level with the lowest limit; the process's own level if none has a limit."""
+    """Return the level with the lowest limit; the process's own level if none has a limit."""
     limits = [(value, index) for index, level in enumerate(levels) if (value := limit(level)) is not None]
     return levels[min(limits)[1]] if limits else levels[0]
 
@@ -145,7 +145,7 @@ def _read_count(path: Path) -> int:
 
 
 def _read_table(path: Path) -> dict[str, int]:
-    """The lines with a word and a number in a file; empty if it does not exist."""
+    """Return the lines with a word and a number in a file; empty if it does not exist."""
     rows = (line.split() for line in (read_file(path) or "").splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
 

@@ -1,4 +1,4 @@
-"""Ending a child process that has run out of time, without ever waiting for it for long."""
+"""Kills child processes that have run out of time, without a long wait."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 MAX_REAP_WAIT = 0.1
-"""How long to wait for a killed child. One that is blocked in the kernel, on a dead mount, dies only when that ends."""
+"""Seconds to wait for a killed child. If it is blocked in the kernel, on a dead mount, it dies only later."""
 
 
 def kill(child: "subprocess.Popen[bytes]") -> None:

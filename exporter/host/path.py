@@ -1,4 +1,4 @@
-"""System calls on paths that may block forever, for the kinds that check files and filesystems.
+"""Calls the system on paths that may block forever, for the kinds that check files and filesystems.
 
 A system call on a dead mount cannot be interrupted, and a thread blocked in one makes the whole process unkillable. A
 child process therefore makes the call; at the deadline the child is killed and abandoned.
@@ -33,7 +33,7 @@ class PathError(Exception):
         self.reason = reason
 
     def outcome(self) -> Outcome:
-        """The failed check that this error means."""
+        """Return the failed Outcome of the check."""
         return Outcome.failed(self.reason, str(self))
 
 
@@ -48,7 +48,7 @@ class PathQuery:
         self._child: subprocess.Popen[bytes] | None = None
 
     def run(self, path: str, deadline: Deadline) -> list[int]:
-        """The fields, all whole numbers. Raises PathError, or ProbeError if the call could not be made."""
+        """Return the fields, all whole numbers. Raises PathError, or ProbeError if the call could not be made."""
         if self._child is not None and self._child.poll() is None:
             raise PathError(Reason.TIMEOUT, f"{path} still does not respond (pid {self._child.pid} is blocked on it)")
         error, *numbers = self._run_child(path, deadline)
@@ -66,7 +66,7 @@ class PathQuery:
             kill(self._child)
 
     def _run_child(self, path: str, deadline: Deadline) -> list[int]:
-        """The numbers that the child prints: an errno, or 0 and the fields."""
+        """Return the numbers that the child prints: an errno, or 0 and the fields."""
         command = [*self._command, self._call, path, *self._fields]
         self._child = child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         assert child.stdout is not None

@@ -1,4 +1,4 @@
-"""The kernel's own text files, and the numbers of CPUs that /proc gives (man 5 proc)."""
+"""Reads the kernel's text files, and counts CPUs by those in /proc (man 5 proc)."""
 
 import errno
 import os
@@ -9,7 +9,10 @@ from exporter.model import ProbeError, Reason
 
 
 def read_file(path: Path) -> str | None:
-    """The text of a file under /proc or /sys; None if it does not exist. Raises ProbeError if it may not be read."""
+    """Return the text of a file under /proc or /sys; None if it does not exist.
+
+    Raises ProbeError if permission is denied, and OSError for any other error.
+    """
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
@@ -23,16 +26,16 @@ def read_file(path: Path) -> str | None:
 
 
 def count_machine_cpus(proc: Path = Path("/proc")) -> int:
-    """The number of CPUs that are online, including those that this process may not use.
+    """Return the number of CPUs that are online, including those that this process may not use.
 
-    os.cpu_count() asks the C library, and musl counts only the CPUs that the process may use.
+    os.cpu_count() uses the C library, and musl's counts only the CPUs that the process may use.
     """
     lines = (read_file(proc / "stat") or "").splitlines()
     return sum(re.match(r"cpu\d", line) is not None for line in lines) or os.cpu_count() or 1
 
 
 def count_allowed_cpus(proc: Path) -> int:
-    """The number of CPUs that this process may run on: those of its cpuset, or all of the machine's."""
+    """Return the number of CPUs that this process may run on: those of its cpuset, or all of the machine's."""
     lines = (read_file(proc / "self" / "status") or "").splitlines()
     cpuset = next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), "")
     spans = [span.partition("-") for span in cpuset.strip().split(",") if span]

@@ -15,14 +15,14 @@ PLUGINS = "health_exporter.probes"
 
 
 class KindError(Exception):
-    """A kind that cannot be loaded. The exporter does not start, and the message names the kind."""
+    """A kind cannot be loaded. The exporter does not start, and the message names the kind."""
 
 
 @cache
 def kinds() -> Mapping[str, type[Probe]]:
-    """Every kind by name: those in this folder, and those of other packages (entry points `health_exporter.probes`).
+    """Return every kind by name: those in this folder, and the entry points of other packages.
 
-    Raises KindError for a kind that cannot be loaded: a check that silently disappears is worse than no start.
+    Raises KindError for a kind that cannot be loaded, because a check must not disappear silently.
     """
     found = {to_camel(file.name): _load_file(file.name) for file in pkgutil.iter_modules(__path__)}
     for plugin in importlib.metadata.entry_points(group=PLUGINS):

@@ -55,7 +55,7 @@ class Certificate(Probe):
     verify: bool = False
     """Verifies chain and name, and fails if they are not valid."""
     ca_file: Path | None = None
-    """Certificates of the authorities to verify by, in PEM. By default, the system's are used. Requires verify."""
+    """CA certificates to verify with, in PEM. By default, the system's are used. Requires verify."""
 
     @model_validator(mode="after")
     def _validate_options(self) -> Self:
@@ -105,7 +105,7 @@ class Certificate(Probe):
         return Outcome(status, reason, summary, (left, expiry, latency))
 
     def _verify(self, outcome: Outcome, deadline: Deadline) -> Outcome:
-        """The same outcome, if a client that verifies accepts the certificates; otherwise a failed one."""
+        """Return this outcome if a client that verifies accepts the certificates, otherwise a failed one."""
         try:
             self._connect(make_client_context(self.ca_file), deadline).close()
         except DialError as error:
@@ -123,7 +123,7 @@ class _Validity:
 
 
 def _read_certificates(sock: TLSSocket) -> list[_Validity]:
-    """The certificates that the server sent. Raises DialError if there are none, or one cannot be read."""
+    """Return the certificates that the server sent. Raises DialError if there are none, or one cannot be read."""
     # From 3.13 on ssl has a public method for this, but it returns DER, which only other packages can read.
     chain = sock._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]  # noqa: SLF001
     try:

@@ -107,7 +107,7 @@ class Cpu(Probe):
 
 
 def _read_host(proc: Path) -> _Counters:
-    """The machine's CPU time, the sum over its CPUs (man 5 proc_stat). Time taken by a hypervisor counts as used."""
+    """Return the CPU time of all CPUs of the machine (man 5 proc_stat). Time taken by a hypervisor counts as used."""
     text = read_file(proc / "stat")
     if text is None:
         raise ProbeError(Reason.MISSING, f"{proc / 'stat'} does not exist: this kind needs Linux")

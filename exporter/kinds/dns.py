@@ -1,4 +1,4 @@
-"""The kind `dns`: the response of a name server."""
+"""The kind `dns`: whether a name server returns the expected records."""
 
 import socket
 from functools import cache
@@ -94,12 +94,12 @@ class Dns(Probe):
         return Outcome.passed(f"{self.target}: {len(records)} records", latency, count)
 
     def _parse_record(self, text: str) -> Any:
-        """An expected record, in the form that `_normalize` gives."""
+        """Return an expected record, in the form that `_normalize` returns."""
         return text.encode() if self.type == "TXT" else _import_library().record(self.type, text)
 
 
 def _normalize(record: Any) -> Any:
-    """A record in a form that can be compared: of a TXT record its whole text, however it is split."""
+    """Return a record in a form that can be compared: for TXT, the whole text, however it is split."""
     return b"".join(record.strings) if hasattr(record, "strings") else record
 
 
@@ -112,7 +112,7 @@ def _read_servers(resolv_conf: str) -> list[str]:
 
 
 def _query(query: Any, servers: list[str], port: int, deadline: Deadline) -> Any:
-    """The response of the first server that sends one; each gets its share of the time. Raises DialError."""
+    """Return the response of the first server that sends one; each gets its share of the time. Raises DialError."""
     first: DialError | None = None
     for index, server in enumerate(servers):
         share = Deadline(deadline.clock() + deadline.remaining() / (len(servers) - index), deadline.clock)
@@ -125,9 +125,9 @@ def _query(query: Any, servers: list[str], port: int, deadline: Deadline) -> Any
 
 
 def _query_udp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
-    """The response, or None if it is too long. Raises DialError.
+    """Return the response, or None if it is too long. Raises DialError.
 
-    Datagrams that do not respond to this query are ignored, because anybody can send them.
+    Datagrams that are not a response to this query are ignored, because anyone can send them.
     """
     family, address = RESOLVER.resolve(server, port, deadline)[0]
     try:
@@ -147,7 +147,7 @@ def _query_udp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
 
 
 def _query_tcp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
-    """The response. Raises DialError."""
+    """Return the response. Raises DialError."""
     wire = query.to_wire()
     with connect(server, port, deadline) as sock, sock.makefile("rb") as stream:
         sock.sendall(len(wire).to_bytes(2) + wire)
@@ -159,7 +159,7 @@ def _query_tcp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
 
 
 def _parse_message(wire: bytes) -> tuple[Any, bool]:
-    """A message and whether it is truncated; None if it is not a DNS message."""
+    """Return the message, or None if it is not a DNS message, and whether it is truncated."""
     library = _import_library()
     try:
         return library.message(wire, raise_on_truncation=True), False
@@ -171,7 +171,7 @@ def _parse_message(wire: bytes) -> tuple[Any, bool]:
 
 @cache
 def _import_library() -> Any:
-    """The messages and records of dnspython. Its own queries are not used: they measure time on the wall clock."""
+    """Import the messages and records of dnspython. Its own queries are not used: they use the wall clock."""
     import dns.exception
     import dns.message
     import dns.name

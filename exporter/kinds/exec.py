@@ -15,8 +15,8 @@ from exporter.host.child import kill_group, kill_session
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 
-MAX_OUTPUT = 10 * 1024  # as the kubelet keeps (pkg/probe/exec/exec.go)
-POLL_INTERVAL = 0.05  # without a pidfd, how soon an exit is noticed while a descendant keeps the output open
+MAX_OUTPUT = 10 * 1024  # bytes, as in the kubelet (pkg/probe/exec/exec.go)
+POLL_INTERVAL = 0.05  # seconds; without a pidfd, an exit is noticed this late if a descendant keeps the output open
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
@@ -85,12 +85,12 @@ class Exec(Probe):
 
 
 def _expand(argument: str, environment: Mapping[str, str]) -> str:
-    """The argument with its references resolved, as Kubernetes does (third_party/forked/golang/expansion)."""
+    """Return the argument with its references resolved, as Kubernetes does (third_party/forked/golang/expansion)."""
     return _REFERENCE.sub(lambda match: "$" if match[1] is None else environment.get(match[1], match[0]), argument)
 
 
 def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes | None:
-    """The first bytes of stdout followed by stderr; None if the command has not ended by the deadline.
+    """Return the first bytes of stdout followed by stderr; None if the command has not ended by the deadline.
 
     Waits for the exit, not for the end of the pipes: a descendant that keeps a pipe open must not block the worker.
     """
@@ -136,14 +136,16 @@ def _watch_exit(pid: int, selector: selectors.BaseSelector) -> Iterator[bool]:
 def _release(child: "subprocess.Popen[bytes]") -> None:
     """Kill the command's process group unless the command has ended, and close the pipes."""
     if child.returncode is None:
-        kill_session(child)  # before the pipes: some commands end when their pipes do, and would leave their children
+        kill_session(
+            child
+        )  # before the pipes: a command may exit when its pipes are closed, and leave its children behind
     for pipe in (child.stdout, child.stderr):
         assert pipe is not None
         pipe.close()
 
 
 def _describe_exit(code: int) -> str:
-    """The exit status in words; a negative one is the number of a signal (subprocess.Popen.returncode)."""
+    """Return the exit status in words. A negative one is the number of a signal (subprocess.Popen.returncode)."""
     if code >= 0:
         return f"exited with {code}"
     names = {number.value: number.name for number in signal.Signals}

@@ -13,7 +13,7 @@ from exporter.probe.options import Host, Port, find_host_risk
 from exporter.text import format_endpoint
 
 BACKOFF = 1.0  # seconds between attempts to connect: the first back-off of grpc-go, which the kubelet uses
-MAX_RESPONSE = 64 * 1024  # bytes; a HealthCheckResponse has two
+MAX_RESPONSE = 64 * 1024  # bytes; a HealthCheckResponse has 2
 _CHANNEL_OPTIONS = (
     ("grpc.primary_user_agent", KUBELET_USER_AGENT),
     ("grpc.enable_http_proxy", 0),
@@ -94,7 +94,7 @@ class Grpc(Probe):
 
 @cache
 def _import_library() -> Any:
-    """grpcio, imported only if a check needs it, because it costs memory and time."""
+    """Import grpcio only if a check needs it, because it costs memory and time."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 

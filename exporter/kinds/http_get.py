@@ -1,4 +1,7 @@
-"""The kind `httpGet`: the response of an HTTP endpoint, by the kubelet's rules."""
+"""The kind `httpGet`: the response of an HTTP endpoint, by the kubelet's rules.
+
+Most of the file is the options and their manual. `net/` sends the request, and `probe/` checks the body.
+"""
 
 import ssl
 from dataclasses import replace
@@ -116,9 +119,9 @@ class HttpGet(Probe):
     warn_latency_seconds: Seconds | None = None
     """Warns when the latency reaches this value, in seconds."""
     verify_tls: Annotated[bool, Field(alias="verifyTLS", strict=True)] = False
-    """Verifies the certificate's chain and name, by the system's authorities or those of caFile."""
+    """Verifies the certificate's chain and name, with the system's CA certificates or those of caFile."""
     ca_file: Path | None = None
-    """Certificates of the authorities to verify by, in PEM. Requires verifyTLS."""
+    """CA certificates to verify the server's certificate with, in PEM. Requires verifyTLS."""
     client_certificate: ClientCertificate | None = None
     """Client certificate to present to the server."""
     basic_auth: BasicAuth | None = None
@@ -188,7 +191,7 @@ class HttpGet(Probe):
         return Outcome.measured(summary, latency, *phases)
 
     def _build_request(self) -> Request:
-        """The request without its authorization. It is the same in every run, so its bytes are made only once."""
+        """Return the request without its authorization. All runs share it, so its bytes are encoded only once."""
         if self._cached_request is None:
             try:
                 requested = url.build(self.scheme.lower(), self.host, self.port, self.path)
@@ -211,7 +214,7 @@ class HttpGet(Probe):
         )
 
     def _choose_context(self) -> ssl.SSLContext | None:
-        """TLS as configured; None for the kubelet's."""
+        """Return the configured TLS context; None for the kubelet's."""
         if not self.verify_tls and not self.client_certificate:
             return None
         files = self.client_certificate

@@ -68,7 +68,7 @@ class Mysql(SqlProbe):
 
 
 def _translate(error: Exception) -> DialError:
-    """The driver's exception as one with a Reason."""
+    """Return the driver's exception as one with a Reason."""
     match error.args:
         case (int(number), str(message)):
             return DialError(_find_reason(number), f"{message} ({number})")
@@ -87,7 +87,7 @@ def _find_reason(number: int) -> Reason:
 
 @cache
 def _import_library() -> Any:
-    """PyMySQL over a socket of ours. It raises exceptions of many types when a server breaks the protocol."""
+    """Import PyMySQL, over our own sockets. It raises many types of exceptions if a server violates the protocol."""
     from pymysql import connections, err
 
     class PlainTextError(err.OperationalError):

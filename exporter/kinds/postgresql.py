@@ -77,7 +77,7 @@ class Postgresql(SqlProbe):
             return _run_query(connection, self.query, deadline)
 
     def _make_parameters(self, password: str, deadline: Deadline) -> dict[str, str | int | None]:
-        """The parameters for libpq. They contain addresses, because libpq resolves names without a time limit."""
+        """Return libpq's parameters. They contain addresses, because libpq resolves names without a time limit."""
         addresses = [address[0] for _, address in RESOLVER.resolve(self.host, self.port, deadline)]
         return {
             "host": ",".join([self.host] * len(addresses)),
@@ -97,7 +97,7 @@ class Postgresql(SqlProbe):
 
 @contextmanager
 def _connect(parameters: dict[str, str | int | None], deadline: Deadline) -> Iterator[Any]:
-    """A connection of libpq, opened without ever blocking inside libpq. Raises DialError."""
+    """Yield a connection of libpq that never blocks inside libpq. Raises DialError."""
     library = _import_library()
     connection = library.connection.connect_start(library.conninfo("", **parameters).encode())
     try:
@@ -114,7 +114,10 @@ def _connect(parameters: dict[str, str | int | None], deadline: Deadline) -> Ite
 
 
 def _run_query(connection: Any, query: str, deadline: Deadline) -> Any:
-    """The first value of the first row, or None without a row; further rows are not waited for. Raises DialError."""
+    """Return the first value of the first row; None without a row. Raises DialError.
+
+    Further rows are not read.
+    """
     timeout = max(1, math.ceil(deadline.remaining() * 1000))
     connection.send_query(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout}; {query}\n; ROLLBACK".encode())
     connection.set_single_row_mode()
@@ -130,7 +133,7 @@ def _run_query(connection: Any, query: str, deadline: Deadline) -> Any:
 
 
 def _fetch_result(connection: Any, deadline: Deadline) -> Any:
-    """The next result; None at the end. Raises DialError for an error."""
+    """Return the next result; None at the end. Raises DialError for an error."""
     library = _import_library()
     while connection.is_busy():
         _wait(connection, select.POLLIN, deadline)
@@ -153,7 +156,7 @@ def _wait(connection: Any, events: int, deadline: Deadline) -> None:
 
 
 def _translate(message: str) -> DialError:
-    """An exception with a Reason, from libpq's message. After several attempts, the last one's message counts."""
+    """Return libpq's message as an exception with a Reason. After several attempts, the last message counts."""
     text = message.rpartition("failed: ")[2].strip()
     reason = next((reason for reason, pattern in _CONNECTION_ERRORS if pattern.search(text)), Reason.CONNECT)
     return DialError(reason, " ".join(text.removeprefix("FATAL:").split()))
@@ -161,7 +164,7 @@ def _translate(message: str) -> DialError:
 
 @cache
 def _import_library() -> Any:
-    """Psycopg's access to libpq. Psycopg's own connections are not used: they wait inside, and in whole seconds."""
+    """Import Psycopg's access to libpq. Psycopg's own connections are not used: their timeout is in whole seconds."""
     from psycopg import OperationalError, conninfo, pq
 
     success = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE)

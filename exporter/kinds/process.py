@@ -19,7 +19,7 @@ MAX_PID_FILE = 64  # every format of PID file begins with the PID
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """One process that was found."""
+    """One process that matches."""
 
     started: float  # wall clock
     memory: int  # resident, in bytes
@@ -106,7 +106,7 @@ class Process(Probe):
         return self._compare(running, wall())
 
     def _match(self, process: psutil.Process) -> list[_Running]:
-        """This process if the options match it, else nothing."""
+        """Return the process in a list, or an empty list if it does not match the options."""
         if self.name is not None and process.name() != self.name:
             return []
         if self.command_line is not None and not matches(self.command_line, " ".join(process.cmdline())):
@@ -116,7 +116,7 @@ class Process(Probe):
         return [_Running(process.create_time(), process.memory_info().rss)]
 
     def _is_uncertain(self, count: int) -> bool:
-        """Whether one more process, which is hidden, could change the result."""
+        """Return whether one more process, which is hidden, could change the result."""
         return count < self.min_count or (self.max_count is not None and count <= self.max_count)
 
     def _compare(self, running: list[_Running], now: float) -> Outcome:
@@ -142,7 +142,7 @@ class Process(Probe):
 
 
 def _read_pid(path: str) -> set[int]:
-    """The PID at the beginning of the file; empty if there is none. Raises ProbeError if it cannot be read."""
+    """Return the PID at the beginning of the file; empty if there is none. Raises ProbeError if it cannot be read."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a plain open of a pipe waits for a writer
     except PermissionError:

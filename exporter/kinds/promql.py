@@ -72,7 +72,7 @@ class Promql(Limited):
     bearer_token: Secret | None = None
     """Sends a bearer token."""
     ca_file: Path | None = None
-    """Certificates of the authorities to verify by, in PEM. By default, the system's are used."""
+    """CA certificates to verify the server's certificate with, in PEM. By default, the system's are used."""
 
     @model_validator(mode="after")
     def _validate_authorization(self) -> Self:
@@ -96,8 +96,8 @@ class Promql(Limited):
         return self._conclude(samples, latency)
 
     def _send(self, authorization: Authorization, deadline: Deadline) -> "tuple[Reply, Measurement]":
-        """The server's response. The server too gives up the query at the deadline."""
-        from exporter.net import client  # imports requests: 9 MiB that only this kind needs
+        """Return the server's response and its latency. The server also cancels the query at the deadline."""
+        from exporter.net import client  # imports requests, 9 MiB that no other kind needs
 
         params = {"query": self.query, "timeout": f"{max(1, math.ceil(deadline.remaining() * 1000))}ms"}
         headers = {"Authorization": authorization.header.encode()} if authorization.header else {}
@@ -123,16 +123,16 @@ class Promql(Limited):
 
 
 def _read_samples(reply: "Reply", target: str) -> list[Any]:
-    """The values in a response of Prometheus' HTTP API. Raises DialError for any other response."""
+    """Return the values in a response of Prometheus' HTTP API. Raises DialError for any other response."""
     if reply.status in (401, 403):
         raise DialError(Reason.PERMISSION, f"{target} returned {reply.status}")
     try:
-        document = json.loads(reply.body)
-        if document["status"] != "success":
-            reason = Reason.TIMEOUT if document["errorType"] == "timeout" else Reason.STATUS
-            cause = f"{document['errorType']}: {document['error']}"
+        content = json.loads(reply.body)
+        if content["status"] != "success":
+            reason = Reason.TIMEOUT if content["errorType"] == "timeout" else Reason.STATUS
+            cause = f"{content['errorType']}: {content['error']}"
             raise DialError(reason, f"{target} returned {reply.status}, {cause}")
-        kind, result = document["data"]["resultType"], document["data"]["result"]
+        kind, result = content["data"]["resultType"], content["data"]["result"]
         if kind in ("scalar", "string"):
             return [result[1]]
         if kind == "vector":

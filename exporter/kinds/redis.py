@@ -70,7 +70,10 @@ class Redis(DatabaseProbe):
 
 
 def _translate(error: Exception) -> DialError:
-    """The driver's exception as one with a Reason. The driver also raises ConnectionError for some error responses."""
+    """Return the driver's exception as one with a Reason.
+
+    The driver raises ConnectionError for some error responses, too.
+    """
     library = _import_library().exceptions
     match error:
         case library.AuthenticationError() | library.NoPermissionError():
@@ -84,7 +87,7 @@ def _translate(error: Exception) -> DialError:
 
 @cache
 def _import_library() -> Any:
-    """redis-py over a connection with a deadline, with protocol 2, which sends no commands of its own."""
+    """Import redis-py, with connections that have a deadline. With protocol 2 it sends no commands of its own."""
     from redis import connection, exceptions
 
     class DeadlineConnection(connection.Connection):

@@ -26,7 +26,7 @@ class TcpSocket(Probe):
 
     The options `send`, `expect` and `expectMatches` do not exist in Kubernetes. With `expect` or `expectMatches` the
     check passes once the server has sent the expected text, before the deadline and within the first 10 KiB. The text
-    received up to then is searched each time more arrives.
+    received so far is searched each time more arrives.
     """
 
     measures: ClassVar = LATENCY
@@ -78,18 +78,18 @@ class TcpSocket(Probe):
         return Outcome.passed(f"{self.target} {success}", latency)
 
     def _exchange(self, sock: Socket) -> str | None:
-        """Send and receive: why the server's text is not the expected one, or None. Raises DialError."""
+        """Send and receive. Return why the server's text is not the expected one, or None. Raises DialError."""
         try:
             if self.send is not None:
                 sock.sendall(self.send.encode())
-            received = b""
-            while not self._matches(received.decode("utf-8", "replace")):
-                if len(received) >= MAX_RESPONSE:
+            data = b""
+            while not self._matches(data.decode("utf-8", "replace")):
+                if len(data) >= MAX_RESPONSE:
                     return f"did not send the expected text in its first {MAX_RESPONSE // 1024} KiB"
-                part = sock.recv(MAX_RESPONSE - len(received))
+                part = sock.recv(MAX_RESPONSE - len(data))
                 if not part:
                     return "closed the connection without sending the expected text"
-                received += part
+                data += part
         except DialError as error:
             late = error.reason is Reason.TIMEOUT
             cause = "did not send the expected text in time" if late else f"broke off: {error}"

@@ -5,9 +5,9 @@ it.
 
 Theory of operation. A timeout of requests bounds one operation of a socket: it bounds neither name resolution nor a
 response that comes byte by byte. Here urllib3's connections are made by `dial`, so the one deadline bounds all of it,
-and a DialError that a socket raises passes through urllib3 and requests unchanged. Every other exception of theirs is
-made a DialError by `send`. Nothing from the environment is used: no proxy, no netrc, no cookies, no certifi. A
-connection serves one request, because one that is kept may just have been closed by the server.
+and a DialError that a socket raises passes through urllib3 and requests unchanged. `send` turns all their own
+exceptions into DialErrors. Nothing from the environment is used: no proxy, no netrc, no cookies, no certifi. A
+connection carries one request, because the server may just have closed one that was kept.
 """
 
 import http.client
@@ -44,9 +44,9 @@ class Reply:
 
 
 def open_session(deadline: Deadline, ca_file: Path | None = None) -> requests.Session:
-    """A session whose requests all share one deadline. Use it with `send`, and in a `with` statement.
+    """Return a session whose requests all share one deadline. Use it with `send`, and in a `with` statement.
 
-    Certificates are verified by the system's authorities or those of `ca_file`. A redirect is a response like any
+    Certificates are verified with the system's authorities or those of `ca_file`. A redirect is a response like any
     other. Content is requested without compression.
     """
     session = _Session()
@@ -79,7 +79,7 @@ def send(session: requests.Session, method: str, url: str, *, max_body: int, **o
 
 
 def _prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
-    """The request as it is sent. The text of an error may contain a secret, so it is not passed on."""
+    """Return the request as it is sent. The text of an error is not passed on, because it may contain a secret."""
     try:
         prepared = session.prepare_request(request)
     except (requests.RequestException, ValueError):
@@ -91,7 +91,7 @@ def _prepare(session: requests.Session, request: requests.Request) -> requests.P
 
 
 def _read(response: requests.Response, max_body: int) -> bytes:
-    """The body as it came, not decompressed; of a body that is too long, one byte more than allowed."""
+    """Return the body without decompressing it; if it is too long, up to one byte more than allowed."""
     body = bytearray()
     while len(body) <= max_body:
         part = response.raw.read(max_body + 1 - len(body), decode_content=False)
@@ -103,7 +103,7 @@ def _read(response: requests.Response, max_body: int) -> bytes:
 
 @contextmanager
 def _translate_errors(where: str, reason: Reason, message: str) -> Iterator[None]:
-    """Make exceptions of the libraries DialErrors: `connect` if the server sent nothing, otherwise with this reason."""
+    """Turn exceptions of the libraries into DialErrors: `connect` if the server sent nothing, otherwise this reason."""
     try:
         yield
     except DialError as error:
@@ -115,7 +115,7 @@ def _translate_errors(where: str, reason: Reason, message: str) -> Iterator[None
 
 
 def _find_origin(error: BaseException) -> BaseException:
-    """The exception that the libraries wrapped, one in the other."""
+    """Return the innermost of the exceptions that the libraries wrap in each other."""
     while error.__context__ is not None:
         error = error.__context__
     return error
@@ -123,7 +123,7 @@ def _find_origin(error: BaseException) -> BaseException:
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """None, always: for a redirect that is not followed, requests would read the body without a limit."""
+        """Return None, or requests would read the body of a redirect that is not followed, however long it is."""
         return None
 
 

@@ -3,9 +3,9 @@
 Theory of operation. A check has one deadline on the monotonic clock, and everything it does shares it. `connect`
 resolves the name (resolver.py) and tries the addresses one after another: of n addresses left, the next one gets 1/n
 of the time left, so a silent address cannot use up the time of the others. The socket it returns carries the deadline
-(sockets.py): each later operation gets the time that is left and raises a DialError when none is. `secure` adds TLS
-under the same deadline. Whatever reads from such a socket, such as a database driver or an HTTP client, is bounded by
-the deadline without knowing it.
+(sockets.py): each later operation gets the time that is left, and raises a DialError if there is none. `secure` adds
+TLS under the same deadline. So the deadline also bounds code that knows
+nothing of it and reads from the socket, such as a database driver or an HTTP client.
 """
 
 import errno
@@ -24,7 +24,7 @@ from exporter.text import format_endpoint
 def connect(
     host: str, port: int, deadline: Deadline, resolver: Resolver = RESOLVER, watch: Stopwatch | None = None
 ) -> Socket:
-    """A TCP connection to the first address of the name that accepts one, in the resolver's order.
+    """Return a TCP connection to the first address of the name that accepts one, in the resolver's order.
 
     Raises DialError `dns`, `connect` or `timeout`; if all addresses fail, the error of the first one. Raises
     ProbeError if the exporter itself cannot open a socket.
@@ -41,12 +41,12 @@ def connect(
         else:
             watch.lap("connect")
             return sock
-    assert first is not None, "a resolver gives at least one address or raises"
+    assert first is not None, "a resolver returns at least one address or raises"
     raise first
 
 
 def connect_unix(path: str, deadline: Deadline, watch: Stopwatch | None = None) -> Socket:
-    """A connection to a Unix socket. Raises DialError `connect` or `timeout`."""
+    """Return a connection to a Unix socket. Raises DialError `connect` or `timeout`."""
     sock = _connect(socket.AF_UNIX, path, deadline, 1)
     if watch:
         watch.lap("connect")
@@ -54,7 +54,7 @@ def connect_unix(path: str, deadline: Deadline, watch: Stopwatch | None = None) 
 
 
 def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> TLSSocket:
-    """TLS over a connection; SNI names the host, unless it is an address.
+    """Start TLS on a connection; SNI names the host, unless it is an address.
 
     Raises DialError `tls`, `timeout`, or `connect` if the connection breaks; the connection is then closed.
     """

@@ -1,4 +1,4 @@
-"""Why an endpoint was not reached: one exception with a Reason, for every protocol."""
+"""DialError: why an endpoint was not reached, with a Reason, for every protocol."""
 
 import ssl
 
@@ -8,7 +8,7 @@ from exporter.model import Outcome, Reason
 class DialError(Exception):
     """The endpoint was not reached, or it stopped responding.
 
-    `where` is the endpoint as the message names it; it is empty if the message names none.
+    `where` is the endpoint as the message names it; empty if it does not.
     """
 
     def __init__(self, reason: Reason, message: str, where: str = "") -> None:
@@ -17,16 +17,16 @@ class DialError(Exception):
         self.where = where
 
     def with_endpoint(self, where: str) -> "DialError":
-        """This error with a message that names the endpoint, as `where` unless it names one already."""
+        """Return this error with a message that names the endpoint: `where`, unless it already names one."""
         return self if self.where else DialError(self.reason, f"{where}: {self}", where)
 
     def outcome(self, where: str = "") -> Outcome:
-        """The failed Outcome of a check whose endpoint is `where`."""
+        """Return the failed Outcome of a check whose endpoint is `where`."""
         return Outcome.failed(self.reason, str(self.with_endpoint(where) if where else self))
 
 
 def describe(error: Exception) -> str:
-    """The cause of an error of a socket or of TLS in words, without error numbers and names of functions."""
+    """Return the cause of a socket or TLS error in words, without error numbers and names of functions."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message.rstrip(".")
     if isinstance(error, ssl.SSLError):

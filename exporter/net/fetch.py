@@ -2,10 +2,10 @@
 
 Theory of operation. `fetch` makes one exchange after another until there is a final response: open a connection, send
 the bytes of the Request (request.py), read the head of the Response (response.py). Every exchange has a connection of
-its own, and all share one deadline, which the socket enforces (dial.py). Nothing from the environment takes part: no
+its own, and all share one deadline, which the socket enforces (dial.py). Nothing from the environment is used: no
 proxy, no cookies, no netrc, no retries. The kubelet's prober (pkg/probe/http/http.go) decides what an error means:
-up to the head of the final response the target has failed, which is a DialError; if the body then breaks off, the
-status is no evidence and the run is discarded, which is a ProbeError.
+before the head of the final response is complete, the target has failed, which is a DialError; if the body then breaks
+off, the status is not evidence and the run does not count, which is a ProbeError.
 """
 
 import contextlib
@@ -125,7 +125,7 @@ def _secure(sock: Socket, request: Request, route: Route, watch: Stopwatch) -> s
 
 
 def _read_head(sock: socket.socket, method: str) -> Response:
-    """The response, which keeps the connection open until it is closed itself."""
+    """Return the response. The connection stays open until the response is closed."""
     stream = sock.makefile("rb")
     try:
         return Response(stream, method)
@@ -135,7 +135,7 @@ def _read_head(sock: socket.socket, method: str) -> Response:
 
 
 def _next_request(request: Request, response: Response) -> Request | None:
-    """The request that a redirect leads to; None if the response is not a redirect."""
+    """Return the request that a redirect leads to; None if the response is not a redirect."""
     if response.status not in REDIRECTS or not response.location:
         return None
     try:
@@ -145,10 +145,10 @@ def _next_request(request: Request, response: Response) -> Request | None:
         raise DialError(Reason.STATUS, f"{where} redirects to an invalid URL", where) from None
 
 
-def _read_body(request: Request, response: Response, limit: int) -> bytes:
-    """The body up to a number of bytes. Raises ProbeError if it breaks off before."""
+def _read_body(request: Request, response: Response, max_body: int) -> bytes:
+    """Return the first `max_body` bytes of the body. Raises ProbeError if it breaks off before their end."""
     try:
-        return response.read(limit)
+        return response.read(max_body)
     except (DialError, MalformedError) as error:
         late = isinstance(error, DialError) and error.reason is Reason.TIMEOUT
         cause = "its body did not end in time" if late else "its body broke off"

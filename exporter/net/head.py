@@ -40,7 +40,7 @@ class SilentError(MalformedError):
 
 
 class Head:
-    """A status line and headers, and how the end of the body will be known."""
+    """A status line, headers, and what marks the end of the body. Raises MalformedError for bytes that Go refuses."""
 
     def __init__(self, stream: io.BufferedReader, left: int) -> None:
         if not stream.peek(1):
@@ -57,7 +57,7 @@ class Head:
         self.length = self._find_body_length()
 
     def _is_chunked(self, version: bytes) -> bool:
-        """Whether the body comes in chunks (parseTransferEncoding).
+        """Return whether the body comes in chunks (parseTransferEncoding).
 
         The header is ignored before HTTP/1.1, except in version 0.0, which Go reads as 1.1 (readTransfer).
         """
@@ -69,7 +69,7 @@ class Head:
         return self._has_body()
 
     def _find_body_length(self) -> int | None:
-        """The length of the body if it is known (fixLength): chunks take precedence over a Content-Length."""
+        """Return the length of the body if it is known (fixLength): chunks take precedence over a Content-Length."""
         length = self._fields.get(b"content-length")
         if length is not None and not (_CONTENT_LENGTH.fullmatch(length) and int(length[-19:]) <= _MAX_CONTENT_LENGTH):
             raise MalformedError("the Content-Length of the response is not a number")
@@ -78,7 +78,7 @@ class Head:
         return None if length is None or self.chunked else int(length[-19:])
 
     def _has_body(self) -> bool:
-        """Whether a response with this status may have a body (bodyAllowedForStatus)."""
+        """Return whether a response with this status may have a body (bodyAllowedForStatus)."""
         return self.status // 100 != 1 and self.status not in (204, 304)
 
 
@@ -90,7 +90,12 @@ class Lines:
         self.left = left
 
     def read_line(self) -> bytes:
-        """A line without its end; of a very long one only the beginning. It may end without a CR (Reader.ReadLine)."""
+        """Return a line without its end, which may lack the CR (Reader.ReadLine).
+
+        Only the beginning of a very long line is returned.
+
+        Raises MalformedError if the head breaks off, is too long, or has a forbidden character in a long line.
+        """
         line = part = self._read_part()
         while not part.endswith(b"\n"):
             part = self._read_part()
@@ -104,7 +109,8 @@ class Lines:
         """Read the header lines up to the empty line, and return the headers that are used.
 
         A line that begins with white space continues the one before (obs-fold in RFC 9112, 5.2;
-        Reader.readContinuedLineSlice), so the first one must not (Reader.ReadMIMEHeader).
+        Reader.readContinuedLineSlice), so the first one must not (Reader.ReadMIMEHeader). Raises MalformedError for
+        lines that Go refuses.
         """
         fields: dict[bytes, bytes] = {}
         line = self.read_line()

@@ -48,7 +48,7 @@ class Request:
 
     @classmethod
     def from_headers(cls, url: Url, headers: tuple[tuple[str, str], ...]) -> "Request":
-        """The first request. If there are several Host headers, the first one counts."""
+        """Return the first request. If there are several Host headers, the first one counts."""
         canonical = tuple((_canonicalize(name), value) for name, value in headers)
         return cls(url, canonical, next((value for name, value in canonical if name == "Host"), ""))
 
@@ -70,7 +70,7 @@ class Request:
         return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + self.body
 
     def follow(self, location: str, status: int) -> "Request":
-        """The next request after a redirect (Client.do, redirectBehavior and refererForURL).
+        """Return the next request after a redirect (Client.do, redirectBehavior and refererForURL).
 
         A configured Host is lost if the Location names a scheme. Raises ValueError for a Location that is not a URL.
         """
@@ -91,7 +91,7 @@ class Request:
         return replace(request, method="GET", body=b"")
 
     def _make_fields(self) -> dict[str, list[str]]:
-        """The values of each header, with the kubelet's defaults."""
+        """Return the values of each header, with the kubelet's defaults."""
         fields: dict[str, list[str]] = {}
         for name, value in self.headers:
             fields.setdefault(name, []).append(value)
@@ -109,28 +109,28 @@ class Request:
 
 
 def has_control_character(value: str) -> bool:
-    """Whether the value of a header contains a character that must not be sent."""
+    """Return whether the value of a header contains a character that must not be sent."""
     return _FORBIDDEN_IN_VALUE.search(value) is not None
 
 
 def encode_basic_authorization(name: bytes, password: bytes) -> str:
-    """The value of an Authorization header by name and password (RFC 7617)."""
+    """Return the value of the Authorization header for a name and a password (RFC 7617)."""
     return f"Basic {b64encode(name + b':' + password).decode()}"
 
 
 def _canonicalize(name: str) -> str:
-    """A header's name as Go writes it (textproto.CanonicalMIMEHeaderKey)."""
+    """Return a header's name as Go writes it (textproto.CanonicalMIMEHeaderKey)."""
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
 def _encode_host(host: str) -> str:
-    """The value of Host: in Punycode (httpguts.PunycodeHostPort), and empty if it is not a valid one."""
+    """Return the value of Host in Punycode (httpguts.PunycodeHostPort); empty if it is invalid."""
     name = host if host.isascii() else host.encode("idna").decode()
     return name if _HOST_HEADER.fullmatch(name) else ""
 
 
 def _adds_close(fields: dict[str, list[str]]) -> bool:
-    """Whether Go adds `Connection: close`: not if a header says so already, nor for an upgrade."""
+    """Return whether Go adds `Connection: close`: not if a header already has it, nor for an upgrade."""
     values = fields.get("Connection", ())
     tokens = {token.strip(_WHITESPACE).lower() for value in values for token in value.split(",")}
     return "close" not in tokens and not ("upgrade" in tokens and fields.get("Upgrade", [""])[0])

@@ -1,4 +1,4 @@
-"""Name resolution by a deadline.
+"""Resolves names by a deadline.
 
 The C library's resolver cannot be interrupted. It runs in a few threads of its own, which wait for it while the caller
 waits no longer than its deadline.
@@ -31,7 +31,7 @@ class Resolver:
         self._threads = 0
 
     def resolve(self, host: str, port: int, deadline: Deadline) -> list[Address]:
-        """The addresses of a host. Raises DialError `dns`, also when the deadline comes first."""
+        """Return the addresses of a host. Raises DialError `dns`, also if the deadline passes."""
         if addresses := parse_numeric(host, port):
             return addresses
         future = self._submit(host)
@@ -77,7 +77,7 @@ RESOLVER = Resolver()
 
 
 def parse_numeric(host: str, port: int) -> list[Address]:
-    """The address that the text itself is; empty for a name. Nothing is looked up."""
+    """Return the address if the text is a numeric one; empty for a name, which is not resolved."""
     try:
         if ":" not in host:
             socket.inet_pton(socket.AF_INET, host)

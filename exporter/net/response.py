@@ -1,7 +1,7 @@
 """An HTTP/1 response, read as Go's client does.
 
-They are followed closely because they decide a verdict: a reply that is not a response fails the check, and a body that
-breaks off is no evidence. The Go functions named below are in net/http (response.go, transfer.go,
+Its rules are followed closely because they decide whether a check fails: bytes that are not a response fail it, and a
+body that breaks off is not evidence. The Go functions named below are in net/http (response.go, transfer.go,
 internal/chunked.go, transport.go) and net/textproto (reader.go). http.client differs: it skips no interim response but
 100, refuses more than 100 headers or a line of 64 kB, and overlooks a header without a colon or a Content-Length that
 is not a number.
@@ -43,11 +43,11 @@ class Response:
         self.length = 0 if method == "HEAD" else head.length
         """Bytes of the body; None if its end is marked by a last chunk or by the end of the connection."""
 
-    def read(self, limit: int) -> bytes:
-        """The body up to a number of bytes. Raises MalformedError if it breaks off before."""
+    def read(self, max_bytes: int) -> bytes:
+        """Return the first `max_bytes` bytes of the body. Raises MalformedError if it breaks off before their end."""
         if self.chunked:
-            return self._read_chunks(limit)
-        return self._stream.read(limit) if self.length is None else self._read_exactly(min(limit, self.length))
+            return self._read_chunks(max_bytes)
+        return self._stream.read(max_bytes) if self.length is None else self._read_exactly(min(max_bytes, self.length))
 
     def close(self) -> None:
         """Close the connection."""
@@ -59,10 +59,10 @@ class Response:
             raise MalformedError("the body broke off")
         return data
 
-    def _read_chunks(self, limit: int) -> bytes:
+    def _read_chunks(self, max_bytes: int) -> bytes:
         body = bytearray()
         excess = 0
-        while len(body) < limit:
+        while len(body) < max_bytes:
             line = self._stream.readline(MAX_CHUNK_LINE)
             size = _CHUNK_LINE.fullmatch(line)
             if not size:
@@ -74,8 +74,8 @@ class Response:
             if not length:
                 self._read_trailer()
                 break
-            body += self._read_exactly(min(length, limit - len(body)))
-            if len(body) < limit and self._read_exactly(2) != b"\r\n":
+            body += self._read_exactly(min(length, max_bytes - len(body)))
+            if len(body) < max_bytes and self._read_exactly(2) != b"\r\n":
                 raise MalformedError("a chunk of the body is longer than announced")
         return bytes(body)
 

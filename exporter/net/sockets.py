@@ -1,7 +1,7 @@
 """Sockets that never outlast a deadline.
 
 A timeout of the standard library bounds one operation, so a peer that sends a byte now and then is never timed out.
-Here every operation gets what is left of one deadline, and every error is a DialError.
+Here every operation gets the time that is left until one deadline, and every error is a DialError.
 """
 
 import math
@@ -17,7 +17,7 @@ class _Bounded:
     """A mixin for sockets: no operation lasts beyond the deadline, and errors are DialErrors."""
 
     deadline: Deadline | None = None  # ssl uses the socket before it has one
-    allowance = math.inf  # bytes that may still be received: a cap for drivers that have none
+    allowance = math.inf  # bytes that may still be received, for drivers that set no maximum
 
     def _call(self, operation: Any, *args: Any) -> Any:
         if self.deadline is None:
@@ -68,7 +68,7 @@ class TLSSocket(_Bounded, ssl.SSLSocket):
         self._call(super().do_handshake, *args)
 
     def getpeername(self) -> Any:
-        """The peer's address, or None if the peer has gone.
+        """Return the peer's address, or None if the peer has gone.
 
         ssl calls this before the handshake and leaves the socket open if it raises; with None the handshake fails
         instead, and the socket is closed.

@@ -1,4 +1,4 @@
-"""How long each phase of a request takes."""
+"""Measures how long each phase of a request takes."""
 
 import time
 

@@ -9,7 +9,7 @@ from exporter.model import ProbeError, Reason
 
 @cache
 def make_kubelet_context() -> ssl.SSLContext:
-    """TLS as the kubelet's HTTP probe speaks it: version 1.2 or newer, Go's cipher suites, any certificate accepted."""
+    """Return the kubelet's TLS: version 1.2 or newer, Go's cipher suites, any certificate accepted."""
     context = _make_unverified_context()
     context.set_ciphers("@SECLEVEL=1:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA")
     return context
@@ -17,7 +17,7 @@ def make_kubelet_context() -> ssl.SSLContext:
 
 @cache
 def make_inspection_context() -> ssl.SSLContext:
-    """TLS that accepts any certificate and keys of any length, for a connection that only reads the certificates."""
+    """Return TLS that accepts any certificate and key length, for a connection that only reads the certificates."""
     context = _make_unverified_context()
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     return context
@@ -26,11 +26,11 @@ def make_inspection_context() -> ssl.SSLContext:
 def make_client_context(
     ca_file: Path | None = None, certificate: tuple[Path, Path] | None = None, *, verify: bool = True
 ) -> ssl.SSLContext:
-    """TLS that verifies chain and name, by the system's authorities or those of `ca_file`.
+    """Return TLS that verifies chain and name, with the system's authorities or those of `ca_file`.
 
-    `certificate` is the client's own: the files of its chain and of its key, in PEM. Contexts are cached, as loading
-    the system's authorities takes tens of milliseconds, and loaded again when a file has changed. Raises ProbeError
-    for a file that is missing or cannot be used.
+    `certificate` is the client's own: the files of its chain and of its key, in PEM. Contexts are cached, because
+    reading the system's authorities takes tens of milliseconds, and made again when a file has changed. Raises
+    ProbeError for a file that is missing or cannot be used.
     """
     files = (*((ca_file,) if ca_file else _find_system_authorities()), *(certificate or ()))
     try:
@@ -62,7 +62,7 @@ def _make_cached_context(
 
 
 def _find_system_authorities() -> tuple[Path, ...]:
-    """The file and the folder that OpenSSL reads by default, as far as they exist."""
+    """Return the file and the folder that OpenSSL reads by default, if they exist."""
     paths = ssl.get_default_verify_paths()
     return tuple(Path(path) for path in (paths.cafile, paths.capath) if path)
 

@@ -1,8 +1,9 @@
 """URLs as the kubelet reads them, which decides what is requested from which host.
 
-The rules are those of Go's net/url/url.go, as far as a probe needs them; each regular expression below names the Go
-function it stands for and, where there is one, the rule of RFC 3986. urllib.parse differs: it lower-cases host names,
-which a redirect compares as they are written, and it accepts URLs that Go refuses.
+The rules are those of Go's net/url/url.go that a probe needs. Each regular expression below names its Go function and,
+if there is one, its rule in RFC 3986. urllib.parse differs: it lower-cases host names,
+which a redirect compares as they are written, and it accepts URLs that Go refuses. The file is longer than others
+because every rule stands next to its grammar.
 """
 
 import re
@@ -88,7 +89,7 @@ class Url:
         return f"{self.scheme}://{user}{self.host}{slash}{self.path}{self._format_query()}"
 
     def join(self, reference: "Url") -> "Url":
-        """The URL that a reference leads to from this one (URL.ResolveReference)."""
+        """Return the URL that a reference leads to from this one (URL.ResolveReference)."""
         if reference.scheme or reference.host or reference.user is not None:
             path = _resolve_path(reference.path, "")
             return replace(reference, scheme=reference.scheme or self.scheme, path=path)
@@ -101,7 +102,7 @@ class Url:
         return "" if self.query is None else f"?{self.query}"
 
     def _split_host(self) -> tuple[str, str]:
-        """Host and port (splitHostPort)."""
+        """Return host and port (splitHostPort)."""
         host, colon, port = self.host.rpartition(":")
         if not colon or not _OPTIONAL_PORT.fullmatch(colon + port):
             host, port = self.host, ""
@@ -132,7 +133,7 @@ def parse(text: str) -> Url:
 
 
 def build(scheme: str, host: str, port: int, path: str) -> Url:
-    """The URL that a probe requests (formatURL in pkg/probe/http/request.go).
+    """Return the URL that a probe requests (formatURL in pkg/probe/http/request.go).
 
     The configured path may be a whole URL, of which path and query are kept. A path that is not a URL is escaped as a
     whole. Raises ValueError for an invalid host.
@@ -157,7 +158,7 @@ def _join_host_port(host: str, port: int) -> str:
 
 
 def _parse_authority(scheme: str, authority: str) -> tuple[str | None, str]:
-    """User information and host (parseAuthority): the last `@` separates them."""
+    """Return user information and host (parseAuthority): the last `@` separates them."""
     user, at, host = authority.rpartition("@")
     if not _USERINFO.fullmatch(user) or _BAD_ESCAPE.search(user):
         raise ValueError("invalid URL: bad user information")
@@ -165,7 +166,7 @@ def _parse_authority(scheme: str, authority: str) -> tuple[str | None, str]:
 
 
 def _parse_host(scheme: str, text: str) -> str:
-    """A host with or without a port, unescaped (parseHost).
+    """Return a host with or without a port, unescaped (parseHost).
 
     With the scheme http or https the first colon begins the port, so a second one is an error. Without, as in
     `//a:b:80/`, the last one does.
@@ -191,7 +192,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _escape_path(path: str) -> str:
-    """The path as it is sent (URL.EscapedPath): unchanged if it can be, otherwise unescaped and escaped again."""
+    """Return the path as it is sent (URL.EscapedPath): unchanged if possible, otherwise unescaped and escaped again."""
     if _BAD_ESCAPE.search(path):
         raise ValueError("invalid URL: a broken escape")
     if _ENCODED_PATH.fullmatch(path):
@@ -200,7 +201,7 @@ def _escape_path(path: str) -> str:
 
 
 def _resolve_path(base: str, reference: str) -> str:
-    """The path that a reference leads to from a base, without dot segments (resolvePath)."""
+    """Return the path that a reference leads to from a base, without dot segments (resolvePath)."""
     if not reference:
         full = base
     elif reference.startswith("/"):

@@ -61,7 +61,7 @@ class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hash
         """
 
     def liveness_risk(self) -> str | None:
-        """Why a restart of the application would not fix a failure of this check; None if it might."""
+        """Return why a restart of the application would not fix a failure of this check; None if it might."""
         return None
 
     def __eq__(self, other: object) -> bool:

@@ -22,7 +22,7 @@ def describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 def _read_docstrings(cls: type) -> dict[str, str]:
-    """The text under each field that this class itself declares, by the field's name."""
+    """Return the text under each field that this class itself declares, by the field's name."""
     if cls is BaseModel or not issubclass(cls, BaseModel):
         return {}
     try:

@@ -1,4 +1,4 @@
-"""What the kinds share that query a database server through its driver."""
+"""Base classes of the kinds that query a database server through its driver."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -51,7 +51,7 @@ class DatabaseProbe(Limited):
 
     @abstractmethod
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
-        """Fetch the value; of several rows the first value of the first, or None without one. Raises DialError."""
+        """Fetch the value: of several rows the first value of the first one, None without a row. Raises DialError."""
 
 
 class SqlProbe(DatabaseProbe):

@@ -100,7 +100,7 @@ def find_body_fault(
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the regular expression matches anywhere in the text."""
+    """Return whether the regular expression matches anywhere in the text."""
     return _compile_pattern(pattern).search(text) is not None
 
 

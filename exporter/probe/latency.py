@@ -1,4 +1,4 @@
-"""The latency of an endpoint, which every kind that sends a request measures in the same way."""
+"""The latency of an endpoint, measured in the same way by every kind that sends a request."""
 
 import time
 from collections.abc import Mapping
@@ -18,5 +18,5 @@ class LatencyTimer:
         self._started = time.perf_counter()
 
     def stop(self, warn: float | None = None, fail: float | None = None) -> Measurement:
-        """The measurement of the time since the start, with its limits in seconds."""
+        """Return the measurement of the time since the start, with its limits in seconds."""
         return Measurement(ENDPOINT_LATENCY, time.perf_counter() - self._started, warn, fail)

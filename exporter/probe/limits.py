@@ -41,10 +41,10 @@ class Limited(Probe):
         A number becomes the measurement `name`. Any other value passes without limits and fails with them; the summary
         never contains it, because it may be confidential.
         """
-        measured = parse_number(value)
-        if measured is not None:
-            measurement = Measurement(name, measured, self.warn, self.fail, falling=self.falling)
-            return Outcome.measured(f"{summary} with {measured:g}", measurement, *others)
+        number = parse_number(value)
+        if number is not None:
+            measurement = Measurement(name, number, self.warn, self.fail, falling=self.falling)
+            return Outcome.measured(f"{summary} with {number:g}", measurement, *others)
         if not self._has_limits:
             return Outcome.passed(summary, *others)
         if value is None:
@@ -53,7 +53,7 @@ class Limited(Probe):
 
 
 def parse_number(value: Any) -> float | None:
-    """The value as a finite number, also if it is the text of one; None if it is not."""
+    """Return the value, or the text of a number, as a finite number; None if it is neither."""
     try:
         result = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What the options of a kind are made of: their base class, and the field types that several kinds share."""
+"""The options of a kind: their base class, and the field types that several kinds share."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Spelling:
     rule: str
 
     def fits(self, text: str) -> bool:
-        """Whether the whole text matches the pattern."""
+        """Return whether the whole text matches the pattern."""
         return re.fullmatch(self.pattern, text) is not None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -73,7 +73,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 def find_host_risk(host: str) -> str | None:
-    """Why a liveness check of this host is risky; None for the pod's own loopback, which a restart can fix."""
+    """Return why a liveness check of this host is risky; None for the pod's own loopback, which a restart can fix."""
     if host in ("localhost", "::1") or host.startswith("127."):
         return None
     return f"{host} is a different host; restarting this application cannot fix it"

@@ -1,4 +1,4 @@
-"""Values that are never shown: the configuration names their source, and only a run of the check reads them."""
+"""Secrets: the configuration names their source, a run of the check reads them, and nothing shows them."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import model_validator
 from exporter.model import ProbeError, Reason
 from exporter.probe.options import Options
 
-MAX_SECRET = 64 * 1024  # a token has a few thousand at most
+MAX_SECRET = 64 * 1024  # characters; a token has a few thousand at most
 
 
 class Secret(Options):

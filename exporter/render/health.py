@@ -1,7 +1,7 @@
 """Snapshot -> the bodies of the health endpoints: plain text in the Kubernetes apiserver's grammar, and health+json.
 
-The grammar is that of k8s.io/apiserver, pkg/server/healthz, which withholds the reasons. The JSON has the closed set of
-reasons. Neither contains free text.
+The grammar is that of k8s.io/apiserver, pkg/server/healthz, which withholds the reasons. The JSON has the reasons,
+from their closed list. Neither contains free text.
 """
 
 import json
@@ -18,7 +18,7 @@ SHUTDOWN = "shutdown"  # the apiserver's name for the same condition
 
 
 def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
-    """The plain body for a group: `ok`, or the list of its checks if `verbose` or if the group fails."""
+    """Return the plain body for a group: `ok`, or the list of its checks if `verbose` or if the group fails."""
     if verdict.up and not verbose:
         return "ok"
     lines = [_render_line(state, verdict.group, exclude) for state in verdict.members]
@@ -33,12 +33,12 @@ def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collecti
 
 
 def render_check(state: State, group: Group) -> str:
-    """The plain body for one check."""
+    """Return the plain body for one check."""
     return "ok" if satisfies(state, group) else f"{replace_unprintable(state.spec.name)} failed: {state.reason}\n"
 
 
 def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
-    """The body of the IETF draft (draft-inadarei-api-health-check-06), with the generation."""
+    """Return the body of the IETF draft (draft-inadarei-api-health-check-06), with the generation."""
     return json.dumps(
         {
             "status": verdict.status,
@@ -55,7 +55,10 @@ def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
 
 
 def _describe_check(snapshot: Snapshot, state: State) -> dict[str, Any]:
-    """One check as a component object of the draft. `status` is after thresholds, `lastStatus` is the latest run's."""
+    """Return one check as a component object of the draft.
+
+    `status` is after thresholds, `lastStatus` is the latest run's.
+    """
     last = state.last
     fields: dict[str, Any] = {
         "componentType": state.spec.kind,
@@ -84,5 +87,5 @@ def _render_line(state: State, group: Group, exclude: Collection[str]) -> str:
 
 
 def _format_time(moment: float) -> str:
-    """RFC 3339 in UTC, with milliseconds."""
+    """Return a time in the format of RFC 3339, in UTC with milliseconds."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

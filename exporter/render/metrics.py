@@ -5,7 +5,8 @@ those of the current configuration, and all values come from one generation. Onl
 but the configuration are cached, as rendered bytes. Samples carry no timestamps: the age of a result is a metric itself
 (`health_check_last_run_timestamp_seconds`).
 
-The file is longer than others because prometheus_client is imported nowhere else.
+The file is longer than others because only here prometheus_client is imported, and because half of it is names and HELP
+texts.
 """
 
 import platform
@@ -31,7 +32,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 AnswerCounts = Mapping[tuple[str, int], int]
-"""Answers so far, by group and HTTP status code."""
+"""The number of answers, by group and HTTP status code."""
 Labels = dict[str, str]
 Labelled = Collection[tuple[Labels, State]]
 """States, each with the labels that all its samples have."""
@@ -87,7 +88,7 @@ _PER_RUN: tuple[tuple[str, str, Callable[[Result], float]], ...] = (
 def render(
     snapshot: Snapshot, vitals: Vitals, answers: AnswerCounts, *, content_type: str, names: Collection[str] = ()
 ) -> bytes:
-    """Render one Snapshot in the format of `content_type`; if there are `names`, only the samples of these names."""
+    """Render one Snapshot in the format of `content_type`; with `names`, only the samples with these names."""
     names = frozenset(names)
     states = [(_make_labels(state.spec), state) for state in snapshot.states.values()]
     return (
@@ -112,7 +113,7 @@ def _render(families: Iterable[Metric], content_type: str, names: frozenset[str]
 
 
 class _Families(Collector):
-    """Families, reduced to the samples of the names names if there are any."""
+    """Families, reduced to the samples with these names if there are any."""
 
     def __init__(self, families: Iterable[Metric], names: frozenset[str]) -> None:
         self._families = families
@@ -127,7 +128,7 @@ class _Families(Collector):
             yield family
 
 
-_process = CollectorRegistry()  # a private one, so that metrics which other libraries register do not get in
+_process = CollectorRegistry()  # a private one, without the metrics that other libraries register
 ProcessCollector(registry=_process)
 GCCollector(registry=_process)
 
@@ -197,7 +198,7 @@ def _collect_others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answer
 
 
 def _collect_histograms(states: Labelled) -> Iterator[Metric]:
-    """The latency histogram of the checks that configure one."""
+    """Yield the latency histogram of the checks that configure one."""
     timed = [(labels, state) for labels, state in states if state.spec.latency_buckets]
     if not timed:
         return
@@ -214,7 +215,7 @@ def _collect_histograms(states: Labelled) -> Iterator[Metric]:
 
 
 def _collect_measurements(states: Labelled) -> Iterator[Metric]:
-    """One family for each measurement, and one for its limits."""
+    """Yield one family for each measurement, and one for its limits."""
     found: dict[str, dict[str, tuple[Labels, Measurement]]] = {}
     for labels, state in states:
         for measurement in state.last.outcome.measurements if state.last else ():
@@ -242,12 +243,12 @@ def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Met
     for group in Group:
         groups.add_metric([group], judge(snapshot, group).up)
     yield groups
-    given = CounterMetricFamily(
+    codes = CounterMetricFamily(
         "health_answers", "Responses of the group's endpoint, by status code.", labels=["group", "code"]
     )
     for (name, code), count in sorted(answers.items()):
-        given.add_metric([name, str(code)], count)
-    yield given
+        codes.add_metric([name, str(code)], count)
+    yield codes
     yield _make_single_gauge(
         "health_snapshot_generation",
         "Generation of the evaluation shown here; responses carry it in the header Health-Generation.",
@@ -311,5 +312,5 @@ def _make_labels(spec: Spec) -> Labels:
 
 
 def _cut_label(value: str) -> str:
-    """A label value that is bounded and encodable: a single lone surrogate would make the whole scrape fail."""
+    """Return a short label value without lone surrogates, a single one of which would make the whole scrape fail."""
     return replace_surrogates(value[:MAX_LABEL])

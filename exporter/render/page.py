@@ -95,7 +95,7 @@ def _describe_counts(state: State) -> str:
 
 
 def _describe_caveat(state: State) -> str:
-    """Why the latest run differs from the status, and how many more like it would change the status."""
+    """Return how the latest run differs from the status, and how many such runs would change the status."""
     if state.last is None:
         return ""
     latest = state.last.outcome

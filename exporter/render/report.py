@@ -11,7 +11,7 @@ _COLORS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "1;31", Status.UNK
 
 
 def render_text(snapshot: Snapshot, verdict: Verdict, *, color: bool) -> str:
-    """Aligned columns, problems first, with the reason and the measurements of each check."""
+    """Return aligned columns, problems first, with the reason and the measurements of each check."""
     states = sort_worst_first(snapshot)
     rows = [_format_cells(state) for state in states]
     widths = [min(MAX_WIDTH, max(map(len, column))) for column in zip(*rows, strict=True)]
@@ -27,7 +27,7 @@ def render_text(snapshot: Snapshot, verdict: Verdict, *, color: bool) -> str:
 
 
 def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
-    """The same as JSON, with the measurements in base units."""
+    """Return the report as JSON, with the measurements in base units."""
     checks = [_describe_check(state) for state in snapshot.states.values()]
     return json.dumps({"generation": snapshot.generation, "status": verdict.status, "checks": checks}, indent=2)
 
@@ -38,7 +38,7 @@ def _format_cells(state: State) -> tuple[str, ...]:
 
 
 def _find_reason(state: State) -> Reason | None:
-    """Why the check does not pass; if its run was unknown, why that was."""
+    """Return why the check does not pass; if its run was unknown, the reason of the run."""
     last = state.last
     return last.outcome.reason if last and last.outcome.status is state.status is Status.UNKNOWN else state.reason
 

@@ -4,7 +4,7 @@ from exporter.model import BADNESS, Measurement, Snapshot, State, Status
 
 
 def format_headline(snapshot: Snapshot) -> str:
-    """The state of all checks in one line."""
+    """Return the state of all checks in one line."""
     total = len(snapshot.states)
     if not total:
         return "no checks"
@@ -15,7 +15,7 @@ def format_headline(snapshot: Snapshot) -> str:
 
 
 def sort_worst_first(snapshot: Snapshot) -> list[State]:
-    """The States, worst first, then those whose latest run was unhealthy, then in the order of the configuration."""
+    """Return the States, worst first. Equal ones: the latest run unhealthy first, then as in the configuration."""
 
     def rank(state: State) -> tuple[int, bool]:
         return BADNESS.index(state.status), state.last is not None and state.last.outcome.status.healthy
@@ -24,7 +24,7 @@ def sort_worst_first(snapshot: Snapshot) -> list[State]:
 
 
 def format_quantity(name: str, value: float) -> str:
-    """A value with its unit, which is the suffix of the measurement's name."""
+    """Return a value with its unit, which is the suffix of the measurement's name."""
     if name.endswith("_timestamp_seconds"):
         return f"{value:.0f}"
     if name.endswith("_seconds"):
@@ -37,14 +37,14 @@ def format_quantity(name: str, value: float) -> str:
 
 
 def format_limits(measurement: Measurement) -> str:
-    """The limits, such as `warn 70.0 %, fail 90.0 %`; empty if there are none."""
+    """Return the limits, such as `warn 70.0 %, fail 90.0 %`; empty if there are none."""
     return ", ".join(
         f"{level} {format_quantity(measurement.name, limit)}" for level, limit in measurement.limits.items()
     )
 
 
 def format_duration(seconds: float) -> str:
-    """A duration, such as `3.2 ms`, `4.0 s`, `5 min`, `2 h` or `3 d`."""
+    """Return a duration, such as `3.2 ms`, `4.0 s`, `5 min`, `2 h` or `3 d`."""
     if seconds < 0.99995:  # otherwise 1000.0 ms
         return f"{seconds * 1000:.1f} ms"
     if seconds < 59.95:
@@ -56,7 +56,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(count: float) -> str:
-    """Bytes in binary units."""
+    """Return bytes in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1023.5:  # otherwise 1024
             return f"{count:.4g} {unit}"

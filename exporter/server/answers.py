@@ -1,4 +1,4 @@
-"""The answers of the exporter's own endpoints, and how many of them were given."""
+"""The answers of the exporter's own endpoints, and their number."""
 
 import threading
 from collections import Counter
@@ -15,7 +15,7 @@ PLAIN = "text/plain; charset=utf-8"
 class Answer(Response):
     """A response rendered from one Snapshot, whose generation it carries.
 
-    `because` says, for the log, why it is not 200.
+    `because` is the reason, for the log, if it is not 200.
     """
 
     def __init__(
@@ -46,6 +46,6 @@ class AnswerCounter:
             self._counts[group, code] += 1
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """All answers so far."""
+        """Return the number of answers by group and status code."""
         with self._lock:
             return dict(self._counts)

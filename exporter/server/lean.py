@@ -1,7 +1,7 @@
-"""Saves memory by not loading parts of libraries that are used rarely or never.
+"""Saves memory by not importing parts of libraries that are used rarely or never.
 
-Call it only in a process of our own, before Hypercorn is imported. An application that embeds the exporter
-keeps its libraries complete.
+This is only for a process of our own, before Hypercorn is imported. An application that embeds the exporter keeps its
+libraries complete.
 """
 
 import importlib
@@ -11,7 +11,10 @@ from typing import Any
 
 
 def trim() -> None:
-    """Load HTTP/2 and WebSocket only for the first client that uses them."""
+    """Import Hypercorn's HTTP/2 and WebSocket protocols only when a connection needs one.
+
+    HTTP/2 never does, because listener.py refuses it.
+    """
     _defer("hypercorn.protocol.h2", "H2Protocol")
     _defer("hypercorn.protocol.ws_stream", "WSStream")
 
@@ -19,10 +22,10 @@ def trim() -> None:
 def _defer(name: str, protocol: str) -> None:
     placeholder = types.ModuleType(name)
 
-    def load(*args: Any) -> Any:
+    def create(*args: Any) -> Any:
         if sys.modules[name] is placeholder:
             del sys.modules[name]
         return getattr(importlib.import_module(name), protocol)(*args)
 
-    setattr(placeholder, protocol, load)
+    setattr(placeholder, protocol, create)
     sys.modules[name] = placeholder

@@ -1,4 +1,4 @@
-"""Hypercorn, with the limits under which half-open, dripping and silent clients do no harm."""
+"""Hypercorn, configured so that half-open, dripping and silent clients do no harm."""
 
 import asyncio
 import logging
@@ -67,9 +67,10 @@ class _Config(Config):
 
 
 async def _refuse_upgrade(_protocol: H11Protocol, _request: object) -> None:
-    """Never leave HTTP/1.1: over HTTP/2 a client can keep a connection forever, with thousands of streams on it.
+    """Never leave HTTP/1.1: over HTTP/2 a client can keep a connection open forever, with thousands of streams.
 
-    Hypercorn looks for an upgrade to h2c, and for HTTP/2 with prior knowledge, in this method. It has no option for it.
+    Hypercorn checks for an upgrade to h2c, and for HTTP/2 with prior knowledge, in this method, and has no option to
+    turn that off.
     """
 
 

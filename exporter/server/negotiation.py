@@ -18,10 +18,10 @@ _Range = tuple[str, Mapping[str, str], float]
 
 
 def choose_format(accept: str) -> str:
-    """The exposition format for an Accept header: the most specific range decides, and `q=0` excludes.
+    """Return the exposition format for an Accept header: the most specific range decides, and `q=0` excludes.
 
-    Only versions that are really produced are offered. If nothing is acceptable the text format is sent anyway, because
-    a refused scrape shows nothing.
+    Only the versions that the exporter produces are offered. If none is acceptable, it sends the text format anyway,
+    because a refused scrape shows nothing.
     """
     ranges = _parse(accept)
     open_metrics = _quality(ranges, "application/openmetrics-text", "1.0.0")
@@ -30,7 +30,7 @@ def choose_format(accept: str) -> str:
 
 
 def wants_json(accept: str) -> bool:
-    """Whether an Accept header prefers health+json to plain text, which is the default."""
+    """Return whether an Accept header prefers health+json to plain text, which is the default."""
     ranges = _parse(accept)
     json = max(_quality(ranges, HEALTH_JSON), _quality(ranges, "application/json"))
     return json > max(_quality(ranges, "text/plain"), _NOT_ACCEPTABLE)
@@ -44,7 +44,7 @@ def _parse(accept: str) -> list[_Range]:
 
 
 def _quality(ranges: list[_Range], name: str, version: str | None = None) -> tuple[float, int]:
-    """The quality of a media type, and the specificity of the range that gives it: the most specific range decides.
+    """Return the quality of a media type, and the specificity of the range that sets it, which is the most specific.
 
     Specificity is 3 for type and version, 2 for the type, 1 for `text/*`, and 0 for `*/*`.
     """

@@ -1,4 +1,4 @@
-"""Reaping orphaned processes, which is the task of PID 1."""
+"""Reaps orphaned processes, which is the task of PID 1."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Loading the configuration again when its file changes."""
+"""Loads the configuration again when its file changes."""
 
 import logging
 import threading
@@ -27,7 +27,7 @@ class Reloader:
         self.time = wall()
 
     def reload(self) -> str | None:
-        """Load the file now. Returns what is wrong with it, or None."""
+        """Load the file now. Returns the errors in it, or None."""
         with self._lock:
             self._loaded = self._latest = self._read_signature()
             try:
@@ -47,7 +47,7 @@ class Reloader:
         self._latest = signature
 
     def _read_signature(self) -> object:
-        """Differs when the content does, and when a symbolic link, as in a ConfigMap volume, leads to another file."""
+        """Return a value that changes with the content, and with a symbolic link's target, as in a ConfigMap volume."""
         if self._path is None:
             return None
         try:

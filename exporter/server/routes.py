@@ -4,7 +4,7 @@ No route runs a check, waits for one, or redirects. The kubelet counts some redi
 matches exactly or is a 404.
 
 Each view takes the Snapshot once and returns an Answer that carries it. What every response has in common, including
-errors that no view has seen, is added in `_finish`.
+errors that no view handles, is added in `_finish`.
 """
 
 import gzip
@@ -38,13 +38,13 @@ _ONE_SLASH = re.compile(r"/(?!/)")
 _log = logging.getLogger(__name__)
 
 Reload = Callable[[], str | None]
-"""Loads the configuration again; returns what is wrong with it, or None."""
+"""Loads the configuration again; returns the errors in it, or None."""
 Authorize = Callable[[str, str], bool]
 """Whether this user has this password."""
 
 
 def create_probe_app(store: Store, counter: AnswerCounter) -> Flask:
-    """The probe paths only, for a plain listener of their own."""
+    """Create an application with the probe paths only, for an additional plain listener."""
     app = Flask("exporter", static_folder=None)
     app.url_map.merge_slashes = False  # otherwise //livez is a redirect
     app.register_error_handler(HTTPException, _answer_error)
@@ -63,7 +63,10 @@ def create_app(
     reload: Reload | None = None,
     authorize: Authorize | None = None,
 ) -> Flask:
-    """Every path. `reload` is None while /-/reload is off; `authorize` guards all paths."""
+    """Create an application with every path.
+
+    `reload` is None if /-/reload is off. `authorize` guards all paths.
+    """
     app = create_probe_app(store, counter)
     if authorize is not None:
         app.before_request(partial(_refuse_strangers, authorize))
@@ -80,14 +83,18 @@ def _route(app: Flask, path: str, view: Callable[..., Response], methods: tuple[
 
 
 def _refuse_leading_slashes() -> None:
-    """Werkzeug takes two leading slashes as one, and answers a path without any with a redirect."""
+    """Respond with 404, because Werkzeug treats two leading slashes as one, and redirects a path without any."""
     if not _ONE_SLASH.match(request.environ["PATH_INFO"]):
         abort(404)
 
 
 def _refuse_strangers(authorize: Authorize) -> Response | None:
-    sent = request.authorization
-    if sent and sent.type == "basic" and authorize(sent.username or "", sent.password or ""):
+    credentials = request.authorization
+    if (
+        credentials
+        and credentials.type == "basic"
+        and authorize(credentials.username or "", credentials.password or "")
+    ):
         return None
     challenge = {"WWW-Authenticate": 'Basic realm="health-exporter"'}
     return Response("Unauthorized\n", 401, challenge, content_type=PLAIN)
@@ -175,7 +182,7 @@ def _answer_error(error: HTTPException) -> Response:
 
 
 def _finish(store: Store, response: Response) -> Response:
-    """Add the headers that every response has, and log one line for each that is not 200."""
+    """Add the headers that every response has, and log one line if the status is not 200."""
     response.headers.setdefault("Health-Generation", str(store.snapshot().generation))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -1,7 +1,7 @@
-"""Running the server: listeners, signals, the drain, and what has to be done every second.
+"""Runs the server: listeners, signals, the drain, and the tasks of every second.
 
-Hypercorn runs on one event loop in the main thread. Whatever is answered from memory in well under a millisecond is
-answered on the loop itself, so neither a slow reader nor a burst of scrapes delays a probe.
+Hypercorn runs on one event loop in the main thread. Probes are answered from memory on the loop itself, in well under
+a millisecond, so neither a slow reader nor a burst of scrapes delays them.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from exporter.server.listener import Listener
 from exporter.server.pid1 import reap
 from exporter.server.reload import Reloader
 
-THREADS = 4  # for what is not answered on the loop: expositions, pages, passwords, reloads
+THREADS = 4  # for requests that the loop does not answer itself: metrics, status page, passwords, reloads
 TICK = 1.0  # seconds
 
 _log = logging.getLogger(__name__)
 
 
 class Run:
-    """One run of the server, from its start to its end by signal.
+    """One run of the server, from its start until a signal ends it.
 
     The first SIGTERM or SIGINT starts the drain: `drain` is called and it keeps serving for `shutdown_delay` seconds.
     A second signal ends the drain at once. SIGHUP reloads. `tick` is called about once a second; neither it nor

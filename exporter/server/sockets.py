@@ -1,4 +1,4 @@
-"""Listening sockets whose connections never wait for their clients without a limit."""
+"""Listening sockets whose connections never wait forever for their clients."""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ class ListenError(Exception):
 class ListeningSocket(socket.socket):
     """A listening socket whose connections neither wait long for their clients nor outlive the exporter.
 
-    Hypercorn itself waits without a limit for a client that does not read its answer.
+    Hypercorn itself waits forever for a client that does not read its answer.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -33,7 +33,7 @@ class ListeningSocket(socket.socket):
         self._full = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection, and limit how long it may wait.
+        """Accept a connection, and set how long it may wait. Raises OSError, as every `accept` does.
 
         When no file descriptor is left, asyncio logs that and pauses for a second, but first calls `accept` again,
         as many times as its backlog is long. The second call therefore reports that no connection is waiting.
@@ -58,7 +58,7 @@ class ListeningSocket(socket.socket):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def url(self, scheme: str = "http") -> str:
-        """The URL at which this machine reaches it."""
+        """Return the URL at which this machine reaches the socket."""
         host, port = self.getsockname()[:2]
         host = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host)  # noqa: S104  # compared, not bound
         return f"{scheme}://{format_endpoint(host, port)}/"

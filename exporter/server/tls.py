@@ -13,19 +13,19 @@ class Rotation:
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        self._current = self.context = tls.context()
+        self._current = self.context = tls.build_context()
         self.context.sni_callback = self._use_current
         self._seen = self._read_signature()
 
     def poll(self) -> None:
-        """Check the files, and use them from the next handshake on if they have changed."""
+        """If the files have changed, use them from the next handshake on."""
         signature = self._read_signature()
         if signature == self._seen:
             return
         self._seen = signature
         try:
             # A new context: loading a new certificate without its key would break the one in use.
-            self._current = self._tls.context()
+            self._current = self._tls.build_context()
         except OSError as error:
             _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": str(error)}})
         else:
@@ -34,7 +34,7 @@ class Rotation:
     def _use_current(
         self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
     ) -> None:
-        """Called in every handshake, even if the client sends no server name."""
+        """Give a handshake the latest context. ssl calls this in every handshake, even without a server name."""
         connection.context = self._current
 
     def _read_signature(self) -> object:

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-MAX_KNOWN = 100  # credentials that are remembered, so that not every scrape costs a bcrypt run
+MAX_KNOWN = 100  # credentials that are remembered, so that not every scrape runs bcrypt
 
 
 class Users:
     """The users of basic authentication.
 
-    bcrypt runs once at a time, and for unknown users too, so that neither load nor timing reveals anything.
+    Only one bcrypt runs at a time, so that requests cannot use up the CPU. It also runs for unknown users, so that the
+    response time does not reveal which users exist.
     """
 
     def __init__(self, hashes: Mapping[str, str]) -> None:
@@ -24,9 +25,9 @@ class Users:
         self._known: set[bytes] = set()
 
     def authorize(self, user: str, password: str) -> bool:
-        """Whether this user has this password. bcrypt reads its first 72 bytes."""
-        seen = hashlib.sha256(repr((user, password)).encode()).digest()
-        if seen in self._known:
+        """Return whether this user has this password. bcrypt reads its first 72 bytes."""
+        key = hashlib.sha256(repr((user, password)).encode()).digest()
+        if key in self._known:
             return True
         with self._lock:
             matches: bool = self._bcrypt.checkpw(
@@ -34,5 +35,5 @@ class Users:
             )
         right = matches and user in self._hashes
         if right and len(self._known) < MAX_KNOWN:
-            self._known.add(seen)
+            self._known.add(key)
         return right

@@ -1,7 +1,7 @@
 """Runs a WSGI application (PEP 3333) on an ASGI server.
 
-Hypercorn's own WSGI adapter keeps a thread busy while a slow client reads its answer, and answers 500 if the body is
-empty (HEAD).
+Hypercorn's own WSGI adapter keeps a thread busy while a slow client reads its answer, and responds with 500 if the body
+is empty (HEAD).
 """
 
 import asyncio
@@ -58,12 +58,12 @@ async def _send(answer: _Answer, send: Send, gone: asyncio.Task[None]) -> None:
     status, headers, body = answer
     start = {"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]}
     await send(start)
-    sent = 0
+    position = 0
     while True:
-        part = body[sent:] if gone.done() else body[sent : sent + CHUNK]
-        sent += len(part)
-        await send({"type": "http.response.body", "body": part, "more_body": sent < len(body)})
-        if sent == len(body):
+        part = body[position:] if gone.done() else body[position : position + CHUNK]
+        position += len(part)
+        await send({"type": "http.response.body", "body": part, "more_body": position < len(body)})
+        if position == len(body):
             return
         await asyncio.sleep(0)  # sending does not wait, so without this `gone` would never be updated
 
@@ -96,7 +96,7 @@ def _call(app: WSGI, environ: dict[str, Any]) -> _Answer:
 
 
 def _make_environ(scope: Scope) -> dict[str, Any]:
-    """The WSGI environment (PEP 3333) of an ASGI scope, without the request's body.
+    """Return the WSGI environment (PEP 3333) of an ASGI scope, without the request's body.
 
     The Host header is left out as well: no answer depends on it, and Werkzeug rejects some values.
     """

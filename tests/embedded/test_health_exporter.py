@@ -21,7 +21,7 @@ from werkzeug.test import Client
 from exporter import HealthExporter, Measurement, Outcome, ProbeError, Reason
 from exporter.config.checks import load
 from exporter.config.complaint import ConfigError
-from exporter.embedded.health_exporter import _unused
+from exporter.embedded.health_exporter import _reset
 from exporter.kinds import kinds
 
 EXAMPLE = Path(__file__).parents[1] / "example"
@@ -294,8 +294,8 @@ def test_a_probe_can_be_had_again_unused(kind, tmp_path):
         config = tmp_path / f"{number}.yml"
         config.write_text("checks:\n" + example)
         (check,) = load(config).checks
-        assert _unused(check.probe) == check.probe
-        assert _unused(check.probe) is not check.probe
+        assert _reset(check.probe) == check.probe
+        assert _reset(check.probe) is not check.probe
 
 
 # In an application

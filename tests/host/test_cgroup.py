@@ -84,8 +84,8 @@ LAYOUTS = {
 def test_every_layout_gives_the_same_numbers(make_cgroup, listing, folders):
     cgroup = make_cgroup(listing, folders)
 
-    assert cgroup.memory() == MEMORY
-    assert cgroup.cpu() == CPU
+    assert cgroup.read_memory() == MEMORY
+    assert cgroup.read_cpu() == CPU
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_the_level_with_the_lowest_limit_decides(make_cgroup):
     above = {**V2, "memory.max": "2000\n", "memory.current": "1900\n", "cpu.max": "50000 100000\n"}
     cgroup = make_cgroup("0::/pod/app\n", {".": {"cgroup.controllers": ""}, "pod": above, "pod/app": V2})
 
-    assert cgroup.memory() == MemoryUse(1600, 2000, 2)
-    assert cgroup.cpu().quota == 0.5
+    assert cgroup.read_memory() == MemoryUse(1600, 2000, 2)
+    assert cgroup.read_cpu().quota == 0.5
 
 
 def test_the_level_with_the_lowest_limit_decides_in_version_1(make_cgroup):
@@ -135,8 +135,8 @@ def test_the_level_with_the_lowest_limit_decides_in_version_1(make_cgroup):
     folders = {"memory/docker": memory, "cpu,cpuacct/docker": cpu}
     cgroup = make_cgroup(V1, {**folders, "memory/docker/1f": MEMORY_V1, "cpu,cpuacct/docker/1f": CPU_V1})
 
-    assert cgroup.memory() == MemoryUse(1600, 2000, 2)
-    assert cgroup.cpu() == CpuUse(7.0, 0.5, 10, 3)
+    assert cgroup.read_memory() == MemoryUse(1600, 2000, 2)
+    assert cgroup.read_cpu() == CpuUse(7.0, 0.5, 10, 3)
 
 
 def test_cpu_time_is_the_process_s_own_if_its_depth_differs_between_hierarchies(make_cgroup):
@@ -163,7 +163,7 @@ def test_a_process_without_a_cgroup_is_an_error(make_cgroup, listing):
     for read in (cgroup.cpu, cgroup.memory):
         with pytest.raises(ProbeError, match="does not list such a cgroup"):
             read()
-    assert cgroup.pressure("cpu") is None
+    assert cgroup.read_pressure("cpu") is None
 
 
 def test_a_kernel_that_does_not_count_oom_kills(make_cgroup):
@@ -189,13 +189,13 @@ def test_used_memory_is_never_negative(make_cgroup):
     ids=["v2", "v2 on the host", "hybrid", "v1", "v2 without it"],
 )
 def test_pressure_is_read_if_the_kernel_has_it(make_cgroup, listing, folders, exists):
-    assert make_cgroup(listing, folders).pressure("cpu") == (V2["cpu.pressure"] if exists else None)
+    assert make_cgroup(listing, folders).read_pressure("cpu") == (V2["cpu.pressure"] if exists else None)
 
 
 def test_the_cgroup_of_this_process_is_read():
     cgroup = Cgroup(Path("/proc"), Path("/sys/fs/cgroup"))
     try:
-        cpu, memory = cgroup.cpu(), cgroup.memory()
+        cpu, memory = cgroup.read_cpu(), cgroup.read_memory()
     except ProbeError as error:
         pytest.skip(str(error))
 

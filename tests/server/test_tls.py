@@ -64,7 +64,7 @@ def shake(
 def context(folder: Path, text: str = TLS) -> ssl.SSLContext:
     tls = WebConfig.read(written(folder, text)).tls_server_config
     assert tls is not None
-    return tls.context()
+    return tls.build_context()
 
 
 def test_the_certificate_is_served(folder, authority):
