@@ -1,4 +1,4 @@
-"""Accept headers: what real clients send, and whatever else there may be."""
+"""Accept headers: those of real clients, and unusual ones."""
 
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""Fixtures that start things for a test and end them after it, and the rule which tests are slow."""
+"""Fixtures that start processes and servers for a test and stop them after it, and the rule that marks slow tests."""
 
 import signal
 import socket
@@ -76,7 +76,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
 
 @pytest.fixture
 def blackhole() -> Iterator[int]:
-    """A port whose listener lets no connection complete: its queue is full."""
+    """A port on which no connection completes, because the listener's queue is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -155,7 +155,7 @@ _STATUSES = (200, 201, 204, 300, 304, 399, 400, 404, 500, 503)
 
 @pytest.fixture
 def nginx() -> Iterator[Server]:
-    """nginx, running: /health answers 200, /status/CODE answers CODE."""
+    """nginx, running: /health returns 200, /status/CODE returns CODE."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         statuses = "\n".join(f"        location = /status/{code} {{ return {code}; }}" for code in _STATUSES)
@@ -168,7 +168,7 @@ def nginx() -> Iterator[Server]:
 
 @pytest.fixture
 def apache() -> Iterator[Server]:
-    """Apache, running: /health answers 200, /nothing 204, /broken 500, /moved redirects to /health."""
+    """Apache, running: /health returns 200, /nothing 204, /broken 500, /moved redirects to /health."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         documents = Path(folder) / "htdocs"

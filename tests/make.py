@@ -15,7 +15,7 @@ LETTERS = {"P": PASS, "W": WARN, "F": FAIL, "U": UNKNOWN}
 
 
 class Scripted(Probe):
-    """A probe that does what it is told: an Outcome, an exception to raise, or a function of the deadline."""
+    """A probe with a given result: an Outcome, an exception to raise, or a function of the deadline."""
 
     does: Any = PASS
 
@@ -40,7 +40,7 @@ def result(outcome: Outcome = PASS, *, at: float = 1000.0, duration: float = 0.0
 
 
 def settled(letters: str, **options: Any) -> State:
-    """The State after these runs, one a second from 1000 on: P, W, F or U each."""
+    """The State after these runs, one per second from 1000 on, given as P, W, F and U."""
     state = State(spec(**options))
     for second, letter in enumerate(letters):
         state = settle(state, result(LETTERS[letter], at=1000.0 + second))

@@ -26,7 +26,7 @@ from exporter.server.wsgi import WSGI
 
 @contextmanager
 def served(app: WSGI, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve a WSGI application on loopback as the exporter does; gives its address without a slash at the end."""
+    """Serve a WSGI application on loopback as the exporter does; yields its address without a slash at the end."""
     listener = Listener([listen("127.0.0.1:0")], app, tls)
     started: Future[Callable[[], Any]] = Future()
 
@@ -49,7 +49,7 @@ def served(app: WSGI, tls: ssl.SSLContext | None = None) -> Iterator[str]:
 
 @dataclass
 class Stage:
-    """A Store with a clock that stands still, and the parts of the surface over it."""
+    """A Store with a clock that stands still, and the parts of the HTTP surface."""
 
     clock: Clock = field(default_factory=Clock)
     answers: AnswerCounter = field(default_factory=AnswerCounter)
@@ -64,7 +64,7 @@ class Stage:
         self.checks = {check.spec.name: check for check in self.store.configure(checks)}
 
     def show(self, letters: dict[str, str], *groups: Group) -> None:
-        """Watch checks of these groups (default: all of them), each settled by runs P, W, F or U; none is pending."""
+        """Watch checks of these groups (all by default), settled by runs given as P, W, F and U; none is pending."""
         where = in_groups(*(groups or Group))
         self.watch(*(check(name, groups=where, failure_threshold=1) for name in letters))
         for name, runs in letters.items():
@@ -83,7 +83,7 @@ class Stage:
 
 
 def exchange(url: str, request: bytes, timeout: float = PATIENCE) -> bytes:
-    """Send these bytes and return all that comes back until the connection ends."""
+    """Send these bytes and return everything received until the connection ends."""
     parts = urlsplit(url)
     with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=timeout) as client:
         client.sendall(request)

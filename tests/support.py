@@ -1,4 +1,4 @@
-"""What the tests share: a clock that is told the time, real peers, and the real exporter as a process."""
+"""Helpers for all tests: a clock that is set by hand, real peers, and the real exporter as a process."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ PATIENCE = 60.0  # seconds
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -40,7 +40,7 @@ class Clock:
 
 
 def eventually(condition: Callable[[], Any], within: float = PATIENCE, what: str = "") -> Any:
-    """Wait for a condition that nothing announces, and return its first true value."""
+    """Wait for a condition by polling, and return its first true value."""
     until = time.monotonic() + within
     while True:
         if value := condition():
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 def unavailable(what: str) -> NoReturn:
-    """Skip for want of a peer; in CI that is a failure."""
+    """Skip the test because a peer is missing; with CI=true, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what}, and in CI everything must be there")
     pytest.skip(what)
@@ -70,7 +70,7 @@ def command(name: str) -> str:
 
 
 class Process:
-    """A program under test or a peer, with its output, ended at the end by its own pid."""
+    """A program under test or a peer, with its output; at the end it is stopped by its PID."""
 
     def __init__(self, arguments: list[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
         self.lines: list[str] = []
@@ -149,7 +149,7 @@ class Answer:
 
 
 def get(url: str, method: str = "GET", headers: dict[str, str] | None = None, timeout: float = PATIENCE) -> Answer:
-    """One request on a connection of its own; redirects are not followed."""
+    """Send one request on a new connection; redirects are not followed."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=timeout)
     try:
@@ -171,20 +171,20 @@ class Exporter(Process):
 
     @property
     def url(self) -> str:
-        """The address it says it listens on, without a slash at the end."""
+        """The address that it logs, without a slash at the end."""
         return self.line(r"msg=listening address=(\S+)/").group(1)
 
     def get(self, path: str, **options: Any) -> Answer:
         return get(self.url + path, **options)
 
     def metrics(self) -> dict[str, float]:
-        """Every sample of the exposition by its name and labels, as they are written."""
+        """Every sample of the exposition, by its name and labels as written there."""
         samples = (line.rpartition(" ") for line in self.get("/metrics").text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 
 
 class Prometheus(Process):
-    """A real Prometheus on a port of loopback, ready to be asked; its data stand beside its configuration."""
+    """A real Prometheus on a port of loopback, ready for queries; its data is in the folder of its configuration."""
 
     def __init__(self, config: Path, *arguments: str, port: int | None = None, program: str | None = None) -> None:
         self.address = f"127.0.0.1:{port or free_port()}"
@@ -199,7 +199,7 @@ class Prometheus(Process):
             raise
 
     def api(self, path: str, **parameters: Any) -> Any:
-        """What its HTTP API answers with."""
+        """The response of its HTTP API."""
         answer = get(f"{self.url}/api/v1/{path}?{urlencode(parameters, doseq=True)}")
         assert answer.status == 200, answer.text
         return json.loads(answer.body)["data"]

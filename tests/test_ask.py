@@ -21,7 +21,7 @@ TIMEOUT = 0.4  # seconds, after which `ask` gives up
 
 @contextmanager
 def peer(act: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server on loopback that does this with every connection once the request has arrived; yields its URL."""
+    """A server on loopback that calls this function with every connection that has sent a request; yields its URL."""
     held: list[socket.socket] = []
 
     def accept() -> None:
@@ -465,7 +465,7 @@ __main__.main()
     assert "exporter.ask" in modules
     heavy = {"flask", "pydantic", "hypercorn", "requests", "prometheus_client", "psutil", "yaml", "click", "asyncio"}
     assert not heavy & set(modules)
-    assert not {"http.client", "ssl", "logging", "exporter.model", "exporter.cli"} & set(modules)
+    assert not {"http.client", "ssl", "logging", "typing", "exporter.model", "exporter.cli"} & set(modules)
 
 
 def test_ask_is_the_same_with_click(tmp_path):

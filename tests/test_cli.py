@@ -1,4 +1,4 @@
-"""The command line as processes: exit codes that mean what is documented, whatever goes wrong."""
+"""The command line as processes: exit codes mean what the documentation says, whatever goes wrong."""
 
 import json
 import os
@@ -25,7 +25,7 @@ ILL = "checks:\n  - {name: ill, exec: {command: ['false']}, groups: [liveness, r
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The exporter as a process of its own, until it ends."""
+    """Run the exporter as a process until it ends."""
     env = {**os.environ, **options.pop("env", {})}
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
     return subprocess.run(
@@ -140,7 +140,7 @@ def cpu_of_children() -> float:
 
 
 def hostile(folder: Path, name: str) -> Path:
-    """A file that must not cost a parser much."""
+    """A file that must not cost the parser much."""
     contents = {
         "10-megabytes": b"# long\n" * (10 * 2**20 // 7),
         "zeros": b"\0" * 3 * 2**20,
@@ -343,7 +343,7 @@ def test_the_json_of_check_has_exactly_the_documented_keys(folder):
 
 
 def kind(folder: Path, name: str, code: str) -> dict[str, str]:
-    """An environment in which there is one more file in `probes/`."""
+    """An environment with one more file in `kinds/`."""
     (folder / "kinds").mkdir(exist_ok=True)
     (folder / "kinds" / f"{name}.py").write_text(dedent(code))
     (folder / "sitecustomize.py").write_text(
@@ -383,7 +383,7 @@ def test_a_probe_that_outlasts_its_timeout_keeps_no_report(folder):
 
 
 def test_many_checks_run_at_the_same_time(folder):
-    """None of them ends before all of them have begun: each waits for a file that the test makes then."""
+    """None of them ends before all have started: each waits for a file that the test then creates."""
     options = "exec: {command: [sh, -c, 'mktemp begun.XXXX; until [ -e go ]; do sleep 0.2; done']}, timeoutSeconds: 100"
     waiters = "".join(f"  - {{name: c{number}, {options}}}\n" for number in range(32))
     config = text(folder, f"checks:\n{waiters}")
@@ -397,7 +397,7 @@ def test_many_checks_run_at_the_same_time(folder):
 
 @pytest.mark.parametrize("kind", ["disk: {}", "exec: {command: ['true']}"])
 def test_the_longest_timeout_there_can_be_is_one(folder, kind):
-    """What waits is told milliseconds in 32 bits, and the limit of Kubernetes is seconds in 32 bits."""
+    """The C library waits for milliseconds in 32 bits, and Kubernetes allows seconds in 32 bits."""
     looked = run(
         "check", "--config.file", text(folder, f"checks:\n  - {{name: a, timeoutSeconds: 2147483647, {kind}}}\n")
     )
@@ -559,7 +559,7 @@ def test_a_stream_of_another_encoding_takes_every_report(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_check_is_no_verdict(folder, number):
-    """The code is 130, or the signal itself, and comes while the check is still running."""
+    """The exit code is 130, or the signal itself, and the process ends while the check is still running."""
     marker = folder / "started"
     config = text(
         folder,
@@ -578,7 +578,7 @@ def test_an_interrupted_check_is_no_verdict(folder, number):
 
 
 def on_a_terminal(*arguments: object, **env: str) -> tuple[int, str]:
-    """The exit code, and what somebody at a terminal sees."""
+    """The exit code, and the output on a terminal."""
     controller, terminal = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
     child = subprocess.Popen(

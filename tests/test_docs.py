@@ -31,7 +31,7 @@ WRITTEN = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The reference pages as the code would write them now."""
+    """The reference pages as the code generates them now."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "reference.py").write_text((DOCS / "reference.py").read_text())
     subprocess.run([sys.executable, folder / "reference.py"], check=True, capture_output=True, cwd=ROOT)
@@ -114,7 +114,7 @@ class Shell:
         )
 
     def run(self, commands: str) -> str:
-        """What the commands print."""
+        """Return the output of the commands."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write(f"{commands}\necho '{self.MARK}'\n")
@@ -128,7 +128,7 @@ class Shell:
         raise AssertionError(f"the shell has ended: {printed}")
 
     def close(self) -> None:
-        """End the shell and what it has started."""
+        """End the shell and the processes it has started."""
         self.run('kill "$web" "$exporter" 2> /dev/null; wait')
         self._child.communicate()
 
@@ -143,13 +143,13 @@ def body(url: str) -> str | None:
 
 
 def steady(text: str) -> str:
-    """The text without what differs from run to run: times and generations."""
+    """The text without times and generations, which differ from run to run."""
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
     return re.sub(r"(\bgeneration[= ]|^health_snapshot_generation )[\d.]+", r"\1N", text, flags=re.MULTILINE)
 
 
 def test_the_demo_prints_what_the_readme_shows(tmp_path):
-    """The commands are the README's. Only the ports differ, and a `sleep` is a wait for what it waits for."""
+    """The commands are the README's. Only the ports differ, and instead of a `sleep` the test waits for the event."""
     web, port = free_port(), free_port()
     replaced = {
         "8080": str(web),

@@ -1,4 +1,4 @@
-"""The nouns: which values they accept, and what follows from them."""
+"""The nouns: the values they accept, and the properties that follow."""
 
 import doctest
 import math

@@ -24,7 +24,7 @@ def snippets(page: Path) -> list[str]:
 
 
 def imports(code: str) -> Iterator[tuple[str, str]]:
-    """Every import of something of `exporter`, as module and name."""
+    """Every import from `exporter`, as module and name."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "exporter":
             yield from ((node.module or "", alias.name) for alias in node.names)

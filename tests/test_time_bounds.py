@@ -1,4 +1,4 @@
-"""No test asserts that something took less than so many seconds: such a test fails whenever the machine is busy.
+"""No test asserts an upper bound on elapsed time: such a test fails when the machine is busy.
 
 Assert the order of events instead, the CPU time, or that something had not ended yet.
 """
@@ -86,7 +86,7 @@ def is_time(node: ast.expr) -> bool:
 
 
 def is_elapsed(node: ast.expr, elapsed: set[str]) -> bool:
-    """Whether a side of a comparison is an elapsed time: by what it was computed from, or by its name."""
+    """Whether a side of a comparison is an elapsed time, according to its computation or its name."""
     if is_difference(node) or reads_clock(node):
         return True
     for part in ast.walk(node):

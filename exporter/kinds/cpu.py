@@ -41,7 +41,6 @@ class Cpu(Probe):
         "cpu_throttled_ratio": "Share of the CPU quota's periods in which the container was throttled, between the two "
         "latest runs of the check.",
     }
-
     examples: ClassVar = (
         "- name: cpu\n  cpu: {warnRatio: 0.8}\n  groups: []",
         "- name: own-cpu\n  cpu: {scope: container, warnThrottledRatio: 0.25}\n  groups: []",

@@ -25,7 +25,6 @@ class Disk(Probe):
         "disk_size_bytes": "Size of the filesystem, in the latest run.",
         "disk_inodes_used_ratio": "Inodes in use as a share of all inodes, in the latest run.",
     }
-
     examples: ClassVar = (
         "- name: data\n  disk: {path: /var/lib/data, warnRatio: 0.8}",
         "- name: spool\n  disk: {path: /var/spool, failInodesRatio: 0.9}",

@@ -25,7 +25,6 @@ class File(Probe):
         "file_age_seconds": "Time since the last write to the file, in the latest run.",
         "file_size_bytes": "Size of the file, in the latest run.",
     }
-
     examples: ClassVar = (
         "- name: worker\n  file: {path: /run/app/heartbeat, maxAgeSeconds: 60}\n  groups: [liveness]",
         "- name: backup\n  file: {path: /backup/latest.tar, maxAgeSeconds: 90000, minBytes: 1024}\n  groups: []",

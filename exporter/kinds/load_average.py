@@ -29,7 +29,6 @@ class LoadAverage(Probe):
         "load_ratio": "Load average over the check's window divided by the number of CPUs, in the latest run.",
         "cpus": "CPUs of the machine, in the latest run.",
     }
-
     examples: ClassVar = (
         "- name: load\n  loadAverage: {}",
         "- name: load\n  loadAverage: {window: 5m, warnRatio: 0.7, failRatio: 2}\n  groups: []",

@@ -27,7 +27,6 @@ class Memory(Probe):
         "memory_total_bytes": "Memory of the machine, or the container's limit, in the latest run.",
         "memory_oom_kills": "Processes of the container that were killed because memory ran out, up to the latest run.",
     }
-
     examples: ClassVar = (
         "- name: memory\n  memory: {warnRatio: 0.8, failRatio: 0.95}",
         "- name: own-memory\n  memory: {scope: container}\n  groups: []",

@@ -24,7 +24,6 @@ class Pressure(Probe):
         "pressure_stalled_ratio": "Share of time in which tasks were stalled, averaged over the check's window, in the "
         "latest run.",
     }
-
     examples: ClassVar = (
         "- name: memory-pressure\n  pressure: {resource: memory, line: full, failRatio: 0.2}\n  groups: []",
         "- name: io-pressure\n  pressure: {resource: io, window: 300s, warnRatio: 0.3}\n  groups: []",

@@ -38,7 +38,6 @@ class Process(Probe):
         "process_age_seconds": "Time since the start of the youngest process that was found in the latest run.",
         "process_memory_bytes": "Resident memory of all processes that were found in the latest run.",
     }
-
     examples: ClassVar = (
         "- name: nginx\n  process: {name: nginx}",
         "- name: workers\n  process: {commandLine: 'celery .* worker', minCount: 4, warnMemoryBytes: 2147483648}",

@@ -1,4 +1,4 @@
-"""`make bench`: the budgets, measured beside the peers in one run. Fails for no figure.
+"""`make bench`: the budgets, measured together with the peers in one run. It does not fail on any figure.
 
 python -m tests.bench [--quick] [NAME...]
 """

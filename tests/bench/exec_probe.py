@@ -1,4 +1,4 @@
-"""The usual script in an exec probe, which Health Exporter takes the place of: the load average and one GET."""
+"""The usual script of an exec probe, which Health Exporter replaces: the load average and one GET."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
-"""The figures, each beside its peer's from the same run.
+"""The figures, each with its peer's from the same run.
 
-Where the machine does other work too, CPU time is what it was, and the two sides take turns (A B A B) with the
-median of each side reported.
+Other work on the machine hardly changes CPU time. The two sides take turns (A B A B), and the median of each side is
+reported.
 """
 
 import os
@@ -23,7 +23,7 @@ WARM = 2.0  # seconds of runs before anything is measured: all checks have run, 
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured, the peer's figure, and what the first may be: as a ratio to the second, or by itself."""
+    """A measured figure, the peer's, and the budget: a ratio of the two, or a number."""
 
     name: str
     unit: str
@@ -62,7 +62,7 @@ QUICK = Effort(rounds=2, seconds=2, requests=200, checks=667, period=4)
 
 
 def cpu_of_a_check(url: str, effort: Effort) -> Iterator[Figure]:
-    """100 checks a second, less what the exporter costs without checks; blackbox_exporter at the same pace."""
+    """100 checks a second, minus the cost of the exporter without checks; blackbox_exporter at the same pace."""
     count = 100
     ours, theirs = [], []
     with peers.blackbox() as blackbox, peers.exporter() as idle:
@@ -85,7 +85,7 @@ def _cpu_of_a_run(busy: Exporter, idle: Exporter, seconds: float) -> float:
 
 
 def cpu_of_an_answer(url: str, effort: Effort) -> Iterator[Figure]:
-    """/livez over a new connection each time, as the kubelet asks."""
+    """/livez over a new connection each time, as the kubelet does."""
     ours, theirs = [], []
     with peers.exporter(peers.http_get("api", url, period=10, groups="liveness")) as process:
         get(process.url + "/livez")
@@ -113,7 +113,7 @@ def memory(url: str, effort: Effort) -> Iterator[Figure]:
 
 
 def cpu_of_a_scrape(url: str, effort: Effort) -> Iterator[Figure]:
-    """/metrics over a lasting connection and compressed, as Prometheus asks."""
+    """/metrics over a persistent connection and compressed, as Prometheus does."""
     ours, theirs = [], []
     checks = (peers.http_get(f"check-{n}", url, period=3600) for n in range(1000))
     with peers.exporter(*checks) as process, peers.blackbox() as blackbox:
@@ -129,7 +129,7 @@ def cpu_of_a_scrape(url: str, effort: Effort) -> Iterator[Figure]:
 
 
 def latency(url: str, effort: Effort) -> Iterator[Figure]:
-    """/livez with 500 checks, of which 100 ask targets that accept and never answer, or none does."""
+    """/livez with 500 checks, with and without 100 targets that accept connections and never respond."""
     well, hung = [], []
     with peers.silent(100) as targets:
         for _ in range(max(1, effort.rounds - 2)):
@@ -154,7 +154,7 @@ def _latency_p99(others: list[str], url: str, effort: Effort) -> float:
 
 
 def lag(url: str, effort: Effort) -> Iterator[Figure]:
-    """Thousands of checks on one core, from the start on: how late runs begin, and whether each happens."""
+    """Thousands of checks on one core, from the start: how late runs begin, and whether any is missed."""
     checks = [peers.http_get(f"check-{n}", url, period=effort.period) for n in range(effort.checks)]
     with peers.exporter(*checks, cores={max(os.sched_getaffinity(0))}) as process:
         first = _settled(process, 1)
@@ -179,7 +179,7 @@ def _p99(values: list[float]) -> float:
 
 
 def _settled(process: Exporter, runs: int) -> dict[str, float]:
-    """When the latest run of each check began, for those with so many runs; waits a little for the last of them."""
+    """When the latest run of each check with this many runs began; waits a little for the last of them."""
     done: dict[str, float] = {}
     for _ in range(5):
         done = peers.samples(process, "health_check_runs_total")
@@ -191,7 +191,7 @@ def _settled(process: Exporter, runs: int) -> dict[str, float]:
 
 
 def start(url: str, effort: Effort) -> Iterator[Figure]:
-    """From the start of the process to the first answer 200 of /readyz, as time passes and as CPU time."""
+    """From the start of the process to the first 200 from /readyz, in elapsed time and in CPU time."""
     ours, theirs = [], []
     for _ in range(2 * effort.rounds):
         ours.append(_until_ready(url))

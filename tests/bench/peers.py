@@ -1,4 +1,4 @@
-"""What the benchmark runs: the target, the peers, the exporter with many checks; and the meters it reads."""
+"""The processes of the benchmark (the target, the peers, the exporter with many checks), and its meters."""
 
 import http.client
 import os
@@ -41,7 +41,7 @@ modules:
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds that a process has used, all its threads together: its CPU-time clock, see clock_getcpuclockid(3)."""
+    """CPU seconds that all threads of a process have used, from its CPU-time clock (clock_getcpuclockid(3))."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
@@ -74,7 +74,7 @@ def target() -> Iterator[str]:
 
 
 class Blackbox(Process):
-    """blackbox_exporter on a free port, asked for probes over one lasting connection, as Prometheus asks."""
+    """blackbox_exporter on a free port, which gets its probes over one persistent connection, as from Prometheus."""
 
     def __init__(self, folder: str) -> None:
         self.port = free_port()
@@ -86,7 +86,7 @@ class Blackbox(Process):
         eventually(lambda: _answers(f"http://{address}/-/healthy"), what="blackbox_exporter answers")
 
     def probe(self, url: str, times: int, pause: float = 0.0) -> float:
-        """CPU seconds of so many probes of a page, each begun `pause` seconds after the one before."""
+        """CPU seconds of this many probes of a page, started `pause` seconds apart."""
         with keep_alive(self.port) as connection:
             before, due = cpu(self.pid), time.monotonic()
             for _ in range(times):
@@ -114,7 +114,7 @@ def idle_python(code: str) -> Iterator[Process]:
 
 @contextmanager
 def exporter(*checks: str, cores: set[int] | None = None) -> Iterator[Exporter]:
-    """The exporter with these checks, listening; on these cores only, if any are given."""
+    """The exporter with these checks, listening; only on these cores, if given."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "health.yml"
         config.write_text("checks:" + "".join(f"\n  - {check}" for check in checks) + (" []" if not checks else "\n"))
@@ -136,7 +136,7 @@ def http_get(name: str, url: str, *, period: int, timeout: int = 1, groups: str 
 
 
 def samples(process: Exporter, family: str) -> dict[str, float]:
-    """The samples of one family, by check where they have one."""
+    """The samples of one family, by check if they have one."""
     lines = process.get(f"/metrics?name[]={family}", timeout=60).text.splitlines()
     parted = (line.rpartition(" ") for line in lines if line.startswith(family))
     return {name.partition('check="')[2].partition('"')[0]: float(value) for name, _, value in parted}
@@ -162,7 +162,7 @@ def fetch(connection: http.client.HTTPConnection, path: str, headers: dict[str, 
 
 @contextmanager
 def silent(count: int) -> Iterator[list[str]]:
-    """The URLs of so many sockets that listen and never answer."""
+    """The URLs of this many sockets that listen and never respond."""
     with ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024)) for _ in range(count)]
         yield [f"http://127.0.0.1:{server.getsockname()[1]}/health" for server in servers]

@@ -409,7 +409,7 @@ def test_a_bad_file_has_exactly_these_complaints(name, monkeypatch):
 
 
 def test_no_complaint_uses_the_words_of_python_or_pydantic():
-    """They mean nothing to somebody who writes YAML."""
+    """They mean nothing to an author of YAML."""
     words = ("None", "Input", "must be a valid", "tuple", "frozenset", "BaseModel", "instance", "pydantic", "Error")
 
     assert [(name, word) for name, text in COMPLAINTS.items() for word in words if word in text] == []

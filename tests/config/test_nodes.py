@@ -1,4 +1,4 @@
-"""The grammar of YAML: any text becomes nodes or a complaint, within limits on size and CPU time."""
+"""The grammar of YAML: any text becomes nodes or a complaint, with a maximum size and CPU time."""
 
 import json
 import re

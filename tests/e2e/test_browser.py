@@ -55,7 +55,7 @@ class Broken(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium as a person has it, but that no page may run scripts."""
+    """Chromium in its usual configuration, except that no page may run scripts."""
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = command("chromium")
@@ -82,7 +82,7 @@ def broken_server():
 
 @pytest.fixture(scope="module")
 def exporter(tmp_path_factory):
-    """One that has a check of every status, and names as long as they may be."""
+    """An exporter with a check in every status, and with names of the maximum length."""
     config = tmp_path_factory.mktemp("browser") / "health.yml"
     with broken_server() as port:
         config.write_text(dedent(CONFIG.format(port=port, name="n" * 63, long="x" * 180)))
@@ -116,7 +116,7 @@ def test_a_person_sees_what_is_wrong_and_why(browser, exporter):
 
 
 def test_the_browser_has_nothing_to_complain_of(browser, exporter):
-    """No violation of the page's own policy, nothing that is not there, no error of any kind."""
+    """No violation of the page's own policy, no missing resource, no other error."""
     browser.get_log("browser")
     browser.get(exporter.url + "/?still")
 
@@ -124,7 +124,7 @@ def test_the_browser_has_nothing_to_complain_of(browser, exporter):
 
 
 def test_the_page_needs_no_scripts(browser, exporter):
-    """The setting is at work: a page's script does not run."""
+    """The setting works: a page's script does not run."""
     browser.get("data:text/html,<title>before</title><script>document.title='after'</script>")
     assert browser.title == "before"
 

@@ -1,4 +1,4 @@
-"""Checks that depend on one another, through every surface."""
+"""Checks that depend on each other, in every output."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a running exporter, and its answers are what the exporter said."""
+"""A real Prometheus scrapes a running exporter, and its values are the exporter's."""
 
 import json
 import re
@@ -42,7 +42,7 @@ class Scraper(Prometheus):
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory):
-    """An exporter whose checks have all run and do not run again, and a Prometheus that has seen them."""
+    """An exporter whose checks have all run and do not run again, and a Prometheus that has scraped it."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = folder / "health.yml"
     config.write_text(CHECKS)
@@ -65,7 +65,7 @@ def said(text, only=""):
 
 
 def seen(prometheus, target):
-    """The samples that Prometheus has of the exporter."""
+    """The exporter's samples in Prometheus."""
     instance = ("instance", target)
     result = prometheus.query('{job="exporter",__name__=~"health_.*"}')
     return {

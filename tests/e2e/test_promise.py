@@ -1,7 +1,7 @@
-"""The promise: any two answers with the same generation tell the same truth.
+"""The promise: answers with the same generation never contradict each other.
 
-Targets change as fast as they can while many clients ask everything there is to ask. Afterwards each answer is taken
-apart into facts, and the facts of one generation are laid side by side.
+Targets change as fast as possible while many clients request every endpoint and format. Afterwards the test extracts
+the facts from all answers, and compares those of one generation.
 """
 
 import http.client
@@ -56,7 +56,7 @@ def moody(deadline: Deadline) -> Outcome:
 
 @contextmanager
 def flipping(act):
-    """Call this again and again until the end of the block."""
+    """Call this function repeatedly until the end of the block."""
     over = threading.Event()
 
     def flip():
@@ -74,7 +74,7 @@ def flipping(act):
 
 @contextmanager
 def web_server():
-    """AnswerCounter 200, 500, nonsense or nothing, as it likes; gives its port."""
+    """Respond at random with 200, 500, nonsense or nothing; yields the port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer():
@@ -100,7 +100,7 @@ def web_server():
 
 
 class Door:
-    """A TCP port that is open at times."""
+    """A TCP port that is open only some of the time."""
 
     def __init__(self):
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -165,7 +165,7 @@ class Answer:
 
 @dataclass
 class Hammer:
-    """Asks at one address until it is told to stop."""
+    """Sends requests to one address until it is stopped."""
 
     url: str
     over: threading.Event = field(default_factory=threading.Event)
@@ -189,14 +189,14 @@ class Hammer:
         connection.close()
 
     def wait(self, seconds: float, count: int) -> None:
-        """Go on for this time, and on a busy machine for longer: until so many more answers have come."""
+        """Continue for this time, and on a busy machine for longer: until this many more answers have arrived."""
         before = len(self.answers)
         time.sleep(seconds)
         eventually(lambda: len(self.answers) - before >= count, what=f"{count} answers")
 
 
 def hammered(folder, seconds, lie=lambda app, store: app, clients=8):
-    """Every answer that was given meanwhile, and the generation from which on it was draining."""
+    """All answers from that time, and the first generation in which the exporter was draining."""
     with ExitStack() as stack:
         store = Store()
         schedule = Schedule(store)
@@ -222,7 +222,7 @@ def hammered(folder, seconds, lie=lambda app, store: app, clients=8):
 
 
 def facts(answer):
-    """What an answer says, as (subject, value) pairs in words that all kinds of answers share."""
+    """The facts in an answer, as (subject, value) pairs in words that all kinds of answers share."""
     path, _, query = answer.asked.partition("?")
     if path == "/metrics":
         yield from facts_of_metrics(answer)
@@ -263,7 +263,7 @@ def facts_of_document(answer):
 
 
 def derived(name, status, member_of):
-    """What follows from a status."""
+    """The facts that follow from a status."""
     yield (name, "up"), status in HEALTHY
     for group in member_of:
         yield (name, "satisfies", group), status in HEALTHY or (group, status) == ("liveness", "unknown")
@@ -313,7 +313,7 @@ def facts_of_page(answer):
 
 
 def kind(asked):
-    """Which renderer made it."""
+    """The renderer that made the answer."""
     path, _, query = asked.partition("?")
     return (
         "document"
@@ -327,7 +327,7 @@ def kind(asked):
 
 
 def contradictions(answers):
-    """The facts on which two answers of one generation differ, and how many generations two kinds of answers showed."""
+    """The facts in which answers of one generation differ, and the number of generations that several kinds showed."""
     told = defaultdict(lambda: defaultdict(dict))
     kinds = defaultdict(set)
     for answer in answers:
@@ -393,7 +393,7 @@ def test_readiness_is_false_from_draining_on_and_nothing_else_is_because_of_it(t
 
 
 def test_generations_only_grow_and_counters_with_them(told):
-    """A failure is a run, and what was counted once stays counted."""
+    """A failure is also a run, and no counter ever decreases."""
     _, _, _, _, by_generation = told
     for name in ("http", "tcp", "exec", "load", "moody1"):
         before = (0.0, 0.0)
@@ -426,7 +426,7 @@ def header_too_late(app, store):
 
 
 def verdict_of_yesterday(app, store):
-    """The status code of /livez is the one before."""
+    """The status code of /livez is that of the previous answer."""
     codes = {"/livez": ["200 OK"]}
 
     def lying(environ, start_response):

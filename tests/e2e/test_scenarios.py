@@ -1,4 +1,4 @@
-"""What people write about Kubernetes probes, as cases, against a real nginx and a real Apache."""
+"""Common problems with Kubernetes probes, as scenarios with a real nginx and a real Apache."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def check(config: Path, *arguments: str) -> tuple[int, dict]:
 
 @pytest.fixture
 def classic(tmp_path):
-    """The classic liveness script as a configuration; the limit is out of reach, so that a busy machine passes."""
+    """The classic liveness script as a configuration, with a limit that even a busy machine does not reach."""
 
     def write(port: int, path: str = "/health", ratio: float = 1000) -> Path:
         config = tmp_path / "classic.yml"
@@ -56,7 +56,7 @@ def classic(tmp_path):
 
 
 def test_the_classic_script_while_all_is_well(web, classic, start):
-    """Scenario 1: exit 0 and what was seen; the same in a running exporter, with the same numbers in the metrics."""
+    """Scenario 1: exit code 0 and the measured numbers; a running exporter has the same numbers in its metrics."""
     config = classic(web.port)
     code, report = check(config)
     assert code == 0
@@ -80,7 +80,7 @@ def test_the_classic_script_while_all_is_well(web, classic, start):
 
 
 def test_the_web_server_is_stopped(web, classic, start):
-    """Scenario 2: exit 1; the log, the probe, the gauge and the counter say the same; and back again."""
+    """Scenario 2: exit code 1; the log, the probe, the gauge and the counter agree; and back again."""
     config = classic(web.port)
     exporter = start(config.read_text())
     eventually(
@@ -112,7 +112,7 @@ def test_the_web_server_is_stopped(web, classic, start):
 
 
 def test_one_failure_is_seen_and_does_not_yet_decide(nginx, start):
-    """The raw result turns at once, the settled one after failureThreshold."""
+    """The raw result changes at once, the settled one after failureThreshold."""
     exporter = start(f"""
         checks:
           - name: web
@@ -141,7 +141,7 @@ def test_another_status_than_the_expected_one(apache, classic, path, code):
 
 
 def test_a_load_at_the_limit_fails(nginx, classic):
-    """The classic script's other half: the load decides too, and the report shows value and limit."""
+    """The classic script's other half: the load decides as well, and the report shows the value and the limit."""
     code, report = check(classic(nginx.port, ratio=1e-9))
     load = report["load"]
 
@@ -210,7 +210,7 @@ def test_a_slow_server_is_not_ready_and_recovers_by_itself(start):
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     server.daemon_threads = True
@@ -242,7 +242,7 @@ def test_a_slow_server_is_not_ready_and_recovers_by_itself(start):
 
 @pytest.mark.parametrize("form", ["logfmt", "json"])
 def test_the_log_is_quiet_and_complete(nginx, start, form):
-    """Scenario 15: a line per transition and per answer that is not 200, nothing per ordinary probe."""
+    """Scenario 15: a line per transition and per answer that is not 200, none for an ordinary probe."""
     exporter = start(
         f"""
         checks:

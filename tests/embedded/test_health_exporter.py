@@ -38,7 +38,7 @@ def health():
 
 
 def watch(health, function, **options):
-    """Watch a function quickly, in every group."""
+    """Register a function with a short period, in every group."""
     quick = {"name": "it", "period": 0.05, "timeout": 0.5, "failure_threshold": 1, "groups": GROUPS}
     health.check(**{**quick, **options})(function)
 
@@ -119,7 +119,7 @@ def test_a_function_may_take_the_deadline(health):
 
 
 def test_a_function_that_hangs_has_failed_at_its_deadline_and_is_called_once(health):
-    """A liveness check finds a deadlock, and does not pile up threads on it."""
+    """A liveness check detects a deadlock without accumulating threads."""
     over, calls = threading.Event(), []
     watch(health, lambda: (calls.append(1), over.wait(30))[0], timeout=0.2)
     client = Client(health.wsgi)
@@ -261,7 +261,7 @@ def test_after_stop_nothing_runs_and_readiness_is_false(health):
 
 
 def test_a_forked_process_begins_anew(health):
-    """Also when its parent had begun: the parent's threads are not there, and its locks may be held for ever."""
+    """Even if its parent had started: the parent's threads do not exist here, and its locks may be held forever."""
     calls = []
     watch(health, lambda: calls.append(os.getpid()))
     health.start()
@@ -303,7 +303,7 @@ def test_a_probe_can_be_had_again_unused(kind, tmp_path):
 
 @pytest.fixture
 def app(health):
-    """An application that does to its requests what applications do."""
+    """An application with the usual hooks."""
     app = Flask("shop")
     app.config["TRUSTED_HOSTS"] = ["shop.example"]
     watch(health, lambda: True)
@@ -366,7 +366,7 @@ def test_nothing_that_an_application_does_to_its_requests_changes_an_answer(app,
 
 @pytest.mark.parametrize("host", ["shop.example", "10.0.0.7:8080", "a_b", "", "[::1]:80", "x y"])
 def test_an_answer_does_not_depend_on_the_host(app, host):
-    """The kubelet asks by address, and Werkzeug refuses some hosts."""
+    """The kubelet sends an address, and Werkzeug rejects some hosts."""
     answer = there(app.test_client()).get("/health/livez", headers={"Host": host})
 
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -490,7 +490,7 @@ def test_init_app_begins_with_the_application_s_first_request(health):
 
 
 def test_two_answers_of_a_generation_tell_the_same_truth(app, health):
-    """The probes and the exposition, asked at once while checks change their minds."""
+    """The probes and the metrics, requested concurrently while checks change their status."""
     watch(health, lambda: time.monotonic() % 0.2 < 0.1, name="fickle")
     client = there(app.test_client())
     told: dict[tuple[int, str], set[bool]] = {}
@@ -535,7 +535,7 @@ def test_under_gunicorn_every_worker_evaluates_and_answers(gunicorn, tmp_path, c
     server, url = gunicorn("-w", str(count), *preload)
 
     def every_worker_gives(status):
-        """Whether this was the latest status of all of them. Any of them may accept the next connection."""
+        """Whether all workers returned this status last. Any of them may accept the next connection."""
         get(f"{url}/health/readyz")
         logged = re.findall(r"worker=\D*(\d+)\D* path=/health/readyz status=(\d+)", "\n".join(server.lines))
         return list(dict(logged).values()) == [str(status)] * count

@@ -1,4 +1,4 @@
-"""Clients that are broken or hostile: the kubelet's probes get their responses all the same."""
+"""Clients that are broken or hostile: the kubelet's probes are answered nevertheless."""
 
 import http.client
 import logging
@@ -27,7 +27,7 @@ REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def application(stage):
-    """The real one, with a response that is larger than a client's receive buffer."""
+    """The real application, with an answer that is larger than a client's receive buffer."""
     real = stage.app()
 
     def serve(environ, start_response):
@@ -63,7 +63,7 @@ def connect(url, receive=None):
 
 
 class Besieger:
-    """A client, what it does each half second, and how long the server held it (None while it still does)."""
+    """A client, its action every half second, and how long the server kept its connection (None while it does)."""
 
     def __init__(self, kind, url, act=lambda client: None, receive=None):
         self.kind, self.act = kind, act
@@ -75,7 +75,7 @@ class Besieger:
 
 @pytest.fixture(scope="module")
 def siege():
-    """The besiegers by kind, how many of them were held after each response of /livez, and what was logged."""
+    """The besiegers by kind, how many connections were left after each answer of /livez, and the log."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -141,10 +141,10 @@ def idle(url, count):
 
 
 def watch(besiegers, urls):
-    """Note when the server is rid of each besieger, and send probes meanwhile.
+    """Record when the server disconnects each besieger, and send probes meanwhile.
 
-    Returns how many besiegers were still held after the response to each probe. Their timeouts run on, whether the
-    machine is busy or not: so a server that they keep from responding has no response to show before they are gone.
+    Returns the number of besiegers that were still connected after the answer to each probe. Their timeouts do not
+    depend on how busy the machine is, so a server that they block gives no answer before they are gone.
     """
     inside, held_after, until, acted = list(besiegers), [], time.monotonic() + PATIENCE, 0.0
     while inside and time.monotonic() < until:
@@ -164,7 +164,7 @@ def watch(besiegers, urls):
 
 
 def clients(url):
-    """The ports of the clients that the server at this address holds, as the kernel sees it."""
+    """The ports of the clients with a connection to this server, according to the kernel."""
     here = f":{urlsplit(url).port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, *_ = line.split()
@@ -181,7 +181,7 @@ def test_nobody_is_held_forever(siege, kind):
 
 @pytest.mark.parametrize("kind", ["half-open", "dripping"])
 def test_a_request_has_its_time_in_all_and_not_for_each_byte(siege, kind):
-    """Neither is thrown out early, and the one that drips is thrown out although it never pauses for that long."""
+    """Neither is disconnected early, and the dripping one is disconnected although it never pauses that long."""
     by_kind, _, _ = siege
 
     assert all(besieger.held > CLIENT_TIMEOUT - 1 for besieger in by_kind[kind])
@@ -203,7 +203,7 @@ def test_nobody_who_was_thrown_out_is_an_error(siege):
 
 
 def test_clients_that_go_away_are_no_errors(stage, caplog):
-    """In the middle of an answer, of a request, of a handshake, with a reset or without."""
+    """In the middle of an answer, a request or a handshake, with or without a reset."""
     for receive, request in ((None, b"GET /big"), (4096, b"GET /big"), (None, b"GET /livez")):
         for abrupt in (True, False):
             client = connect(stage.url, receive)
@@ -222,7 +222,7 @@ def test_clients_that_go_away_are_no_errors(stage, caplog):
 @pytest.mark.parametrize("path", ["/livez", "/metrics", "/slow"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_body_is_neither_read_nor_kept(stage, path, method):
-    """However large it is: the answer comes, and the connection ends."""
+    """However large it is, the client gets its answer, and the connection ends."""
     client = connect(stage.url)
     with client:
         client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n".encode())
@@ -233,7 +233,7 @@ def test_a_body_is_neither_read_nor_kept(stage, path, method):
 
 
 def pour(client):
-    """Send until the other side is tired of it."""
+    """Send until the other side closes the connection."""
     with suppress(ConnectionError):
         for _ in range(100_000):
             client.send(b"y" * 65536)
@@ -276,9 +276,9 @@ def test_a_client_that_says_it_will_send_no_more_is_answered(stage):
 
 
 def test_a_client_that_goes_away_with_a_request_in_waiting_leaves_nothing_behind(monkeypatch):
-    """Hypercorn waits for the response under way to be given, and a response to nobody has to end too.
+    """Hypercorn waits for the answer in progress, and one whose client has gone must end, too.
 
-    What is left when the server ends is cut off after GRACE, and nothing is.
+    Connections that are left when the server stops are closed after GRACE; here, none is left.
     """
     cut = []
     monkeypatch.setattr(ListeningSocket, "close_connections", cut.append)
@@ -295,7 +295,7 @@ def test_a_client_that_goes_away_with_a_request_in_waiting_leaves_nothing_behind
 
 
 def test_a_connection_has_one_answer_and_is_closed_at_once():
-    """A client that has its answer and is gone leaves nothing behind, and requests that come all at once cost one."""
+    """A client that closes after its answer leaves nothing behind, and of pipelined requests only one is answered."""
     stage, paths = Stage(), []
     real = stage.app()
 
@@ -312,7 +312,7 @@ def test_a_connection_has_one_answer_and_is_closed_at_once():
 
 
 def test_http_2_is_not_spoken(stage):
-    """Neither at once nor by an upgrade, which is ignored as RFC 9110 allows."""
+    """Neither with prior knowledge nor by an upgrade, which is ignored, as RFC 9110 allows."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.initiate_connection()
     connection.send_headers(1, [(":method", "GET"), (":path", "/livez"), (":scheme", "http"), (":authority", "x")])
@@ -363,7 +363,7 @@ def test_what_is_no_request_is_refused_quietly(stage, garbage, caplog):
 
 
 def test_a_burst_of_scrapes_keeps_no_probe_waiting():
-    """Expositions are made in threads and probes on the loop: with every thread taken, /livez responds."""
+    """Metrics are rendered in threads and probes on the loop: with all threads busy, /livez still responds."""
     stage, over, taken = Stage(), threading.Event(), []
     stage.show({"c0": "P"})
     real = stage.app()
@@ -390,7 +390,7 @@ def test_a_burst_of_scrapes_keeps_no_probe_waiting():
 
 
 def test_checks_go_on_while_answers_are_given():
-    """A reader holds no lock that a writer waits for."""
+    """No reader holds a lock that a writer waits for."""
     stage, over, reading = Stage(), threading.Event(), []
     stage.show({"c0": "P"})
     real = stage.app()
@@ -418,7 +418,7 @@ def test_checks_go_on_while_answers_are_given():
 
 
 def test_more_clients_than_the_process_may_have_files_is_survived(tmp_path):
-    """While they are let in nobody else is; when they are thrown out all is as before."""
+    """While they are connected nobody else can be; once they are disconnected, everything works as before."""
     config = tmp_path / "health.yml"
     config.write_text("checks: [{name: ok, exec: {command: ['true']}, periodSeconds: 1}]\n")
     serve = f"{sys.executable} -m exporter serve --config.file {config} --web.listen-address 127.0.0.1:0"

@@ -1,4 +1,4 @@
-"""As process 1 of a container the exporter buries what exec checks leave behind, and no exit status goes lost."""
+"""As PID 1 of a container, the exporter reaps what exec checks leave behind, and no exit status is lost."""
 
 import os
 import re
@@ -31,7 +31,7 @@ checks:
 
 
 class Init(Process):
-    """The exporter as process 1 of a pid namespace, on a free port of loopback."""
+    """The exporter as PID 1 of a PID namespace, on a free port of loopback."""
 
     def __init__(self, config: Path, *arguments: str) -> None:
         serve = [sys.executable, "-m", "exporter", "serve", "--config.file", str(config), *arguments]
@@ -43,7 +43,7 @@ class Init(Process):
 
     @property
     def itself(self) -> psutil.Process:
-        """Process 1, by the number that it has outside."""
+        """The PID of the namespace's PID 1 outside of it."""
         return psutil.Process(self.pid).children()[0]
 
     def zombies(self) -> int:
@@ -54,7 +54,7 @@ class Init(Process):
         return count
 
     def samples(self) -> dict[tuple[str, ...], float]:
-        """Runs by check, and failures by check and reason, of one snapshot."""
+        """The runs by check, and the failures by check and reason, in one Snapshot."""
         text = get(f"{self.url}/metrics").text
         labels = r'{check="(\w+)",kind="exec"(?:,reason="(\w+)")?}'
         found = re.findall(rf"^health_check_(?:runs|failures)_total{labels} (\S+)$", text, re.MULTILINE)
@@ -68,7 +68,7 @@ class Init(Process):
 
 @pytest.fixture
 def init(tmp_path: Path) -> Iterator[Callable[..., Init]]:
-    """Start the exporter as process 1: `init(yaml, *flags)`."""
+    """Start the exporter as PID 1: `init(yaml, *flags)`."""
     tried = subprocess.run([command("unshare"), *NAMESPACE, "true"], capture_output=True, text=True, timeout=PATIENCE)
     if tried.returncode:
         unavailable(f"no pid namespace can be made here: {tried.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""Secrets never show: canaries wherever a configuration may hold one, on every way to fail."""
+"""Secrets are never shown: a canary in every place of a configuration that can hold one, and every way to fail."""
 
 import os
 import re
@@ -16,7 +16,7 @@ HEADER = f"{{name: Authorization, value: Bearer {CANARY}}}, {{name: X-Api-Key, v
 
 
 def _serve(stack: ExitStack, answer: bytes, *, reset: bool = False) -> int:
-    """A server that reads a request, gives this answer and closes, or resets, or says nothing at all."""
+    """A server that reads a request and sends this response, resets the connection, or sends nothing."""
     listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 
     def work() -> None:

@@ -151,7 +151,7 @@ def test_cpu_time_is_the_process_s_own_if_its_depth_differs_between_hierarchies(
 @pytest.mark.parametrize("listing", [V1, "0::/\n"], ids=["v1", "v2"])
 def test_a_hierarchy_that_is_not_mounted_is_an_error(make_cgroup, listing):
     cgroup = make_cgroup(listing, {".": {}})
-    for read in (cgroup.cpu, cgroup.memory):
+    for read in (cgroup.read_cpu, cgroup.read_memory):
         with pytest.raises(ProbeError, match="use scope: host") as caught:
             read()
         assert caught.value.reason is Reason.MISSING
@@ -160,7 +160,7 @@ def test_a_hierarchy_that_is_not_mounted_is_an_error(make_cgroup, listing):
 @pytest.mark.parametrize("listing", [None, "", "nonsense\n"])
 def test_a_process_without_a_cgroup_is_an_error(make_cgroup, listing):
     cgroup = make_cgroup(listing, {})
-    for read in (cgroup.cpu, cgroup.memory):
+    for read in (cgroup.read_cpu, cgroup.read_memory):
         with pytest.raises(ProbeError, match="does not list such a cgroup"):
             read()
     assert cgroup.read_pressure("cpu") is None

@@ -1,4 +1,4 @@
-"""What the tests of connections share: deadlines, failures, and resolvers that know what they are told."""
+"""Helpers for the tests of connections: deadlines, failures, and resolvers with given addresses."""
 
 import socket
 import threading
@@ -25,7 +25,7 @@ def failure(act: Callable[..., Any], *arguments: Any) -> DialError:
 
 
 def resolving(*addresses: str) -> Resolver:
-    """A resolver that gives these addresses for every name."""
+    """A resolver that returns these addresses for every name."""
 
     def look_up(_: str, __: None, **___: Any) -> list[Any]:
         return [

@@ -1,4 +1,4 @@
-"""The HTTP client for APIs: requests, of which every part is bounded by one deadline."""
+"""The HTTP client for APIs: requests, with one deadline for every part."""
 
 import gzip
 import subprocess
@@ -271,7 +271,7 @@ def test_nothing_is_left_open():
 
 
 def test_requests_is_imported_only_by_the_client():
-    """It costs 9 MiB, which an exporter without a promql check does not spend."""
+    """It costs 9 MiB, which only a promql check needs."""
     code = "import sys, exporter.cli, exporter.kinds as k; k.kinds(); print('requests' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

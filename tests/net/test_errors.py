@@ -12,7 +12,7 @@ def test_an_error_that_names_no_endpoint_gets_one():
 
 
 def test_an_error_that_names_its_endpoint_is_unchanged():
-    """Also if the name in the message is not the given one: of a name with several addresses it is one of these."""
+    """Even if the message names another endpoint: for a name with several addresses, it names one of them."""
     error = DialError(Reason.CONNECT, "127.0.0.1:80: Connection refused", "127.0.0.1:80")
 
     assert error.with_endpoint("localhost:80") is error

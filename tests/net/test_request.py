@@ -1,4 +1,4 @@
-"""Requests: whatever is configured, exactly one request is sent, or none.
+"""Requests: whatever the configuration, at most one request is sent.
 
 That the bytes are the kubelet's is tested over real connections, in tests/kinds/test_http_get.py.
 """

@@ -60,7 +60,7 @@ def test_a_memory_error_in_a_lookup_reaches_its_caller_and_ends_no_thread():
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".example", "a..example", "a\0b", "\ud800"])
 def test_an_invalid_name_is_not_resolved(name):
-    """By the real resolver, which sends nothing over the network for these."""
+    """The real resolver sends nothing over the network for these names."""
     assert failure(connect, name, 80, within(10)).reason is Reason.DNS
 
 

@@ -1,4 +1,4 @@
-"""Responses from memory: whatever bytes come, there is a Response or a MalformedError.
+"""Responses from memory: any bytes give a Response or a MalformedError.
 
 Which bytes are accepted is tested over real connections, in tests/kinds/test_http_get_responses.py.
 """

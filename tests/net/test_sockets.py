@@ -1,4 +1,4 @@
-"""Sockets whose operations share one deadline: without it, each of these servers would keep its client for ever."""
+"""Sockets whose operations share one deadline: without it, each of these servers would block its client forever."""
 
 import socket
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Values that are never shown."""
+"""Secrets: they are read, and never shown."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""One Snapshot that has everything in it: every status, every way to get there, limits and measurements."""
+"""One Snapshot with everything: every status, every way to reach it, limits and measurements."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def groups(*names: Group) -> frozenset[Group]:
 
 
 def after(spec: Spec, *outcomes: Outcome, ended: float = 30) -> State:
-    """The State after these runs, one each period; the last began `ended` seconds ago and took 12.5 ms."""
+    """The State after these runs, one per period; the last began `ended` seconds ago and took 12.5 ms."""
     state = State(spec)
     for number, outcome in enumerate(outcomes):
         began = -ended - (len(outcomes) - 1 - number) * spec.period
@@ -60,7 +60,7 @@ def scene(*, draining: bool = False) -> Snapshot:
 
 
 def golden(name: str, text: str) -> None:
-    """Compare with the file of this name beside this one; `GOLDEN=write` in the environment writes it instead."""
+    """Compare with the file of this name in this folder; `GOLDEN=write` in the environment writes it instead."""
     path = Path(__file__).parent / name
     if os.environ.get("GOLDEN") == "write" and os.environ.get("CI") != "true":
         path.write_text(text)

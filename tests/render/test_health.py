@@ -80,7 +80,7 @@ def test_free_text_is_in_no_answer():
 
 @given(st.text(st.characters(codec=None), max_size=40), st.text(max_size=40))
 def test_a_line_stays_a_line(name, excluded):
-    """Names come from the configuration, and excluded names from anybody."""
+    """Names come from the configuration, and excluded names from any client."""
     shown = snapshot([settled("F", name=name, failure_threshold=1)])
     verdict = judge(shown, Group.ALL)
 

@@ -65,7 +65,7 @@ def exposed(shown=None, content_type=TEXT, names=(), vitals=VITALS, answers=ANSW
 
 
 def samples(shown=None, content_type=TEXT):
-    """Every sample as (name, labels) -> value; fails on a double."""
+    """Every sample as (name, labels) -> value; fails on a duplicate."""
     parse = dict(PARSERS)[content_type]
     found = {}
     for family in parse(exposed(shown, content_type)):
@@ -87,7 +87,7 @@ def of_check(name, shown=None):
 
 @pytest.mark.parametrize(("content_type", "name"), [(TEXT, "scene.prom"), (OPEN_METRICS, "scene.om")])
 def test_the_whole_exposition(content_type, name):
-    """All that is ours; the client's own families and the versions are the environment's."""
+    """Everything except the client library's own families and the versions, which depend on the environment."""
     text = re.sub(r"(health_exporter_build_info)\{.*\}", r"\1{...}", exposed(content_type=content_type))
     ours = [line for line in text.splitlines(keepends=True) if not re.match(r"(# \w+ )?(process|python)_", line)]
 
@@ -247,7 +247,7 @@ def test_every_finite_number_comes_out_as_it_went_in(number):
 
 
 def test_a_measurement_made_twice_is_one_series():
-    """Prometheus refuses a scrape with a double."""
+    """Prometheus rejects a scrape with a duplicate."""
     twice = Outcome.passed("", Measurement("seen", 1), Measurement("seen", 2, fail=3))
     state = settle(State(spec()), Result(twice, 0, 0, 0))
 
@@ -280,7 +280,7 @@ def hostile(text):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=[text[:15].encode("ascii", "replace").decode() for text in HOSTILE])
 def test_no_text_breaks_the_exposition(text):
-    """Neither format, neither for Prometheus' parser; and the label is bounded."""
+    """In both formats, also for Prometheus' parser; and the label has a maximum length."""
     both = [samples(hostile(text), content_type) for content_type in FORMATS]
     (name,) = {value for found in both for _, labels in found for label, value in labels if label == "check"}
     assert len(name) <= 200

@@ -1,4 +1,4 @@
-"""The status page: what is wrong first, in words that a person on call can use, and readable colours."""
+"""The status page: problems first, in words that a person on call can use, and in readable colors."""
 
 import re
 from html.parser import HTMLParser
@@ -15,7 +15,7 @@ from exporter.server.routes import PROBE_PATHS
 
 
 class Text(HTMLParser):
-    """The text of a page by the tags it stands in."""
+    """The text of a page, by the tags around it."""
 
     def __init__(self, html):
         super().__init__()
@@ -42,7 +42,7 @@ def shown(*states, **options):
 
 
 def after(*outcomes, **options):
-    """The State after these runs, one a second up to now."""
+    """The State after these runs, one per second until now."""
     state = State(spec(**options))
     for before, outcome in zip(reversed(range(len(outcomes))), outcomes, strict=True):
         state = settle(state, result(outcome, at=1000.0 - before))

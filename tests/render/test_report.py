@@ -14,7 +14,7 @@ from exporter.render.report import render_json, render_text
 
 
 def once(name: str, outcome: Outcome, **options: object) -> State:
-    """A check after its one run, as `check` makes it."""
+    """A check after one run, as in `health-exporter check`."""
     return settle(State(spec(name, failure_threshold=1, **options)), result(outcome))
 
 

@@ -37,7 +37,7 @@ def test_answers_in_progress_are_finished_at_the_end():
 
 
 def test_a_client_that_does_not_read_cannot_keep_the_server_running():
-    """The end of `served` waits for the server, and this client would never let it stop."""
+    """The end of `served` waits for the server, and with this client it would never stop."""
     with served(big) as url:
         parts = urlsplit(url)
         client = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
@@ -47,7 +47,7 @@ def test_a_client_that_does_not_read_cannot_keep_the_server_running():
 
 
 def test_an_idle_connection_does_not_delay_the_end(monkeypatch):
-    """Idle connections are closed at once: with an endless grace period the server stops as well."""
+    """Idle connections are closed at once: the server stops even with an endless grace period."""
     monkeypatch.setattr(listener, "GRACE", 3600.0)
     with served(big) as url:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""The process: addresses, signals, drain, reload, TLS and passwords. Real processes, but for what is one part's own."""
+"""The exporter as a real process: addresses, signals, drain, reload, TLS and passwords."""
 
 import base64
 import contextlib
@@ -138,7 +138,7 @@ def test_a_second_signal_ends_the_drain_at_once(start, first, second):
 
 
 def test_sigterm_during_the_start_is_a_clean_end():
-    """At any moment from the first on at which Python can take it; as PID 1 an earlier one would not arrive at all."""
+    """From the first moment at which Python can handle it; as PID 1, the process would not receive an earlier one."""
     arguments = [sys.executable, "-m", "exporter", "serve", "--web.listen-address", "127.0.0.1:0", "--shutdown-delay"]
     for moments in ((0, 0.03, 0.06, 0.1), (0.15, 0.2, 0.3, 0.4), (0.5, 0.6, 0.8, 1.0)):
         children = [
@@ -165,7 +165,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 
 def test_exec_children_end_with_the_exporter(start, tmp_path):
-    """With their own children, though they do not want to."""
+    """With their own children, even if they ignore signals."""
     script = tmp_path / "hang.sh"
     script.write_text("trap '' TERM\nsleep 1000 &\necho $! $$ > pids.new\nmv pids.new pids\nwait\n")
     command = f"cd {tmp_path} && . ./hang.sh"
@@ -191,7 +191,7 @@ def test_a_hung_check_does_not_delay_the_end(start):
 
 
 def test_a_blocked_standard_output_blocks_nothing(tmp_path):
-    """Neither checks nor answers nor the end, and what is lost is counted."""
+    """Not checks, answers or the end of the process; lost lines are counted."""
     config = tmp_path / "health.yml"
     config.write_text(READY)
     url = f"http://127.0.0.1:{free_port()}"
@@ -239,7 +239,7 @@ def config(tmp_path):
 
 
 def test_sighup_reloads_the_file(start, config):
-    """What is unchanged goes on counting, what is changed begins anew, and what is removed leaves nothing behind."""
+    """Unchanged checks keep their counters, changed ones start from zero, and removed ones leave nothing behind."""
     exporter = start(checks("same", "changed", "removed"))
     eventually(lambda: exporter.metrics()[RUNS % "same"] >= 2 and exporter.metrics()[RUNS % "changed"] >= 2)
     config.write_text(
@@ -281,7 +281,7 @@ def test_a_changed_file_is_loaded(start, config, tmp_path, how):
 
 
 def swap(volume: Path, version: str, content: str) -> None:
-    """As the kubelet updates a ConfigMap: a new folder, and one rename of the link that leads to it."""
+    """Update the file as the kubelet updates a ConfigMap: a new folder, and one rename of the link to it."""
     (volume / version).mkdir()
     (volume / version / "health.yml").write_text(content)
     (volume / "..data_tmp").symlink_to(version)
@@ -300,7 +300,7 @@ def swap(volume: Path, version: str, content: str) -> None:
     ids=["bad", "half-written", "empty", "deleted", "a folder"],
 )
 def test_an_invalid_file_keeps_the_running_configuration(start, config, damage, told):
-    """And says so, in a metric and in the log; a good file after it is loaded as ever."""
+    """A metric and the log report it, and the next valid file is loaded."""
     exporter = start(checks("before"))
     eventually(lambda: exporter.get("/healthz/before").status == 200)
     before = exporter.metrics()
@@ -390,7 +390,7 @@ def test_tls_and_passwords_are_for_the_main_listener_only(start, guard):
 
 
 def test_wrong_passwords_do_not_delay_probes(start, guard):
-    """A password takes its time, on purpose; the plain listener has nothing to do with it."""
+    """Checking a password is slow on purpose; the plain listener is not affected."""
     file, context, _ = guard
     slow = bcrypt.hashpw(b"right", bcrypt.gensalt(13)).decode()
     file.write_text(re.sub(r"ops: \S+", f"ops: {slow}", file.read_text()))

@@ -15,7 +15,7 @@ def config(tmp_path):
 
 
 class Reloads:
-    """A Reloader over a file, with what it has loaded."""
+    """A Reloader for a file, and the contents that it has loaded."""
 
     def __init__(self, path: Path | None) -> None:
         self.loaded: list[str] = []
@@ -50,7 +50,7 @@ def test_a_file_is_loaded_once_it_stops_changing(config):
 
 
 def test_another_file_of_the_same_size_and_time_is_another_file(config):
-    """As in a ConfigMap, where a link comes to lead elsewhere."""
+    """As in a ConfigMap, where the target of a link changes."""
     config.write_text("one")
     reloads = Reloads(config)
     (config.parent / "new").write_text("two")

@@ -1,4 +1,4 @@
-"""The HTTP surface over real sockets: paths, methods, negotiation, and what is on every answer."""
+"""The HTTP surface over real sockets: paths, methods, negotiation, and the headers of every answer."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ EVERY = [*PROBES, "/", "/metrics", "/-/healthy", "/-/ready"]
 
 @pytest.fixture(scope="module")
 def stage():
-    """One surface for the whole file; a test begins with what it shows."""
+    """One application for the whole file; a test begins by setting its checks."""
     made = Stage()
     with served(made.app()) as made.url:
         yield made
@@ -236,7 +236,7 @@ def seen(answer):
 
 @pytest.mark.parametrize("path", [*EVERY, "/nope", "/livez/nope"])
 def test_head_is_get_without_the_body(stage, path):
-    """But for /metrics, whose own process figures move on between the two."""
+    """Except /metrics, whose process metrics change between the two requests."""
     stage.show({"api": "F"})
     full, head = stage.get(path), stage.get(path, "HEAD")
 
@@ -329,7 +329,7 @@ TARGETS = st.lists(PIECES, max_size=8).map("".join) | st.text(
 @given(target=TARGETS, method=st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "CONNECT"]))
 @example(target="", method="GET")
 def test_no_answer_is_a_redirect(stage, target, method):
-    """The kubelet takes a redirect to another host for success."""
+    """The kubelet treats a redirect to another host as success."""
     request = f"{method} /{target} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
 
     status = int(exchange(stage.url, request.encode()).split(b" ")[1])
@@ -349,7 +349,7 @@ def test_the_host_header_decides_nothing(stage, host):
 
 @pytest.mark.parametrize("path", ["/", "/healthz?verbose", "/healthz?format=json", "/metrics", "/healthz/x"])
 def test_hostile_text_is_escaped(stage, path):
-    """No renderer relies on what the configuration lets through."""
+    """No renderer relies on the validation of the configuration."""
     evil = '<script>alert("1")</script>\r\nX: y\0'
     stage.watch(check(evil, target=evil, failure_threshold=1))
     stage.conclude(evil, Outcome.failed(Reason.BODY, evil, Measurement("evil", 1)))
@@ -470,7 +470,7 @@ def test_the_probe_listener_has_the_probe_paths_only_and_no_password(stage):
 
 
 def test_answers_are_counted(stage):
-    """A group's answers only, HEAD too; single checks have no verdict of a group."""
+    """Only the answers of groups, including those to HEAD, and not those of single checks."""
     stage = Stage()
     with served(stage.app()) as stage.url:
         stage.show({"api": "F"}, Group.LIVENESS)

@@ -19,7 +19,7 @@ from exporter.server.tls import Rotation
 
 @contextmanager
 def serving(context: ssl.SSLContext) -> Iterator[int]:
-    """A socket that speaks TLS with whoever comes; yields its port."""
+    """A socket that speaks TLS with every client; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def accept() -> None:
@@ -46,7 +46,7 @@ def serving(context: ssl.SSLContext) -> Iterator[int]:
 def shake(
     port: int, trust: trustme.CA, own: trustme.LeafCert | None = None, **options: ssl.TLSVersion
 ) -> dict[str, str]:
-    """A client's handshake and reading; gives the server's certificate's serial number and the TLS version."""
+    """Make a client's handshake and read; return the serial number of the server's certificate and the TLS version."""
     context = ssl.create_default_context()
     trust.configure_trust(context)
     if own:
@@ -162,7 +162,7 @@ def test_a_bad_pair_leaves_the_old_certificate_and_a_good_one_comes_later(folder
 
 
 def test_a_certificate_behind_a_link_is_followed(folder, authority, tmp_path_factory):
-    """As in a volume of Kubernetes, where a link to a folder is exchanged."""
+    """As in a Kubernetes volume, where a link to a folder is replaced."""
     volume = tmp_path_factory.mktemp("volume")
     for version in ("first", "second"):
         (volume / version).mkdir()

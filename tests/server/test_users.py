@@ -86,6 +86,6 @@ def test_an_unknown_user_takes_as_long_as_a_known_one():
 
 
 def test_hashes_of_every_prefix_open():
-    """`htpasswd` writes $2y$, others $2a$ and $2b$: one algorithm."""
+    """`htpasswd` writes $2y$, other tools $2a$ and $2b$; the algorithm is the same."""
     for prefix in ("$2a$", "$2b$", "$2y$"):
         assert Users({"a": prefix + hashed("b")[4:]}).authorize("a", "b")
