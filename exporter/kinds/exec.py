@@ -136,9 +136,8 @@ def _watch_exit(pid: int, selector: selectors.BaseSelector) -> Iterator[bool]:
 def _release(child: "subprocess.Popen[bytes]") -> None:
     """Kill the command's process group unless the command has ended, and close the pipes."""
     if child.returncode is None:
-        kill_session(
-            child
-        )  # before the pipes: a command may exit when its pipes are closed, and leave its children behind
+        # Before the pipes: a command may exit when its pipes are closed, and leave its children behind.
+        kill_session(child)
     for pipe in (child.stdout, child.stderr):
         assert pipe is not None
         pipe.close()

@@ -105,7 +105,7 @@ def test_an_early_check_wakes_the_worker_that_waits_for_a_later_one(running):
 
 
 def test_a_start_wakes_one_worker(monkeypatch):
-    """Per start, workers wait about twice: as a follower and as the leader. If it woke all 50, they would wait 50 times."""
+    """A start costs about two waits: of a follower and of the leader. If it woke all 50 workers, it would cost 50."""
     waits = []
     monkeypatch.setattr(Schedule, "_wait", lambda self, now, wait=Schedule._wait: (waits.append(now), wait(self, now)))
     store = Store()
