@@ -2,8 +2,8 @@
 
 They are not validators of the models, because pydantic runs a validator only on values that are valid by themselves,
 and an error in one field must not hide another: `groups: [liveness, alive]` is wrong, and `successThreshold: 2`
-next to it is wrong too. So these rules read the plain data and skip values of the wrong type, which the models report. A rule that
-cannot be checked until all its fields are valid is a validator in checks.py.
+next to it is wrong too. So these rules read the plain data and skip values of the wrong type, which the models report.
+A rule that cannot be checked until all its fields are valid is a validator in checks.py.
 """
 
 from collections.abc import Iterator
