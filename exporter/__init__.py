@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BasicAuth",
     "ConfigError",
+    "Count",
     "Deadline",
     "Group",
     "HealthExporter",
@@ -20,10 +21,12 @@ __all__ = [
     "ProbeError",
     "Ratio",
     "Reason",
+    "Seconds",
     "Secret",
     "Severity",
     "Spelling",
     "Status",
+    "Text",
     "__version__",
 ]
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from exporter.embedded.health_exporter import HealthExporter
     from exporter.model import Deadline, Group, Measurement, Outcome, ProbeError, Reason, Severity, Status
     from exporter.probe.check import Probe
-    from exporter.probe.options import Host, Options, Port, Ratio, Spelling
+    from exporter.probe.options import Count, Host, Options, Port, Ratio, Seconds, Spelling, Text
     from exporter.probe.secret import BasicAuth, Secret
 else:
     _MODULES = {
@@ -42,7 +45,7 @@ else:
         "embedded.health_exporter": ("HealthExporter",),
         "model": ("Deadline", "Group", "Measurement", "Outcome", "ProbeError", "Reason", "Severity", "Status"),
         "probe.check": ("Probe",),
-        "probe.options": ("Host", "Options", "Port", "Ratio", "Spelling"),
+        "probe.options": ("Count", "Host", "Options", "Port", "Ratio", "Seconds", "Spelling", "Text"),
         "probe.secret": ("BasicAuth", "Secret"),
     }
     _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -54,3 +57,7 @@ else:
         from importlib import import_module
 
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+    def __dir__() -> list[str]:
+        """Return the public names, including those that are not loaded yet."""
+        return sorted(__all__)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 
 import pytest
 
@@ -50,6 +51,10 @@ def test_the_documentation_lists_every_public_name():
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(exporter.__all__)
 
 
+def test_dir_lists_every_public_name():
+    assert dir(exporter) == sorted(exporter.__all__)
+
+
 def test_the_documentation_has_code_to_check():
     assert sum(len(list(imports(code))) for page in PAGES for code in snippets(page)) >= 10
 
@@ -64,16 +69,30 @@ def test_no_example_imports_past_the_public_api(source):
     assert deeper(source.read_text()) == []
 
 
-def test_the_plugin_of_the_guide_works(tmp_path):
-    (code,) = snippets(ROOT / "docs" / "plugins.md")
-    (tmp_path / "dice.py").write_text(code)
-    spec = importlib.util.spec_from_file_location("dice", tmp_path / "dice.py")
+def load_example(number: int, folder: Path) -> ModuleType:
+    """The code block of the guide with this number, counted from 0, as a module."""
+    path = folder / "example.py"
+    path.write_text(snippets(ROOT / "docs" / "plugins.md")[number])
+    spec = importlib.util.spec_from_file_location("example", path)
     assert spec is not None
     assert spec.loader is not None
-    dice = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(dice)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_plugin_of_the_guide_works(tmp_path):
+    dice = load_example(0, tmp_path)
     (tmp_path / "pips").write_text("2")
 
     for threshold, status in ((1, Status.PASS), (2, Status.FAIL)):
         outcome = dice.Dice(file=tmp_path / "pips", fail_pips=threshold).probe(Deadline(0))
         assert (outcome.status, outcome.measurements[0].value) == (status, 2)
+
+
+def test_the_secret_of_the_guide_works(tmp_path, monkeypatch):
+    token = load_example(1, tmp_path).Token.model_validate({"token": {"env": "DICE_TOKEN"}})
+
+    for value, status in (("s3cret", Status.PASS), ("", Status.FAIL)):
+        monkeypatch.setenv("DICE_TOKEN", value)
+        assert token.probe(Deadline(0)).status == status
