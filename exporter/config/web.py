@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.document import Document
+from exporter.probe.check import MISSING_EXTRA
 
 BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
 _UNSUPPORTED = {
@@ -113,7 +114,7 @@ def _check_users(document: Document) -> Iterator[tuple[Keys, str]]:
         if not BCRYPT_HASH.match(str(password)):
             yield ("basic_auth_users", user), "must be a bcrypt hash: make one with `htpasswd -nB`"
     if users and importlib.util.find_spec("bcrypt") is None:
-        yield ("basic_auth_users",), "needs the package bcrypt: install health-exporter[auth]"
+        yield ("basic_auth_users",), MISSING_EXTRA.format(extra="auth", module="bcrypt")
 
 
 def _check_unsupported_keys(document: Document) -> Iterator[tuple[Keys, str]]:

@@ -14,13 +14,15 @@ from exporter.probe.options import Options
 FUNCTION = "function"
 """The kind of a check that is a function of the application. It is reserved: no other kind may have this name."""
 
+MISSING_EXTRA = "requires the extra {extra} (package {module} is missing): in a clone, run pip install '.[{extra}]'"
+
 
 def require(module: str, extra: str) -> Any:
     """Import a module that only an extra installs. If it is missing, raises ValueError, which names the extra."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ValueError(f"needs the package {module}: install health-exporter[{extra}]") from None
+        raise ValueError(MISSING_EXTRA.format(extra=extra, module=module)) from None
 
 
 class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hashable

@@ -142,7 +142,10 @@ except ValueError as error:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
     ).stdout
 
-    assert printed == f"{path}:1: basic_auth_users: needs the package bcrypt: install health-exporter[auth]\n"
+    assert printed == (
+        f"{path}:1: basic_auth_users: requires the extra auth (package bcrypt is missing): "
+        "in a clone, run pip install '.[auth]'\n"
+    )
 
 
 @given(st.from_regex(BCRYPT_HASH.pattern.removesuffix(r"\Z").replace("0[4-9]|[12]\\d|3[01]", "04"), fullmatch=True))

@@ -307,7 +307,7 @@ def test_the_build_argument_installs_only_the_named_extra(engine_, with_redis, t
 
     assert (result.returncode, result.stdout) == (0, "/config/health.yml: valid, 1 check\n")
     assert other.returncode == 2
-    assert "needs the package grpc: install health-exporter[grpc]" in other.stderr
+    assert "requires the extra grpc (package grpc is missing): in a clone, run pip install '.[grpc]'" in other.stderr
 
 
 def test_an_unknown_extra_fails_the_build(engine_):
@@ -319,7 +319,9 @@ def test_a_missing_extra_is_named_in_the_error(engine_, image, tmp_path):
     result = _validate(engine_, image, tmp_path, REDIS)
 
     assert result.returncode == 2
-    assert "needs the package redis: install health-exporter[redis]" in result.stderr
+    assert (
+        "requires the extra redis (package redis is missing): in a clone, run pip install '.[redis]'" in result.stderr
+    )
 
 
 def _validate(engine: Engine, image: str, folder: Path, config: str) -> "subprocess.CompletedProcess[str]":
