@@ -39,9 +39,9 @@ def _check_liveness(check: Check, scrape_interval: float) -> Iterator[tuple[Keys
     delay = spec.failure_threshold * spec.period
     if delay < scrape_interval:
         message = (
-            f"/livez returns 503 within {delay} s of a failure (failureThreshold * periodSeconds), which is less than "
-            f"the scrape interval of {scrape_interval:g} s: unless the livenessProbe's own failureThreshold adds time, "
-            "the kubelet may restart the application before Prometheus has scraped the reason"
+            f"/livez returns 503 within {delay} s (failureThreshold * periodSeconds), less than the scrape interval of "
+            f"{scrape_interval:g} s: unless the livenessProbe's failureThreshold adds time, Prometheus may miss the "
+            "reason for a restart"
         )
         yield ("failureThreshold",), message
 
@@ -50,7 +50,7 @@ def _check_ratios(check: Check) -> Iterator[tuple[Keys, str]]:
     limits = {level: getattr(check.probe, f"{level}_ratio", None) for level in ("warn", "fail")}
     for level, limit in limits.items():
         if limit is not None and limit > IMPLAUSIBLE_RATIO:
-            message = f"{limit:g} means {limit * 100:.0f} %, which is almost never reached; write 0.9 for 90 %"
+            message = f"{limit:g} means {limit * 100:.0f} %, almost never reached; write 0.9 for 90 %"
             yield (check.spec.kind, f"{level}Ratio"), message
     warn, fail = limits.values()
     if warn is not None and fail is not None and warn >= fail:

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from exporter.config.complaint import MAX_SHOWN
 from exporter.config.unknown_keys import explain_unknown
+from exporter.probe.secret import Secret
 from exporter.text import shorten
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
@@ -26,9 +27,9 @@ _REQUIREMENTS = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "greater_than": "must be above {gt}",
+    "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be below {lt}",
+    "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
@@ -52,7 +53,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
         case "verbatim":
             return error["msg"]
         case "model_type" | "dict_type":
-            return _explain_mapping(error["input"], root=not error["loc"])
+            return _explain_mapping(error)
     return _explain_value(error)
 
 
@@ -70,12 +71,14 @@ def _explain_value(error: ErrorDetails) -> str:
     return f"{text}, not {_show(value)}{hint}"
 
 
-def _explain_mapping(value: Any, *, root: bool) -> str:
+def _explain_mapping(error: ErrorDetails) -> str:
     """Return what the value must be. It is never shown: it may be a password in place of `{env: NAME}`."""
+    value, secret = error["input"], error.get("ctx", {}).get("class_name") == Secret.__name__
+    text = "must be {env: NAME} or {file: PATH}" if secret else "must be a mapping of keys to values"
     if value is None:
-        return "is empty" if root else "is empty, but must be a mapping of keys to values"
+        return f"is empty, but {text}" if error["loc"] else "is empty"
     kind = "a list" if isinstance(value, list) else "text" if isinstance(value, str) else "a number"
-    return f"must be a mapping of keys to values, not {kind}"
+    return f"{text}, not {kind}{': a secret is not written in the configuration' if secret else ''}"
 
 
 def _show(value: Any) -> str:

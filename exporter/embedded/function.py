@@ -97,8 +97,10 @@ class Timing:
     def __post_init__(self) -> None:
         for name in ("period", "timeout"):
             seconds = getattr(self, name)
-            if not (math.isfinite(seconds) and seconds > 0):
-                raise ValueError(f"{name} must be above 0 and finite, not {seconds}")
+            if not math.isfinite(seconds):
+                raise ValueError(f"{name} must be finite, not {seconds}")
+            if seconds <= 0:
+                raise ValueError(f"{name} must be greater than 0, not {seconds}")
         for name in ("success_threshold", "failure_threshold"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -13,7 +13,7 @@ MAX_SECRET = 64 * 1024  # characters; a token has a few thousand at most
 
 
 class Secret(Options):
-    """A value given as `{env: NAME}` or `{file: path}`. Every run reads it again, so a rotated file needs no reload."""
+    """A value given as `{env: NAME}` or `{file: PATH}`. Every run reads it again, so a rotated file needs no reload."""
 
     env: str | None = None
     """Name of an environment variable of the exporter."""
@@ -23,7 +23,7 @@ class Secret(Options):
     @model_validator(mode="after")
     def _validate_source(self) -> Self:
         if (self.env is None) == (self.file is None):
-            raise ValueError("must be either {env: NAME} or {file: path}")
+            raise ValueError("must be either {env: NAME} or {file: PATH}")
         return self
 
     def read(self) -> str:

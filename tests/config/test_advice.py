@@ -77,10 +77,9 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
             """,
             [
                 (
-                    "x.yml:5: checks[0].failureThreshold: /livez returns 503 within 20 s of a failure "
-                    "(failureThreshold * periodSeconds), which is less than the scrape interval of 30 s: unless the "
-                    "livenessProbe's own failureThreshold adds time, the kubelet may restart the application before "
-                    "Prometheus has scraped the reason"
+                    "x.yml:5: checks[0].failureThreshold: /livez returns 503 within 20 s (failureThreshold * "
+                    "periodSeconds), less than the scrape interval of 30 s: unless the livenessProbe's "
+                    "failureThreshold adds time, Prometheus may miss the reason for a restart"
                 )
             ],
         ),
@@ -92,7 +91,7 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
                   path: /
                   failRatio: 90
             """,
-            ["x.yml:5: checks[0].disk.failRatio: 90 means 9000 %, which is almost never reached; write 0.9 for 90 %"],
+            ["x.yml:5: checks[0].disk.failRatio: 90 means 9000 %, almost never reached; write 0.9 for 90 %"],
         ),
         (
             """\

@@ -102,7 +102,7 @@ COMPLAINTS = {
     :5: checks[0].name: duplicate key, first used on line 2
     :6: checks[1].name: is required
     :6: checks[1].timeoutSeconds: must be a whole number, not 1.5
-    :7: checks[1].disk.failRatio: must be above 0, not 0
+    :7: checks[1].disk.failRatio: must be greater than 0, not 0
     :8: checks[1].groups[1]: must be 'liveness', 'readiness', 'startup' or 'all', not 'alive'
     :9: checks[1].successThreshold: must be 1 for a check in the group liveness, as in Kubernetes
     """,
@@ -238,8 +238,8 @@ COMPLAINTS = {
     :3: not YAML: a quote is not closed, in the part that begins on line 2
     """,
     "ratio": """
-    :2: checks[0].disk.failRatio: must be above 0, not 0
-    :3: checks[1].disk.failRatio: must be above 0, not -0.5
+    :2: checks[0].disk.failRatio: must be greater than 0, not 0
+    :3: checks[1].disk.failRatio: must be greater than 0, not -0.5
     :4: checks[2].disk.failRatio: must be a finite number, not .nan
     :5: checks[3].disk.failRatio: must be a finite number, not .inf
     :6: checks[4].disk.failRatio: must be a number, not '90%'
@@ -255,6 +255,9 @@ COMPLAINTS = {
     """,
     "secret_written_out": """
     :3: checks[0].httpGet.httpHeaders[0]: must be a mapping of keys to values, not text
+    :5: checks[1].httpGet.bearerToken: must be {env: NAME} or {file: PATH}, not text: a secret is not written in the \
+configuration
+    :7: checks[2].httpGet.basicAuth.password: is empty, but must be {env: NAME} or {file: PATH}
     """,
     "several_documents": """
     :2: a second YAML document begins here; only one is allowed

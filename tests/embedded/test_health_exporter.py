@@ -137,8 +137,8 @@ REFUSED = {
     "a group that is none": ({"groups": ("alive",)}, "groups"),
     "one text for the groups": ({"groups": "liveness"}, "groups"),
     "a severity that is none": ({"severity": "loud"}, "severity"),
-    "no period": ({"period": 0}, "period must be above 0"),
-    "an endless timeout": ({"timeout": float("inf")}, "timeout must be above 0 and finite"),
+    "no period": ({"period": 0}, "period must be greater than 0, not 0"),
+    "an endless timeout": ({"timeout": float("inf")}, "timeout must be finite, not inf"),
     "no threshold": ({"failure_threshold": 0}, "failure_threshold must be at least 1"),
     "two successes for liveness": ({"groups": ("liveness",), "success_threshold": 2}, "success_threshold must be 1"),
 }
