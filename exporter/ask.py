@@ -171,5 +171,5 @@ def _explain(endpoint: str, health: "dict[str, Any]") -> list[str]:
         reason = f", reason {check['reason']}" if "reason" in check else ""
         since = f" since {check['since']}" if "since" in check else ""
         if check["status"] != "pass":
-            lines.append(f"{name} ({check['componentType']}): {check['status']}{reason}{since}")
+            lines.append(f"{name} ({check['componentType']}): {check['status']}{since}{reason}")
     return lines

@@ -107,7 +107,7 @@ def cli() -> None:
     default=5,
     show_default=True,
     metavar="SECONDS",
-    help="How long to keep serving after SIGTERM, with readiness false.",
+    help="How long to keep serving after SIGTERM, while /readyz returns 503.",
 )
 @click.option(
     "--log.level",
@@ -150,7 +150,7 @@ def serve(
     /                                   a page for people
 
     SIGHUP, or a change of the file, reloads the configuration. An invalid file is rejected, and the running
-    configuration stays. After SIGTERM readiness is false, and the exporter keeps serving for the shutdown delay.
+    configuration stays. After SIGTERM, /readyz returns 503, and the exporter keeps serving for the shutdown delay.
 
     \b
     Exit codes:
@@ -255,7 +255,8 @@ def ask(path: str, url: str, timeout: float) -> int:
     Exit codes:
       0   healthy
       1   not healthy
-      3   could not ask: no connection, no response in time, or not a health exporter
+      3   could not ask (no connection, no response in time, not a health exporter),
+          or invalid command line
     """
     from exporter.ask import run
 

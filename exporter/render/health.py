@@ -44,7 +44,7 @@ def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
             "status": verdict.status,
             "releaseId": __version__,
             "serviceId": "health-exporter",
-            "description": f"verdict of the group {verdict.group}",
+            "description": f"verdict for the group {verdict.group}",
             "generation": snapshot.generation,
             "group": verdict.group,
             "time": _format_time(snapshot.timestamp),

@@ -83,7 +83,7 @@ def _describe_check(state: State, now: float) -> dict[str, Any]:
         ],
         "age": f"{format_duration(max(0.0, now - last.started))} ago" if last else "never",
         "took": f"took {format_duration(last.duration)}" if last else "",
-        "since": f"{format_duration(max(0.0, now - state.since))} ago" if state.since else "the start",
+        "since": f"for {format_duration(max(0.0, now - state.since))}" if state.since else "since start",
         "counts": _describe_counts(state),
     }
 

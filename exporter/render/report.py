@@ -22,8 +22,8 @@ def render_text(snapshot: Snapshot, verdict: Verdict, *, color: bool) -> str:
         numbers = _format_numbers(state)
         lines += [f"{'':{widths[0]}}  {numbers}"] if numbers else []
     blank = [""] if lines else []
-    question = "" if verdict.group is Group.ALL else f" on {verdict.group}"
-    return "\n".join([*lines, *blank, f"verdict{question}: {verdict.status} ({format_headline(snapshot)})"])
+    subject = "verdict" if verdict.group is Group.ALL else verdict.group
+    return "\n".join([*lines, *blank, f"{subject}: {verdict.status} ({format_headline(snapshot)})"])
 
 
 def render_json(snapshot: Snapshot, verdict: Verdict) -> str:

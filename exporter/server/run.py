@@ -74,7 +74,7 @@ class Run:
     async def _drain_when_stopping(self) -> None:
         await self._stopping.wait()
         self._drain()
-        _log.info("shutting down; readiness is now false", extra={"fields": {"delay": self._shutdown_delay}})
+        _log.info("shutting down; /readyz now returns 503", extra={"fields": {"delay": self._shutdown_delay}})
         await _wait(self._hurry, self._shutdown_delay)
         self._over.set()
 

@@ -135,8 +135,8 @@ def test_reason_numbers_limits_and_age_are_there():
 
     assert "fail timeout web httpGet https://web.example/ readiness no answer within 1 s" in words
     assert "disk_used_ratio 84.0 % (warn 80.0 %, fail 90.0 %)" in words
-    assert "last run 30.0 s ago took 12.5 ms fail since 40.0 s ago 5 runs, 4 unhealthy" in words
-    assert "has not run yet last run never unknown since the start 0 runs" in words
+    assert "last run 30.0 s ago took 12.5 ms fail for 40.0 s 5 runs, 4 unhealthy" in words
+    assert "has not run yet last run never unknown since start 0 runs" in words
 
 
 def test_a_verdict_names_its_culprits_and_links_to_them():
@@ -151,7 +151,7 @@ def test_shutting_down_is_said_and_why_readiness_is_false():
     html = shown(settled("P", groups=in_groups(Group.READINESS)), draining=True)
 
     assert '<h1 class="pass">1 check, all pass</h1>' in html
-    assert "Shutting down: readiness stays false." in html
+    assert "Shutting down: /readyz returns 503." in html
     assert "<strong>503</strong>\n<span>readiness: shutting down</span>" in html
 
 

@@ -102,8 +102,8 @@ def test_a_check_that_did_not_end_has_no_duration_and_says_so():
         (["P", "W"], Group.ALL, "verdict: warn (1 warn of 2 checks)"),
         (["P", "F"], Group.ALL, "verdict: fail (1 fail of 2 checks)"),
         (["U"], Group.ALL, "verdict: fail (1 unknown of 1 check)"),
-        (["U"], Group.LIVENESS, "verdict on liveness: pass (1 unknown of 1 check)"),
-        (["U"], Group.READINESS, "verdict on readiness: fail (1 unknown of 1 check)"),
+        (["U"], Group.LIVENESS, "liveness: pass (1 unknown of 1 check)"),
+        (["U"], Group.READINESS, "readiness: fail (1 unknown of 1 check)"),
     ],
 )
 def test_the_last_line_is_the_verdict(letters, group, last):
