@@ -30,8 +30,8 @@ The kind of a check is one of its keys, and the options of the kind are below th
 `option.key` is a key inside an option, and `option[].key` is a key of every item in a list.
 """
 LIMITS = """
-A measurement that is compared with limits has a second family, `health_<measurement>_limit`. It is a gauge with the
-labels `check`, `kind` and `level` (`warn` or `fail`), and its value is the limit.
+A measurement with thresholds has a second family, `health_<measurement>_limit`. It is a gauge with the labels `check`,
+`kind` and `level` (`warn` or `fail`), and its value is the threshold.
 """
 
 END = "...\n"  # with which PyYAML ends a document that is a bare scalar
@@ -67,7 +67,7 @@ def describe_kinds() -> Iterator[str]:
     for name, kind in list_built_in().items():
         yield f"\n## {name}\n\n{unindent(kind.__doc__ or '')}\n"
         for extra in sorted(set(kind.needs.values())):
-            yield f"\nRequires the extra `{extra}`: `pip install 'health-exporter[{extra}]'`.\n"
+            yield f"\nRequires the extra `{extra}`: in a clone, run `pip install '.[{extra}]'`.\n"
         yield from describe_options(definitions[kind.__name__], definitions)
         yield from make_table(
             ("metric", "description"), ((f"`health_{name}`", text) for name, text in kind.measures.items())

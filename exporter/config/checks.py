@@ -72,18 +72,20 @@ class CheckOptions(Options):
     initial_delay_seconds: _Int32 = 0
     """Seconds from the start of the exporter, or from the reload that added the check, to the check's first run."""
     period_seconds: Annotated[_Int32, _zero_means(10)] = 10
-    """Seconds from the start of one run to the start of the next."""
+    """Seconds from the start of one run to the start of the next. 0 means the default, as in Kubernetes."""
     timeout_seconds: Annotated[_Int32, _zero_means(1)] = 1
-    """Time limit in seconds for a whole run."""
+    """Time limit in seconds for a whole run. 0 means the default, as in Kubernetes."""
     success_threshold: Annotated[_Int32, _zero_means(1)] = 1
-    """Consecutive successes after which the check counts as healthy. Must be 1 for liveness and startup."""
+    """Number of consecutive healthy runs after which the check counts as healthy. Must be 1 for liveness and startup.
+    0 means the default, as in Kubernetes."""
     failure_threshold: Annotated[_Int32, _zero_means(3)] = 3
-    """Consecutive failures after which the check's status becomes `fail`."""
+    """Number of consecutive failed runs after which the check's status becomes `fail`. 0 means the default, as in
+    Kubernetes."""
     stale_after_seconds: Annotated[
         Annotated[int, Field(ge=1, le=_MAX_INT32)] | None, AfterValidator(_require_whole_period)
     ] = None
-    """Seconds after which the last definitive result no longer counts. Default: failureThreshold * periodSeconds +
-    timeoutSeconds."""
+    """Seconds after which the latest result other than `unknown` no longer counts. Default: failureThreshold *
+    periodSeconds + timeoutSeconds."""
 
     def build_check(self) -> Check:
         """Return the Check that these options describe."""

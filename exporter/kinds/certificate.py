@@ -25,7 +25,7 @@ _Days = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Certificate(Probe):
-    """Reads the certificates that a TLS server sends; the one that expires first decides.
+    """Reads the certificates that a TLS server sends; the check uses the one that expires first.
 
     Invalid certificates are read too: expired, self-signed, or for a different name. A certificate that is not valid
     yet fails with the reason `tls`. With `verify`, a second connection verifies chain and name as a client does.
@@ -35,7 +35,7 @@ class Certificate(Probe):
         "certificate_remaining_seconds": "Time until the first of the server's certificates expires, in seconds, "
         "in the latest run.",
         "certificate_expiry_timestamp_seconds": "Time at which the first of the server's certificates expires, "
-        "as Unix time in the latest run.",
+        "as Unix time, in the latest run.",
         **LATENCY,
     }
     examples: ClassVar = (
@@ -55,7 +55,8 @@ class Certificate(Probe):
     verify: bool = False
     """Verifies chain and name, and fails if they are not valid."""
     ca_file: Path | None = None
-    """CA certificates to verify with, in PEM. By default, the system's are used. Requires verify."""
+    """CA certificates to verify the server's certificate with, in PEM. By default, the system's are used. Requires
+    verify."""
 
     @model_validator(mode="after")
     def _validate_options(self) -> Self:

@@ -21,8 +21,9 @@ RESOLV_CONF = "/etc/resolv.conf"
 class Dns(Probe):
     """Queries a name server over UDP, and over TCP if the response is too long for UDP.
 
-    The name is queried as it is, without the search list. Any response code but NOERROR fails with the reason `dns`. If
-    there are too few records, or an expected one is missing, the check fails with the reason `missing`.
+    The name is queried exactly as written, without the search list. Any response code other than NOERROR fails with the
+    reason `dns`. If there are too few records, or an expected one is missing, the check fails with the reason
+    `missing`.
     """
 
     measures: ClassVar = {**LATENCY, "dns_answers": "Number of records of the queried type in the latest run."}

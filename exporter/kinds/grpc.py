@@ -29,8 +29,8 @@ class Grpc(Probe):
     One timeout bounds the connection and the call. As in the kubelet, a refused connection is tried again until the
     timeout, so a closed port fails only then.
 
-    It differs from the kubelet in one point. A response with the status UNAVAILABLE cannot be distinguished from a
-    failed connection, so the call is repeated until the timeout.
+    This kind differs from the kubelet's probe in one way. A response with the status UNAVAILABLE cannot be
+    distinguished from a failed connection, so the call is repeated until the timeout.
     """
 
     measures: ClassVar = LATENCY

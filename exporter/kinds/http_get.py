@@ -53,9 +53,9 @@ class HttpGet(Probe):
     Certificates are not verified. Redirects on the same host name are followed. A redirect to a different host is not
     followed, and passes. If the body breaks off, the status is not trusted: the run is `unknown`.
 
-    It differs from the kubelet in two points. HTTP/2 is not offered over TLS. A request whose body breaks off is
-    repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each the whole
-    timeout.
+    This kind differs from the kubelet's probe in two ways. HTTP/2 is not offered over TLS. A request whose body breaks
+    off is repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each the
+    whole timeout.
 
     The options from `expectStatus` on do not exist in Kubernetes.
     """
@@ -97,7 +97,7 @@ class HttpGet(Probe):
     port: Port
     """Port to connect to."""
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
-    """HTTPS uses TLS. Like the kubelet, it verifies no certificate, unless verifyTLS is set."""
+    """HTTPS uses TLS. Like the kubelet, it does not verify certificates, unless verifyTLS is set."""
     host: Host = "127.0.0.1"
     """Address or name to connect to."""
     http_headers: tuple[HttpHeader, ...] = ()
@@ -111,15 +111,15 @@ class HttpGet(Probe):
     body_contains: str | None = None
     """Fails when the first MiB of the response's body does not contain this text."""
     body_matches: Pattern | None = None
-    """Fails when the body does not match this regular expression, in RE2's syntax. Needs the extra `expect`."""
+    """Fails when the body does not match this regular expression, in RE2's syntax. Requires the extra `expect`."""
     json_path: tuple[JsonExpectation, ...] = ()
-    """Fails when the body is not JSON with these values. Needs the extra `expect`."""
+    """Fails when the body is not JSON with these values. Requires the extra `expect`."""
     max_latency_seconds: Seconds | None = None
     """Fails when the latency reaches this value, in seconds."""
     warn_latency_seconds: Seconds | None = None
     """Warns when the latency reaches this value, in seconds."""
     verify_tls: Annotated[bool, Field(alias="verifyTLS", strict=True)] = False
-    """Verifies the certificate's chain and name, with the system's CA certificates or those of caFile."""
+    """Verifies the certificate's chain and name against the system's CA certificates, or those in caFile."""
     ca_file: Path | None = None
     """CA certificates to verify the server's certificate with, in PEM. Requires verifyTLS."""
     client_certificate: ClientCertificate | None = None

@@ -66,7 +66,7 @@ class Postgresql(SqlProbe):
     port: Port = 5432
     """Port to connect to."""
     database: str | None = None
-    """Database to connect to. Defaults to the name of the user."""
+    """Database to connect to. By default, the username."""
     ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """TLS mode of libpq: `prefer` uses TLS if the server supports it; `verify-full` verifies the chain and the name."""
     ca_file: Path | None = None

@@ -56,9 +56,9 @@ class Process(Probe):
     max_count: Count | None = None
     """Fails when more processes run."""
     min_age_seconds: Seconds | None = None
-    """Fails when the youngest process is no older than this number of seconds."""
+    """Fails when the youngest process is at most this many seconds old."""
     warn_age_seconds: Seconds | None = None
-    """Warns when the youngest process is no older than this number of seconds, because it restarted recently."""
+    """Warns when the youngest process is at most this many seconds old, because it restarted recently."""
     warn_memory_bytes: PositiveCount | None = None
     """Warns when the resident memory of all the processes together reaches this number of bytes."""
     fail_memory_bytes: PositiveCount | None = None

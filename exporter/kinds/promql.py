@@ -37,8 +37,9 @@ def _validate_url(text: str) -> str:
 class Promql(Limited):
     """Runs an instant query at Prometheus, or at any server with its HTTP API.
 
-    If the result has several samples, the worst one counts: the greatest, or the smallest if `falling` is set. If there
-    are limits, NaN and infinity fail the check. Redirects are not followed. Over https the certificate is verified.
+    If the result has several samples, the worst one counts: the greatest, or the smallest if `falling` is set. If
+    `warn` or `fail` is set, NaN and infinity fail the check. Redirects are not followed. Over https the certificate is
+    verified.
     """
 
     measures: ClassVar = {**LATENCY, "promql_value": "Worst sample of the query's result in the latest run."}

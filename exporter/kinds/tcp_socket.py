@@ -45,7 +45,8 @@ class TcpSocket(Probe):
     expect: Text | None = None
     """Fails when the server does not send this text."""
     expect_matches: Pattern | None = None
-    """Fails when its text does not match this regular expression, in RE2's syntax. Needs the extra `expect`."""
+    """Fails when the text that the server sends does not match this regular expression, in RE2's syntax. Requires the
+    extra `expect`."""
 
     @model_validator(mode="after")
     def _validate_send(self) -> Self:

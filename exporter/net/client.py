@@ -46,8 +46,8 @@ class Reply:
 def open_session(deadline: Deadline, ca_file: Path | None = None) -> requests.Session:
     """Return a session whose requests all share one deadline. Use it with `send`, and in a `with` statement.
 
-    Certificates are verified with the system's authorities or those of `ca_file`. A redirect is a response like any
-    other. Content is requested without compression.
+    Certificates are verified against the system's CA certificates, or those in `ca_file`. A redirect is a response like
+    any other. Content is requested without compression.
     """
     session = _Session()
     session.trust_env = False

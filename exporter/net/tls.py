@@ -26,10 +26,10 @@ def make_inspection_context() -> ssl.SSLContext:
 def make_client_context(
     ca_file: Path | None = None, certificate: tuple[Path, Path] | None = None, *, verify: bool = True
 ) -> ssl.SSLContext:
-    """Return TLS that verifies chain and name, with the system's authorities or those of `ca_file`.
+    """Return TLS that verifies chain and name, against the system's CA certificates, or those in `ca_file`.
 
     `certificate` is the client's own: the files of its chain and of its key, in PEM. Contexts are cached, because
-    reading the system's authorities takes tens of milliseconds, and made again when a file has changed. Raises
+    reading the system's CA certificates takes tens of milliseconds, and made again when a file has changed. Raises
     ProbeError for a file that is missing or cannot be used.
     """
     files = (*((ca_file,) if ca_file else _find_system_authorities()), *(certificate or ()))

@@ -1,4 +1,4 @@
-"""Limits for a value that a query returns, for the kinds that run one."""
+"""Thresholds for a value that a query returns, for the kinds that run one."""
 
 import math
 from typing import Any, Self
@@ -11,14 +11,14 @@ from exporter.probe.options import Number
 
 
 class Limited(Probe):
-    """A kind that compares a value with limits, if they are set."""
+    """A kind that compares a value with thresholds, if they are set."""
 
     warn: Number | None = None
-    """Warns when the value reaches this limit."""
+    """Warns when the value reaches this threshold."""
     fail: Number | None = None
-    """Fails when the value reaches this limit."""
+    """Fails when the value reaches this threshold."""
     falling: bool = False
-    """Lower limits: warns or fails when the value is at or below `warn` or `fail`, instead of at or above."""
+    """Warns or fails when the value is at or below `warn` or `fail`, instead of at or above."""
 
     @model_validator(mode="after")
     def _validate_limits(self) -> Self:

@@ -51,7 +51,7 @@ _PER_CHECK: tuple[tuple[str, str, Callable[[State], float | None]], ...] = (
     ),
     (
         "consecutive_failures",
-        "Failing runs in a row. Runs with status unknown are not counted and do not reset it.",
+        "Consecutive failed runs. Runs with status unknown are not counted and do not reset it.",
         lambda state: state.consecutive_failures,
     ),
     ("last_pass_timestamp_seconds", "Start of the latest healthy run, as Unix time.", lambda state: state.last_pass),
@@ -70,7 +70,7 @@ _PER_SPEC: tuple[tuple[str, str, Callable[[Spec], float]], ...] = (
     ("timeout_seconds", "Configured time limit of a run, in seconds (timeoutSeconds).", lambda spec: spec.timeout),
     (
         "failure_threshold",
-        "Configured number of failing runs in a row after which the check fails (failureThreshold).",
+        "Configured number of consecutive failed runs after which the check fails (failureThreshold).",
         lambda spec: spec.failure_threshold,
     ),
 )
@@ -187,7 +187,7 @@ def _collect_others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answer
     if dependent:
         yield _make_gauge(
             "check_suppressed",
-            "1 if the check is unhealthy and a dependency of it fails, otherwise 0; absent without dependencies.",
+            "1 if the check is unhealthy and one of its dependencies fails, otherwise 0; absent without dependencies.",
             ((labels, bool(find_causes(snapshot, state))) for labels, state in dependent),
         )
     yield from _collect_histograms(states)
@@ -233,7 +233,7 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
             for level, limit in measurement.limits.items()
         ]
         if limits:
-            yield _make_gauge(f"{name}_limit", f"Limit of health_{name} at which the check warns or fails.", limits)
+            yield _make_gauge(f"{name}_limit", f"Threshold of health_{name} at which the check warns or fails.", limits)
 
 
 def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
@@ -251,11 +251,13 @@ def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Met
     yield codes
     yield _make_single_gauge(
         "health_snapshot_generation",
-        "Generation of the evaluation shown here; responses carry it in the header Health-Generation.",
+        "Generation of the snapshot that this response shows; also in the response header Health-Generation.",
         snapshot.generation,
     )
     yield _make_single_gauge(
-        "health_snapshot_timestamp_seconds", "Time of the evaluation shown here, as Unix time.", snapshot.timestamp
+        "health_snapshot_timestamp_seconds",
+        "Time of the snapshot that this response shows, as Unix time.",
+        snapshot.timestamp,
     )
 
 
@@ -280,7 +282,7 @@ def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
         ),
         (
             "scheduler_lag_seconds",
-            "Longest delay between the due time and the start of a run in the last 30 to 60 seconds, in seconds.",
+            "Longest delay in starting a run during the last 30 to 60 seconds, in seconds.",
             vitals.lag,
         ),
         ("workers", "Threads that run checks.", vitals.workers),
