@@ -51,7 +51,7 @@ format: $(VENV)/test.stamp ## format the code
 docs: $(VENV)/test.stamp ## generate the reference pages from the code
 	$(BIN)/python docs/reference.py
 
-manifests: ## generate the alert rules for k8s/, and print every overlay
+manifests: ## regenerate files in k8s/, and print every overlay
 	$(PYTHON) k8s/components/prometheusrule/generate.py
 	for overlay in k8s/overlays/*; do echo "# $$overlay"; kubectl kustomize "$$overlay" || exit 1; echo "---"; done
 
@@ -82,7 +82,8 @@ clean: ## remove the environments and all caches
 	rm -rf .venv .venv-* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required: set PYTHON=...")'
+	$(PYTHON) -c 'import platform, sys; sys.exit(sys.version_info < (3, 11) and \
+		"Python 3.11 or newer is required, this is %s: run `make PYTHON=python3.11 ...`" % platform.python_version())'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python

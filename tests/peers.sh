@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the servers the tests run against, where this may be done: from Debian's packages, as root or by sudo.
-# Where it may not, the tests that need one skip and say so. Nothing is started by installing.
+# Where it may not, the tests that need one are skipped and name it. Nothing is started by installing.
 set -eu
 
 missing=""
@@ -30,13 +30,13 @@ need chromedriver chromium-driver
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "not installed, and this is no Debian:$missing" >&2
+    echo "cannot install (not a Debian system):$missing" >&2
     exit 0
 fi
 as_root=""
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null || {
-        echo "not installed, and there is no right to:$missing" >&2
+        echo "cannot install (needs root or passwordless sudo):$missing" >&2
         exit 0
     }
     as_root="sudo -n"
@@ -46,4 +46,4 @@ fi
 {
     $as_root apt-get update -qq
     $as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-} || echo "could not be installed:$missing; their tests skip" >&2
+} || echo "cannot install (apt-get failed):$missing" >&2
