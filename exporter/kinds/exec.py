@@ -108,9 +108,8 @@ def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes 
                 return None
             wait = 0.0 if ended else remaining if watched else min(remaining, POLL_INTERVAL)
             readable = [key.fd for key, _ in selector.select(wait) if key.fd in buffers]
-            output = b"".join(buffers.values())
-            if ended and (not readable or len(output) >= MAX_OUTPUT):
-                return output[:MAX_OUTPUT]
+            if ended and all(len(buffers[pipe]) == MAX_OUTPUT for pipe in readable):
+                return b"".join(buffers.values())[:MAX_OUTPUT]
             for pipe in readable:
                 chunk = os.read(pipe, 65536)
                 buffers[pipe] += chunk[: MAX_OUTPUT - len(buffers[pipe])]

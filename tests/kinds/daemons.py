@@ -54,7 +54,7 @@ def is_stopped(pid: int) -> bool:
     return set(states) == {"T"}
 
 
-def run_probe(probe: Probe, timeout: float = 5.0) -> Outcome:
+def run_probe(probe: Probe, timeout: float = 30.0) -> Outcome:
     """One run of the probe, which ends by its deadline."""
     deadline = Deadline(time.monotonic() + timeout)
     outcome = probe.probe(deadline)

@@ -37,7 +37,7 @@ def chunked(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
 
 
-def check(port: int, timeout: float = 5.0, **options: Any) -> Result:
+def check(port: int, timeout: float = 30.0, **options: Any) -> Result:
     """One run of a check, with all its attempts."""
     probe = HttpGet(port=port, **options)
     return run(Check(Spec("page", "httpGet", timeout=timeout), probe))
@@ -62,7 +62,7 @@ class Case:
     script: tuple
     status: str
     reason: str | None = None
-    timeout: float = 5.0
+    timeout: float = 30.0
     options: dict[str, Any] = field(default_factory=dict)
 
 
