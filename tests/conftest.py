@@ -194,3 +194,19 @@ def folder(tmp_path: Path, authority: trustme.CA) -> Path:
     issue(authority, tmp_path)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     return tmp_path
+
+
+@pytest.fixture
+def hostile_environment(monkeypatch, tmp_path):
+    """Variables and files that change where an HTTP client connects and what it sends."""
+    proxy = f"http://127.0.0.1:{free_port()}"
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password canary\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "missing.pem"))

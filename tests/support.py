@@ -20,6 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from exporter.model import Deadline
+
 # How long a test waits for an event that usually comes within a second. A long limit costs nothing when the event
 # comes, so it is far beyond what a busy machine needs, and well below pytest's `timeout`.
 PATIENCE = 60.0  # seconds
@@ -37,6 +39,11 @@ class Clock:
     def advance(self, seconds: float) -> float:
         self.now += seconds
         return self.now
+
+
+def within(seconds: float) -> Deadline:
+    """A deadline so many seconds from now."""
+    return Deadline(time.monotonic() + seconds)
 
 
 def eventually(condition: Callable[[], Any], within: float = PATIENCE, what: str = "") -> Any:

@@ -3,20 +3,15 @@
 import os
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support import eventually
+from support import eventually, within
 
 from exporter.host.path import PathError, PathQuery
-from exporter.model import Deadline, ProbeError, Reason, Status
+from exporter.model import ProbeError, Reason, Status
 
 HANGS = (sys.executable, "-c", "import time; time.sleep(60)")
-
-
-def within(seconds: float) -> Deadline:
-    return Deadline(time.monotonic() + seconds)
 
 
 def test_the_fields_come_in_the_order_of_the_arguments(tmp_path):

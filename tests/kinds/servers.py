@@ -107,6 +107,15 @@ def reset(_: Server, connection: socket.socket) -> None:
     connection.close()
 
 
+def wait_for(event: threading.Event) -> Callable[[Server, socket.socket], None]:
+    """Do nothing until the test sets the event: to act only when the client has connected."""
+
+    def act(_: Server, __: socket.socket) -> None:
+        event.wait(PATIENCE)
+
+    return act
+
+
 def pause(seconds: float) -> Callable[[Server, socket.socket], None]:
     """Send nothing for a number of seconds."""
     return lambda server, _: server.closing.wait(seconds) and None

@@ -192,22 +192,6 @@ def test_an_ipv6_host_is_sent_in_brackets():
         assert result.outcome.summary == f"http://[::1]:{server.port}/ returned 200"
 
 
-@pytest.fixture
-def hostile_environment(monkeypatch, tmp_path):
-    """Variables and files that change where an HTTP client connects and what it sends."""
-    proxy = f"http://127.0.0.1:{free_port()}"
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, proxy)
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password canary\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "missing.pem"))
-
-
 def test_no_proxy_and_no_netrc_of_the_environment_is_used(hostile_environment):
     with serving((OK,)) as server:
         assert check(server.port).outcome.status is Status.PASS

@@ -2,19 +2,13 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from exporter.model import Deadline
 from exporter.net.errors import DialError
 from exporter.net.resolver import Resolver
-
-
-def within(seconds: float) -> Deadline:
-    return Deadline(time.monotonic() + seconds)
 
 
 def failure(act: Callable[..., Any], *arguments: Any) -> DialError:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from kinds.pages import authority, response, tls
 from kinds.servers import drip, flood, hang, reset, serving
-from net.reaching import SlowLookup, failure, within
-from support import eventually, free_port
+from net.reaching import SlowLookup, failure
+from support import eventually, free_port, within
 
 from exporter.model import ProbeError, Reason
 from exporter.net import resolver
@@ -230,16 +230,7 @@ def test_cookies_are_not_kept():
         assert b"Cookie" not in server.requests[1]
 
 
-def test_nothing_of_the_environment_is_used(monkeypatch, tmp_path, ca_file):
-    proxy = f"http://127.0.0.1:{free_port()}"
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, proxy)
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password canary\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+def test_nothing_of_the_environment_is_used(hostile_environment, ca_file):
     with serving((OK,), tls=tls()) as server:
         assert get(server.port, scheme="https", ca_file=ca_file) == Reply(200, b"well")
         assert b"Authorization" not in server.requests[0]

@@ -4,14 +4,15 @@ import os
 import resource
 import socket
 import ssl
+import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from kinds.pages import tls
-from kinds.servers import drip, hang, reset, serving
-from net.reaching import failure, resolving, within
-from support import eventually, free_port
+from kinds.servers import drip, hang, reset, serving, wait_for
+from net.reaching import failure, resolving
+from support import eventually, free_port, within
 
 from exporter.model import ProbeError, Reason
 from exporter.net.dial import connect, connect_unix, secure
@@ -156,9 +157,11 @@ def test_a_handshake_that_never_ends_fails_at_the_deadline(script):
 
 
 def test_a_peer_that_resets_before_the_handshake_fails():
-    with serving((reset,), listens=False) as server:
-        deadline = within(10)
+    connected = threading.Event()
+    with serving((wait_for(connected), reset), listens=False) as server:
+        deadline = within(60)
         sock = connect("127.0.0.1", server.port, deadline)
+        connected.set()
         eventually(lambda: sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) != 1, within=60, what="the reset")
         error = failure(secure, sock, make_inspection_context(), "127.0.0.1", deadline)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from kinds.servers import serving
-from net.reaching import SlowLookup, failure, within
-from support import eventually
+from net.reaching import SlowLookup, failure
+from support import eventually, within
 
 from exporter.model import Reason
 from exporter.net.dial import connect

@@ -1,14 +1,15 @@
 """Sockets whose operations share one deadline: without it, each of these servers would block its client forever."""
 
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import closing
 
 import pytest
 from kinds.pages import tls
-from kinds.servers import drip, flood, hang, reset, serving
-from net.reaching import failure, within
-from support import eventually
+from kinds.servers import drip, flood, hang, reset, serving, wait_for
+from net.reaching import failure
+from support import within
 
 from exporter.model import Reason
 from exporter.net.dial import connect, secure
@@ -67,8 +68,12 @@ def test_sending_to_a_peer_that_does_not_read_ends_at_the_deadline(opener, optio
 
 
 def test_a_reset_is_a_dial_error():
-    with serving((reset,), listens=False) as server, connect("127.0.0.1", server.port, within(10)) as sock:
-        eventually(lambda: server.accepted, within=60)
+    """The server waits until the client has connected: a reset before that is an error of `connect`."""
+    connected = threading.Event()
+
+    script = (wait_for(connected), reset)
+    with serving(script, listens=False) as server, connect("127.0.0.1", server.port, within(60)) as sock:
+        connected.set()
         error = failure(sock.recv, 10)
 
         assert (error.reason, str(error)) == (Reason.CONNECT, "Connection reset by peer")
