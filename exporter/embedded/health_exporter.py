@@ -130,7 +130,7 @@ class HealthExporter:
         call_before_requests(app, self._start)
 
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Return the endpoints as a WSGI application."""
+        """Serve one request: this method is the endpoints as a WSGI application (PEP 3333)."""
         self._start()
         return self._process.exporter.app.wsgi_app(_reduce_environ(environ), start_response)
 

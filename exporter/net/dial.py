@@ -4,8 +4,8 @@ Theory of operation. A check has one deadline on the monotonic clock, and everyt
 resolves the name (resolver.py) and tries the addresses one after another: of n addresses left, the next one gets 1/n
 of the time left, so a silent address cannot use up the time of the others. The socket it returns carries the deadline
 (sockets.py): each later operation gets the time that is left, and raises a DialError if there is none. `secure` adds
-TLS under the same deadline. So the deadline also bounds code that knows
-nothing of it and reads from the socket, such as a database driver or an HTTP client.
+TLS under the same deadline. So the deadline also bounds code that does not know it and reads from the socket, such as a
+database driver or an HTTP client.
 """
 
 import errno

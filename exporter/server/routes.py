@@ -183,7 +183,8 @@ def _answer_error(error: HTTPException) -> Response:
 
 def _finish(store: Store, response: Response) -> Response:
     """Add the headers that every response has, and log one line if the status is not 200."""
-    response.headers.setdefault("Health-Generation", str(store.snapshot().generation))
+    if "Health-Generation" not in response.headers:  # an error that no view has answered
+        response.headers["Health-Generation"] = str(store.snapshot().generation)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.status_code != 200:
