@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter.config.checks import load
-from exporter.config.web import WebConfig
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
@@ -15,8 +14,8 @@ from exporter.server.answers import AnswerCounter
 from exporter.server.reload import Reloader
 from exporter.server.routes import create_app, create_probe_app
 from exporter.server.sockets import listen
-from exporter.server.tls import Rotation
 from exporter.server.users import Users
+from exporter.server.web_config import WebConfigFile
 
 
 class Exporter:
@@ -33,13 +32,13 @@ class Exporter:
         host: str,
         config_file: Path | None = None,
         shard: Shard = Shard(),  # noqa: B008  # frozen
-        web: WebConfig = WebConfig(),  # noqa: B008  # frozen
+        web_config_file: Path | None = None,
         *,
         lifecycle: bool = False,
     ) -> None:
         self._config_file = config_file
         self._shard = shard
-        self._rotation = Rotation(web.tls_server_config) if web.tls_server_config else None
+        self._web_config = WebConfigFile(web_config_file)
         self._counter = AnswerCounter()
         self._reloader = Reloader(config_file, self._load)
         self.store = Store()
@@ -49,7 +48,7 @@ class Exporter:
             self._counter,
             self.vitals,
             reload=self._reloader.reload if lifecycle else None,
-            authorize=Users(web.basic_auth_users).authorize if web.basic_auth_users else None,
+            users=Users(lambda: self._web_config.users),
         )
 
     def watch(self, checks: Iterable[Check]) -> int:
@@ -63,7 +62,8 @@ class Exporter:
 
     def vitals(self) -> Vitals:
         """Return the exporter's own condition now."""
-        return replace(self.schedule.vitals(), reload_ok=self._reloader.ok, reload_time=self._reloader.time)
+        ok = self._reloader.ok and self._web_config.ok
+        return replace(self.schedule.vitals(), reload_ok=ok, reload_time=self._reloader.time)
 
     def serve(self, web_addresses: Sequence[str], probe_addresses: Sequence[str], shutdown_delay: float) -> None:
         """Load the configuration, listen on these addresses, and run until SIGTERM and the end of the drain.
@@ -80,7 +80,7 @@ class Exporter:
         checks = load(self._config_file).checks
         web = [listen(address) for address in web_addresses]
         probe = [listen(address) for address in probe_addresses]
-        listeners = [Listener(web, self.app, self._rotation.context if self._rotation else None)]
+        listeners = [Listener(web, self.app, self._web_config.context)]
         if probe:
             listeners.append(Listener(probe, create_probe_app(self.store, self._counter)))
         self.watch(checks)
@@ -92,5 +92,4 @@ class Exporter:
 
     def _tick(self) -> None:
         self.store.snapshot()  # notices stale results even if no request arrives
-        if self._rotation:
-            self._rotation.poll()
+        self._web_config.poll()

@@ -160,13 +160,12 @@ def serve(
     from exporter import log
     from exporter.assembly import Exporter
     from exporter.config.complaint import ConfigError
-    from exporter.config.web import WebConfig
     from exporter.server.sockets import ListenError
 
     writer = log.start(level, form)
     try:
-        web = WebConfig.read(web_config_file) if web_config_file else WebConfig()
-        exporter = Exporter(socket.gethostname(), config_file, _parse_shard(shard, shards), web, lifecycle=lifecycle)
+        share = _parse_shard(shard, shards)
+        exporter = Exporter(socket.gethostname(), config_file, share, web_config_file, lifecycle=lifecycle)
         exporter.serve(web_addresses, probe_addresses, shutdown_delay)
     except (ConfigError, ListenError) as error:
         raise _Refused(str(error)) from None

@@ -14,6 +14,7 @@ from exporter.config.document import Document
 from exporter.probe.check import MISSING_EXTRA
 
 BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
+MAX_COST = 14  # of a bcrypt hash: about a second of CPU for each comparison, twice as much for each further step
 _UNSUPPORTED = {
     (): ("http_server_config", "rate_limit"),
     ("tls_server_config",): (
@@ -49,6 +50,9 @@ class Tls(_Section):
             "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
             "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
         }[self.client_auth_type]
+        # No tickets: a resumed session skips the verification of the client's certificate.
+        context.options |= ssl.OP_NO_TICKET  # TLS 1.2
+        context.num_tickets = 0  # TLS 1.3
         context.load_cert_chain(self.cert_file, self.key_file, password=lambda: "")  # never prompt
         return context
 
@@ -111,8 +115,14 @@ def _find_violations(document: Document) -> list[Complaint]:
 def _check_users(document: Document) -> Iterator[tuple[Keys, str]]:
     users = document.find_mapping("basic_auth_users")
     for user, password in users.items():
-        if not BCRYPT_HASH.match(str(password)):
+        match = BCRYPT_HASH.match(str(password))
+        if match is None:
             yield ("basic_auth_users", user), "must be a bcrypt hash: make one with `htpasswd -nB`"
+        elif int(match[1]) > MAX_COST:
+            yield (
+                ("basic_auth_users", user),
+                f"must have a cost of at most {MAX_COST}: make one with `htpasswd -nB -C 10`",
+            )
     if users and importlib.util.find_spec("bcrypt") is None:
         yield ("basic_auth_users",), MISSING_EXTRA.format(extra="auth", module="bcrypt")
 

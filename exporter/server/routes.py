@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 
 from flask import Flask, Response, abort, request
@@ -23,6 +24,7 @@ from exporter.model import Group, State, Vitals
 from exporter.render import health, metrics, page
 from exporter.server.answers import PLAIN, Answer, AnswerCounter
 from exporter.server.negotiation import HEALTH_JSON, choose_format, wants_json
+from exporter.server.users import CHALLENGE, Users
 
 PROBE_PATHS = {
     "/livez": Group.LIVENESS,
@@ -39,8 +41,6 @@ _log = logging.getLogger(__name__)
 
 Reload = Callable[[], str | None]
 """Loads the configuration again; returns the errors in it, or None."""
-Authorize = Callable[[str, str], bool]
-"""Whether this user has this password."""
 
 
 def create_probe_app(store: Store, counter: AnswerCounter) -> Flask:
@@ -61,15 +61,15 @@ def create_app(
     counter: AnswerCounter,
     vitals: Callable[[], Vitals],
     reload: Reload | None = None,
-    authorize: Authorize | None = None,
+    users: Users | None = None,
 ) -> Flask:
     """Create an application with every path.
 
-    `reload` is None if /-/reload is off. `authorize` guards all paths.
+    `reload` is None if /-/reload is off. `users` guard all paths.
     """
     app = create_probe_app(store, counter)
-    if authorize is not None:
-        app.before_request(partial(_refuse_strangers, authorize))
+    if users is not None:
+        app.before_request(partial(_refuse_strangers, users))
     _route(app, "/metrics", partial(_answer_metrics, store, counter, vitals))
     _route(app, "/", partial(_answer_page, store))
     _route(app, "/-/healthy", partial(_answer_healthy, store, vitals))
@@ -88,16 +88,18 @@ def _refuse_leading_slashes() -> None:
         abort(404)
 
 
-def _refuse_strangers(authorize: Authorize) -> Response | None:
-    credentials = request.authorization
-    if (
-        credentials
-        and credentials.type == "basic"
-        and authorize(credentials.username or "", credentials.password or "")
-    ):
+def _refuse_strangers(users: Users) -> Response | None:
+    header = request.headers.get("Authorization", "").encode("latin-1")
+    right = users.check(header)
+    if right is None:
+        result: Future[bool | None] = Future()
+        users.verify(header, request.remote_addr or "", result.set_result)
+        right = result.result()
+    if right:
         return None
-    challenge = {"WWW-Authenticate": 'Basic realm="health-exporter"'}
-    return Response("Unauthorized\n", 401, challenge, content_type=PLAIN)
+    if right is None:
+        return Response("Service Unavailable\n", 503, {"Retry-After": "1"}, content_type=PLAIN)
+    return Response("Unauthorized\n", 401, {"WWW-Authenticate": CHALLENGE}, content_type=PLAIN)
 
 
 def _answer_group(store: Store, counter: AnswerCounter, path: str, group: Group) -> Answer:

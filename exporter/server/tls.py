@@ -1,7 +1,9 @@
-"""The server's TLS certificate, loaded again when its files change."""
+"""The server's TLS context, loaded again when its files change."""
 
 import logging
 import ssl
+from pathlib import Path
+from typing import Any, Self
 
 from exporter.config.web import Tls
 
@@ -13,33 +15,74 @@ class Rotation:
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        self._current = self.context = tls.build_context()
-        self.context.sni_callback = self._use_current
-        self._seen = self._read_signature()
+        self._seen = self._read_signatures()
+        self._current = tls.build_context()
+        self.context = _Latest(self)
+        self.ok = True
+
+    @property
+    def current(self) -> ssl.SSLContext:
+        """The context for a handshake that begins now."""
+        return self._current
+
+    def replace(self, tls: Tls) -> None:
+        """Use other files from the next handshake on. Raises OSError, and changes nothing, if they cannot be used."""
+        previous, self._tls = self._tls, tls
+        signatures = self._read_signatures()
+        try:
+            self._current = tls.build_context()
+        except OSError:
+            self._tls = previous
+            raise
+        self._seen, self.ok = signatures, True
 
     def poll(self) -> None:
         """If the files have changed, use them from the next handshake on."""
-        signature = self._read_signature()
-        if signature == self._seen:
+        signatures = self._read_signatures()
+        if signatures == self._seen:
             return
-        self._seen = signature
+        self._seen = signatures
         try:
-            # A new context: loading a new certificate without its key would break the one in use.
             self._current = self._tls.build_context()
         except OSError as error:
+            self.ok = False
             _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": str(error)}})
         else:
+            self.ok = True
             _log.info("certificate loaded", extra={"fields": {"file": str(self._tls.cert_file)}})
 
-    def _use_current(
-        self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
-    ) -> None:
-        """Give a handshake the latest context. ssl calls this in every handshake, even without a server name."""
-        connection.context = self._current
+    def _read_signatures(self) -> object:
+        return [read_signature(path) for path in self._tls.files().values()]
 
-    def _read_signature(self) -> object:
-        try:
-            seen = [path.stat() for path in self._tls.files().values()]
-        except OSError as error:
-            return error.errno
-        return [(status.st_ino, status.st_mtime_ns) for status in seen]
+
+class _Latest(ssl.SSLContext):
+    """A context that gives each new connection the latest context of a Rotation.
+
+    OpenSSL keeps the sessions of clients in the context that a connection began with. A connection that began with an
+    earlier context could therefore resume a session, even if the authority of the client's certificate has been
+    removed since. That is why switching the context during the handshake is not enough.
+    """
+
+    def __new__(cls, _rotation: Rotation) -> Self:
+        """Return a context without a certificate of its own."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, rotation: Rotation) -> None:
+        self._rotation = rotation
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """Return a connection for asyncio."""
+        return self._rotation.current.wrap_bio(*args, **options)
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """Return a connection for a blocking socket."""
+        return self._rotation.current.wrap_socket(*args, **options)
+
+
+def read_signature(path: Path) -> object:
+    """Return a value that changes with the content, and with a symbolic link's target, as in a Secret volume."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return error.errno
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

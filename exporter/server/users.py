@@ -1,39 +1,176 @@
-"""The users of basic authentication."""
+"""The users of basic authentication.
 
+bcrypt is slow on purpose, so it never runs on the event loop and only in one thread at a time. `Users.check` settles
+nearly every request from memory, in microseconds. The rest waits in a bounded queue that is fair between addresses.
+"""
+
+import contextlib
 import hashlib
-import importlib
+import os
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
-MAX_KNOWN = 100  # credentials that are remembered, so that not every scrape runs bcrypt
+from exporter.server.attempts import Attempt, Request, Waiting
+from exporter.server.credentials import Credentials, parse
+from exporter.server.passwords import compare
+
+MAX_WRONG = 1000  # wrong credentials that are remembered, so that a client with an old password runs bcrypt once
+CHALLENGE = 'Basic realm="health-exporter", charset="UTF-8"'
+"""The value of WWW-Authenticate in a 401."""
+
+Compare = Callable[[Credentials, Mapping[str, str]], bool]
 
 
 class Users:
-    """The users of basic authentication.
+    """The users, with a memory of right and wrong credentials.
 
-    Only one bcrypt runs at a time, so that requests cannot use up the CPU. It also runs for unknown users, so that the
-    response time does not reveal which users exist.
+    `hashes` returns the current bcrypt hash of every user. Its result may change at any time: the memory is keyed by
+    the hash too, so a removed user or a changed password counts from the next request on.
     """
 
-    def __init__(self, hashes: Mapping[str, str]) -> None:
-        self._bcrypt: Any = importlib.import_module("bcrypt")
-        self._hashes = {user: password.encode() for user, password in hashes.items()}
-        cost = max((hashed.split("$")[2] for hashed in hashes.values()), default="10")
-        self._nobody = f"$2b${cost}${'.' * 53}".encode()  # as slow to compare; matches nothing
-        self._lock = threading.Lock()
-        self._known: set[bytes] = set()
+    def __init__(self, hashes: Callable[[], Mapping[str, str]], compare: Compare = compare) -> None:
+        self._hashes = hashes
+        self._compare = compare
+        self._memory = _Memory()
+        self._waiting = Waiting()
+        self._running: Attempt | None = None
+        self._busy = False  # whether the thread runs
+        self._lock = threading.Lock()  # guards the fields above; never held while bcrypt runs
 
-    def authorize(self, user: str, password: str) -> bool:
-        """Return whether this user has this password. bcrypt reads its first 72 bytes."""
-        key = hashlib.sha256(repr((user, password)).encode()).digest()
-        if key in self._known:
+    @property
+    def enabled(self) -> bool:
+        """Whether requests need credentials."""
+        return bool(self._hashes())
+
+    def check(self, header: bytes | None) -> bool | None:
+        """Return whether a request with this Authorization header is allowed; None if only `verify` can tell.
+
+        A request with several such headers is malformed: pass None.
+        """
+        hashes = self._hashes()
+        if not hashes:
             return True
+        credentials = parse(header)
+        if credentials is None:
+            return False
         with self._lock:
-            matches: bool = self._bcrypt.checkpw(
-                password.encode("utf-8", "replace")[:72], self._hashes.get(user, self._nobody)
-            )
-        right = matches and user in self._hashes
-        if right and len(self._known) < MAX_KNOWN:
-            self._known.add(key)
-        return right
+            return self._memory.find(credentials, hashes)
+
+    def verify(
+        self,
+        header: bytes | None,
+        peer: str,
+        done: Callable[[bool | None], object],
+        gone: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Compare the credentials with the user's hash in a thread, and call `done` with the result.
+
+        `done` is called in that thread: with whether the credentials are right, or with None if the queue has no room
+        for them (then possibly before this method returns) or if bcrypt could not run. `peer` is the client's address
+        without the port. If `gone` returns True when the attempt's turn comes, its client has disconnected, and `done`
+        is not called. Neither function may block.
+        """
+        credentials = parse(header)
+        if credentials is None:
+            done(False)  # noqa: FBT003  # the result
+            return
+        attempt = Attempt(peer, credentials, [Request(done, gone)])
+        with self._lock:
+            joined = self._running is not None and self._running.join(attempt)
+            refused = None if joined else self._waiting.add(attempt)
+        self._start()
+        if refused is not None:
+            _report(refused.requests, right=None)
+
+    def _start(self) -> None:
+        """Start the thread unless it runs. It ends when nothing waits."""
+        with self._lock:
+            if self._busy or not self._waiting:
+                return
+            self._busy = True
+        try:
+            threading.Thread(target=self._run, name="bcrypt", daemon=True).start()
+        except RuntimeError:  # the system cannot start another thread
+            self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        with self._lock:
+            self._busy = False
+            attempts = list(iter(self._waiting.take, None))
+        for attempt in attempts:
+            _report(attempt.requests, right=None)
+
+    def _run(self) -> None:
+        try:
+            while attempt := self._take():
+                self._settle(attempt)
+        finally:
+            with self._lock:
+                self._busy = False
+            self._start()  # another thread, if attempts still wait
+
+    def _take(self) -> Attempt | None:
+        """Return the next attempt that a client still waits for, or None."""
+        with self._lock:
+            while (attempt := self._waiting.take()) and attempt.is_abandoned():
+                pass
+            self._running = attempt
+            return attempt
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Verify an attempt, remember the result, and report it to the requests that have joined by then."""
+        hashes = self._hashes()
+        with self._lock:
+            right = self._memory.find(attempt.credentials, hashes)
+        try:
+            right = self._compare(attempt.credentials, hashes) if right is None else right
+        finally:
+            with self._lock:
+                if right is not None:
+                    self._memory.add(attempt.credentials, hashes, right=right)
+                self._running = None
+            _report(attempt.requests, right=right)
+
+
+class _Memory:
+    """Digests of credentials that bcrypt has compared with a hash.
+
+    One right one per user, so that no user can displace another; and the latest wrong ones.
+    """
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)  # so that the digests of passwords are of no use outside this process
+        self._right: dict[str, bytes] = {}
+        self._wrong: dict[bytes, None] = {}  # the latest last
+
+    def find(self, credentials: Credentials, hashes: Mapping[str, str]) -> bool | None:
+        """Return what is remembered of these credentials, or None."""
+        digest = self._digest(credentials, hashes)
+        if self._right.get(credentials.user) == digest:
+            return True
+        if digest not in self._wrong:
+            return None
+        self._wrong[digest] = self._wrong.pop(digest)
+        return False
+
+    def add(self, credentials: Credentials, hashes: Mapping[str, str], *, right: bool) -> None:
+        """Remember whether these credentials are right."""
+        digest = self._digest(credentials, hashes)
+        if right:
+            self._right = {user: known for user, known in self._right.items() if user in hashes}
+            self._right[credentials.user] = digest
+            return
+        self._wrong[digest] = None
+        if len(self._wrong) > MAX_WRONG:
+            del self._wrong[next(iter(self._wrong))]
+
+    def _digest(self, credentials: Credentials, hashes: Mapping[str, str]) -> bytes:
+        user, password = credentials
+        text = b"\0".join((hashes.get(user, "").encode(), user.encode(), password))  # parse() allows no NUL
+        return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
+
+
+def _report(requests: list[Request], *, right: bool | None) -> None:
+    for request in requests:
+        with contextlib.suppress(RuntimeError):  # the event loop has closed
+            request.done(right)

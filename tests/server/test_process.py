@@ -420,7 +420,7 @@ def test_wrong_passwords_do_not_delay_probes(start, guard):
             attacker.join()
 
     assert compared < 50  # a probe that waited for a password would see at least one comparison end
-    assert set(codes) == {401}
+    assert set(codes) <= {401, 503}  # 503 if another password for the same user from here waits already
 
 
 def ready_within(url: str) -> None:

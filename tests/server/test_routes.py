@@ -12,11 +12,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from stage import Stage, exchange, served
 from support import get
+from web_files import hashed
 
 from exporter.model import Group, Measurement, Outcome, Reason, Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT
 from exporter.server.negotiation import HEALTH_JSON
 from exporter.server.routes import PROBE_PATHS, create_probe_app
+from exporter.server.users import CHALLENGE, Users
 
 PLAIN = "text/plain; charset=utf-8"
 PROBES = [*PROBE_PATHS, *(f"{path}/api" for path in PROBE_PATHS)]
@@ -427,7 +429,7 @@ def test_an_exception_is_a_500_without_details():
 @pytest.fixture(scope="module")
 def guarded():
     stage = Stage()
-    with served(stage.app(authorize=lambda user, password: (user, password) == ("é", "p:w"))) as stage.url:
+    with served(stage.app(users=Users({"é": hashed("p:w")}.copy))) as stage.url:
         yield stage
 
 
@@ -439,7 +441,7 @@ WRONG_CREDENTIALS = (
 def test_without_the_right_password_every_path_is_401(guarded):
     guarded.show({"api": "P"})
     generation = guarded.store.snapshot().generation
-    unauthorized = (401, "Unauthorized\n", 'Basic realm="health-exporter"', generation)
+    unauthorized = (401, "Unauthorized\n", CHALLENGE, generation)
 
     wrong = {}
     for path in (*EVERY, "/nope"):

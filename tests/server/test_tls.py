@@ -31,6 +31,7 @@ def serving(context: ssl.SSLContext) -> Iterator[int]:
                 try:
                     with context.wrap_socket(sock, server_side=True) as secured:
                         secured.sendall(b"well")
+                        secured.unwrap()  # OpenSSL forgets the session of a connection that ends without this
                 except OSError:
                     sock.close()
 
@@ -212,3 +213,79 @@ def test_a_new_authority_counts_from_the_next_handshake_on(folder, authority):
         later.cert_pem.write_to_path(str(folder / "ca.pem"))
         rotation.poll()
         assert shake(port, authority, later.issue_cert("client"))
+
+
+# Sessions
+
+
+class Client:
+    """A client that keeps its TLS session and offers it again."""
+
+    def __init__(self, trust: trustme.CA, own: trustme.LeafCert, version: ssl.TLSVersion, *, tickets: bool) -> None:
+        self.context = ssl.create_default_context()
+        self.context.minimum_version = self.context.maximum_version = version
+        if not tickets:
+            self.context.options |= ssl.OP_NO_TICKET  # in TLS 1.2, sessions by their ID
+        trust.configure_trust(self.context)
+        own.configure_cert(self.context)
+        self.session: ssl.SSLSession | None = None
+
+    def resumes(self, port: int) -> bool:
+        """Whether the server resumed the previous connection's session. Raises OSError if it refuses the client."""
+        with (
+            socket.create_connection(("127.0.0.1", port), 5) as sock,
+            self.context.wrap_socket(sock, server_hostname="127.0.0.1", session=self.session) as secured,
+        ):
+            if secured.recv(4) != b"well":
+                raise OSError("EOF")
+            self.session, resumed = secured.session, bool(secured.session_reused)
+            secured.unwrap()
+            return resumed
+
+
+VERSIONS = pytest.mark.parametrize(
+    ("version", "tickets"),
+    [(ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_2, False), (ssl.TLSVersion.TLSv1_3, True)],
+    ids=["TLS 1.2 ticket", "TLS 1.2 session ID", "TLS 1.3 ticket"],
+)
+
+
+@VERSIONS
+def test_a_client_of_these_tests_would_resume_a_session(folder, authority, version, tickets):
+    """Otherwise the next test could not fail: with OpenSSL's defaults, each of these resumes its session."""
+    plain = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca.pem"))
+    plain.verify_mode = ssl.CERT_REQUIRED
+    plain.load_cert_chain(folder / "server.crt", folder / "server.key")
+    client = Client(authority, authority.issue_cert("client"), version, tickets=tickets)
+    with serving(plain) as port:
+        assert [client.resumes(port), client.resumes(port)] == [False, True]
+
+
+@VERSIONS
+def test_no_session_outlives_its_authority(folder, authority, version, tickets):
+    """A resumed session would skip the verification of the client's certificate."""
+    text = TLS + "  client_ca_file: clients.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
+    first, second = trustme.CA(), trustme.CA()
+    first.cert_pem.write_to_path(str(folder / "clients.pem"))
+    tls = WebConfig.read(written(folder, text)).tls_server_config
+    assert tls is not None
+    rotation = Rotation(tls)
+    client = Client(authority, first.issue_cert("client"), version, tickets=tickets)
+    with serving(rotation.context) as port:
+        for _ in range(3):
+            client.resumes(port)
+        second.cert_pem.write_to_path(str(folder / "clients.pem"))
+        rotation.poll()
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"alert|reset|EOF"):
+                client.resumes(port)
+        assert not Client(authority, second.issue_cert("client"), version, tickets=tickets).resumes(port)
+
+
+@VERSIONS
+def test_no_session_ticket_is_issued(folder, authority, version, tickets):
+    client = Client(authority, authority.issue_cert("client"), version, tickets=tickets)
+    with serving(context(folder)) as port:
+        client.resumes(port)
+
+    assert client.session is None or not client.session.has_ticket

@@ -1,0 +1,91 @@
+"""The attempts to authenticate that wait for bcrypt, in a bounded and fair queue.
+
+A guesser who sends many wrong passwords must not delay anybody else. So the addresses take turns, however much each of
+them sends, and an address that fills the queue loses its own newest attempt to the attempt of another address.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from exporter.server.credentials import Credentials
+
+MAX_WAITING = 16  # attempts
+MAX_REQUESTS = 16  # requests with the same credentials from the same address that share one attempt
+
+
+class Request(NamedTuple):
+    """A request that waits for an attempt.
+
+    `done` receives whether the credentials are right, or None if there was no room or bcrypt could not run. `gone`
+    returns whether the client has disconnected.
+    """
+
+    done: Callable[[bool | None], object]
+    gone: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Credentials to verify, the address they came from, and the requests that wait for the result."""
+
+    peer: str
+    credentials: Credentials
+    requests: list[Request] = field(default_factory=list)
+
+    def join(self, other: "Attempt") -> bool:
+        """Add the requests of another attempt if it is the same. Returns whether they were added."""
+        same = (self.peer, self.credentials) == (other.peer, other.credentials)
+        if not same or len(self.requests) + len(other.requests) > MAX_REQUESTS:
+            return False
+        self.requests += other.requests
+        return True
+
+    def is_abandoned(self) -> bool:
+        """Forget the requests whose client has disconnected. Returns whether none is left."""
+        self.requests = [request for request in self.requests if not request.gone()]
+        return not self.requests
+
+
+class Waiting:
+    """The attempts that wait: at most one per address and user, and at most `size`. It is not thread-safe."""
+
+    def __init__(self, size: int = MAX_WAITING) -> None:
+        self._size = size
+        self._peers: dict[str, dict[str, Attempt]] = {}  # the next address, and its next user, come first
+
+    def __len__(self) -> int:
+        return sum(map(len, self._peers.values()))
+
+    def add(self, attempt: Attempt) -> Attempt | None:
+        """Add an attempt. Returns the one that has no place: this one, another that it displaces, or None."""
+        same = self._peers.get(attempt.peer, {}).get(attempt.credentials.user)
+        if same is not None:
+            return None if same.join(attempt) else attempt
+        displaced = None
+        if len(self) >= self._size:
+            displaced = self._displace(attempt.peer)
+            if displaced is None:
+                return attempt
+        self._peers.setdefault(attempt.peer, {})[attempt.credentials.user] = attempt
+        return displaced
+
+    def take(self) -> Attempt | None:
+        """Remove and return the next attempt: of each address in turn, its oldest."""
+        for peer in self._peers:
+            attempts = self._peers.pop(peer)
+            attempt = attempts.pop(next(iter(attempts)))
+            if attempts:
+                self._peers[peer] = attempts  # at the end
+            return attempt
+        return None
+
+    def _displace(self, newcomer: str) -> Attempt | None:
+        """Remove the newest attempt of the address that has the most.
+
+        Return None if it has at most one more than the newcomer: they would only take turns in displacing each other.
+        """
+        peer, attempts = max(self._peers.items(), key=lambda entry: len(entry[1]))
+        if len(attempts) < len(self._peers.get(newcomer, {})) + 2:
+            return None
+        return self._peers[peer].popitem()[1]

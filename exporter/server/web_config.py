@@ -1,0 +1,98 @@
+"""The web configuration in use: the users and the TLS context, read again when the files change."""
+
+import logging
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from exporter.config.complaint import Complaint, ConfigError
+from exporter.config.web import WebConfig
+from exporter.server.tls import Rotation, read_signature
+
+_log = logging.getLogger(__name__)
+
+_NO_TLS = "TLS cannot be turned off while the exporter runs; restart it"
+_NEW_TLS = "TLS cannot be turned on while the exporter runs; restart it"
+_NO_USERS = "authentication cannot be turned off while the exporter runs; restart it"
+
+
+class WebConfigFile:
+    """The file of `--web.config.file`. If a change is invalid, it is logged, and the previous configuration stays.
+
+    Without a file there are neither users nor TLS. Raises ConfigError if the file is invalid at the start.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._loaded = self._latest = self._read_signature()
+        self._config = WebConfig.read(path) if path else WebConfig()
+        tls = self._config.tls_server_config
+        self._rotation = Rotation(tls) if tls else None
+        self._errors = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the files, as they are now, are in use."""
+        return not self._errors and (self._rotation is None or self._rotation.ok)
+
+    @property
+    def users(self) -> Mapping[str, str]:
+        """The bcrypt hash of each user; empty if requests need no credentials."""
+        return self._config.basic_auth_users
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """The TLS context for the listeners, or None. It stays the same object when the files change."""
+        return self._rotation.context if self._rotation else None
+
+    def is_current(self, connection: ssl.SSLObject) -> bool:
+        """Return whether a connection began with the files that are in use now.
+
+        If not, its client must connect again: the authority of its certificate may have been removed since.
+        """
+        return self._rotation is None or connection.context is self._rotation.current
+
+    def poll(self) -> None:
+        """Use changed files: the configuration if it has stayed the same since the last poll, certificates at once."""
+        signature = self._read_signature()
+        if self._path and signature != self._loaded and signature == self._latest:
+            self._load(self._path, signature)
+        elif self._rotation:
+            self._rotation.poll()
+        if signature == self._loaded:
+            self._errors = ""
+        self._latest = signature
+
+    def _load(self, path: Path, signature: object) -> None:
+        """Use the file, or log its errors once. It is tried again at each poll, because it refers to other files."""
+        try:
+            self._replace(path, WebConfig.read(path))
+        except (ConfigError, OSError) as error:
+            if str(error) != self._errors:
+                for complaint in str(error).splitlines():
+                    fields = {"error": complaint}
+                    _log.error("web configuration not loaded; keeping the previous one", extra={"fields": fields})
+            self._errors = str(error)
+        else:
+            self._loaded, self._errors = signature, ""
+            _log.info("web configuration loaded", extra={"fields": {"users": len(self.users)}})
+
+    def _replace(self, path: Path, config: WebConfig) -> None:
+        """Use this configuration. Raises ConfigError or OSError, and changes nothing, if that is not possible.
+
+        A file without users must not open the exporter to everybody: it may be one that is just being written.
+        """
+        tls = config.tls_server_config
+        complaints = []
+        if bool(tls) != bool(self._rotation):
+            complaints.append(Complaint(str(path), None, ("tls_server_config",), _NEW_TLS if tls else _NO_TLS))
+        if self.users and not config.basic_auth_users:
+            complaints.append(Complaint(str(path), None, ("basic_auth_users",), _NO_USERS))
+        if complaints:
+            raise ConfigError(complaints)
+        if tls and self._rotation:
+            self._rotation.replace(tls)
+        self._config = config
+
+    def _read_signature(self) -> object:
+        return read_signature(self._path) if self._path else None

@@ -1,0 +1,119 @@
+"""The queue of attempts to authenticate: bounded, and fair between addresses."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.server.attempts import MAX_REQUESTS, Attempt, Request, Waiting
+from exporter.server.credentials import Credentials
+
+
+def attempt(peer: str, user: str = "ops", password: bytes = b"guess", *, gone: bool = False) -> Attempt:
+    return Attempt(peer, Credentials(user, password), [Request(lambda _result: None, lambda: gone)])
+
+
+def take_all(waiting: Waiting) -> list[tuple[str, str]]:
+    return [(taken.peer, taken.credentials.user) for taken in iter(waiting.take, None)]
+
+
+def test_addresses_take_turns_however_much_each_sends():
+    waiting = Waiting()
+    for peer, user in [("a", "1"), ("a", "2"), ("a", "3"), ("b", "1"), ("b", "2"), ("c", "1")]:
+        assert waiting.add(attempt(peer, user)) is None
+
+    assert take_all(waiting) == [("a", "1"), ("b", "1"), ("c", "1"), ("a", "2"), ("b", "2"), ("a", "3")]
+    assert len(waiting) == 0
+
+
+def test_an_address_that_sends_more_after_its_turn_waits_for_the_others():
+    waiting = Waiting()
+    for peer in "ab":
+        waiting.add(attempt(peer))
+    assert (waiting.take() or attempt("none")).peer == "a"
+    waiting.add(attempt("a"))
+
+    assert take_all(waiting) == [("b", "ops"), ("a", "ops")]
+
+
+def test_a_second_password_for_the_same_user_from_the_same_address_is_refused():
+    waiting = Waiting()
+    assert waiting.add(attempt("a", password=b"first")) is None
+    second = attempt("a", password=b"second")
+
+    assert waiting.add(second) is second
+    assert waiting.add(attempt("b", password=b"second")) is None
+    assert len(waiting) == 2
+
+
+def test_requests_with_the_same_credentials_share_one_attempt():
+    waiting = Waiting()
+    for _ in range(MAX_REQUESTS):
+        assert waiting.add(attempt("a")) is None
+    one_more = attempt("a")
+
+    assert waiting.add(one_more) is one_more
+    assert len(waiting) == 1
+    taken = waiting.take()
+    assert taken is not None
+    assert len(taken.requests) == MAX_REQUESTS
+
+
+def test_an_address_that_fills_the_queue_loses_its_newest_attempt_to_a_newcomer():
+    waiting = Waiting(4)
+    for user in "1234":
+        waiting.add(attempt("a", user))
+    refused = attempt("a", "5")
+    assert waiting.add(refused) is refused
+
+    displaced = waiting.add(attempt("b"))
+
+    assert displaced is not None
+    assert (displaced.peer, displaced.credentials.user) == ("a", "4")
+    assert take_all(waiting) == [("a", "1"), ("b", "ops"), ("a", "2"), ("a", "3")]
+
+
+def test_addresses_with_one_attempt_each_do_not_displace_each_other():
+    waiting = Waiting(2)
+    waiting.add(attempt("a"))
+    waiting.add(attempt("b"))
+    newcomer = attempt("c")
+
+    assert waiting.add(newcomer) is newcomer
+    assert take_all(waiting) == [("a", "ops"), ("b", "ops")]
+
+
+def test_an_attempt_is_abandoned_when_no_client_waits_for_it():
+    shared = attempt("a", gone=True)
+    assert shared.join(attempt("a"))
+
+    assert not shared.is_abandoned()
+    assert len(shared.requests) == 1
+    assert attempt("a", gone=True).is_abandoned()
+
+
+KEYS = st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.sampled_from([b"1", b"2"]))
+
+
+@given(st.lists(KEYS | st.none(), max_size=60), st.integers(1, 6))
+def test_nothing_is_lost_and_every_address_keeps_a_fair_share(steps, size):
+    """Every attempt is taken, refused, or shares another's; and whoever is refused has no less than a fair share."""
+    waiting = Waiting(size)
+    added, settled = 0, 0
+    for step in steps:
+        if step is None:
+            taken = waiting.take()
+            settled += len(taken.requests) if taken else 0
+            continue
+        added += 1
+        newcomer = attempt(*step)
+        loser = waiting.add(newcomer)
+        settled += len(loser.requests) if loser else 0
+        held = Counter(peer for peer, users in waiting._peers.items() for _ in users)
+        assert len(waiting) == held.total() <= size
+        if loser is not None and loser is not newcomer:
+            assert held[loser.peer] >= held[newcomer.peer]
+    while taken := waiting.take():
+        settled += len(taken.requests)
+
+    assert settled == added

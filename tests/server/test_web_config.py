@@ -1,0 +1,174 @@
+"""The web configuration on real files that change."""
+
+import logging
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+from web_files import TLS, hashed, issue, written
+
+from exporter.config.complaint import ConfigError
+from exporter.server.web_config import WebConfigFile
+
+ALICE = f"basic_auth_users:\n  alice: {hashed('right')}\n"
+BOB = f"basic_auth_users:\n  bob: {hashed('right')}\n"
+
+
+def poll(web: WebConfigFile) -> None:
+    """Poll as often as a changed file needs."""
+    web.poll()
+    web.poll()
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.fields["error"] for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_without_a_file_there_are_neither_users_nor_tls(caplog):
+    web = WebConfigFile()
+    poll(web)
+
+    assert (web.users, web.context, web.ok) == ({}, None, True)
+    assert caplog.records == []
+
+
+def test_an_invalid_file_is_an_error_at_the_start(tmp_path):
+    with pytest.raises(ConfigError, match="must be a bcrypt hash"):
+        WebConfigFile(written(tmp_path, "basic_auth_users: {alice: secret}\n"))
+
+
+def test_changed_users_are_used_once_the_file_stops_changing(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    web = WebConfigFile(written(tmp_path, ALICE))
+    poll(web)
+    assert caplog.records == []
+
+    written(tmp_path, BOB)
+    web.poll()
+    assert list(web.users) == ["alice"]
+    web.poll()
+    web.poll()
+
+    assert list(web.users) == ["bob"]
+    assert [(record.message, record.fields) for record in caplog.records] == [
+        ("web configuration loaded", {"users": 1})
+    ]
+
+
+def test_users_can_be_added_to_a_file_that_had_none(folder):
+    web = WebConfigFile(written(folder, TLS))
+    written(folder, TLS + ALICE)
+    poll(web)
+
+    assert list(web.users) == ["alice"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("basic_auth_users: {alice: secret}\n", [
+            "web.yml:1: basic_auth_users.alice: must be a bcrypt hash: make one with `htpasswd -nB`"
+        ]),
+        (BOB.replace("$04$", "$15$"), [
+            "web.yml:2: basic_auth_users.bob: must have a cost of at most 14: make one with `htpasswd -nB -C 10`"
+        ]),
+        ("a: [\n", ["web.yml:1: not YAML: did not find expected node content"]),
+        ("", [
+            "web.yml: basic_auth_users: authentication cannot be turned off while the exporter runs; restart it"
+        ]),
+        (TLS + BOB, [
+            "web.yml: tls_server_config: TLS cannot be turned on while the exporter runs; restart it"
+        ]),
+        (None, ["web.yml: cannot be read: No such file or directory"]),
+    ],
+    ids=["not a hash", "cost", "not YAML", "empty", "TLS", "missing"],
+)  # fmt: skip
+def test_an_invalid_change_is_logged_once_and_keeps_the_users(folder, caplog, text, expected):
+    web = WebConfigFile(written(folder, ALICE))
+    written(folder, text) if text is not None else (folder / "web.yml").unlink()
+    for _ in range(5):
+        web.poll()
+
+    assert [error.removeprefix(f"{folder}/") for error in errors(caplog)] == expected
+    assert list(web.users) == ["alice"]
+    assert not web.ok
+
+    written(folder, BOB)
+    poll(web)
+    assert list(web.users) == ["bob"]
+    assert web.ok
+
+
+def test_a_change_that_is_taken_back_is_no_longer_an_error(tmp_path):
+    """As in a Secret volume, where a link changes to a new folder and back."""
+    for version, text in {"first": ALICE, "second": "wrong"}.items():
+        (tmp_path / version).mkdir()
+        written(tmp_path / version, text)
+    link = tmp_path / "link"
+    link.symlink_to("first")
+    web = WebConfigFile(link / "web.yml")
+    for version, ok in {"second": False, "first": True}.items():
+        link.unlink()
+        link.symlink_to(version)
+        poll(web)
+        assert web.ok is ok
+
+
+def test_users_without_bcrypt_keep_the_previous_configuration(folder, caplog, monkeypatch):
+    web = WebConfigFile(written(folder, TLS))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    written(folder, TLS + ALICE)
+    poll(web)
+
+    assert "requires the extra auth (package bcrypt is missing)" in errors(caplog)[0]
+    assert (web.users, web.ok) == ({}, False)
+
+
+def test_tls_cannot_be_turned_off(folder, caplog):
+    web = WebConfigFile(written(folder, TLS + ALICE))
+    written(folder, BOB)
+    poll(web)
+
+    assert "TLS cannot be turned off while the exporter runs" in errors(caplog)[0]
+    assert list(web.users) == ["alice"]
+
+
+def test_a_file_is_tried_again_when_only_the_files_that_it_names_have_changed(folder, authority, caplog):
+    """The new certificate arrives after the configuration that names it."""
+    web = WebConfigFile(written(folder, TLS + ALICE))
+    written(folder, TLS.replace("server.", "next.") + BOB)
+    for _ in range(5):
+        web.poll()
+    assert len(errors(caplog)) == 2
+    assert list(web.users) == ["alice"]
+
+    issue(authority, folder, "next")
+    poll(web)
+
+    assert list(web.users) == ["bob"]
+    assert web.ok
+
+
+def test_a_certificate_that_cannot_be_used_is_visible_until_it_can(folder: Path, authority: trustme.CA):
+    web = WebConfigFile(written(folder, TLS))
+    (folder / "server.crt").write_text("nothing")
+    web.poll()
+    assert not web.ok
+
+    issue(authority, folder)
+    web.poll()
+    assert web.ok
+
+
+def test_a_connection_that_began_with_earlier_files_is_not_current(folder, authority):
+    web = WebConfigFile(written(folder, TLS))
+    assert web.context is not None
+    before = web.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    assert web.is_current(before)
+
+    issue(authority, folder)
+    web.poll()
+
+    assert not web.is_current(before)
+    assert web.is_current(web.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
