@@ -11,8 +11,9 @@ from exporter.evaluation.store import Store
 from exporter.model import Vitals
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
+from exporter.server.probes import Probes
 from exporter.server.reload import Reloader
-from exporter.server.routes import create_app, create_probe_app
+from exporter.server.routes import create_app
 from exporter.server.sockets import listen
 from exporter.server.users import Users
 from exporter.server.web_config import WebConfigFile
@@ -39,16 +40,13 @@ class Exporter:
         self._config_file = config_file
         self._shard = shard
         self._web_config = WebConfigFile(web_config_file)
-        self._counter = AnswerCounter()
         self._reloader = Reloader(config_file, self._load)
         self.store = Store()
         self.schedule = Schedule(self.store, host=host)
+        counter = AnswerCounter()
+        self._probes = Probes(self.store, counter, self.vitals)
         self.app = create_app(
-            self.store,
-            self._counter,
-            self.vitals,
-            reload=self._reloader.reload if lifecycle else None,
-            users=Users(lambda: self._web_config.users),
+            self.store, self._probes, counter, self.vitals, reload=self._reloader.reload if lifecycle else None
         )
 
     def watch(self, checks: Iterable[Check]) -> int:
@@ -71,25 +69,31 @@ class Exporter:
         Raises ConfigError and ListenError before any check has run.
         """
         # Here, because the embedded form has no server of its own and must not import one.
-        from exporter.server import lean
-
-        lean.trim()
+        from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher
         from exporter.server.listener import Listener
         from exporter.server.run import Run
+        from exporter.server.threads import Threads
 
         checks = load(self._config_file).checks
         web = [listen(address) for address in web_addresses]
         probe = [listen(address) for address in probe_addresses]
-        listeners = [Listener(web, self.app, self._web_config.context)]
+        threads = Threads(THREADS, MAX_WAITING, "web")
+        users = Users(lambda: self._web_config.users)
+        dispatch = Dispatcher(self.store, self._probes, threads, self.app, users, self._condition)
+        listeners = [Listener(web, dispatch, self._web_config.context)]
         if probe:
-            listeners.append(Listener(probe, create_probe_app(self.store, self._counter)))
+            listeners.append(Listener(probe, Dispatcher(self.store, self._probes, threads)))
         self.watch(checks)
-        Run(listeners, self._reloader, self._tick, self.store.drain, shutdown_delay).until_stopped()
+        run = Run(listeners, self._reloader, self.store.snapshot, self._poll, self.store.drain, shutdown_delay)
+        run.until_stopped()
         self.schedule.stop()
+
+    def _condition(self) -> object:
+        return self._reloader.ok, self._reloader.time
 
     def _load(self) -> int:
         return self.watch(load(self._config_file).checks)
 
-    def _tick(self) -> None:
-        self.store.snapshot()  # notices stale results even if no request arrives
+    def _poll(self) -> None:
+        self._reloader.poll()
         self._web_config.poll()

@@ -29,8 +29,8 @@ an exception of an application's own check function is a failed Outcome.
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -333,6 +333,13 @@ class Verdict:
     members: tuple[State, ...]
     culprits: tuple[State, ...]
     draining: bool = False  # the exporter is shutting down, which alone makes readiness false
+
+    def without(self, exclude: Collection[str]) -> "Verdict":
+        """Return the verdict that the group would have without these checks."""
+        if not exclude:
+            return self
+        culprits = tuple(state for state in self.culprits if state.spec.name not in exclude)
+        return replace(self, up=not culprits and not self.draining, culprits=culprits)
 
     @property
     def status(self) -> Status:

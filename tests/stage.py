@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,23 +18,27 @@ from exporter.evaluation.store import Store
 from exporter.model import Group, Outcome, Vitals
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
+from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher, Guard
 from exporter.server.listener import Listener
+from exporter.server.probes import Probes
 from exporter.server.routes import create_app
 from exporter.server.sockets import listen
+from exporter.server.threads import Threads
 from exporter.server.wsgi import WSGI
 
 
 @contextmanager
-def served(app: WSGI, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve a WSGI application on loopback as the exporter does; yields its address without a slash at the end."""
-    listener = Listener([listen("127.0.0.1:0")], app, tls)
+def served(dispatch: Dispatcher, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve on loopback as the exporter does; yields the address without a slash at the end."""
+    listener = Listener([listen("127.0.0.1:0")], dispatch, tls)
     started: Future[Callable[[], Any]] = Future()
 
     async def serve() -> None:
         over, loop = asyncio.Event(), asyncio.get_running_loop()
+        listener.start()
         started.set_result(lambda: loop.call_soon_threadsafe(over.set))
-        with ThreadPoolExecutor(4) as threads:
-            await listener.run(threads, over.wait)
+        await over.wait()
+        await listener.stop()
 
     server = threading.Thread(target=lambda: asyncio.run(serve()))
     server.start()
@@ -59,6 +63,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.store = Store(self.clock, lambda: 1_000_000 + self.clock.now)
         self.checks: dict[str, Check] = {}
+        self.probes = Probes(self.store, self.answers, lambda: self.vitals)
 
     def watch(self, *checks: Check) -> None:
         self.checks = {check.spec.name: check for check in self.store.configure(checks)}
@@ -75,8 +80,20 @@ class Stage:
         self.store.record(self.checks[name], result(outcome, at=self.clock.now))
 
     def app(self, **options: Any) -> WSGI:
-        wsgi: WSGI = create_app(self.store, self.answers, lambda: self.vitals, **options).wsgi_app
+        """Return the Flask application."""
+        wsgi: WSGI = create_app(self.store, self.probes, self.answers, lambda: self.vitals, **options).wsgi_app
         return wsgi
+
+    def dispatch(self, app: WSGI | None = None, guard: Guard | None = None, **options: Any) -> Dispatcher:
+        """Return what the web listener serves; `app` replaces the Flask application."""
+        return Dispatcher(self.store, self.probes, self._threads(), app or self.app(**options), guard)
+
+    def _threads(self) -> Threads:
+        return Threads(THREADS, MAX_WAITING, "web")
+
+    def probes_only(self) -> Dispatcher:
+        """Return what a probe listener serves."""
+        return Dispatcher(self.store, self.probes, self._threads())
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
         return get(self.url + path, method, {name.replace("_", "-"): value for name, value in headers.items()})

@@ -464,7 +464,7 @@ __main__.main()
 
     assert code == "0"
     assert "exporter.ask" in modules
-    heavy = {"flask", "pydantic", "hypercorn", "requests", "prometheus_client", "psutil", "yaml", "click", "asyncio"}
+    heavy = {"flask", "pydantic", "h11", "requests", "prometheus_client", "psutil", "yaml", "click", "asyncio"}
     assert not heavy & set(modules)
     assert not {"http.client", "ssl", "logging", "typing", "exporter.model", "exporter.cli"} & set(modules)
 

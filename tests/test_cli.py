@@ -467,7 +467,7 @@ def test_a_broken_requests_affects_only_promql(folder):
     assert report.returncode == 1
 
 
-@pytest.mark.parametrize("module", ["flask", "hypercorn", "prometheus_client"])
+@pytest.mark.parametrize("module", ["flask", "h11", "prometheus_client"])
 def test_a_broken_dependency_of_the_server_stops_its_start(folder, module):
     crashed = run("serve", "--web.listen-address", "127.0.0.1:0", env=stub(folder, module, "raise ImportError\n"))
 

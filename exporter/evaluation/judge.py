@@ -5,8 +5,6 @@ pkg/kubelet/prober/worker.go). For liveness, unknown means alive, because a rest
 group, it means not yet.
 """
 
-from collections.abc import Collection
-
 from exporter.model import Group, Snapshot, State, Status, Verdict
 
 
@@ -34,10 +32,10 @@ def find_causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozens
     return tuple(dict.fromkeys(found))
 
 
-def judge(snapshot: Snapshot, group: Group, exclude: Collection[str] = ()) -> Verdict:
-    """Return a group's verdict, without the checks named in `exclude`. Without checks it is up, as in Kubernetes."""
+def judge(snapshot: Snapshot, group: Group) -> Verdict:
+    """Return a group's verdict. Without checks it is up, as in Kubernetes."""
     states = (state for state in snapshot.states.values() if state.spec.belongs_to(group))
     members = tuple(sorted(states, key=lambda state: bool(find_causes(snapshot, state))))  # suppressed checks last
-    culprits = tuple(state for state in members if not satisfies(state, group) and state.spec.name not in exclude)
+    culprits = tuple(state for state in members if not satisfies(state, group))
     draining = snapshot.draining and group is Group.READINESS
     return Verdict(group, not culprits and not draining, members, culprits, draining)

@@ -1,36 +1,64 @@
 """The answers of the exporter's own endpoints, and their number."""
 
+import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
-
-from flask import Response
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from exporter.model import Group, Snapshot
+from exporter.server.messages import Response
 
 PLAIN = "text/plain; charset=utf-8"
 
+MAX_LOGGED_PATH = 200
+"""Characters of a path in a log line."""
+MAX_LOGGED_REFUSALS = 10
+"""Log lines per second about requests that the exporter refused. Strangers must not displace the other log lines."""
 
-class Answer(Response):
-    """A response rendered from one Snapshot, whose generation it carries.
+_log = logging.getLogger(__name__)
 
-    `because` is the reason, for the log, if it is not 200.
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response of the exporter. Every answer carries the generation that it was made from.
+
+    `because` is the reason, for the log, if the status is not 200.
     """
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        body: str | bytes,
-        status: int = 200,
-        *,
-        content_type: str = PLAIN,
-        because: Sequence[str] = (),
-        **options: Any,
-    ) -> None:
-        super().__init__(body, status, content_type=content_type, **options)
-        self.headers["Health-Generation"] = str(snapshot.generation)
-        self.because = because
+    status: int
+    body: bytes
+    generation: int
+    content_type: str = PLAIN
+    headers: tuple[tuple[str, str], ...] = ()
+    because: tuple[str, ...] = ()
+
+    def to_response(self) -> Response:
+        """Return the answer as a response of the exporter's own server."""
+        return Response(self.status, self.list_headers(), self.body)
+
+    def list_headers(self) -> list[tuple[str, str]]:
+        """Return the headers that the answer has over every server, the exporter's own or an application's."""
+        return [
+            ("Content-Type", self.content_type),
+            ("Health-Generation", str(self.generation)),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *self.headers,
+        ]
+
+
+def log_failure(method: str, path: str) -> None:
+    """Log the exception that is being handled: a defect of the exporter."""
+    _log.exception("the request failed", extra={"fields": {"method": method, "path": path[:MAX_LOGGED_PATH]}})
+
+
+def refuse(snapshot: Snapshot, status: int, *headers: tuple[str, str], because: Sequence[str] = ()) -> Answer:
+    """Return an answer whose body is the name of its status code."""
+    body = f"{status} {HTTPStatus(status).phrase}\n".encode()
+    return Answer(status, body, snapshot.generation, headers=headers, because=tuple(because))
 
 
 class AnswerCounter:
@@ -49,3 +77,44 @@ class AnswerCounter:
         """Return the number of answers by group and status code."""
         with self._lock:
             return dict(self._counts)
+
+
+class _Refusals:
+    """Limits the log lines about refused requests to MAX_LOGGED_REFUSALS per second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._logged = self._suppressed = 0
+
+    def admit(self) -> int | None:
+        """Return the number of lines suppressed before this one, or None if this one is suppressed as well."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._logged = second, 0
+        if self._logged >= MAX_LOGGED_REFUSALS:
+            self._suppressed += 1
+            return None
+        self._logged += 1
+        suppressed, self._suppressed = self._suppressed, 0
+        return suppressed
+
+
+_refusals = _Refusals()
+
+
+def log_answer(method: str, path: str, answer: Answer) -> None:
+    """Log one line if the status is not 200. Verdicts are always logged, refused requests up to a limit."""
+    if answer.status == 200:
+        return
+    suppressed = 0 if answer.because else _refusals.admit()
+    if suppressed is None:
+        return
+    fields = {
+        "method": method,
+        "path": path[:MAX_LOGGED_PATH],
+        "because": ", ".join(answer.because) or None,
+        "generation": answer.generation,
+        "suppressed": suppressed or None,
+    }
+    level = logging.WARNING if answer.status >= 500 else logging.INFO
+    _log.log(level, "answered %d", answer.status, extra={"fields": fields})

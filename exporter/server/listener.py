@@ -1,77 +1,191 @@
-"""Hypercorn, configured so that half-open, dripping and silent clients do no harm."""
+"""Accepts connections, and keeps them few and short.
+
+Theory of operation:
+
+The event loop accepts connections in batches and reads from each at once. A request that begins like a probe's is
+answered immediately. All others are parsed after that, a few in each round of the loop, so a burst of them delays the
+next probe by milliseconds.
+
+The number of connections is limited. A new connection is always accepted: at the limit, the oldest one is closed, with
+a 503 if its request has arrived. An honest client is done within milliseconds, so it is never the oldest for long. The
+oldest are those that have sent half a request, or that do not read their response.
+
+Each connection has a deadline, for its request and then for each part of its response.
+"""
 
 import asyncio
-import logging
+import contextlib
+import errno
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config, Sockets
-from hypercorn.protocol.h11 import H11Protocol
+from werkzeug.http import http_date
 
-from exporter.server.routes import PROBE_PATHS
-from exporter.server.sockets import CLIENT_TIMEOUT, ListeningSocket
-from exporter.server.wsgi import WSGI, to_asgi
+from exporter.server.answers import Answer
+from exporter.server.connection import CLIENT_TIMEOUT, Connection, Phase
+from exporter.server.messages import Request
+from exporter.server.probes import OWN_PATHS, PROBE_PATHS
+from exporter.server.sockets import format_url
 
-GRACE = 3.0  # seconds for answers in progress when the listeners close
+MAX_CONNECTIONS = 512
+"""Connections of a listener. Beyond it, the oldest connection is closed."""
+GRACE = 3.0
+"""Seconds for responses in progress when the listeners close."""
+
+_BATCH = 64  # connections that are accepted before those with data have their turn
+_TURN = 8  # requests other than probes that are parsed in one round of the event loop
+_SWEEP = 0.5  # seconds between two looks at the deadlines
+_PAUSE = 0.1  # seconds until the next attempt to accept, if the system refuses
+_URGENT = tuple(f"{method} {path}".encode() for method in ("GET", "HEAD") for path in (*PROBE_PATHS, *OWN_PATHS))
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Dispatch(Protocol):
+    """Decides what happens to a request."""
+
+    def receive(self, connection: Connection, request: Request) -> None:
+        """Respond to a request, now or later."""
+
+    def has_begun(self, connection: Connection) -> bool:
+        """Return whether the response to a request is being made."""
+
+    def forget(self, connection: Connection) -> None:
+        """Forget the request of a connection that is closed."""
+
+    def refuse(self, status: int, *headers: tuple[str, str]) -> Answer:
+        """Return the answer for a request that is not served."""
 
 
 class Listener:
-    """Sockets, and the application that they serve."""
+    """Listening sockets, and the connections of their clients."""
 
-    def __init__(self, sockets: Sequence[ListeningSocket], app: WSGI, tls: ssl.SSLContext | None = None) -> None:
-        self.urls = [sock.url("https" if tls else "http") for sock in sockets]
+    def __init__(self, sockets: Sequence[socket.socket], dispatch: Dispatch, tls: ssl.SSLContext | None = None) -> None:
+        self.urls = [format_url(sock, "https" if tls else "http") for sock in sockets]
         self._sockets = sockets
-        self._app = app
-        self._config = _Config(sockets, tls)
-
-    async def run(self, threads: ThreadPoolExecutor, until: Callable[[], Awaitable[Any]]) -> None:
-        """Serve until `until` returns, then finish the answers in progress, for at most GRACE seconds."""
-
-        async def shutdown() -> None:
-            await until()
-            for sock in self._sockets:
-                asyncio.get_running_loop().call_later(GRACE, sock.close_connections)
-
-        app = to_asgi(self._app, tuple(PROBE_PATHS), threads)
-        await serve(app, self._config, shutdown_trigger=shutdown, mode="asgi")
-
-
-class _Config(Config):
-    def __init__(self, sockets: Sequence[ListeningSocket], tls: ssl.SSLContext | None) -> None:
-        super().__init__()
-        self.read_timeout = CLIENT_TIMEOUT  # type: ignore[assignment]  # passed to asyncio.wait_for, which takes floats
-        self.ssl_handshake_timeout = CLIENT_TIMEOUT
-        self.graceful_timeout = GRACE + 1  # by then every connection has been shut down
-        self.backlog = 1024
-        self.include_server_header = False
-        self.accesslog = None
-        self.errorlog = logging.getLogger("hypercorn.error")
-        self.errorlog.setLevel(logging.WARNING)
-        self._sockets = sockets
+        self._dispatch = dispatch
         self._tls = tls
+        self._connections: dict[Connection, None] = {}  # in the order in which they were accepted
+        self._deferred: deque[Connection] = deque()
+        self._second, self._date = 0, ""
+        self._over: asyncio.Event
 
-    @property
-    def ssl_enabled(self) -> bool:
-        return self._tls is not None
+    def start(self) -> None:
+        """Accept connections on the running event loop."""
+        self.loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        for sock in self._sockets:
+            sock.settimeout(0)
+            self.loop.add_reader(sock, self._accept, sock)
+        self.loop.call_later(_SWEEP, self._sweep)
 
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self._tls
+    async def stop(self) -> None:
+        """Accept no more connections, and wait up to GRACE seconds for the responses in progress."""
+        for sock in self._sockets:
+            self.loop.remove_reader(sock)
+            sock.close()
+        for connection in tuple(self._connections):
+            if connection.phase in (Phase.HANDSHAKE, Phase.READING):
+                connection.close()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), GRACE)
+        for connection in tuple(self._connections):
+            connection.close()
+        self._over.set()
 
-    def create_sockets(self) -> Sockets:
-        sockets: list[socket.socket] = [*self._sockets]
-        return Sockets(sockets, [], []) if self.ssl_enabled else Sockets([], sockets, [])
+    def defer(self, connection: Connection) -> None:
+        """Parse the request of a connection after those of probes."""
+        if not self._deferred:
+            self.loop.call_soon(self._proceed)
+        self._deferred.append(connection)
 
+    def receive(self, connection: Connection, request: Request) -> None:
+        """Respond to a request, now or later."""
+        self._dispatch.receive(connection, request)
 
-async def _refuse_upgrade(_protocol: H11Protocol, _request: object) -> None:
-    """Never leave HTTP/1.1: over HTTP/2 a client can keep a connection open forever, with thousands of streams.
+    def reject(self, connection: Connection, status: int) -> None:
+        """Respond to bytes that are not a request."""
+        connection.respond(self._dispatch.refuse(status).to_response())
 
-    Hypercorn checks for an upgrade to h2c, and for HTTP/2 with prior knowledge, in this method, and has no option to
-    turn that off.
-    """
+    def has_begun(self, connection: Connection) -> bool:
+        """Return whether the response to a request is being made."""
+        return self._dispatch.has_begun(connection)
 
+    def forget(self, connection: Connection) -> None:
+        """Forget a closed connection and its request."""
+        self._dispatch.forget(connection)
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._over.set()
 
-H11Protocol._check_protocol = _refuse_upgrade  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    def is_urgent(self, data: bytes) -> bool:
+        """Return whether these first bytes of a request are a probe's."""
+        return data.startswith(_URGENT)
+
+    def date(self) -> str:
+        """Return the time for the Date header (RFC 9110, section 6.6.1)."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._date = second, http_date(second)
+        return self._date
+
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(_BATCH):
+            try:
+                accepted, address = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno in _SHORTAGE:
+                    self._make_room(sock)
+                return
+            self._adopt(accepted, address[0])
+
+    def _adopt(self, accepted: socket.socket, peer: str) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._turn_away_oldest()
+        try:
+            accepted.settimeout(0)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CLIENT_TIMEOUT * 1000))
+            if self._tls:
+                accepted = self._tls.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # the client is gone
+            accepted.close()
+            return
+        connection = Connection(self, accepted, peer)
+        self._connections[connection] = None
+        self._over.clear()
+        connection.step()
+
+    def _turn_away_oldest(self) -> None:
+        busy = self._dispatch.refuse(503, ("Retry-After", "1")).to_response()
+        next(iter(self._connections)).turn_away(busy.render_head(self.date()) + busy.body)
+
+    def _make_room(self, sock: socket.socket) -> None:
+        """Free a descriptor by closing the oldest connection, or wait a moment."""
+        if self._connections:
+            self._turn_away_oldest()
+            return
+        self.loop.remove_reader(sock)
+        self.loop.call_later(_PAUSE, self._resume, sock)
+
+    def _resume(self, sock: socket.socket) -> None:
+        if sock.fileno() >= 0:
+            self.loop.add_reader(sock, self._accept, sock)
+
+    def _proceed(self) -> None:
+        for _ in range(min(_TURN, len(self._deferred))):
+            self._deferred.popleft().proceed()
+        if self._deferred:
+            self.loop.call_soon(self._proceed)
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        for connection in tuple(self._connections):
+            if connection.deadline < now and connection.phase is not Phase.WAITING:
+                connection.close()
+        self.loop.call_later(_SWEEP, self._sweep)

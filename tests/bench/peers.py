@@ -20,7 +20,7 @@ PROMETHEUS = {
     "Accept-Encoding": "gzip",
 }
 LIBRARIES = "import flask, prometheus_client, psutil, requests"
-SERVER = "import hypercorn.asyncio, hypercorn.config"
+SERVER = "import asyncio, h11"
 
 _NGINX = """
 daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;

@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,7 +31,10 @@ from exporter.kinds.tcp_socket import TcpSocket
 from exporter.model import Deadline, Group, Outcome, Spec
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
-from exporter.server.routes import PROBE_PATHS, create_app
+from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher
+from exporter.server.probes import PROBE_PATHS, Probes
+from exporter.server.routes import create_app
+from exporter.server.threads import Threads
 
 ASKED = (
     *(f"{path}{form}" for path in PROBE_PATHS for form in ("", "?verbose", "?format=json", "/http", "/moody1")),
@@ -195,15 +198,18 @@ class Hammer:
         eventually(lambda: len(self.answers) - before >= count, what=f"{count} answers")
 
 
-def hammered(folder, seconds, lie=lambda app, store: app, clients=8):
+def hammered(folder, seconds, lie=None, clients=8):
     """All answers from that time, and the first generation in which the exporter was draining."""
     with ExitStack() as stack:
         store = Store()
         schedule = Schedule(store)
         stack.callback(schedule.stop)
         schedule.replace(store.configure(watched(stack, folder)))
-        app = create_app(store, AnswerCounter(), schedule.vitals).wsgi_app
-        hammer = Hammer(stack.enter_context(served(lie(app, store))))
+        counter = AnswerCounter()
+        probes = Probes(store, counter, schedule.vitals)
+        app = create_app(store, probes, counter, schedule.vitals).wsgi_app
+        dispatch = Dispatcher(store, probes, Threads(THREADS, MAX_WAITING, "web"), app)
+        hammer = Hammer(stack.enter_context(served(Liar(dispatch, lie(store)) if lie else dispatch)))
         with ThreadPoolExecutor(clients) as threads:
             asking = [threads.submit(hammer.ask, number) for number in range(clients)]
             try:
@@ -412,34 +418,54 @@ def test_generations_only_grow_and_counters_with_them(told):
 # The hammer finds a lie
 
 
-def header_too_late(app, store):
+class Liar:
+    """Changes the responses of a Dispatcher."""
+
+    def __init__(self, dispatch, lie):
+        self.dispatch, self.lie = dispatch, lie
+
+    def __getattr__(self, name):
+        return getattr(self.dispatch, name)
+
+    def receive(self, connection, request):
+        self.dispatch.receive(LiedTo(connection, lambda response: self.lie(request, response)), request)
+
+
+class LiedTo:
+    """A connection whose response is changed before it is sent."""
+
+    def __init__(self, connection, change):
+        self.connection, self.change = connection, change
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def respond(self, response):
+        self.connection.respond(self.change(response))
+
+
+def header_too_late(store):
     """The generation is read after the answer has been made."""
 
-    def lying(environ, start_response):
-        def start(status, headers, exc_info=None):
-            later = str(store.snapshot().generation)
-            return start_response(status, [(n, later if n == "Health-Generation" else v) for n, v in headers], exc_info)
+    def lie(_request, response):
+        later = str(store.snapshot().generation)
+        headers = [(name, later if name == "Health-Generation" else value) for name, value in response.headers]
+        return replace(response, headers=headers)
 
-        return app(environ, start)
-
-    return lying
+    return lie
 
 
-def verdict_of_yesterday(app, store):
+def verdict_of_yesterday(_store):
     """The status code of /livez is that of the previous answer."""
-    codes = {"/livez": ["200 OK"]}
+    codes = [200]
 
-    def lying(environ, start_response):
-        def start(status, headers, exc_info=None):
-            kept = codes.get(environ["PATH_INFO"])
-            if kept is None:
-                return start_response(status, headers, exc_info)
-            kept.append(status)
-            return start_response(kept.pop(0), headers, exc_info)
+    def lie(request, response):
+        if request.path != "/livez":
+            return response
+        codes.append(response.status)
+        return replace(response, status=codes.pop(0))
 
-        return app(environ, start)
-
-    return lying
+    return lie
 
 
 @pytest.mark.parametrize("lie", [header_too_late, verdict_of_yesterday])

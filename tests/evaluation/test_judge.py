@@ -64,8 +64,8 @@ def test_the_verdict_names_the_checks_that_decided_it():
 def test_an_excluded_check_does_not_decide():
     states = [settled("P", name="a"), settled("FFF", name="b")]
 
-    assert judge(snapshot(states), Group.ALL, ["b"]).up
-    assert not judge(snapshot(states), Group.ALL, ["a"]).up
+    assert judge(snapshot(states), Group.ALL).without(["b"]).up
+    assert not judge(snapshot(states), Group.ALL).without(["a"]).up
 
 
 def test_draining_makes_readiness_false_and_nothing_else():
@@ -109,4 +109,4 @@ def test_the_verdict_lists_a_suppressed_check_last_and_still_counts_it():
 
     assert [state.spec.name for state in verdict.culprits] == ["db", "app"]
     assert [state.spec.name for state in verdict.members] == ["other", "db", "app"]
-    assert not judge(snapshot(states), Group.ALL, exclude=["db"]).up
+    assert not judge(snapshot(states), Group.ALL).without(["db"]).up

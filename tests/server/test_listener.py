@@ -4,7 +4,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-from stage import exchange, served
+from stage import Stage, exchange, served
 
 from exporter.server import listener
 
@@ -17,7 +17,7 @@ def big(environ, start_response):
 
 def test_answers_in_progress_are_finished_at_the_end():
     received = 0
-    with served(big) as url:
+    with served(Stage().dispatch(big)) as url:
         parts = urlsplit(url)
         client = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -38,7 +38,7 @@ def test_answers_in_progress_are_finished_at_the_end():
 
 def test_a_client_that_does_not_read_cannot_keep_the_server_running():
     """The end of `served` waits for the server, and with this client it would never stop."""
-    with served(big) as url:
+    with served(Stage().dispatch(big)) as url:
         parts = urlsplit(url)
         client = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -49,7 +49,7 @@ def test_a_client_that_does_not_read_cannot_keep_the_server_running():
 def test_an_idle_connection_does_not_delay_the_end(monkeypatch):
     """Idle connections are closed at once: the server stops even with an endless grace period."""
     monkeypatch.setattr(listener, "GRACE", 3600.0)
-    with served(big) as url:
+    with served(Stage().dispatch(big)) as url:
         parts = urlsplit(url)
         client = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10)
     client.close()
@@ -62,7 +62,7 @@ def test_an_exception_is_a_500_and_the_next_request_is_served():
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"well"]
 
-    with served(application) as url:
+    with served(Stage().dispatch(application)) as url:
         assert exchange(url, b"GET /broken HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 500 ")
         assert exchange(url, b"GET /well HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nwell")
 
@@ -75,14 +75,11 @@ def test_repeated_headers_are_joined_and_paths_are_decoded():
         start_response("204 No Content", [])
         return []
 
-    with served(application) as url:
-        exchange(
-            url, "GET /a%20b/%C3%A9?x=%C3%A9 HTTP/1.0\r\nAccept: a/b\r\nAccept: c/d\r\nX-Y: é\r\n\r\n".encode("latin-1")
-        )
+    with served(Stage().dispatch(application)) as url:
+        exchange(url, b"GET /a%20b/%C3%A9?x=%C3%A9 HTTP/1.0\r\nAccept: a/b\r\nAccept: c/d\r\nX-Y: z\r\n\r\n")
 
     assert seen["PATH_INFO"].encode("latin-1").decode() == "/a b/é"
     assert seen["QUERY_STRING"] == "x=%C3%A9"
     assert seen["HTTP_ACCEPT"] == "a/b,c/d"
-    assert seen["HTTP_X_Y"] == "é"
     assert seen["REMOTE_ADDR"] == "127.0.0.1"
-    assert "HTTP_HOST" not in seen
+    assert not {"HTTP_HOST", "HTTP_X_Y"} & seen.keys()  # no answer depends on them

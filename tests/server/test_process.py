@@ -84,7 +84,8 @@ def test_the_probe_listener_has_the_probe_paths_only(start):
     ready(exporter)
 
     assert [get(probes + path).status for path in ("/livez", "/readyz", "/healthz/ok")] == [200] * 3
-    assert [get(probes + path).status for path in ("/", "/metrics", "/-/healthy", "/-/reload")] == [404] * 4
+    assert [get(probes + path).status for path in ("/-/healthy", "/-/ready")] == [200] * 2
+    assert [get(probes + path).status for path in ("/", "/metrics", "/-/reload")] == [404] * 3
 
 
 # Signals

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 
 import pytest
 from accept_headers import GARBAGE, PROMETHEUS_3, VALID
@@ -12,24 +13,23 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from stage import Stage, exchange, served
 from support import get
-from web_files import hashed
 
 from exporter.model import Group, Measurement, Outcome, Reason, Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT
 from exporter.server.negotiation import HEALTH_JSON
-from exporter.server.routes import PROBE_PATHS, create_probe_app
-from exporter.server.users import CHALLENGE, Users
+from exporter.server.probes import PROBE_PATHS
+from exporter.server.users import CHALLENGE
 
 PLAIN = "text/plain; charset=utf-8"
-PROBES = [*PROBE_PATHS, *(f"{path}/api" for path in PROBE_PATHS)]
-EVERY = [*PROBES, "/", "/metrics", "/-/healthy", "/-/ready"]
+PROBES = [*PROBE_PATHS, *(f"{path}/api" for path in PROBE_PATHS), "/-/healthy", "/-/ready"]
+EVERY = [*PROBES, "/", "/metrics"]
 
 
 @pytest.fixture(scope="module")
 def stage():
     """One application for the whole file; a test begins by setting its checks."""
     made = Stage()
-    with served(made.app()) as made.url:
+    with served(made.dispatch()) as made.url:
         yield made
 
 
@@ -162,7 +162,7 @@ def test_every_check_is_in_healthz(stage):
 
 def test_draining_affects_readiness_only():
     stage = Stage()
-    with served(stage.app()) as stage.url:
+    with served(stage.dispatch()) as stage.url:
         stage.show({"api": "P"})
         stage.store.drain()
         ready, one = stage.get("/readyz"), stage.get("/readyz/api")
@@ -396,7 +396,7 @@ def test_reloading_by_http_is_off(stage):
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_reloading_by_http_reports_the_result(method):
     stage, wrong = Stage(), [None, "health.yml:1: not YAML"]
-    with served(stage.app(reload=lambda: wrong.pop(0))) as stage.url:
+    with served(stage.dispatch(reload=lambda: wrong.pop(0))) as stage.url:
         good, bad = stage.get("/-/reload", method), stage.get("/-/reload", method)
         refused = stage.get("/-/reload")
 
@@ -414,7 +414,7 @@ def test_an_exception_is_a_500_without_details():
     def broken():
         raise RuntimeError("secret")
 
-    with served(stage.app(reload=broken)) as stage.url:
+    with served(stage.dispatch(reload=broken)) as stage.url:
         answer = stage.get("/-/reload", "POST")
         alive = stage.get("/livez").status
 
@@ -426,10 +426,25 @@ def test_an_exception_is_a_500_without_details():
 # Passwords
 
 
+class Guard:
+    """Knows one right header. Every other is wrong, or right after bcrypt, or one too many."""
+
+    RIGHT = b"Basic w6k6cDp3"
+
+    def check(self, header):
+        return None if header and header.startswith(b"Later ") else header == self.RIGHT
+
+    def verify(self, header, peer, done, gone):
+        assert peer == "127.0.0.1"
+        assert not gone()
+        outcome = {b"Later yes": True, b"Later no": False}.get(header)
+        threading.Thread(target=done, args=(outcome,)).start()
+
+
 @pytest.fixture(scope="module")
 def guarded():
     stage = Stage()
-    with served(stage.app(users=Users({"é": hashed("p:w")}.copy))) as stage.url:
+    with served(stage.dispatch(guard=Guard())) as stage.url:
         yield stage
 
 
@@ -441,7 +456,7 @@ WRONG_CREDENTIALS = (
 def test_without_the_right_password_every_path_is_401(guarded):
     guarded.show({"api": "P"})
     generation = guarded.store.snapshot().generation
-    unauthorized = (401, "Unauthorized\n", CHALLENGE, generation)
+    unauthorized = (401, "401 Unauthorized\n", CHALLENGE, generation)
 
     wrong = {}
     for path in (*EVERY, "/nope"):
@@ -458,11 +473,19 @@ def test_with_the_right_password_every_path_is_200(guarded, path):
     guarded.show({"api": "P"})
 
     assert guarded.get(path, Authorization="Basic w6k6cDp3").status == 200
+    assert guarded.get(path, Authorization="Later yes").status == 200
+
+
+def test_a_password_that_cannot_be_checked_now_is_503(guarded):
+    answer = guarded.get("/metrics", Authorization="Later maybe")
+
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert guarded.get("/metrics", Authorization="Later no").status == 401
 
 
 def test_the_probe_listener_has_the_probe_paths_only_and_no_password(stage):
     stage.show({"api": "P"})
-    with served(create_probe_app(stage.store, stage.answers).wsgi_app) as url:
+    with served(stage.probes_only()) as url:
         found = {path: get(url + path).status for path in EVERY}
 
     assert found == {path: 200 if path in PROBES else 404 for path in EVERY}
@@ -474,7 +497,7 @@ def test_the_probe_listener_has_the_probe_paths_only_and_no_password(stage):
 def test_answers_are_counted(stage):
     """Only the answers of groups, including those to HEAD, and not those of single checks."""
     stage = Stage()
-    with served(stage.app()) as stage.url:
+    with served(stage.dispatch()) as stage.url:
         stage.show({"api": "F"}, Group.LIVENESS)
         for path in ("/livez", "/livez?format=json", "/livez?exclude=api", "/readyz", "/livez/api", "/livez/nope"):
             stage.get(path)

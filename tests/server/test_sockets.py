@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from exporter.server.sockets import ListenError, listen
+from exporter.server.sockets import ListenError, format_url, listen
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from exporter.server.sockets import ListenError, listen
 )
 def test_an_address_is_listened_on_and_shown(address, shown):
     with listen(address) as door:
-        assert re.fullmatch(shown, door.url())
-        with socket.create_connection((str(urlsplit(door.url()).hostname), door.getsockname()[1]), timeout=5):
+        assert re.fullmatch(shown, format_url(door))
+        with socket.create_connection((str(urlsplit(format_url(door)).hostname), door.getsockname()[1]), timeout=5):
             pass
 
 

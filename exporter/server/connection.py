@@ -1,0 +1,246 @@
+"""One client: its request is read, answered once, and the connection is closed.
+
+h11 parses the request. Its body is discarded: no endpoint has a use for one. Every response closes its connection,
+because probes and scrapes are seconds apart and use a new connection anyway.
+"""
+
+import contextlib
+import socket
+import ssl
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+import h11
+
+from exporter.server.messages import Request, Response
+
+CLIENT_TIMEOUT = 5.0
+"""Seconds for a client's handshake and request, and for it to take each part of a response."""
+MAX_HEAD = 16 * 1024
+"""Bytes of a request line and its headers."""
+PART = 64 * 1024
+"""Bytes of a response that a client must take within CLIENT_TIMEOUT."""
+MAX_PARTS = 16
+"""Parts that are sent to one client before the others have their turn."""
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    HANDSHAKE = auto()
+    READING = auto()
+    WAITING = auto()  # for its response
+    WRITING = auto()
+    LINGERING = auto()  # discarding what the client still sends, so that the response is not lost in a reset
+    CLOSED = auto()
+
+
+class Owner(Protocol):
+    """The listener of a connection."""
+
+    loop: AbstractEventLoop
+
+    def defer(self, connection: "Connection") -> None:
+        """Call `proceed` after the requests that must not wait."""
+
+    def receive(self, connection: "Connection", request: Request) -> None:
+        """Respond to a request, now or later."""
+
+    def reject(self, connection: "Connection", status: int) -> None:
+        """Respond to bytes that are not a request."""
+
+    def has_begun(self, connection: "Connection") -> bool:
+        """Return whether its response is being made."""
+
+    def forget(self, connection: "Connection") -> None:
+        """Forget a closed connection and its request."""
+
+    def is_urgent(self, data: bytes) -> bool:
+        """Return whether these first bytes of a request are a probe's."""
+
+    def date(self) -> str:
+        """Return the time for the Date header (RFC 9110, section 6.6.1)."""
+
+
+class Connection:
+    """A client's connection and the state of its request.
+
+    `step` does as much as is possible without waiting. The event loop calls it when the socket is ready. The owner
+    closes the connection when `deadline` has passed, on the clock of the event loop.
+    """
+
+    __slots__ = (
+        "_data", "_descriptor", "_ended", "_is_head", "_owner", "_parser", "_parts", "_socket", "_taken", "_watch",
+        "deadline", "peer", "phase",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, sock: socket.socket, peer: str) -> None:
+        self._owner = owner
+        self._socket = sock
+        self._descriptor = sock.fileno()
+        self._parser: h11.Connection | None = None
+        self._parts: list[memoryview] = []
+        self._data = b""
+        self._taken = 0
+        self._watch: Callable[[int], object] | None = None  # removes the watch on the socket
+        self._ended = False  # the request has no body, and nothing follows it
+        self.peer = peer
+        self.phase = Phase.HANDSHAKE if isinstance(sock, ssl.SSLSocket) else Phase.READING
+        self._is_head = False
+        self._extend()
+
+    def step(self) -> None:
+        """Continue until the connection has to wait for its client, or is closed."""
+        try:
+            if self.phase is Phase.HANDSHAKE:
+                assert isinstance(self._socket, ssl.SSLSocket)
+                self._socket.do_handshake()
+                self.phase = Phase.READING
+            if self.phase is Phase.READING:
+                self._read()
+            elif self.phase is Phase.WRITING:
+                self._write()
+            elif self.phase is not Phase.CLOSED:
+                self._discard()
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
+            self._wait(write=self.phase is Phase.WRITING)
+        except ssl.SSLWantWriteError:
+            self._wait(write=True)
+        except OSError:  # the client is gone, or does not speak TLS
+            self.close()
+
+    def proceed(self) -> None:
+        """Parse what has been received."""
+        if self.phase is not Phase.READING:
+            return
+        parser = self._parser = self._parser or h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        data, self._data = self._data, b""
+        try:
+            parser.receive_data(data)
+            event = parser.next_event()
+            if isinstance(event, h11.Request):
+                if event.http_version not in (b"1.1", b"1.0"):
+                    self._reject(505)
+                    return
+                self._ended = isinstance(parser.next_event(), h11.EndOfMessage) and not parser.trailing_data[0]
+                self.phase = Phase.WAITING
+                self._is_head = event.method == b"HEAD"
+                self._owner.receive(self, Request(event.method, event.target, event.headers, self.peer))
+            elif event is not h11.NEED_DATA:  # the client has closed the connection
+                self.close()
+                return
+        except h11.RemoteProtocolError as error:
+            self._reject(error.error_status_hint)
+            return
+        if self.phase in (Phase.READING, Phase.WAITING):
+            self._wait()
+
+    def respond(self, response: Response) -> None:
+        """Send the response, unless the connection is closed."""
+        if self.phase is Phase.CLOSED:
+            return
+        head, body = response.render_head(self._owner.date()), response.body
+        if self._is_head:
+            body = b""
+        self._parts = [memoryview(head + body)] if len(body) < PART else [memoryview(head), memoryview(body)]
+        self.phase = Phase.WRITING
+        self._extend()
+        self.step()
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call a function on the event loop, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._owner.loop.call_soon_threadsafe(function)
+
+    def now(self) -> float:
+        """Return the time on the clock of the event loop."""
+        return self._owner.loop.time()
+
+    def close(self) -> None:
+        """Close the connection. The response is cut off if the client has not taken all of it."""
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = Phase.CLOSED
+        self._parts = []
+        self._unwatch()
+        self._socket.close()
+        self._owner.forget(self)
+
+    def turn_away(self, response: bytes) -> None:
+        """Close the connection in favor of others; if its request has arrived, with this short response."""
+        if self.phase is Phase.WAITING or self._data:
+            with contextlib.suppress(OSError):
+                self._socket.send(response)
+        self.close()
+
+    def _read(self) -> None:
+        data = self._socket.recv(PART)
+        first = not self._data and self._parser is None
+        self._data += data
+        if first and data and not self._owner.is_urgent(data):
+            self._unwatch()
+            self._owner.defer(self)
+        else:
+            self.proceed()
+
+    def _discard(self) -> None:
+        """Read and discard, until the client has closed its side."""
+        for _ in range(MAX_PARTS):
+            if not self._socket.recv(PART):
+                if self.phase is Phase.WAITING and self._owner.has_begun(self):
+                    self._unwatch()  # a client that has closed only its own side still wants its response
+                else:
+                    self.close()
+                return
+            self._ended = False
+        self._wait()
+
+    def _write(self) -> None:
+        for _ in range(MAX_PARTS):
+            if not self._parts:
+                self._finish()
+                return
+            part = self._parts[0]
+            sent = self._socket.send(part[:PART])
+            self._parts[0] = part[sent:]
+            if sent == len(part):
+                del self._parts[0]
+            self._taken += sent
+            if self._taken >= PART:
+                self._taken = 0
+                self._extend()
+        self._wait(write=True)
+
+    def _finish(self) -> None:
+        if isinstance(self._socket, ssl.SSLSocket):
+            with contextlib.suppress(OSError):
+                self._socket.unwrap()  # sends close_notify, and does not wait for the client's
+        if self._ended:
+            self.close()
+            return
+        self._socket.shutdown(socket.SHUT_WR)
+        self.phase = Phase.LINGERING
+        self._wait()
+
+    def _reject(self, status: int) -> None:
+        self.phase = Phase.WAITING
+        self._owner.reject(self, status)
+
+    def _extend(self) -> None:
+        self.deadline = self.now() + CLIENT_TIMEOUT
+
+    def _wait(self, *, write: bool = False) -> None:
+        loop = self._owner.loop
+        remove = loop.remove_writer if write else loop.remove_reader
+        if self._watch == remove:
+            return
+        self._unwatch()
+        (loop.add_writer if write else loop.add_reader)(self._descriptor, self.step)
+        self._watch = remove
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch(self._descriptor)
+            self._watch = None

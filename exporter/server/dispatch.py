@@ -1,0 +1,219 @@
+"""Decides what happens to a request: an answer from memory, a place in the queue, or a refusal.
+
+Theory of operation:
+
+Probes are answered on the event loop, from memory. Everything else is rendered by a few threads with a bounded queue.
+If the queue is full, the client gets 503 with Retry-After at once. A request whose client is gone leaves the queue.
+
+The exposition and the status page are rendered once per generation and second, whoever asks: equal requests share one
+job, and its response serves those that come later in the same second.
+
+With basic authentication, the password comes first, whatever the path. Known credentials are recognized on the event
+loop. Unknown ones wait for bcrypt in a queue of their own (see `users`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from exporter.evaluation.store import Store
+from exporter.server.answers import Answer, log_answer, log_failure, refuse
+from exporter.server.connection import Connection, Phase
+from exporter.server.messages import Request, Response
+from exporter.server.probes import Probes, prefers_json
+from exporter.server.threads import Job, Threads
+from exporter.server.users import CHALLENGE
+from exporter.server.wsgi import WSGI, call
+
+THREADS = 2
+"""Threads that render metrics and pages, and that reload."""
+MAX_WAITING = 40
+"""Requests that wait for a thread."""
+MAX_RECENT = 4
+"""Rendered responses that are kept, each for at most a second."""
+
+_SHARED = ("/metrics", "/")
+_CHALLENGE = ("WWW-Authenticate", CHALLENGE)
+_RETRY = ("Retry-After", "1")
+
+Key = tuple[str, ...]
+
+
+class Guard(Protocol):
+    """The users of basic authentication."""
+
+    def check(self, header: bytes | None) -> bool | None:
+        """Return whether an Authorization header is right; None if that takes bcrypt."""
+
+    def verify(self, header: bytes, peer: str, done: Callable[[bool | None], object], gone: Callable[[], bool]) -> None:
+        """Run bcrypt unless the client is gone, and call `done` with the result; with None if too many wait."""
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A job and the connections that wait for it."""
+
+    job: Job
+    key: Key | None = None
+    connections: dict[Connection, None] = field(default_factory=dict)
+
+
+class Dispatcher:
+    """Answers the requests of a listener. Without an application, there are only the probes."""
+
+    def __init__(
+        self,
+        store: Store,
+        probes: Probes,
+        threads: Threads,
+        app: WSGI | None = None,
+        guard: Guard | None = None,
+        condition: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`condition` returns what a rendered response depends on, apart from the generation."""
+        self._store = store
+        self._probes = probes
+        self._app = app
+        self._guard = guard
+        self._threads = threads
+        self._condition = condition
+        self._pending: dict[Connection, _Pending] = {}
+        self._shared: dict[Key, _Pending] = {}
+        self._recent: dict[Key, tuple[object, Response]] = {}
+
+    def receive(self, connection: Connection, request: Request) -> None:
+        """Respond to a request, now or later."""
+        if self._guard is None:
+            self._dispatch(connection, request)
+            return
+        header = request.header(b"authorization").encode("latin-1")
+        right = self._guard.check(header or None)
+        if right is not None:
+            self._admit(connection, request, right)
+            return
+        self._guard.verify(
+            header,
+            request.peer,
+            lambda right: connection.call_soon(partial(self._admit, connection, request, right)),
+            lambda: connection.phase is Phase.CLOSED,
+        )
+
+    def has_begun(self, connection: Connection) -> bool:
+        """Return whether the response to a request is being made."""
+        pending = self._pending.get(connection)
+        return pending is not None and pending.job.has_begun
+
+    def forget(self, connection: Connection) -> None:
+        """Forget the request of a connection that is closed. Its job is canceled if nobody else waits for it."""
+        pending = self._pending.pop(connection, None)
+        if pending is None:
+            return
+        del pending.connections[connection]
+        if not pending.connections and not pending.job.has_begun:
+            self._threads.cancel(pending.job)
+            self._unshare(pending)
+
+    def refuse(self, status: int, *headers: tuple[str, str]) -> Answer:
+        """Return the answer for a request that is not served."""
+        return refuse(self._store.snapshot(), status, *headers)
+
+    def _admit(self, connection: Connection, request: Request, right: bool | None) -> None:  # noqa: FBT001
+        if right:
+            self._dispatch(connection, request)
+        elif right is None:
+            self._answer(connection, request, self.refuse(503, _RETRY))
+        else:
+            self._answer(connection, request, self.refuse(401, _CHALLENGE))
+
+    def _dispatch(self, connection: Connection, request: Request) -> None:
+        if prefers_json(request.path, request.query, request.header(b"accept")):
+            if not self._submit(connection, request, partial(self._answer_json, request)):
+                self._answer_probe(connection, request)
+        elif not self._answer_probe(connection, request):
+            if self._app is None:
+                self._answer(connection, request, self.refuse(404))
+            elif not self._render(connection, request, self._app):
+                self._answer(connection, request, self.refuse(503, _RETRY))
+
+    def _answer_probe(self, connection: Connection, request: Request) -> bool:
+        answer = self._probes.answer(request.method, request.path, request.query)
+        if answer is None:
+            return False
+        self._answer(connection, request, answer)
+        return True
+
+    def _answer(self, connection: Connection, request: Request, answer: Answer) -> None:
+        log_answer(request.method, request.path, answer)
+        connection.respond(answer.to_response())
+
+    def _answer_json(self, request: Request) -> Response:
+        answer = self._probes.answer(request.method, request.path, request.query, json=True)
+        assert answer is not None  # `prefers_json` is true only for a probe's path
+        log_answer(request.method, request.path, answer)
+        return answer.to_response()
+
+    def _render(self, connection: Connection, request: Request, app: WSGI) -> bool:
+        """Respond with what the application renders. Return False if too many requests wait for that."""
+        if request.path not in _SHARED or request.method not in ("GET", "HEAD"):
+            return self._submit(connection, request, partial(call, app, request))
+        headers = request.header(b"accept"), request.header(b"accept-encoding")
+        key = (request.method, request.path, request.query, *headers)
+        if (response := self._recall(key, self._version(connection.now()))) is not None:
+            connection.respond(response)
+            return True
+        pending = self._shared.get(key)
+        if pending is not None and not pending.job.has_begun:  # one that has begun may show an earlier generation
+            self._pending[connection] = pending
+            pending.connections[connection] = None
+            return True
+        return self._submit(connection, request, partial(call, app, request), key)
+
+    def _recall(self, key: Key | None, version: object) -> Response | None:
+        """Return the response to an equal request, if it is of this second and nothing has changed since."""
+        known, response = self._recent.get(key, (None, None)) if key else (None, None)
+        return response if known == version else None
+
+    def _version(self, now: float) -> object:
+        return self._store.snapshot().generation, int(now), self._condition()
+
+    def _submit(
+        self, connection: Connection, request: Request, make: Callable[[], Response], key: Key | None = None
+    ) -> bool:
+        """Make a response in a thread. Return False if too many wait for that."""
+
+        def work() -> None:
+            version = self._version(connection.now())
+            try:
+                response = self._recall(key, version) or make()
+            except Exception:  # noqa: BLE001  # whatever happens, the client gets a response
+                log_failure(request.method, request.path)
+                response = self.refuse(500).to_response()
+            connection.call_soon(partial(self._deliver, pending, response, version))
+
+        pending = _Pending(Job(work), key)
+        if not self._threads.submit(pending.job):
+            return False
+        self._pending[connection] = pending
+        pending.connections[connection] = None
+        if key is not None:
+            self._shared[key] = pending
+        return True
+
+    def _deliver(self, pending: _Pending, response: Response, version: object) -> None:
+        self._unshare(pending)
+        if pending.key is not None and response.status == 200:
+            self._remember(pending.key, version, response)
+        for connection in tuple(pending.connections):
+            self._pending.pop(connection, None)
+            connection.respond(response)
+
+    def _unshare(self, pending: _Pending) -> None:
+        if pending.key is not None and self._shared.get(pending.key) is pending:
+            del self._shared[pending.key]
+
+    def _remember(self, key: Key, version: object, response: Response) -> None:
+        self._recent.pop(key, None)
+        if len(self._recent) >= MAX_RECENT:
+            del self._recent[next(iter(self._recent))]
+        self._recent[key] = version, response

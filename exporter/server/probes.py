@@ -1,0 +1,153 @@
+"""The answers to probes, from memory: the groups' endpoints, and the exporter's own /-/healthy and /-/ready.
+
+Theory of operation:
+
+A probe must be answered even if everything else is overloaded, so its answer costs next to nothing. Whatever can be
+computed once per generation is: the verdicts, and the plain answers. A new generation discards all of it. Nothing here
+waits, takes a lock, or uses a library.
+
+health+json lists every check with its measurements, which takes milliseconds if there are many. The server renders it
+in a thread. If too many requests wait for one, the client gets the same verdict in plain text: no probe is refused.
+"""
+
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from exporter.evaluation.judge import judge, satisfies
+from exporter.evaluation.store import Store
+from exporter.model import Group, Snapshot, State, Verdict, Vitals
+from exporter.render import health
+from exporter.server.answers import Answer, AnswerCounter, refuse
+from exporter.server.negotiation import HEALTH_JSON, wants_json
+
+PROBE_PATHS = {
+    "/livez": Group.LIVENESS,
+    "/readyz": Group.READINESS,
+    "/startupz": Group.STARTUP,
+    "/healthz": Group.ALL,
+}
+OWN_PATHS = ("/-/healthy", "/-/ready")
+
+MAX_CACHED = 64
+"""Plain answers that are kept for the current generation."""
+
+_READ = ("GET", "HEAD")
+
+
+class _Memory:
+    """What has been computed from one Snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.answers: dict[tuple[str, str], Answer] = {}
+        self._verdicts: dict[Group, Verdict] = {}
+
+    def verdict(self, group: Group) -> Verdict:
+        """Return the verdict of a group."""
+        known = self._verdicts.get(group)
+        if known is None:
+            known = self._verdicts[group] = judge(self.snapshot, group)
+        return known
+
+
+class Probes:
+    """Answers probes. Safe to use from several threads."""
+
+    def __init__(self, store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals]) -> None:
+        self._store = store
+        self._counter = counter
+        self._vitals = vitals
+        self._memory = _Memory(store.snapshot())
+
+    def answer(self, method: str, path: str, query: str = "", *, json: bool = False) -> Answer | None:
+        """Return the answer to a request, as health+json if `json`. Return None if the path is not a probe's."""
+        root, slash, name = path[1:].partition("/")
+        group = PROBE_PATHS.get(f"/{root}")
+        if group is None and path not in OWN_PATHS:
+            return None
+        memory = self._refresh()
+        if group is not None and slash and not _find(memory.snapshot, group, name):
+            return refuse(memory.snapshot, 404)
+        if method not in _READ:
+            return refuse(memory.snapshot, 405, ("Allow", ", ".join(_READ)))
+        if group is None:
+            return self._answer_own(memory.snapshot, path)
+        if slash:
+            return _answer_check(memory.snapshot, group, name)
+        answer = self._answer_group(memory, path, group, query, json=json)
+        self._counter.count(group, answer.status)
+        return answer
+
+    def _refresh(self) -> _Memory:
+        memory, snapshot = self._memory, self._store.snapshot()
+        if memory.snapshot is not snapshot:
+            memory = self._memory = _Memory(snapshot)
+        return memory
+
+    def _answer_group(self, memory: _Memory, path: str, group: Group, query: str, *, json: bool) -> Answer:
+        key = path, query
+        known = None if json else memory.answers.get(key)
+        if known is not None:
+            return known
+        answer = _render(memory, path.removeprefix("/"), group, query, json=json)
+        if not json and len(memory.answers) < MAX_CACHED:
+            memory.answers[key] = answer
+        return answer
+
+    def _answer_own(self, snapshot: Snapshot, path: str) -> Answer:
+        if path == "/-/ready":
+            return _answer_own(snapshot, "ready", because="shutting down" if snapshot.draining else None)
+        running = self._vitals().running
+        return _answer_own(snapshot, "healthy", because=None if running else "the schedule is not running")
+
+
+def prefers_json(path: str, query: str, accept: str) -> bool:
+    """Return whether a request is for a group's verdict as health+json, by `?format=` or by its Accept header."""
+    if path not in PROBE_PATHS:
+        return False
+    if "format" in query:
+        form = parse_qs(query, keep_blank_values=True).get("format")
+        if form is not None:
+            return form[0] == "json"
+    return accept not in ("", "*/*") and wants_json(accept)
+
+
+def _find(snapshot: Snapshot, group: Group, name: str) -> bool:
+    state = snapshot.states.get(name)
+    return state is not None and state.spec.belongs_to(group)
+
+
+def _answer_check(snapshot: Snapshot, group: Group, name: str) -> Answer:
+    state = snapshot.states[name]
+    failing = () if satisfies(state, group) else (state,)
+    body = health.render_check(state, group).encode()
+    return Answer(503 if failing else 200, body, snapshot.generation, because=_list_reasons(failing))
+
+
+def _render(memory: _Memory, title: str, group: Group, query: str, *, json: bool) -> Answer:
+    options = parse_qs(query, keep_blank_values=True) if query else {}
+    exclude = frozenset(options.get("exclude", ()))
+    verdict, snapshot = memory.verdict(group).without(exclude), memory.snapshot
+    because = [*_list_reasons(verdict.culprits), *(["shutting down"] if verdict.draining else [])]
+    if json:
+        body, content_type = health.render_json(snapshot, verdict), HEALTH_JSON
+        return Answer(
+            _code(verdict.up), body.encode(), snapshot.generation, content_type=content_type, because=tuple(because)
+        )
+    body = health.render_text(verdict, title, verbose="verbose" in options, exclude=exclude)
+    return Answer(_code(verdict.up), body.encode(), snapshot.generation, because=tuple(because))
+
+
+def _code(up: bool) -> int:  # noqa: FBT001  # a verdict is a truth value
+    return 200 if up else 503
+
+
+def _answer_own(snapshot: Snapshot, word: str, because: str | None) -> Answer:
+    if because is None:
+        return Answer(200, f"Health Exporter is {word}.\n".encode(), snapshot.generation)
+    body = f"Health Exporter is not {word}.\n".encode()
+    return Answer(503, body, snapshot.generation, because=(because,))
+
+
+def _list_reasons(states: tuple[State, ...]) -> tuple[str, ...]:
+    return tuple(f"{state.spec.name} ({state.reason})" for state in states)
