@@ -71,6 +71,7 @@ class Listener:
         self._connections: dict[Connection, None] = {}  # in the order in which they were accepted
         self._deferred: deque[Connection] = deque()
         self._second, self._date = 0, ""
+        self._refusal: tuple[tuple[int, str], bytes] = (0, ""), b""
         self._over: asyncio.Event
 
     def start(self) -> None:
@@ -79,6 +80,8 @@ class Listener:
         self._over = asyncio.Event()
         for sock in self._sockets:
             sock.settimeout(0)
+            # Linux copies this to every connection that the socket accepts.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CLIENT_TIMEOUT * 1000))
             self.loop.add_reader(sock, self._accept, sock)
         self.loop.call_later(_SWEEP, self._sweep)
 
@@ -150,7 +153,6 @@ class Listener:
             self._turn_away_oldest()
         try:
             accepted.settimeout(0)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CLIENT_TIMEOUT * 1000))
             if self._tls:
                 accepted = self._tls.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
         except OSError:  # the client is gone
@@ -162,8 +164,17 @@ class Listener:
         connection.step()
 
     def _turn_away_oldest(self) -> None:
-        busy = self._dispatch.refuse(503, ("Retry-After", "1")).to_response()
-        next(iter(self._connections)).turn_away(busy.render_head(self.date()) + busy.body)
+        next(iter(self._connections)).turn_away(self._busy())
+
+    def _busy(self) -> bytes:
+        """Return a 503. In a storm it is sent thousands of times."""
+        answer = self._dispatch.refuse(503, ("Retry-After", "1"))
+        known, data = self._refusal
+        if known != (answer.generation, self.date()):
+            response = answer.to_response()
+            known, data = (answer.generation, self._date), response.render_head(self._date) + response.body
+            self._refusal = known, data
+        return data
 
     def _make_room(self, sock: socket.socket) -> None:
         """Free a descriptor by closing the oldest connection, or wait a moment."""

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,9 @@ from exporter.server.pid1 import reap
 from exporter.server.reload import Reloader
 
 TICK = 1.0  # seconds
+SWITCH_INTERVAL = 0.0005
+"""Seconds for which a thread may keep the interpreter while the event loop waits for it. Python's default is 5 ms, and
+the event loop gives the interpreter up in each of the half dozen system calls of an answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ class Run:
 
     def until_stopped(self) -> None:
         """Serve until the drain is over."""
+        sys.setswitchinterval(SWITCH_INTERVAL)
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:

@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 import h2.config
 import h2.connection
+import psutil
 import pytest
 import trustme
 from make import PASS
 from stage import Stage, exchange, served
-from support import PATIENCE, Process, ended, eventually, get
+from support import PATIENCE, Exporter, Process, ended, eventually, get
 
 from exporter.server.connection import CLIENT_TIMEOUT
 from exporter.server.dispatch import MAX_WAITING, THREADS
@@ -500,3 +501,41 @@ def quickly(url):
     with suppress(OSError, http.client.HTTPException):
         return get(url, timeout=5).status
     return 0
+
+
+def test_thousands_of_abandoned_scrapes_keep_nobody_waiting(tmp_path):
+    """Each probe is answered in the meantime, the memory stays, and no connection is left."""
+    config = tmp_path / "health.yml"
+    checks = "".join(
+        f"  - {{name: c{number}, exec: {{command: ['true']}}, periodSeconds: 3600}}\n" for number in range(200)
+    )
+    config.write_text(f"checks:\n{checks}")
+    with ended(Exporter(config=config)) as exporter:
+        eventually(lambda: exporter.get("/readyz").status == 200)
+        exporter.get("/metrics")
+        before, over = resident(exporter), threading.Event()
+        with ThreadPoolExecutor(2) as threads:
+            watches = [threads.submit(probe_until, over, exporter.url + path) for path in ("/livez", "/-/healthy")]
+            for _ in range(4000):
+                with connect(exporter.url) as client:
+                    client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            eventually(lambda: not list(clients(exporter.url)), what="every connection is closed")
+            over.set()
+            statuses = [status for watch in watches for status in watch.result()]
+        after = resident(exporter)
+
+    assert set(statuses) == {200}
+    assert after - before < 10 * 1024
+
+
+def probe_until(over, url):
+    statuses = []
+    while not over.is_set():
+        statuses.append(get(url).status)
+    return statuses
+
+
+def resident(exporter):
+    """The memory of all processes of the exporter, in KiB."""
+    process = psutil.Process(exporter.pid)
+    return sum(part.memory_info().rss for part in (process, *process.children(recursive=True))) // 1024
