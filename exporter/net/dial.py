@@ -27,7 +27,7 @@ def connect(
     """Return a TCP connection to the first address of the name that accepts one, in the resolver's order.
 
     Raises DialError `dns`, `connect` or `timeout`; if all addresses fail, the error of the first one. Raises
-    ProbeError if the exporter itself cannot open a socket.
+    ProbeError if the exporter itself cannot open a socket, or cannot look up the name.
     """
     watch = watch or Stopwatch()
     addresses = resolver.resolve(host, port, deadline)
