@@ -113,7 +113,7 @@ class HttpGet(Probe):
     body_matches: Pattern | None = None
     """Fails when the body does not match this regular expression, in RE2's syntax. Requires the extra `expect`."""
     json_path: tuple[JsonExpectation, ...] = ()
-    """Fails when the body is not JSON with these values. Requires the extra `expect`."""
+    """Fails when the body is not JSON with these values. NaN and Infinity are not JSON. Requires the extra `expect`."""
     max_latency_seconds: Seconds | None = None
     """Fails when the latency reaches this value, in seconds."""
     warn_latency_seconds: Seconds | None = None
@@ -169,7 +169,7 @@ class HttpGet(Probe):
         except DialError as error:
             return error.outcome()
         latency = timer.stop(self.warn_latency_seconds, self.max_latency_seconds)
-        return self._conclude(fetched, latency, self._measure_phases(fetched))
+        return self._conclude(fetched, deadline, latency, self._measure_phases(fetched))
 
     def _measure_phases(self, fetched: Fetched) -> tuple[Measurement, ...]:
         if not self.phases:
@@ -177,14 +177,21 @@ class HttpGet(Probe):
         seconds = fetched.seconds.items()
         return tuple(Measurement("endpoint_phase_seconds", value, phase=phase) for phase, value in seconds)
 
-    def _conclude(self, fetched: Fetched, latency: Measurement, phases: tuple[Measurement, ...]) -> Outcome:
+    def _conclude(
+        self, fetched: Fetched, deadline: Deadline, latency: Measurement, phases: tuple[Measurement, ...]
+    ) -> Outcome:
         summary = f"{self.target} returned {fetched.status}"
         if fetched.status not in (self.expect_status or range(200, 400)):
             expected = f", expected {' or '.join(map(str, self.expect_status))}" if self.expect_status else ""
             return Outcome.failed(Reason.STATUS, summary + expected, latency, *phases)
         if fetched.elsewhere is not None:
             summary += f", a redirect to {fetched.elsewhere or 'no host'}, which is not followed"
-        if fault := find_body_fault(fetched.body, self.body_contains, self.body_matches, self.json_path):
+        try:
+            fault = find_body_fault(fetched.body, self.body_contains, self.body_matches, self.json_path, deadline)
+        except TimeoutError:
+            summary += ", but its body was not checked in time"
+            return Outcome.failed(Reason.TIMEOUT, summary, latency, *phases)
+        if fault:
             return Outcome.failed(Reason.BODY, f"{summary}, but {fault}", latency, *phases)
         if latency.limits:
             summary += f" in {latency.value:.3f} s"

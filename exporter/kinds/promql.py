@@ -1,6 +1,5 @@
 """The kind `promql`: the value of a query at a Prometheus server."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.net.errors import DialError
 from exporter.net.url import parse
 from exporter.probe.authorization import Authorization, read_authorization, refuse_both
+from exporter.probe.jsonvalue import parse_json
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
 from exporter.probe.options import Text
@@ -128,7 +128,7 @@ def _read_samples(reply: "Reply", target: str) -> list[Any]:
     if reply.status in (401, 403):
         raise DialError(Reason.PERMISSION, f"{target} returned {reply.status}")
     try:
-        content = json.loads(reply.body)
+        content = parse_json(reply.body)
         if content["status"] != "success":
             reason = Reason.TIMEOUT if content["errorType"] == "timeout" else Reason.STATUS
             cause = f"{content['errorType']}: {content['error']}"
@@ -138,7 +138,7 @@ def _read_samples(reply: "Reply", target: str) -> list[Any]:
             return [result[1]]
         if kind == "vector":
             return [sample["value"][1] if "value" in sample else None for sample in result]
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         message = f"{target} returned {reply.status}, but not a response of Prometheus' API"
         raise DialError(Reason.STATUS, message) from None
     raise DialError(Reason.STATUS, f"{target} returned a {kind}; the query must give an instant vector or a scalar")

@@ -1,7 +1,7 @@
 """Expectations of a response's body, for the kinds that read one.
 
 Regular expressions have RE2's syntax: RE2 takes time linear in the length of the text, while Python's can take
-practically forever on a text that an attacker chose. JSONPath is RFC 9535.
+practically forever on a text that an attacker chose. JSONPath is RFC 9535, with bounded work (jsonpath.py).
 """
 
 import json
@@ -10,7 +10,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, model_validator
 
+from exporter.model import Deadline
 from exporter.probe.check import require
+from exporter.probe.jsonpath import Path, compile_path
+from exporter.probe.jsonvalue import is_equal, parse_json
 from exporter.probe.options import Number, Options
 from exporter.text import shorten
 
@@ -27,7 +30,7 @@ def _validate_pattern(text: str) -> str:
 
 def _validate_path(text: str) -> str:
     try:
-        _compile_path(text)
+        _cache_path(text)
     except ValueError as error:
         raise ValueError(f"is not a valid JSONPath: {error}") from None
     return text
@@ -59,18 +62,27 @@ class JsonExpectation(Options):
             raise ValueError("min must not be above max")
         return self
 
-    def find_fault(self, content: Any) -> str | None:
-        """Return why the content of a JSON body does not meet the expectation; None if it does."""
-        values = _compile_path(self.path).findall(content)
-        if not values:
-            return f"{self.path} is missing from the body"
-        faults = ((value, self._find_value_fault(value)) for value in values)
-        return next((f"{self.path} is {_show(value)}, {fault}" for value, fault in faults if fault), None)
+    def find_fault(self, content: Any, deadline: Deadline) -> str | None:
+        """Return why the content of a JSON body does not meet the expectation; None if it does.
+
+        Raises TimeoutError if the deadline passes before that is known.
+        """
+        missing = True
+        try:
+            for value in _cache_path(self.path).find(content, deadline):
+                missing = False
+                if fault := self._find_value_fault(value):
+                    return f"{self.path} is {_show(value)}, {fault}"
+        except ValueError as error:
+            return f"{self.path} {error}"
+        except RecursionError:
+            return f"{self.path} compares values that are nested too deeply"
+        return f"{self.path} is missing from the body" if missing else None
 
     def _find_value_fault(self, value: Any) -> str | None:
-        if "equals" in self.model_fields_set and not _is_equal(value, self.equals):
+        if "equals" in self.model_fields_set and not is_equal(value, self.equals):
             return f"expected {_show(self.equals)}"
-        if self.matches is not None and not (isinstance(value, str) and _compile_pattern(self.matches).search(value)):
+        if self.matches is not None and not (isinstance(value, str) and matches(self.matches, value)):
             return f"which does not match {self.matches}"
         if self.min is None and self.max is None:
             return None
@@ -82,26 +94,40 @@ class JsonExpectation(Options):
 
 
 def find_body_fault(
-    body: bytes, contains: str | None, matches: str | None, expectations: tuple[JsonExpectation, ...]
+    body: bytes,
+    contains: str | None,
+    pattern: str | None,
+    expectations: tuple[JsonExpectation, ...],
+    deadline: Deadline,
 ) -> str | None:
-    """Return why a response's body does not meet the expectations; None if it does."""
+    """Return why a response's body does not meet the expectations; None if it does.
+
+    Raises TimeoutError if the deadline passes before that is known.
+    """
     text = body.decode("utf-8", "replace")
     if contains is not None and contains not in text:
         return "the body does not contain the expected text"
-    if matches is not None and not _compile_pattern(matches).search(text):
-        return f"the body does not match {matches}"
+    if pattern is not None and not matches(pattern, text):
+        return f"the body does not match {pattern}"
     if not expectations:
         return None
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return "the body is not valid JSON"
-    return next(filter(None, (expectation.find_fault(content) for expectation in expectations)), None)
+        content = parse_json(body)
+    except ValueError as error:
+        return f"the body {error}"
+    return next(filter(None, (expectation.find_fault(content, deadline) for expectation in expectations)), None)
 
 
 def matches(pattern: str, text: str) -> bool:
     """Return whether the regular expression matches anywhere in the text."""
+    if not text.isascii():  # JSON can contain half of a surrogate pair, which RE2 cannot search
+        text = text.encode("utf-8", "replace").decode()
     return _compile_pattern(pattern).search(text) is not None
+
+
+@cache
+def _cache_path(text: str) -> Path:
+    return compile_path(text)
 
 
 @cache
@@ -116,22 +142,8 @@ def _compile_pattern(pattern: str) -> Any:
         raise ValueError(message.decode() if isinstance(message, bytes) else message) from None
 
 
-@cache
-def _compile_path(path: str) -> Any:
-    jsonpath = require("jsonpath", "expect")
-    environment = jsonpath.JSONPathEnvironment(strict=True)
-    for unbounded in ("match", "search"):
-        environment.function_extensions.pop(unbounded, None)
-    try:
-        return environment.compile(path)
-    except jsonpath.JSONPathError as error:
-        raise ValueError(str(error).splitlines()[0]) from None
-
-
-def _is_equal(value: Any, expected: Any) -> bool:
-    """JSON's equality, in which true is not 1."""
-    return isinstance(value, bool) == isinstance(expected, bool) and bool(value == expected)
-
-
 def _show(value: Any) -> str:
-    return shorten(json.dumps(value), MAX_SHOWN_VALUE)
+    try:
+        return shorten(json.dumps(value), MAX_SHOWN_VALUE)
+    except RecursionError:
+        return "a deeply nested value"

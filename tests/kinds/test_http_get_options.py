@@ -13,6 +13,7 @@ from kinds.pages import OK, authority, check, check_case, chunked, fails, passes
 from kinds.servers import drip, flood, hang, pause, serving
 from pydantic import ValidationError
 
+from exporter.kinds import http_get
 from exporter.kinds.http_get import HttpGet
 from exporter.model import Reason, Status
 
@@ -36,6 +37,17 @@ BODIES = {
         PAGE, reason="body", **expecting(jsonPath=[{"path": "$.queue.length", "max": 9}])
     ),
     "json value missing": fails(PAGE, reason="body", **expecting(jsonPath=[{"path": "$.gone"}])),
+    "json with NaN": fails(
+        response("200 OK", body=b'{"q": NaN}'), reason="body", **expecting(jsonPath=[{"path": "$.q", "min": 0}])
+    ),
+    "json nested too deeply": fails(
+        response("200 OK", body=b"[" * 90_000 + b"]" * 90_000), reason="body", **expecting(jsonPath=[{"path": "$..x"}])
+    ),
+    "json that is long to search": fails(
+        response("200 OK", body=b"[" * 300 + b"1," * 50_000 + b"1" + b"]" * 300),
+        reason="body",
+        **expecting(jsonPath=[{"path": "$..[?count(@..*) > 1e9]"}]),
+    ),
     "not json": fails(OK, reason="body", **expecting(jsonPath=[{"path": "$.gone"}])),
     "chunks": passes(chunked(b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"), **expecting(bodyContains="cd")),
     "beyond 10 KiB": passes(response("200 OK", body=b"x" * 20_000 + b"end"), **expecting(bodyContains="end")),
@@ -62,6 +74,22 @@ def test_the_summary_names_the_wrong_value_of_the_body():
         outcome = check(server.port, jsonPath=[{"path": "$.status", "equals": "ok"}]).outcome
 
     assert outcome.summary.endswith('/ returned 200, but $.status is "up", expected "ok"')
+
+
+def test_a_body_that_is_not_checked_in_time_fails_with_the_latency_of_its_response(monkeypatch):
+    """A real body would have to take longer than the timeout by itself, on any machine."""
+
+    def find_body_fault(*arguments: Any) -> None:
+        assert 0 < arguments[-1].remaining() <= 30
+        raise TimeoutError
+
+    monkeypatch.setattr(http_get, "find_body_fault", find_body_fault)
+    with serving((PAGE,)) as server:
+        outcome = check(server.port, jsonPath=[{"path": "$..x"}]).outcome
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+    assert outcome.summary.endswith("/ returned 200, but its body was not checked in time")
+    assert [measurement.name for measurement in outcome.measurements] == ["endpoint_latency_seconds"]
 
 
 def test_an_endless_body_costs_little_memory():
