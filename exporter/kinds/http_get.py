@@ -53,9 +53,9 @@ class HttpGet(Probe):
     Certificates are not verified. Redirects on the same host name are followed. A redirect to a different host is not
     followed, and passes. If the body breaks off, the status is not trusted: the run is `unknown`.
 
-    This kind differs from the kubelet's probe in two ways. HTTP/2 is not offered over TLS. A request whose body breaks
-    off is repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each the
-    whole timeout.
+    This kind differs from the kubelet's probe in three ways. HTTP/2 is not offered over TLS. A request whose body
+    breaks off is repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each
+    the whole timeout. A response with more than 1000 header lines, interim responses included, fails.
 
     The options from `expectStatus` on do not exist in Kubernetes.
     """

@@ -1,8 +1,11 @@
 """The kind `postgresql`: the value that a query on a PostgreSQL server returns."""
 
+import fcntl
 import math
 import re
 import select
+import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +20,8 @@ from exporter.probe.driver import SqlProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
 
+MAX_RECEIVED = 2**20
+"""Bytes that are received in a run before the query's first value. libpq would take a value of a GiB."""
 _CONNECTION_ERRORS = (
     (Reason.STATUS, re.compile(r"^(expected|received invalid|unsupported)")),
     (Reason.MISSING, re.compile(r"database .* does not exist")),
@@ -73,8 +78,9 @@ class Postgresql(SqlProbe):
     """CA certificates to verify the server's certificate with, in PEM."""
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
-        with _connect(self._make_parameters(password, deadline), deadline) as connection:
-            return _run_query(connection, self.query, deadline)
+        patience = _Patience(deadline)
+        with _connect(self._make_parameters(password, deadline), patience) as connection:
+            return _run_query(connection, self.query, patience)
 
     def _make_parameters(self, password: str, deadline: Deadline) -> dict[str, str | int | None]:
         """Return libpq's parameters. They contain addresses, because libpq resolves names without a time limit."""
@@ -95,8 +101,27 @@ class Postgresql(SqlProbe):
         }
 
 
+class _Patience:
+    """What a run may still wait for: until the deadline, and for so many bytes."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self._received = 0
+
+    def wait(self, connection: Any, events: int) -> None:
+        """Wait for the connection. Raises DialError if the deadline passes, or if too much has been received."""
+        poll = select.poll()
+        poll.register(connection.socket, events)
+        remaining = self.deadline.remaining()
+        if remaining <= 0 or not poll.poll(math.ceil(remaining * 1000)):
+            raise DialError(Reason.TIMEOUT, "no complete response in time")
+        if self._received > MAX_RECEIVED:  # after the last read, which was not enough
+            raise DialError(Reason.STATUS, "the response is too long")
+        self._received += _count_readable(connection.socket)
+
+
 @contextmanager
-def _connect(parameters: dict[str, str | int | None], deadline: Deadline) -> Iterator[Any]:
+def _connect(parameters: dict[str, str | int | None], patience: _Patience) -> Iterator[Any]:
     """Yield a connection of libpq that never blocks inside libpq. Raises DialError."""
     library = _import_library()
     connection = library.connection.connect_start(library.conninfo("", **parameters).encode())
@@ -104,7 +129,7 @@ def _connect(parameters: dict[str, str | int | None], deadline: Deadline) -> Ite
         while (state := connection.connect_poll()) != library.polling.OK:
             if state == library.polling.FAILED:
                 raise _translate(connection.get_error_message())
-            _wait(connection, select.POLLIN if state == library.polling.READING else select.POLLOUT, deadline)
+            patience.wait(connection, select.POLLIN if state == library.polling.READING else select.POLLOUT)
         connection.nonblocking = 1
         yield connection
     except library.error as error:
@@ -113,30 +138,30 @@ def _connect(parameters: dict[str, str | int | None], deadline: Deadline) -> Ite
         connection.finish()
 
 
-def _run_query(connection: Any, query: str, deadline: Deadline) -> Any:
+def _run_query(connection: Any, query: str, patience: _Patience) -> Any:
     """Return the first value of the first row; None without a row. Raises DialError.
 
     Further rows are not read.
     """
-    timeout = max(1, math.ceil(deadline.remaining() * 1000))
+    timeout = max(1, math.ceil(patience.deadline.remaining() * 1000))
     connection.send_query(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout}; {query}\n; ROLLBACK".encode())
     connection.set_single_row_mode()
     while connection.flush():
-        _wait(connection, select.POLLIN | select.POLLOUT, deadline)
+        patience.wait(connection, select.POLLIN | select.POLLOUT)
         connection.consume_input()
     rows: list[Any] = []
-    while len(rows) < 2 and (result := _fetch_result(connection, deadline)) is not None:
+    while len(rows) < 2 and (result := _fetch_result(connection, patience)) is not None:
         if result.ntuples and result.nfields:
             value = result.get_value(0, 0)
             rows.append(_BOOLEANS[value] if result.ftype(0) == _BOOLEAN and value else value)
     return rows[0] if rows else None
 
 
-def _fetch_result(connection: Any, deadline: Deadline) -> Any:
+def _fetch_result(connection: Any, patience: _Patience) -> Any:
     """Return the next result; None at the end. Raises DialError for an error."""
     library = _import_library()
     while connection.is_busy():
-        _wait(connection, select.POLLIN, deadline)
+        patience.wait(connection, select.POLLIN)
         connection.consume_input()
     result = connection.get_result()
     if result is None or result.status in library.success:
@@ -147,12 +172,9 @@ def _fetch_result(connection: Any, deadline: Deadline) -> Any:
     raise DialError(reason, f"{message.decode(errors='replace')} ({code})" if code else message.decode())
 
 
-def _wait(connection: Any, events: int, deadline: Deadline) -> None:
-    poll = select.poll()
-    poll.register(connection.socket, events)
-    remaining = deadline.remaining()
-    if remaining <= 0 or not poll.poll(math.ceil(remaining * 1000)):
-        raise DialError(Reason.TIMEOUT, "no complete response in time")
+def _count_readable(descriptor: int) -> int:
+    """Return the number of bytes that a read would return at once (man 7 tcp)."""
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _translate(message: str) -> DialError:

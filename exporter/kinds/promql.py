@@ -105,8 +105,8 @@ class Promql(Limited):
         base = parse(self.url)
         url = str(replace(base, path=f"{base.path.rstrip('/')}/api/v1/query"))
         timer = LatencyTimer()
-        with client.open_session(deadline, self.ca_file) as session:
-            reply = client.send(session, "GET", url, max_body=MAX_RESPONSE, params=params, headers=headers)
+        with client.open_session(deadline, MAX_RESPONSE, self.ca_file) as session:
+            reply = client.send(session, "GET", url, params=params, headers=headers)
         return reply, timer.stop()
 
     def _conclude(self, samples: list[Any], latency: Measurement) -> Outcome:

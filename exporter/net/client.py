@@ -33,6 +33,8 @@ from exporter.net.tls import make_client_context
 from exporter.net.url import parse
 
 USER_AGENT = "health-exporter"
+MAX_OVERHEAD = 128 * 1024
+"""Bytes of a response in addition to its body: heads, interim responses, and the lines around chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +45,32 @@ class Reply:
     body: bytes
 
 
-def open_session(deadline: Deadline, ca_file: Path | None = None) -> requests.Session:
+def open_session(deadline: Deadline, max_body: int, ca_file: Path | None = None) -> "_Session":
     """Return a session whose requests all share one deadline. Use it with `send`, and in a `with` statement.
 
-    Certificates are verified against the system's CA certificates, or those in `ca_file`. A redirect is a response like
-    any other. Content is requested without compression.
+    No response has a body of more than `max_body` bytes. Certificates are verified against the system's CA
+    certificates, or those in `ca_file`. A redirect is a response like any other. Content is requested without
+    compression.
     """
-    session = _Session()
+    session = _Session(max_body)
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.clear()
     headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
     session.headers.update(headers)
-    adapter = _Adapter(deadline, ca_file)
+    adapter = _Adapter(deadline, max_body + MAX_OVERHEAD, ca_file)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
 
 
-def send(session: requests.Session, method: str, url: str, *, max_body: int, **options: Any) -> Reply:
+def send(session: "_Session", method: str, url: str, **options: Any) -> Reply:
     """Send a request and read its response; the options are those of `requests.Request`.
 
-    Raises DialError if there is no response, if its body breaks off or if it is longer than `max_body` bytes. Raises
-    ProbeError for a request that cannot be sent.
+    Raises DialError if there is no response, if its body breaks off or if it is too long. Raises ProbeError for a
+    request that cannot be sent.
     """
+    max_body = session.max_body
     where = parse(url).public
     request = _prepare(session, requests.Request(method, url, **options))
     with _translate_errors(where, Reason.STATUS, "the response is not HTTP"):
@@ -122,6 +126,10 @@ def _find_origin(error: BaseException) -> BaseException:
 
 
 class _Session(requests.Session):
+    def __init__(self, max_body: int) -> None:
+        super().__init__()
+        self.max_body = max_body
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         """Return None, or requests would read the body of a redirect that is not followed, however long it is."""
         return None
@@ -130,11 +138,11 @@ class _Session(requests.Session):
 class _Adapter(HTTPAdapter):
     """Connections that `dial` makes, in place of urllib3's."""
 
-    def __init__(self, deadline: Deadline, ca_file: Path | None) -> None:
+    def __init__(self, deadline: Deadline, allowance: int, ca_file: Path | None) -> None:
         super().__init__()
         self.poolmanager.pool_classes_by_scheme = {
-            "http": partial(_PlainPool, deadline=deadline),
-            "https": partial(_TLSPool, deadline=deadline, ca_file=ca_file),
+            "http": partial(_PlainPool, deadline=deadline, allowance=allowance),
+            "https": partial(_TLSPool, deadline=deadline, allowance=allowance, ca_file=ca_file),
         }
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
@@ -142,24 +150,28 @@ class _Adapter(HTTPAdapter):
 
 
 class _PlainConnection(HTTPConnection):
-    def __init__(self, *args: Any, deadline: Deadline, **options: Any) -> None:
+    def __init__(self, *args: Any, deadline: Deadline, allowance: int, **options: Any) -> None:
         super().__init__(*args, **options)
         self._deadline = deadline
+        self._allowance = allowance
 
     def connect(self) -> None:
-        self.sock = dial.connect(self._dns_host, self.port, self._deadline)
+        self.sock = sock = dial.connect(self._dns_host, self.port, self._deadline)
+        sock.allowance = self._allowance
 
 
 class _TLSConnection(HTTPSConnection):
-    def __init__(self, *args: Any, deadline: Deadline, ca_file: Path | None, **options: Any) -> None:
+    def __init__(self, *args: Any, deadline: Deadline, allowance: int, ca_file: Path | None, **options: Any) -> None:
         super().__init__(*args, **options)
         self._deadline = deadline
+        self._allowance = allowance
         self._ca_file = ca_file
 
     def connect(self) -> None:
         context = make_client_context(self._ca_file)
         sock = dial.connect(self._dns_host, self.port, self._deadline)
-        self.sock = dial.secure(sock, context, self.host, self._deadline)
+        self.sock = secured = dial.secure(sock, context, self.host, self._deadline)
+        secured.allowance = self._allowance
         self.is_verified = True
 
 

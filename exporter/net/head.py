@@ -3,6 +3,13 @@
 import io
 import re
 
+MAX_HEAD = 10 << 20
+"""Bytes of all heads before the body, those of interim responses included (Transport.MaxResponseHeaderBytes)."""
+MAX_LINES = 1000
+"""Lines of all heads before the body.
+
+Go has no such maximum, but millions of short lines would cost seconds of CPU time here.
+"""
 MAX_LINE = 64 << 10
 """Bytes of one header line that are kept. The rest is only checked, so that a flood of headers costs no memory.
 
@@ -42,16 +49,14 @@ class SilentError(MalformedError):
 class Head:
     """A status line, headers, and what marks the end of the body. Raises MalformedError for bytes that Go refuses."""
 
-    def __init__(self, stream: io.BufferedReader, left: int) -> None:
-        if not stream.peek(1):
+    def __init__(self, lines: "Lines") -> None:
+        if lines.at_end():
             raise SilentError("closed the connection without a response")
-        lines = Lines(stream, left)
         status = _STATUS_LINE.fullmatch(lines.read_line())
         if not status:
             raise MalformedError("the response is not HTTP")
         self.status = int(status[2])
         self._fields = lines.read_fields()
-        self.left = lines.left
         self.location = self._fields.get(b"location", b"").decode("utf-8", "surrogateescape")
         self.chunked = self._is_chunked(status[1])
         self.length = self._find_body_length()
@@ -83,11 +88,16 @@ class Head:
 
 
 class Lines:
-    """The lines of a head, which has a maximum number of bytes."""
+    """The lines of one or more heads, with a maximum number of bytes and lines for all of them."""
 
-    def __init__(self, stream: io.BufferedReader, left: int) -> None:
+    def __init__(self, stream: io.BufferedReader, max_bytes: int = MAX_HEAD, max_lines: int = MAX_LINES) -> None:
         self._stream = stream
-        self.left = left
+        self._bytes_left = max_bytes
+        self._lines_left = max_lines
+
+    def at_end(self) -> bool:
+        """Return whether the stream has ended."""
+        return not self._stream.peek(1)
 
     def read_line(self) -> bytes:
         """Return a line without its end, which may lack the CR (Reader.ReadLine).
@@ -96,6 +106,9 @@ class Lines:
 
         Raises MalformedError if the head breaks off, is too long, or has a forbidden character in a long line.
         """
+        self._lines_left -= 1
+        if self._lines_left < 0:
+            raise MalformedError("the head of the response has too many lines")
         line = part = self._read_part()
         while not part.endswith(b"\n"):
             part = self._read_part()
@@ -126,10 +139,10 @@ class Lines:
         return fields
 
     def _read_part(self) -> bytes:
-        part = self._stream.readline(min(self.left, MAX_LINE))
+        part = self._stream.readline(min(self._bytes_left, MAX_LINE))
         if not part:
-            raise MalformedError("the head of the response " + ("breaks off" if self.left else "is too long"))
-        self.left -= len(part)
+            raise MalformedError("the head of the response " + ("breaks off" if self._bytes_left else "is too long"))
+        self._bytes_left -= len(part)
         return part
 
 

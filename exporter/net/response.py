@@ -12,12 +12,12 @@ import re
 
 from exporter.net.head import Head, Lines, MalformedError
 
-MAX_HEAD = 10 << 20
-"""Bytes of all heads before the body, those of interim responses included (Transport.MaxResponseHeaderBytes)."""
 MAX_CHUNK_LINE = 4096
 """Bytes of the line before a chunk, and of the trailer (maxLineLength in chunked.go, bufio's buffer size)."""
 MAX_EXCESS = 16 * 1024
 """Bytes of chunk lines beyond a fair share for the data they announce (chunkedReader.beginChunk)."""
+MAX_CHUNKS = 64 * 1024
+"""Chunks of a body. Go has no such maximum, but the kubelet reads only 10 KiB, which cannot have that many."""
 
 # chunk-size [ chunk-ext ] CRLF, chunk-size = 1*HEXDIG                        (RFC 9112, 7.1)
 # readChunkLine, removeChunkExtension and parseHexUint (chunked.go): at most 16 digits; white space may follow them at
@@ -32,9 +32,10 @@ class Response:
     """
 
     def __init__(self, stream: io.BufferedReader, method: str = "GET") -> None:
-        head = Head(stream, MAX_HEAD)
+        lines = Lines(stream)
+        head = Head(lines)
         while 100 <= head.status <= 199 and head.status != 101:
-            head = Head(stream, head.left)
+            head = Head(lines)
         self._stream = stream
         self.status = head.status
         self.location = head.location
@@ -61,7 +62,7 @@ class Response:
 
     def _read_chunks(self, max_bytes: int) -> bytes:
         body = bytearray()
-        excess = 0
+        excess = chunks = 0
         while len(body) < max_bytes:
             line = self._stream.readline(MAX_CHUNK_LINE)
             size = _CHUNK_LINE.fullmatch(line)
@@ -69,7 +70,8 @@ class Response:
                 raise MalformedError("the body broke off between chunks")
             length = int(size[1], 16)
             excess = max(0, excess + len(line) - 16 - 2 * length)
-            if excess > MAX_EXCESS:
+            chunks += 1
+            if excess > MAX_EXCESS or chunks > MAX_CHUNKS:
                 raise MalformedError("the chunks of the body hold too little data")
             if not length:
                 self._read_trailer()

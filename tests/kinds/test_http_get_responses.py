@@ -73,8 +73,11 @@ HEADS = {
     "101 to another protocol": fails(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
     "no headers": passes(b"HTTP/1.1 200 OK\r\n\r\nok"),
     "150 headers": passes(headers(*(f"X-{n}: {n}" for n in range(150)), "Content-Length: 0")),
-    "20,000 headers": passes(headers(*(f"X-{n}: {n}" for n in range(20_000)), "Content-Length: 0")),
-    "the same header 5,000 times": passes(headers(*["X-A: 1"] * 5000, "Content-Length: 0")),
+    "900 headers": passes(headers(*(f"X-{n}: {n}" for n in range(900)), "Content-Length: 0")),
+    "the same header 900 times": passes(headers(*["X-A: 1"] * 900, "Content-Length: 0")),
+    # Go accepts these two; here the number of lines is limited too (net/head.py).
+    "20,000 headers": fails(headers(*(f"X-{n}: {n}" for n in range(20_000)), "Content-Length: 0")),
+    "the same header 5,000 times": fails(headers(*["X-A: 1"] * 5000, "Content-Length: 0")),
     "a header of 200 kB": passes(headers("X-A: " + "a" * 200_000, "Content-Length: 0")),
     "a header of 9 MB": passes(headers("X-A: " + "a" * 9_000_000, "Content-Length: 0")),
     "a head of 11 MB": fails(headers("X-A: " + "a" * 11_000_000, "Content-Length: 0")),

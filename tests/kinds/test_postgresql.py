@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 from kinds.daemons import as_user, folder, frozen, run_probe
-from kinds.servers import drip, hang, serving
+from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
 from support import Process, ended, eventually, free_port, unavailable
 
@@ -219,6 +219,10 @@ def message(kind: bytes, payload: bytes) -> bytes:
     return kind + struct.pack(">I", len(payload) + 4) + payload
 
 
+def receive(server, connection):
+    connection.recv(65536)
+
+
 def refusal(words: bytes) -> bytes:
     return message(b"E", b"SFATAL\0VFATAL\0C28P01\0M" + words + b"\0\0")
 
@@ -239,13 +243,41 @@ def refusal(words: bytes) -> bytes:
     ids=["silent", "trusting", "dripping", "closing", "breaking off", "HTTP", "full", "starting", "Kerberos"],
 )
 def test_a_server_that_breaks_the_protocol_fails(script, reason):
-    def receive_startup(server, connection):
-        connection.recv(65536)
-
-    with serving((receive_startup, *script), listens=False) as server:
+    with serving((receive, *script), listens=False) as server:
         outcome = run_probe(Postgresql(port=server.port, username="health", ssl_mode="disable"), timeout=1.0)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+
+
+GREETING = message(b"R", struct.pack(">I", 0)) + message(b"Z", b"I")
+COLUMN = message(b"T", struct.pack(">H", 1) + b"x\0" + struct.pack(">IHIhih", 0, 0, 25, -1, -1, 0))
+ROW = message(b"D", struct.pack(">HI", 1, 1) + b"7")
+HUGE_ROW = b"D" + struct.pack(">IHI", 2**30, 1, 2**30 - 10)
+FLOODS = {
+    "a row": (COLUMN + HUGE_ROW, b"1" * 65536),
+    "columns": (b"T" + struct.pack(">IH", 2**29, 65535), b"x" * 65536),
+    "notices": (b"", message(b"N", b"SNOTICE\0\0") * 5000),
+    "parameters": (b"", message(b"S", b"name\0value\0") * 5000),
+}
+
+
+@pytest.mark.parametrize(("start", "data"), FLOODS.values(), ids=FLOODS)
+def test_a_flood_is_not_read_until_the_deadline(start, data):
+    script = (receive, GREETING, receive, message(b"C", b"BEGIN\0"), start, flood(data))
+    with serving(script, listens=False) as server:
+        outcome = run_probe(Postgresql(port=server.port, username="health", ssl_mode="disable"), timeout=60.0)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
+    assert outcome.summary == f"127.0.0.1:{server.port}: the response is too long"
+
+
+def test_rows_after_the_first_one_are_not_read():
+    script = (receive, GREETING, receive, message(b"C", b"BEGIN\0"), COLUMN, flood(ROW * 5000))
+    with serving(script, listens=False) as server:
+        outcome = run_probe(Postgresql(port=server.port, username="health", ssl_mode="disable"), timeout=60.0)
+
+    assert outcome.status is Status.PASS
+    assert outcome.measurements[0].value == 7
 
 
 def test_a_password_in_a_response_is_hidden():

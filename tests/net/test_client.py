@@ -31,9 +31,9 @@ def get(
     **options: Any,
 ) -> Reply:
     """One GET of /path?secret=canary."""
-    with open_session(within(seconds), ca_file) as session:
+    with open_session(within(seconds), max_body, ca_file) as session:
         url = f"{scheme}://127.0.0.1:{port}/path?secret=canary"
-        return send(session, "GET", url, max_body=max_body, **options)
+        return send(session, "GET", url, **options)
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_only_the_headers_that_are_needed_are_sent():
 def test_each_request_of_a_session_has_a_connection_of_its_own():
     with (
         serving((response("200 OK", "Connection: close", body=b"well"),)) as server,
-        open_session(within(10)) as session,
+        open_session(within(10), max_body=10) as session,
     ):
-        replies = [send(session, "GET", f"http://127.0.0.1:{server.port}/", max_body=10) for _ in range(2)]
+        replies = [send(session, "GET", f"http://127.0.0.1:{server.port}/") for _ in range(2)]
 
         assert replies == [Reply(200, b"well")] * 2
         assert server.accepted == 2
@@ -109,6 +109,27 @@ def test_a_response_that_never_ends_fails_at_the_deadline(script, options, ca_fi
         assert not server.gave_up.is_set()
 
 
+OVERHEAD = {
+    "interim responses": (flood(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),),
+    "long headers": (b"HTTP/1.1 200 OK\r\n", flood(b"X-A: %s\r\n" % (b"b" * 60_000))),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", flood(b"1\r\na\r\n" * 1000)),
+    "a trailer": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", flood(b"X-A: b\r\n" * 1000)),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"tls": tls()}], ids=["http", "https"])
+@pytest.mark.parametrize("script", OVERHEAD.values(), ids=OVERHEAD)
+def test_a_flood_around_the_body_is_not_read_until_the_deadline(script, options, ca_file):
+    with serving(script, **options) as server:
+        scheme = "https" if options else "http"
+        error = failure(lambda: get(server.port, 60.0, scheme=scheme, ca_file=ca_file, max_body=50_000))
+
+    assert (error.reason, str(error)) == (
+        Reason.STATUS,
+        f"{scheme}://127.0.0.1:{server.port}/path: the response is too long",
+    )
+
+
 def test_a_handshake_that_never_ends_fails_at_the_deadline():
     with serving((hang,), listens=False) as server:
         error = failure(lambda: get(server.port, 0.5, scheme="https"))
@@ -135,8 +156,8 @@ def slow(monkeypatch) -> Iterator[SlowLookup]:
 
 
 def test_a_lookup_that_never_returns_fails_at_the_deadline(slow):
-    with open_session(within(0.3)) as session:
-        error = failure(lambda: send(session, "GET", "http://it.example/", max_body=10))
+    with open_session(within(0.3), max_body=10) as session:
+        error = failure(lambda: send(session, "GET", "http://it.example/"))
 
     assert (error.reason, str(error)) == (Reason.DNS, "the name it.example was not resolved in time")
 
@@ -222,9 +243,9 @@ def test_a_compressed_body_is_not_decompressed():
 
 def test_cookies_are_not_kept():
     script = (response("200 OK", "Set-Cookie: a=b; Path=/", "Connection: close"),)
-    with serving(script) as server, open_session(within(10)) as session:
+    with serving(script) as server, open_session(within(10), max_body=10) as session:
         for _ in range(2):
-            send(session, "GET", f"http://127.0.0.1:{server.port}/", max_body=10)
+            send(session, "GET", f"http://127.0.0.1:{server.port}/")
 
         assert len(server.requests) == 2
         assert b"Cookie" not in server.requests[1]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.net.head import MAX_LINE, MalformedError, SilentError
-from exporter.net.response import Response
+from exporter.net.head import MAX_LINE, MAX_LINES, MalformedError, SilentError
+from exporter.net.response import MAX_CHUNKS, Response
 
 
 def read(data: bytes, limit: int = 10240) -> tuple[int, bytes]:
@@ -88,3 +88,46 @@ def test_a_location_is_whole_or_is_refused(size):
         location = Response(io.BufferedReader(io.BytesIO(data))).location
         assert re.fullmatch(r"/a+", location)
         assert len(location) == size + 1
+
+
+FLOODS = {
+    "headers": (b"HTTP/1.1 200 OK\n", b"a:\n"),
+    "a folded header": (b"HTTP/1.1 200 OK\na: b\n", b" \n"),
+    "a long folded header": (b"HTTP/1.1 200 OK\na: " + b"b" * MAX_LINE, b" c\n"),
+    "interim responses": (b"", b"HTTP/1.1 103\n\n"),
+    "headers of interim responses": (b"", b"HTTP/1.1 103\na: b\n\n"),
+}
+
+
+@pytest.mark.parametrize(("start", "line"), FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_short_lines_is_not_read_to_its_end(start, line):
+    stream = io.BufferedReader(io.BytesIO(start + line * 1_000_000))
+    with pytest.raises(MalformedError, match="has too many lines"):
+        Response(stream)
+
+    assert stream.tell() < 2 * MAX_LINE
+
+
+def test_a_head_has_a_maximum_number_of_lines():
+    """The status line and the empty line count."""
+    most = b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * (MAX_LINES - 2)
+
+    assert MAX_LINES == 1000
+    assert read(most + b"\r\nwell") == (200, b"well")
+    with pytest.raises(MalformedError, match="has too many lines"):
+        read(most + b"X-A: b\r\n\r\nwell")
+
+
+def test_a_body_has_a_maximum_number_of_chunks():
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    last = b"0\r\n\r\n"
+
+    assert read(start + b"1\r\na\r\n" * (MAX_CHUNKS - 1) + last, limit=2**20) == (200, b"a" * (MAX_CHUNKS - 1))
+    with pytest.raises(MalformedError, match="too little data"):
+        read(start + b"1\r\na\r\n" * MAX_CHUNKS + last, limit=2**20)
+
+
+def test_the_body_that_the_kubelet_reads_may_have_chunks_of_one_byte():
+    body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 10240
+
+    assert read(body) == (200, b"a" * 10240)
