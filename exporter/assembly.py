@@ -10,6 +10,7 @@ from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
 from exporter.model import Vitals
 from exporter.probe.check import Check
+from exporter.probe.secret import withhold_secrets
 from exporter.server.answers import AnswerCounter
 from exporter.server.probes import Probes
 from exporter.server.reload import Reloader
@@ -54,9 +55,11 @@ class Exporter:
 
         Raises RuntimeError if the system cannot start enough threads.
         """
-        checks = self._shard.share(checks)
-        self.schedule.replace(self.store.configure(checks))
-        return len(checks)
+        configured = tuple(checks)
+        running = self.store.configure(self._shard.share(configured))
+        withhold_secrets(configured, running)
+        self.schedule.replace(running)
+        return len(running)
 
     def vitals(self) -> Vitals:
         """Return the exporter's own condition now."""

@@ -21,6 +21,7 @@ from exporter.kinds import kinds
 from exporter.model import Group, Severity, Spec
 from exporter.probe.check import Check, Probe
 from exporter.probe.options import Options, Seconds
+from exporter.probe.secret import withhold_secrets
 
 BUILT_IN = """\
 # The checks without a --config.file: they watch the machine that health-exporter runs on.
@@ -135,4 +136,6 @@ def load(path: Path | None) -> Config:
     """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint."""
     document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
     model = document.validate(build_model(), find_violations(document))
-    return Config(tuple(check.build_check() for check in model.checks), document)
+    checks = tuple(check.build_check() for check in model.checks)
+    withhold_secrets(checks, checks)
+    return Config(checks, document)

@@ -14,10 +14,20 @@ from pydantic import Field, PrivateAttr
 from exporter.host.child import kill_group, kill_session
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
+from exporter.probe.options import Options, Spelling
 
 MAX_OUTPUT = 10 * 1024  # bytes, as in the kubelet (pkg/probe/exec/exec.go)
 POLL_INTERVAL = 0.05  # seconds; without a pidfd, an exit is noticed this late if a descendant keeps the output open
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+
+
+class EnvVar(Options):
+    """An environment variable, as in a container of a manifest."""
+
+    name: Annotated[str, Spelling(r"^[^=]+$", "must not be empty, and must not contain '='")]
+    """Name of the variable."""
+    value: str = ""
+    """Value of the variable. `$(NAME)` becomes the value of that variable of the exporter, and `$$` becomes `$`."""
 
 
 class Exec(Probe):
@@ -28,13 +38,29 @@ class Exec(Probe):
 
     As in a manifest, `$(NAME)` in an argument becomes the value of that environment variable if it is set, and `$$`
     becomes `$`. Unlike in the kubelet, the variables are those of the exporter's own environment.
+
+    The command gets the exporter's environment, except the variables that secrets in the configuration are read from,
+    in this check or any other. To pass such a variable to the command, name it in `env`. This keeps a secret out of
+    output that a command prints by accident. It does not stop a command that looks for it, because a command runs as
+    the same user as the exporter.
     """
 
-    examples: ClassVar = ("- name: warm\n  exec: {command: [cat, /tmp/healthy]}",)
+    examples: ClassVar = (
+        "- name: warm\n  exec: {command: [cat, /tmp/healthy]}",
+        """\
+- name: backup
+  exec:
+    command: [check-backup, --quiet]
+    env:
+      - {name: BACKUP_TOKEN, value: $(BACKUP_TOKEN)}""",
+    )
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]
     """The program and its arguments."""
+    env: tuple[EnvVar, ...] = ()
+    """Environment variables to set for the command, in addition to the exporter's own, as in a manifest."""
 
+    _withheld: frozenset[str] = PrivateAttr(default=frozenset())  # names of variables
     _pid: int | None = PrivateAttr(default=None)  # of the command that is running
     _closed: bool = PrivateAttr(default=False)
 
@@ -43,10 +69,11 @@ class Exec(Probe):
         return self.command[0]  # the arguments may hold secrets
 
     def probe(self, deadline: Deadline, environment: Mapping[str, str] = os.environ) -> Outcome:
-        arguments = [_expand(argument, environment) for argument in self.command]
+        variables = self._build_environment(environment)
+        arguments = [_expand(argument, {**environment, **variables}) for argument in self.command]
         if self._closed:
             raise ProbeError(Reason.ERROR, f"{self.target} is not started: the check is closed")
-        child = self._start(arguments)
+        child = self._start(arguments, variables)
         self._pid = child.pid
         try:
             output = None if self._closed else _read_output(child, deadline)
@@ -61,15 +88,26 @@ class Exec(Probe):
         summary = f"{self.target} {_describe_exit(child.returncode)}{': ' if text else ''}{text}"
         return Outcome.passed(summary) if child.returncode == 0 else Outcome.failed(Reason.EXIT, summary)
 
+    def withhold(self, variables: frozenset[str]) -> None:
+        self._withheld = variables
+
     def close(self) -> None:
         self._closed = True
         if self._pid is not None:
             kill_group(self._pid)  # the thread that runs the command reaps it
 
-    def _start(self, command: list[str]) -> "subprocess.Popen[bytes]":
+    def _build_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the command's variables. A value can refer to any variable of the exporter, and to earlier ones."""
+        variables = {name: value for name, value in environment.items() if name not in self._withheld}
+        for variable in self.env:
+            variables[variable.name] = _expand(variable.value, {**environment, **variables})
+        return variables
+
+    def _start(self, command: list[str], variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         try:
             return subprocess.Popen(
                 command,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -64,8 +64,8 @@ class _Lookup:
         try:
             found = look_up(self.host, None, type=socket.SOCK_STREAM)
             return [(family, address) for family, _, _, _, address in found]
-        except Exception as error:  # noqa: BLE001  # the caller gets it; the thread must go on
-            return error
+        except (OSError, ValueError, MemoryError, RuntimeError, ImportError, LookupError) as error:
+            return error  # the last two, if no descriptor is left to import the codec for names
 
     def publish(self, result: list[Address] | Exception) -> None:
         if isinstance(result, Exception):

@@ -70,6 +70,13 @@ class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hash
         """Equal if the options are equal. State between runs does not count, so a reload keeps an unchanged probe."""
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
+    def withhold(self, variables: frozenset[str]) -> None:
+        """Keep these environment variables out of the commands that the probe starts, unless its options name them.
+
+        Secrets of the configuration are read from them. The exporter calls this before the first run and after each
+        reload.
+        """
+
     def close(self) -> None:
         """Abandon a run in progress, because the check was removed or the exporter is stopping."""
 

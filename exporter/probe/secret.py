@@ -1,12 +1,14 @@
 """Secrets: the configuration names their source, a run of the check reads them, and nothing shows them."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import BaseModel, model_validator
 
 from exporter.model import ProbeError, Reason
+from exporter.probe.check import Check
 from exporter.probe.options import Options
 
 MAX_SECRET = 64 * 1024  # characters; a token has a few thousand at most
@@ -59,3 +61,29 @@ def hide(text: str, *values: str) -> str:
     for value in filter(None, values):
         text = text.replace(value, "***")
     return text
+
+
+def withhold_secrets(configured: Iterable[Check], running: Iterable[Check]) -> None:
+    """Keep the variables that secrets of the configured checks are read from out of the commands of the running ones.
+
+    These are not always the same checks: another exporter can run some of the configured ones, and a reload keeps the
+    probes of unchanged checks.
+    """
+    variables = frozenset(name for check in configured for name in _find_variables(check.probe))
+    for check in running:
+        check.probe.withhold(variables)
+
+
+def _find_variables(value: object) -> Iterator[str]:
+    """Yield the names of the environment variables that the secrets in these options are read from."""
+    if isinstance(value, Secret):
+        if value.env is not None:
+            yield value.env
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _find_variables(getattr(value, name))
+    elif isinstance(value, dict):
+        yield from _find_variables(tuple(value.values()))
+    elif isinstance(value, tuple | list | set | frozenset):
+        for item in value:
+            yield from _find_variables(item)

@@ -118,3 +118,55 @@ def test_the_commands_show_no_secret(config, form):
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=5 * PATIENCE)
         assert CANARY not in done.stdout + done.stderr
         assert "reset" in done.stdout or arguments[0] == "validate"
+
+
+ENVIRONMENT = {"WEB": f"{CANARY}-web", "CACHE": f"{CANARY}-cache", "PLAIN": "plain", "NEW": f"{CANARY}-new"}
+PRINTS = """
+checks:
+  - name: prints
+    exec: {command: [sh, -c, 'echo $$WEB. $$CACHE. $$NEW. $$PLAIN.']}
+    periodSeconds: 1
+    timeoutSeconds: 9
+  - name: names
+    exec: {command: [sh, -c, 'echo $$A.'], env: [{name: A, value: $(CACHE)}]}
+    periodSeconds: 1
+    timeoutSeconds: 9
+  - {name: web, httpGet: {port: 1, basicAuth: {username: u, password: {env: WEB}}}}
+  - {name: cache, redis: {port: 1, password: {env: CACHE}}}
+"""
+
+
+def test_a_command_gets_no_variable_that_a_secret_of_any_check_is_read_from(start, tmp_path):
+    """The check `prints` is unchanged by the reload, which adds another secret."""
+    exporter = start(PRINTS, env=ENVIRONMENT)
+
+    def summaries() -> str:
+        return exporter.get("/").text
+
+    eventually(lambda: f"sh exited with 0: . . {CANARY}-new. plain." in summaries())
+    eventually(lambda: f"sh exited with 0: {CANARY}-cache." in summaries())
+
+    (tmp_path / "health.yml").write_text(PRINTS + "  - {name: new, httpGet: {port: 1, bearerToken: {env: NEW}}}\n")
+    eventually(lambda: "sh exited with 0: . . . plain." in summaries())
+
+
+def test_the_command_check_withholds_secrets_of_checks_that_it_does_not_run(tmp_path):
+    (tmp_path / "health.yml").write_text(PRINTS)
+    command = [sys.executable, "-m", "exporter", "check", "--config.file", tmp_path / "health.yml", "--name", "prints"]
+    done = subprocess.run(
+        command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=5 * PATIENCE
+    )
+
+    assert f"sh exited with 0: . . {CANARY}-new. plain." in done.stdout
+
+
+def test_a_shard_withholds_secrets_of_checks_that_another_shard_runs(start):
+    exporters = [start(PRINTS, "--shard", str(number), "--shards", "4", env=ENVIRONMENT) for number in range(4)]
+
+    def find_shard() -> str | None:
+        texts = [exporter.get("/").text for exporter in exporters]
+        return next((text for text in texts if "sh exited with 0: . ." in text), None)
+
+    shown = eventually(find_shard)
+    assert f"sh exited with 0: . . {CANARY}-new. plain." in shown
+    assert not all(f"<small>{kind} " in shown for kind in ("httpGet", "redis")), "this shard runs all checks itself"

@@ -9,9 +9,11 @@ import threading
 import time
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from pydantic import ValidationError
 from support import eventually
 
 from exporter.evaluation.run import run
@@ -22,6 +24,7 @@ from exporter.probe.check import Check
 DIFFERS = {
     "where the command runs": "the kubelet runs it in the application's container, the exporter in its own",
     "the environment of $(NAME)": "the kubelet uses the variables in the manifest, the exporter its own environment",
+    "the environment of the command": "the exporter's, without the variables of secrets, and with those in `env`",
 }
 """The differences from the kubelet. Everything else in this file is the same."""
 
@@ -194,6 +197,45 @@ def test_references_are_resolved_as_in_a_manifest(argument, expected):
     outcome = probe.probe(Deadline(time.monotonic() + 10), ENVIRONMENT)
 
     assert outcome.summary == f"printf exited with 0: {expected}."
+
+
+def print_variables(*names: str, withheld: tuple[str, ...] = (), **options: Any) -> str:
+    """What a command prints for these variables, in an environment with A, B and PATH."""
+    arguments = " ".join(f'"${{{name}-missing}}"' for name in names)
+    probe = Exec(command=["sh", "-c", f"echo {arguments}".replace("$", "$$")], **options)
+    probe.withhold(frozenset(withheld))
+    environment = {"A": "1", "B": "2", "PATH": os.environ["PATH"]}
+    return probe.probe(Deadline(time.monotonic() + 10), environment).summary.removeprefix("sh exited with 0: ")
+
+
+@pytest.mark.parametrize(
+    ("withheld", "env", "expected"),
+    [
+        ((), (), "1 2 missing"),
+        (("B", "C"), (), "1 missing missing"),
+        (("B",), [{"name": "C", "value": "3"}], "1 missing 3"),
+        (("B",), [{"name": "B", "value": "$(B)"}], "1 2 missing"),
+        (("B",), [{"name": "C", "value": "x$(B)"}], "1 missing x2"),
+        (("B",), [{"name": "B"}], "1  missing"),
+        ((), [{"name": "A", "value": "$(B)"}, {"name": "C", "value": "$(A)$$(A)$(D)"}], "2 2 2$(A)$(D)"),
+    ],
+    ids=str,
+)
+def test_a_command_gets_the_environment_without_secrets_and_with_what_it_names(withheld, env, expected):
+    assert print_variables("A", "B", "C", withheld=withheld, env=env) == expected
+
+
+def test_an_argument_can_name_a_variable_that_is_withheld_and_one_that_is_set():
+    probe = Exec(command=["printf", "%s.", "$(A)$(C)"], env=[{"name": "C", "value": "$(A)3"}])
+    probe.withhold(frozenset("A"))
+
+    assert probe.probe(Deadline(time.monotonic() + 10), {"A": "1"}).summary == "printf exited with 0: 113."
+
+
+@pytest.mark.parametrize("name", ["", "A=B"])
+def test_a_variable_has_a_name_that_the_system_accepts(name):
+    with pytest.raises(ValidationError, match="must not be empty, and must not contain '='"):
+        Exec(command=["true"], env=[{"name": name}])
 
 
 def test_the_target_is_the_command_without_its_arguments():

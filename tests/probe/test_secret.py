@@ -1,10 +1,12 @@
 """Secrets: they are read, and never shown."""
 
 import pytest
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
-from exporter.model import ProbeError, Reason
-from exporter.probe.secret import Secret
+from exporter.model import Deadline, Outcome, ProbeError, Reason, Spec
+from exporter.probe.check import Check, Probe
+from exporter.probe.options import Options
+from exporter.probe.secret import BasicAuth, Secret, withhold_secrets
 
 
 def test_a_secret_is_read_from_the_environment(monkeypatch):
@@ -44,3 +46,41 @@ def test_without_its_secret_a_check_cannot_run(tmp_path, monkeypatch):
         with pytest.raises(ProbeError) as raised:
             secret.read()
         assert raised.value.reason is reason
+
+
+class Server(Options):
+    """Options inside options."""
+
+    password: Secret
+
+
+class Servers(Probe):
+    """A kind with secrets in every place that options can have."""
+
+    token: Secret | None = None
+    basic_auth: BasicAuth | None = None
+    servers: tuple[Server, ...] = ()
+    by_name: dict[str, Server] | None = None
+
+    _variables: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def probe(self, deadline: Deadline) -> Outcome:
+        return Outcome.passed(" ".join(sorted(self._variables)))
+
+    def withhold(self, variables: frozenset[str]) -> None:
+        self._variables = variables
+
+
+def test_the_variables_of_all_secrets_are_withheld_from_every_running_check():
+    probes = [
+        Servers(token=Secret(env="A")),
+        Servers(token=Secret(file="/f"), basic_auth=BasicAuth(username="u", password=Secret(env="B"))),
+        Servers(servers=(Server(password=Secret(env="C")),), by_name={"d": Server(password=Secret(env="D"))}),
+        Servers(),
+    ]
+    checks = [Check(Spec(str(number), "servers"), probe) for number, probe in enumerate(probes)]
+    withhold_secrets(checks, checks[2:])
+    assert [probe.probe(Deadline(0)).summary for probe in probes] == ["", "", "A B C D", "A B C D"]
+
+    withhold_secrets(checks[:1], checks[3:])
+    assert probes[3].probe(Deadline(0)).summary == "A"
