@@ -1,11 +1,9 @@
 """The kind `postgresql`: the value that a query on a PostgreSQL server returns."""
 
-import fcntl
+import contextlib
 import math
 import re
 import select
-import sys
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,13 +13,13 @@ from typing import Any, ClassVar, Literal
 
 from exporter.model import Deadline, Reason
 from exporter.net.errors import DialError
-from exporter.net.resolver import RESOLVER
+from exporter.net.relay import ADDRESS, Relay
 from exporter.probe.driver import SqlProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
 
-MAX_RECEIVED = 2**20
-"""Bytes that are received in a run before the query's first value. libpq would take a value of a GiB."""
+MAX_RESPONSE = 2**20
+"""Bytes of all responses on a connection. libpq itself would take a value of a GiB."""
 _CONNECTION_ERRORS = (
     (Reason.STATUS, re.compile(r"^(expected|received invalid|unsupported)")),
     (Reason.MISSING, re.compile(r"database .* does not exist")),
@@ -78,17 +76,18 @@ class Postgresql(SqlProbe):
     """CA certificates to verify the server's certificate with, in PEM."""
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
-        patience = _Patience(deadline)
-        with _connect(self._make_parameters(password, deadline), patience) as connection:
-            return _run_query(connection, self.query, patience)
+        with (
+            contextlib.closing(Relay(self.host, self.port, deadline, MAX_RESPONSE)) as relay,
+            _connect(self._make_parameters(password, relay.port), relay) as connection,
+        ):
+            return _run_query(connection, self.query, relay, deadline)
 
-    def _make_parameters(self, password: str, deadline: Deadline) -> dict[str, str | int | None]:
-        """Return libpq's parameters. They contain addresses, because libpq resolves names without a time limit."""
-        addresses = [address[0] for _, address in RESOLVER.resolve(self.host, self.port, deadline)]
+    def _make_parameters(self, password: str, port: int) -> dict[str, str | int | None]:
+        """Return libpq's parameters. It connects to the relay, and verifies the certificate of the host."""
         return {
-            "host": ",".join([self.host] * len(addresses)),
-            "hostaddr": ",".join(addresses),
-            "port": self.port,
+            "host": self.host,
+            "hostaddr": ADDRESS,
+            "port": port,
             "user": self.username,
             "password": password or None,
             "dbname": self.database,
@@ -101,27 +100,8 @@ class Postgresql(SqlProbe):
         }
 
 
-class _Patience:
-    """What a run may still wait for: until the deadline, and for so many bytes."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self.deadline = deadline
-        self._received = 0
-
-    def wait(self, connection: Any, events: int) -> None:
-        """Wait for the connection. Raises DialError if the deadline passes, or if too much has been received."""
-        poll = select.poll()
-        poll.register(connection.socket, events)
-        remaining = self.deadline.remaining()
-        if remaining <= 0 or not poll.poll(math.ceil(remaining * 1000)):
-            raise DialError(Reason.TIMEOUT, "no complete response in time")
-        if self._received > MAX_RECEIVED:  # after the last read, which was not enough
-            raise DialError(Reason.STATUS, "the response is too long")
-        self._received += _count_readable(connection.socket)
-
-
 @contextmanager
-def _connect(parameters: dict[str, str | int | None], patience: _Patience) -> Iterator[Any]:
+def _connect(parameters: dict[str, str | int | None], relay: Relay) -> Iterator[Any]:
     """Yield a connection of libpq that never blocks inside libpq. Raises DialError."""
     library = _import_library()
     connection = library.connection.connect_start(library.conninfo("", **parameters).encode())
@@ -129,7 +109,7 @@ def _connect(parameters: dict[str, str | int | None], patience: _Patience) -> It
         while (state := connection.connect_poll()) != library.polling.OK:
             if state == library.polling.FAILED:
                 raise _translate(connection.get_error_message())
-            patience.wait(connection, select.POLLIN if state == library.polling.READING else select.POLLOUT)
+            relay.wait(connection.socket, select.POLLIN if state == library.polling.READING else select.POLLOUT)
         connection.nonblocking = 1
         yield connection
     except library.error as error:
@@ -138,30 +118,30 @@ def _connect(parameters: dict[str, str | int | None], patience: _Patience) -> It
         connection.finish()
 
 
-def _run_query(connection: Any, query: str, patience: _Patience) -> Any:
+def _run_query(connection: Any, query: str, relay: Relay, deadline: Deadline) -> Any:
     """Return the first value of the first row; None without a row. Raises DialError.
 
     Further rows are not read.
     """
-    timeout = max(1, math.ceil(patience.deadline.remaining() * 1000))
+    timeout = max(1, math.ceil(deadline.remaining() * 1000))
     connection.send_query(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout}; {query}\n; ROLLBACK".encode())
     connection.set_single_row_mode()
     while connection.flush():
-        patience.wait(connection, select.POLLIN | select.POLLOUT)
+        relay.wait(connection.socket, select.POLLIN | select.POLLOUT)
         connection.consume_input()
     rows: list[Any] = []
-    while len(rows) < 2 and (result := _fetch_result(connection, patience)) is not None:
+    while len(rows) < 2 and (result := _fetch_result(connection, relay)) is not None:
         if result.ntuples and result.nfields:
             value = result.get_value(0, 0)
             rows.append(_BOOLEANS[value] if result.ftype(0) == _BOOLEAN and value else value)
     return rows[0] if rows else None
 
 
-def _fetch_result(connection: Any, patience: _Patience) -> Any:
+def _fetch_result(connection: Any, relay: Relay) -> Any:
     """Return the next result; None at the end. Raises DialError for an error."""
     library = _import_library()
     while connection.is_busy():
-        patience.wait(connection, select.POLLIN)
+        relay.wait(connection.socket, select.POLLIN)
         connection.consume_input()
     result = connection.get_result()
     if result is None or result.status in library.success:
@@ -170,11 +150,6 @@ def _fetch_result(connection: Any, patience: _Patience) -> Any:
     message = result.error_field(library.field.MESSAGE_PRIMARY) or b"the query does not return rows"
     reason = next((reason for reason, codes in _CODES if code.startswith(codes)), Reason.STATUS)
     raise DialError(reason, f"{message.decode(errors='replace')} ({code})" if code else message.decode())
-
-
-def _count_readable(descriptor: int) -> int:
-    """Return the number of bytes that a read would return at once (man 7 tcp)."""
-    return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _translate(message: str) -> DialError:
