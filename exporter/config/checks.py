@@ -6,6 +6,7 @@ how a complaint gets its line. The fields, defaults and ranges of a check are th
 (core/v1 Probe, and its validation in pkg/apis/core/validation).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -15,7 +16,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, create_model
 from pydantic_core import PydanticCustomError
 
-from exporter.config.document import Document
+from exporter.config.complaint import ConfigError
+from exporter.config.document import Document, describe_failure
 from exporter.config.rules import NAME, find_violations
 from exporter.kinds import kinds
 from exporter.model import Group, Severity, Spec
@@ -136,6 +138,15 @@ def load(path: Path | None) -> Config:
     """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint."""
     document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
     model = document.validate(build_model(), find_violations(document))
-    checks = tuple(check.build_check() for check in model.checks)
+    checks = tuple(_build_checks(model.checks, document))
     withhold_secrets(checks, checks)
     return Config(checks, document)
+
+
+def _build_checks(options: list[CheckOptions], document: Document) -> Iterator[Check]:
+    for index, check in enumerate(options):
+        try:
+            yield check.build_check()
+        except Exception as error:  # noqa: BLE001  # by the property `target` of a plugin
+            message = f"the code of the kind failed: {describe_failure(error)}"
+            raise ConfigError([document.make_complaint(("checks", index), message)]) from None

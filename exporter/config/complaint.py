@@ -1,20 +1,19 @@
 """Errors in a configuration: Complaint, one error and its place, and ConfigError, which carries all of them."""
 
-import re
 from dataclasses import dataclass
 
-from exporter.text import shorten
+from exporter.redaction import show_key
 
 Keys = tuple[str | int, ...]
 """The path from the root of a document to a place in it: the keys of mappings and the indexes of lists."""
 
-MAX_SHOWN = 50  # characters of a wrong value or key in a message
-_PLAIN_KEY = re.compile(r"[\w$~<-]+\Z")
-
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One thing that is wrong, and where: `file:line: path: message`."""
+    """One thing that is wrong, and where: `file:line: path: message`.
+
+    Neither the path nor the message shows a value that may be a secret in the wrong place: see redaction.py.
+    """
 
     source: str
     line: int | None
@@ -23,7 +22,7 @@ class Complaint:
 
     def __str__(self) -> str:
         where = self.source if self.line is None else f"{self.source}:{self.line}"
-        path = "".join(f"[{key}]" if isinstance(key, int) else f".{_show_key(key)}" for key in self.path)
+        path = "".join(f"[{key}]" if isinstance(key, int) else f".{show_key(key)}" for key in self.path)
         return f"{where}: {path.removeprefix('.')}: {self.message}" if path else f"{where}: {self.message}"
 
 
@@ -33,7 +32,3 @@ class ConfigError(ValueError):
     def __init__(self, complaints: list[Complaint]) -> None:
         self.complaints = sorted(set(complaints), key=lambda complaint: (complaint.line or 0, str(complaint)))
         super().__init__("\n".join(map(str, self.complaints)))
-
-
-def _show_key(key: str) -> str:
-    return key if _PLAIN_KEY.match(key) and len(key) <= MAX_SHOWN else shorten(repr(key), MAX_SHOWN)

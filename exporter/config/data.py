@@ -18,6 +18,8 @@ MAX_DIGITS = 40  # of a whole number; Python takes quadratic time to read one
 
 _YAML = "tag:yaml.org,2002:"
 _STR, _INT, _FLOAT, _MERGE = f"{_YAML}str", f"{_YAML}int", f"{_YAML}float", f"{_YAML}merge"
+# Without the tag, which may be a password that begins with an exclamation mark.
+_UNSUPPORTED_TAG = "has a tag that is not supported: remove it, or put a value that begins with ! in quotes"
 # Both can come from an escape, although libyaml itself rejects the escape of an unpaired surrogate.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 # The type of a scalar by its text (YAML 1.2.2, section 10.3.2), and the merge key of YAML 1.1:
@@ -63,7 +65,7 @@ class Builder:
         if node in self._ancestors:
             return self._skip(node, path, "contains itself through an alias; remove the alias")
         if node.tag not in (BaseResolver.DEFAULT_MAPPING_TAG, BaseResolver.DEFAULT_SEQUENCE_TAG):
-            return self._skip(node, path, _describe_unsupported(node.tag))
+            return self._skip(node, path, _UNSUPPORTED_TAG)
         with self._descend(node):
             if isinstance(node, yaml.MappingNode):
                 return self._build_mapping(node, path)
@@ -157,18 +159,10 @@ def _construct(node: yaml.ScalarNode) -> bool | int | float | str | None:
             raise ValueError(f"contains the character {character}, which no name, path or argument can contain")
         return text
     if tag not in _CONSTRUCTORS:
-        raise ValueError(_describe_unsupported(tag))
+        raise ValueError(_UNSUPPORTED_TAG)
     if _imply_tag(text) not in (tag, _INT if tag == _FLOAT else tag):
-        raise ValueError(f"does not match its tag {_shorten_tag(tag)}: correct the value, or remove the tag")
+        raise ValueError(f"does not match its tag {tag.replace(_YAML, '!!')}: correct the value, or remove the tag")
     return _CONSTRUCTORS[tag](text)
-
-
-def _shorten_tag(tag: str) -> str:
-    return tag.replace(_YAML, "!!")
-
-
-def _describe_unsupported(tag: str) -> str:
-    return f"the tag {_shorten_tag(tag)} is not supported: remove it"
 
 
 def _parse_int(text: str) -> int:

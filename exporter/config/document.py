@@ -17,8 +17,9 @@ models read it as JSON, so that they see only the types that YAML has.
 """
 
 import json
+import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.data import Builder
 from exporter.config.explain import explain
 from exporter.config.nodes import compose
-from exporter.config.unknown_keys import find_misspelled
+from exporter.config.unknown_keys import find_misspelled, hide_secret_keys
 
 MAX_BYTES = 4 * 2**20  # a ConfigMap has at most 1 MiB
 
@@ -98,8 +99,12 @@ class Document:
             value = model.model_validate_json(json.dumps(self.data), strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
             complaints += self._explain(model, error, {complaint.path for complaint in violations})
+        except Exception as error:  # noqa: BLE001  # by the validator of a plugin
+            complaints.append(self.make_complaint((), f"the code of a kind failed: {describe_failure(error)}"))
         if complaints:
-            raise ConfigError(complaints)
+            raise ConfigError(
+                [replace(complaint, path=hide_secret_keys(model, complaint.path)) for complaint in complaints]
+            )
         return value
 
     def _explain(self, model: type[BaseModel], error: ValidationError, explained: set[Keys]) -> Iterator[Complaint]:
@@ -114,3 +119,9 @@ class Document:
             if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
                 continue  # too short only because some of its entries are wrong
             yield Complaint(self.source, self.find_line(place), path, explain(model, detail))
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return the type of an exception and the line that raised it, without its text, which may contain a value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"

@@ -1,4 +1,7 @@
-"""pydantic's errors -> messages for the author of the file: what is wrong, and what to write instead."""
+"""pydantic's errors -> messages for the author of the file: what is wrong, and what to write instead.
+
+A message shows no text of the file, because it may be a secret in the wrong place. The author sees it at the line.
+"""
 
 import math
 import re
@@ -7,12 +10,20 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from exporter.config.complaint import MAX_SHOWN
-from exporter.config.unknown_keys import explain_unknown
+from exporter.config.unknown_keys import explain_unknown, find_models
 from exporter.probe.secret import Secret
+from exporter.redaction import describe, redact
 from exporter.text import shorten
 
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
+MAX_EXPLANATION = 300  # characters of a message by the code of a plugin
+_CHOICE = re.compile(r"'([^']*)'")
+_QUOTED_NUMBER = re.compile(r"[-+]?[0-9.]+")
+_NUMBER_WITH_UNIT = re.compile(r"[-+]?[0-9.]+ ?(?:ms|[smhd%])")
+_NUMERIC = {
+    *("int_type", "int_from_float", "int_parsing", "float_type", "float_parsing", "finite_number"),
+    *("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
+}
+"""The types of pydantic's errors about values that must be numbers. Only here is a number shown."""
 _REQUIREMENTS = {
     "string_type": "must be text",
     "path_type": "must be text",
@@ -51,51 +62,64 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
         case "missing":
             return "is required"
         case "verbatim":
-            return error["msg"]
+            return _simplify(model, error)
         case "model_type" | "dict_type":
             return _explain_mapping(error)
-    return _explain_value(error)
+    return _explain_value(model, error)
 
 
-def _explain_value(error: ErrorDetails) -> str:
+def _explain_value(model: type[BaseModel], error: ErrorDetails) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind in ("string_too_short", "too_short") and context["min_length"] == 1:
         return "must not be empty"
     numbers = {key: f"{number:g}" if isinstance(number, float) else number for key, number in context.items()}
-    text = _REQUIREMENTS[kind].format_map(numbers) if kind in _REQUIREMENTS else _simplify(error["msg"])
+    known = kind in _REQUIREMENTS
+    text = _REQUIREMENTS[kind].format_map(numbers) if known else _simplify(model, error)
     if value is None:
         return f"is empty, but {text}"
-    if isinstance(value, dict | list) and kind not in _REQUIREMENTS:
+    if not known and (value or not text.startswith("must be")):
         return text
-    hint = ": put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
-    return f"{text}, not {_show(value)}{hint}"
+    choices = _CHOICE.findall(str(context.get("expected")))
+    if choice := next((choice for choice in choices if choice.lower() == str(value).lower()), None):
+        return f"{text}, did you mean {choice!r}?"
+    return f"{text}, not {_show(value) if kind in _NUMERIC else describe(value)}{_hint(kind, value)}"
+
+
+def _hint(kind: str, value: Any) -> str:
+    """Return how to correct a value of the wrong type."""
+    if kind == "string_type" and isinstance(value, int | float):
+        return ": put it in quotes"
+    if kind not in _NUMERIC or not isinstance(value, str):
+        return ""
+    if _QUOTED_NUMBER.fullmatch(value):
+        return ": remove the quotes"
+    return ": write the number without a unit" if _NUMBER_WITH_UNIT.fullmatch(value) else ""
 
 
 def _explain_mapping(error: ErrorDetails) -> str:
-    """Return what the value must be. It is never shown: it may be a password in place of `{env: NAME}`."""
+    """Return what the value must be. Not even its length is shown: it may be a password in place of `{env: NAME}`."""
     value, secret = error["input"], error.get("ctx", {}).get("class_name") == Secret.__name__
     text = "must be {env: NAME} or {file: PATH}" if secret else "must be a mapping of keys to values"
     if value is None:
         return f"is empty, but {text}" if error["loc"] else "is empty"
-    kind = "a list" if isinstance(value, list) else "text" if isinstance(value, str) else "a number"
+    kind = "text" if isinstance(value, str) else describe(value)
     return f"{text}, not {kind}{': a secret is not written in the configuration' if secret else ''}"
 
 
 def _show(value: Any) -> str:
-    """Return a value in YAML's notation, shortened and without credentials."""
-    match value:
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case bool():
-            return str(value).lower()
-        case float() if not math.isfinite(value):
-            return str(value).replace("inf", ".inf").replace("nan", ".nan")
-    return shorten(_CREDENTIALS.sub("//...@", repr(value)), MAX_SHOWN)
+    """Return a number in YAML's notation, and the type of any other value."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return describe(value)
+    return str(value).replace("inf", ".inf").replace("nan", ".nan") if not math.isfinite(value) else str(value)
 
 
-def _simplify(text: str) -> str:
-    """Return pydantic's own message in the form of the messages above."""
-    text = text.removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return text[:1].lower() + text[1:]
+def _simplify(model: type[BaseModel], error: ErrorDetails) -> str:
+    """Return a message by pydantic or a validator in the form of the messages above.
+
+    The messages of the exporter's own validators show no value. Those of a plugin may, and are redacted.
+    """
+    text = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    text = text[:1].lower() + text[1:]
+    if all(inner.__module__.startswith("exporter.") for inner in find_models(model, error["loc"])):
+        return text
+    return shorten(" ".join(redact(text, error["input"]).split()), MAX_EXPLANATION)

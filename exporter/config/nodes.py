@@ -24,6 +24,7 @@ UNRESOLVED = "?"
 # The complement of YAML's printable characters, without the byte order mark (YAML 1.2.2, section 5.1):
 #   c-printable ::= x09 | x0A | x0D | [x20-x7E] | x85 | [xA0-xD7FF] | [xE000-xFFFD] | [x10000-x10FFFF]
 _FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_QUOTATION = re.compile(r"\"..+\"|'..+'")  # in an error, a piece of the text: a single character is left
 _TABS = "indentation must use spaces, not tabs"
 _PROBLEMS = {
     "did not find expected ',' or '}'": "a '{' is not closed, or a ',' is missing",
@@ -86,7 +87,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> _TextError:
     """Return PyYAML's error, in words that help to correct it if its cause is known."""
     start, mark, problem = error.context_mark, error.problem_mark or error.context_mark, error.problem or "not readable"
     if mark is None:
-        return _TextError(None, f"not YAML: {problem}")
+        return _TextError(None, f"not YAML: {_QUOTATION.sub('...', problem)}")
     line = min(mark.line, text.rstrip().count("\n")) + 1  # an unexpected end is reported on the last line
     if problem == "but found another document":
         return _TextError(line, "a second YAML document begins here; only one is allowed")
@@ -95,7 +96,9 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> _TextError:
         hint = _TABS if first == "\t" else f"put a value that begins with {first} in quotes"
         return _TextError(line, f"not YAML: {hint}")
     context = f", in the part that begins on line {start.line + 1}" if start and start.line + 1 < line else ""
-    return _TextError(line, f"not YAML: {_PROBLEMS.get(problem, problem)}{context}")
+    if problem.startswith("found undefined alias"):
+        return _TextError(line, "not YAML: an alias without its anchor; put a value that begins with * in quotes")
+    return _TextError(line, f"not YAML: {_PROBLEMS.get(problem) or _QUOTATION.sub('...', problem)}{context}")
 
 
 class _PythonParser(Reader, Scanner, Parser):

@@ -36,7 +36,7 @@ def find_violations(document: Document) -> list[Complaint]:
     entries = document.find_mapping().get("checks")
     listed = enumerate(entries) if isinstance(entries, list) else ()
     checks = {index: check for index, check in listed if isinstance(check, dict)}
-    violations = [*_check_names(checks, document), *_check_dependencies(checks)]
+    violations = [*_check_names(checks, document), *_check_dependencies(checks, document)]
     for index, check in checks.items():
         for path, message in (*_check_kind(check), *_check_success_threshold(check), *_check_kubernetes_only(check)):
             violations.append(((index, *path), message))
@@ -49,23 +49,25 @@ def _check_names(checks: dict[int, dict[str, Any]], document: Document) -> Viola
         name = check.get("name")
         if isinstance(name, str) and NAME.fits(name) and owners.setdefault(name, index) != index:
             line = document.find_line(("checks", owners[name], "name"))
-            yield (index, "name"), f"the name {name!r} is already used by the check on line {line}"
+            yield (index, "name"), f"the name is already used by the check on line {line}"
 
 
-def _check_dependencies(checks: dict[int, dict[str, Any]]) -> Violations:
+def _check_dependencies(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
     """Yield the dependencies that are not in the file, or that lead back to the check that has them."""
     named = {index: check for index, check in checks.items() if isinstance(check.get("name"), str)}
     parents = {check["name"]: list(_list_dependencies(check).values()) for check in named.values()}
+    owners = {check["name"]: index for index, check in named.items()}
     for index, check in named.items():
         name = check["name"]
         for position, parent in _list_dependencies(check).items():
             path = (index, "dependsOn", position)
             if parent not in parents:
-                yield path, f"no check has the name {parent!r}"
+                yield path, "no check has this name"
             elif parent == name:
                 yield path, "a check cannot depend on itself"
             elif name in _find_ancestors(parent, parents):
-                yield path, f"is part of a cycle: {parent!r} depends on {name!r}"
+                line = document.find_line(("checks", owners[parent], "name"))
+                yield path, f"is part of a cycle: the check on line {line} depends on this one"
 
 
 def _list_dependencies(check: dict[str, Any]) -> dict[int, str]:

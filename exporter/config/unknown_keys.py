@@ -1,22 +1,24 @@
 """Unknown keys: which known key was meant, or where the key belongs."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from exporter.config.complaint import MAX_SHOWN, Keys
+from exporter.config.complaint import Keys
+from exporter.probe.secret import Secret
 
+MAX_COMPARED = 50  # characters of a key that are compared with the known keys
 MIN_SIMILARITY = 0.75
 """How alike two keys must be, from 0 to 1, for one to be a misspelling of the other (`difflib`'s ratio)."""
 
 
 def find_nearest(key: str, known: Collection[str]) -> str | None:
     """Return the known key that this one was probably meant to be; None if it resembles none of them."""
-    return _search_nearest(key[:MAX_SHOWN], tuple(known))
+    return _search_nearest(key[:MAX_COMPARED], tuple(known))
 
 
 def explain_unknown(model: type[BaseModel], path: Keys) -> str:
@@ -39,6 +41,31 @@ def find_misspelled(model: type[BaseModel], errors: list[ErrorDetails]) -> set[K
         for path in unknown
         if (known := find_nearest(str(path[-1]), _list_keys(_find_model(model, path[:-1]))))
     }
+
+
+def find_models(model: type[BaseModel], path: Keys) -> Iterator[type[BaseModel]]:
+    """Yield the models of the mappings along a path, as far as the path leads through models."""
+    yield model
+    for key in path:
+        if isinstance(key, str):
+            inner = dict(_list_inner_models(model)).get(key)
+            if inner is None:
+                return
+            model = inner
+            yield model
+
+
+def hide_secret_keys(model: type[BaseModel], path: Keys) -> Keys:
+    """Return the path up to a Secret's unknown key: in `password: {hunter2}`, the key is the secret."""
+    for end, key in enumerate(path):
+        if isinstance(key, str):
+            if model is Secret and key not in _list_keys(Secret):
+                return path[:end]
+            inner = dict(_list_inner_models(model)).get(key)
+            if inner is None:
+                return path
+            model = inner
+    return path
 
 
 @lru_cache(1000)

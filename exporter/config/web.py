@@ -26,7 +26,7 @@ _UNSUPPORTED = {
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Tls(_Section):
@@ -94,7 +94,9 @@ def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
             path.open("rb").close()
         except OSError as error:
             unreadable = True
-            yield document.make_complaint(("tls_server_config", key), f"{path} cannot be read: {error.strerror}")
+            absolute = Path(document.find_mapping("tls_server_config")[key]).is_absolute()
+            where = "" if absolute else ", relative to the folder of this file"
+            yield document.make_complaint(("tls_server_config", key), f"cannot be read: {error.strerror}{where}")
     if unreadable:
         return
     try:

@@ -14,6 +14,7 @@ from exporter.net.resolver import RESOLVER
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Count, Host, Port, Text
+from exporter.redaction import redact
 
 RESOLV_CONF = "/etc/resolv.conf"
 
@@ -52,12 +53,13 @@ class Dns(Probe):
         try:
             library.query(self.name, self.type)
         except library.errors:
-            raise ValueError(f"{self.name!r} is not a name that can be queried") from None
-        for record in self.expect:
+            raise ValueError("name is not a name that can be queried") from None
+        for index, record in enumerate(self.expect):
             try:
                 self._parse_record(record)
             except library.errors as error:
-                raise ValueError(f"{record!r} is not a record of type {self.type}: {error}") from None
+                cause = redact(str(error), record)
+                raise ValueError(f"expect[{index}] is not a record of type {self.type}: {cause}") from None
         return self
 
     @property

@@ -66,7 +66,7 @@ class Exec(Probe):
 
     @property
     def target(self) -> str:
-        return self.command[0]  # the arguments may hold secrets
+        return self.command[0].split(" ")[0]  # not the arguments, which may hold secrets, even in the wrong place
 
     def probe(self, deadline: Deadline, environment: Mapping[str, str] = os.environ) -> Outcome:
         variables = self._build_environment(environment)

@@ -15,6 +15,7 @@ from exporter.probe.check import require
 from exporter.probe.jsonpath import Path, compile_path
 from exporter.probe.jsonvalue import is_equal, parse_json
 from exporter.probe.options import Number, Options
+from exporter.redaction import redact
 from exporter.text import shorten
 
 MAX_SHOWN_VALUE = 60  # characters of a value in a summary
@@ -24,7 +25,7 @@ def _validate_pattern(text: str) -> str:
     try:
         _compile_pattern(text)
     except ValueError as error:
-        raise ValueError(f"is not a valid RE2 regular expression: {error}") from None
+        raise ValueError(f"is not a valid RE2 regular expression: {redact(str(error), text)}") from None
     return text
 
 
@@ -32,7 +33,7 @@ def _validate_path(text: str) -> str:
     try:
         _cache_path(text)
     except ValueError as error:
-        raise ValueError(f"is not a valid JSONPath: {error}") from None
+        raise ValueError(f"is not a valid JSONPath: {redact(str(error), text)}") from None
     return text
 
 

@@ -8,14 +8,23 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchem
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
-from exporter.probe.docstrings import describe
+from exporter.probe import docstrings
+from exporter.redaction import describe
 
 
 class Options(BaseModel):
-    """A piece of configuration: its keys are camelCase, unknown keys are invalid, and it never changes once loaded."""
+    """A piece of configuration: its keys are camelCase, unknown keys are invalid, and it never changes once loaded.
+
+    An error does not show the value, which may be a secret in the wrong place.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, json_schema_extra=describe
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        json_schema_extra=docstrings.describe,
+        hide_input_in_errors=True,
     )
 
 
@@ -50,7 +59,7 @@ def _reject_port_name(port: Any) -> Any:
     if isinstance(port, str):
         why = "remove the quotes" if port.isdigit() else "only the kubelet knows the names of ports"
         text = "must be a whole number, not {port}: {why}"
-        raise PydanticCustomError("verbatim", text, {"port": repr(port), "why": why})
+        raise PydanticCustomError("verbatim", text, {"port": describe(port), "why": why})
     return port
 
 
@@ -76,4 +85,4 @@ def find_host_risk(host: str) -> str | None:
     """Return why a liveness check of this host is risky; None for the pod's own loopback, which a restart can fix."""
     if host in ("localhost", "::1") or host.startswith("127."):
         return None
-    return f"{host} is a different host; restarting this application cannot fix it"
+    return "the target is on a different host; restarting this application cannot fix it"

@@ -45,8 +45,8 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
             """,
             [
                 (
-                    "x.yml:4: checks[0].groups: liveness restarts the application, and db.example is a different host; "
-                    "restarting this application cannot fix it"
+                    "x.yml:4: checks[0].groups: liveness restarts the application, and the target is on a different "
+                    "host; restarting this application cannot fix it"
                 )
             ],
         ),

@@ -73,21 +73,29 @@ class Whole(BaseModel):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("part: {word: 5}\n", ["x.yml:1: part.word: must be text, not 5: put it in quotes"]),
+        ("part: {word: 5}\n", ["x.yml:1: part.word: must be text, not a number: put it in quotes"]),
         ("part:\n  word:\n", ["x.yml:2: part.word: is empty, but must be text"]),
         ("part: hello\n", ["x.yml:1: part: must be a mapping of keys to values, not text"]),
         ("{}\n", ["x.yml:1: part: is required"]),
         ("\n", ["x.yml: is empty"]),
         (
             "part: {}\nnumbers: [1, x]\n",
-            ["x.yml:1: part.word: is required", "x.yml:2: numbers[1]: must be a whole number, not 'x'"],
+            ["x.yml:1: part.word: is required", "x.yml:2: numbers[1]: must be a whole number, not text of 1 character"],
         ),
-        ("part: {word: a}\nnamed: {a.b: x}\n", ["x.yml:2: named.'a.b': must be a whole number, not 'x'"]),
-        ("part: {word: !x a}\n", ["x.yml:1: part.word: the tag !x is not supported: remove it"]),
+        (
+            "part: {word: a}\nnamed: {a.b: x}\n",
+            ["x.yml:2: named.'a.b': must be a whole number, not text of 1 character"],
+        ),
+        (
+            "part: {word: !x a}\n",
+            [
+                "x.yml:1: part.word: has a tag that is not supported: remove it, or put a value that begins with ! in quotes"
+            ],
+        ),
         ("part: {word: [a]}\n", ["x.yml:1: part.word: must be text, not a list"]),
         (
             "part: {word: a}\nnumbers: [http://u:p@h/]\n",
-            ["x.yml:2: numbers[0]: must be a whole number, not 'http://...@h/'"],
+            ["x.yml:2: numbers[0]: must be a whole number, not text of 13 characters"],
         ),
     ],
 )

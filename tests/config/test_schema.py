@@ -49,11 +49,11 @@ def test_the_schema_accepts_every_good_file(path):
 
 
 NOT_IN_A_SCHEMA = {
-    "the name .* is already used by the check on line": [{"name": "a", "disk": {}}, {"name": "a", "disk": {}}],
+    "the name is already used by the check on line": [{"name": "a", "disk": {}}, {"name": "a", "disk": {}}],
     "must be 1 for a check in the group": [{"name": "a", "disk": {}, "successThreshold": 2, "groups": ["startup"]}],
     "must be at least periodSeconds": [{"name": "a", "disk": {}, "staleAfterSeconds": 9}],
     "must be in ascending order": [{"name": "a", "disk": {}, "latencyBuckets": [2, 1]}],
-    "no check has the name": [{"name": "a", "disk": {}, "dependsOn": ["b"]}],
+    "no check has this name": [{"name": "a", "disk": {}, "dependsOn": ["b"]}],
     "a check cannot depend on itself|is part of a cycle: ": [{"name": "a", "disk": {}, "dependsOn": ["a"]}],
     "must be a whole number, not 10.0": [{"name": "a", "disk": {}, "periodSeconds": 10.0}],
 }

@@ -49,9 +49,9 @@ def test_absolute_paths_stay_as_they_are(folder, tmp_path_factory):
 
 AUTH_TYPES = (
     "web.yml:4: tls_server_config.client_auth_type: must be 'NoClientCert', 'VerifyClientCertIfGiven' or "
-    "'RequireAndVerifyClientCert', not 'Any'"
+    "'RequireAndVerifyClientCert', not text of 3 characters"
 )
-NO_FILE = "cannot be read: No such file or directory"
+NO_FILE = "cannot be read: No such file or directory, relative to the folder of this file"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ NO_FILE = "cannot be read: No such file or directory"
         (TLS + "  cypher_suites: [a]\n", ["web.yml:4: tls_server_config.cypher_suites: unknown key"]),
         (TLS + "  cipher_suites: [a]\n", ["web.yml:4: tls_server_config.cipher_suites: is not supported here"]),
         (TLS + "  min_version: TLS10\n", [
-            "web.yml:4: tls_server_config.min_version: must be 'TLS12' or 'TLS13', not 'TLS10'"
+            "web.yml:4: tls_server_config.min_version: must be 'TLS12' or 'TLS13', not text of 5 characters"
         ]),
         (TLS + "  client_auth_type: Any\n", [
             "web.yml:1: tls_server_config.client_ca_file: is required by this client_auth_type",
@@ -78,14 +78,14 @@ NO_FILE = "cannot be read: No such file or directory"
             "web.yml:1: tls_server_config.client_ca_file: is required by this client_auth_type"
         ]),
         (TLS.replace("server", "no", 3).replace("no_", "server_"), [
-            f"web.yml:2: tls_server_config.cert_file: FOLDER/no.crt {NO_FILE}",
-            f"web.yml:3: tls_server_config.key_file: FOLDER/no.key {NO_FILE}",
+            f"web.yml:2: tls_server_config.cert_file: {NO_FILE}",
+            f"web.yml:3: tls_server_config.key_file: {NO_FILE}",
         ]),
         (TLS.replace("server.key", "ca.pem"), [
             "web.yml:1: tls_server_config: a file is not in PEM format, or needs a password"
         ]),
         (TLS.replace("server.key", "."), [
-            "web.yml:3: tls_server_config.key_file: FOLDER cannot be read: Is a directory"
+            "web.yml:3: tls_server_config.key_file: cannot be read: Is a directory, relative to the folder of this file"
         ]),
         (TLS.replace("server.key", "other.key"), [
             "web.yml:1: tls_server_config: key_file does not match cert_file"
@@ -103,7 +103,7 @@ NO_FILE = "cannot be read: No such file or directory"
 def test_an_invalid_file_has_exactly_these_complaints(folder, authority, text, expected):
     issue(authority, folder, "other")
 
-    assert refusal(written(folder, text)) == [line.replace("FOLDER", str(folder)) for line in expected]
+    assert refusal(written(folder, text)) == expected
 
 
 def test_no_complaint_shows_a_password(tmp_path):
