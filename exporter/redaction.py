@@ -32,7 +32,9 @@ def describe(value: Any) -> str:
             return f"text of {_count_characters(value)}" if value else "empty text"
         case dict():
             return "a mapping"
-    return "a list"
+        case list() | tuple() | set() | frozenset():
+            return "a list"
+    return type(value).__name__
 
 
 def show_key(key: str) -> str:
@@ -42,20 +44,22 @@ def show_key(key: str) -> str:
     return repr(key) if "." in key else key
 
 
-def redact(text: str, values: Any) -> str:
+def redact(text: str, values: Any, public: str = "") -> str:
     """Return the text with a mask for each piece that it has in common with a text in the values.
 
     A piece has at least MIN_PIECE characters, so that a value is also found if it was cut, quoted or put in lower case.
-    A number of as many digits is masked only as a whole. `values` can have any depth.
+    A number of as many digits is masked only as a whole. `values` can have any depth. What is in `public` is shown.
     """
     text = text[:MAX_REDACTED]
     scalars = list(_list_scalars(values))
     haystack = "\0".join(scalar for scalar in scalars if isinstance(scalar, str)).lower()
     numbers = {str(scalar) for scalar in scalars if not isinstance(scalar, str)}
+    shown = public.lower()
     hidden = bytearray(len(text))
     for start in range(len(text) - MIN_PIECE + 1):
         end = start + MIN_PIECE
-        if text[start:end].lower() in haystack:
+        piece = text[start:end].lower()
+        if piece in haystack and piece not in shown:
             hidden[start:end] = b"\1" * MIN_PIECE
     for number in _NUMBER.finditer(text):
         if len(number[0]) >= MIN_PIECE and number[0] in numbers:

@@ -16,8 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, create_model
 from pydantic_core import PydanticCustomError
 
-from exporter.config.complaint import ConfigError
-from exporter.config.document import Document, describe_failure
+from exporter.config.document import Document
 from exporter.config.rules import NAME, find_violations
 from exporter.kinds import kinds
 from exporter.model import Group, Severity, Spec
@@ -145,8 +144,6 @@ def load(path: Path | None) -> Config:
 
 def _build_checks(options: list[CheckOptions], document: Document) -> Iterator[Check]:
     for index, check in enumerate(options):
-        try:
-            yield check.build_check()
-        except Exception as error:  # noqa: BLE001  # by the property `target` of a plugin
-            message = f"the code of the kind failed: {describe_failure(error)}"
-            raise ConfigError([document.make_complaint(("checks", index), message)]) from None
+        with document.report_exceptions(("checks", index)):  # by the property `target` of a plugin's kind
+            built = check.build_check()
+        yield built

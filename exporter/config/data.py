@@ -19,7 +19,7 @@ MAX_DIGITS = 40  # of a whole number; Python takes quadratic time to read one
 _YAML = "tag:yaml.org,2002:"
 _STR, _INT, _FLOAT, _MERGE = f"{_YAML}str", f"{_YAML}int", f"{_YAML}float", f"{_YAML}merge"
 # Without the tag, which may be a password that begins with an exclamation mark.
-_UNSUPPORTED_TAG = "has a tag that is not supported: remove it, or put a value that begins with ! in quotes"
+_UNSUPPORTED_TAG = "has an unsupported tag: remove it, or put a value that begins with ! in quotes"
 # Both can come from an escape, although libyaml itself rejects the escape of an unpaired surrogate.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 # The type of a scalar by its text (YAML 1.2.2, section 10.3.2), and the merge key of YAML 1.1:

@@ -19,6 +19,7 @@ models read it as JSON, so that they see only the types that YAML has.
 import json
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,16 +97,33 @@ class Document:
         complaints = [*self.complaints, *violations]
         try:
             # Strict, so that text is not accepted as a number; as JSON, so that a list is accepted as a tuple.
-            value = model.model_validate_json(json.dumps(self.data), strict=True, by_alias=True, by_name=False)
+            with self.report_exceptions():
+                value = model.model_validate_json(json.dumps(self.data), strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
             complaints += self._explain(model, error, {complaint.path for complaint in violations})
-        except Exception as error:  # noqa: BLE001  # by the validator of a plugin
-            complaints.append(self.make_complaint((), f"the code of a kind failed: {describe_failure(error)}"))
+        except ConfigError as error:
+            complaints += error.complaints
         if complaints:
             raise ConfigError(
                 [replace(complaint, path=hide_secret_keys(model, complaint.path)) for complaint in complaints]
             )
         return value
+
+    @contextmanager
+    def report_exceptions(self, path: Keys = ()) -> Iterator[None]:
+        """Turn an exception in the code of a plugin's kind into a complaint about the place at this path.
+
+        The complaint has no text of the exception, which may contain a value. Raises ConfigError.
+        """
+        try:
+            yield
+        except ValidationError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a plugin may raise anything
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(frame.filename).name}:{frame.lineno}"
+            message = f"the code of a kind failed: {type(error).__name__} ({where})"
+            raise ConfigError([self.make_complaint(path, message)]) from None
 
     def _explain(self, model: type[BaseModel], error: ValidationError, explained: set[Keys]) -> Iterator[Complaint]:
         """Yield the model's complaints, except those that follow from another error or are explained already."""
@@ -119,9 +137,3 @@ class Document:
             if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
                 continue  # too short only because some of its entries are wrong
             yield Complaint(self.source, self.find_line(place), path, explain(model, detail))
-
-
-def describe_failure(error: BaseException) -> str:
-    """Return the type of an exception and the line that raised it, without its text, which may contain a value."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"

@@ -8,9 +8,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError
 
 from exporter.config.checks import CheckOptions
+from exporter.config.complaint import Complaint, ConfigError
+from exporter.config.explain import explain
 from exporter.evaluation.run import attempt
 from exporter.model import Deadline, Group, Outcome, Reason, Spec, Status
 from exporter.probe.check import FUNCTION, Check, Probe
@@ -109,9 +111,7 @@ class Timing:
         self, name: str, target: str, groups: Iterable[str], severity: str, depends_on: Iterable[str]
     ) -> Spec:
         """Make the Spec, with the rules of a configuration file. Raises ValueError for values that they reject."""
-        options = CheckOptions.model_validate(
-            {"name": name, "groups": groups, "severity": severity, "dependsOn": depends_on}
-        )
+        options = _validate_options({"name": name, "groups": groups, "severity": severity, "dependsOn": depends_on})
         if self.success_threshold > 1 and options.groups & {Group.LIVENESS, Group.STARTUP}:
             raise ValueError("success_threshold must be 1 for liveness and startup, as in Kubernetes")
         return Spec(
@@ -127,6 +127,20 @@ class Timing:
             failure_threshold=self.failure_threshold,
             stale_after=self.failure_threshold * self.period + self.timeout,
         )
+
+
+def _validate_options(values: dict[str, object]) -> CheckOptions:
+    """Return the options of a check. Raises ConfigError, whose message names the argument and shows no value."""
+    try:
+        return CheckOptions.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    complaints = []
+    for detail in details:
+        name, *rest = detail["loc"]
+        argument = "depends_on" if name == "dependsOn" else name
+        complaints.append(Complaint("@health.check", None, (argument, *rest), explain(CheckOptions, detail)))
+    raise ConfigError(complaints)
 
 
 def _takes_deadline(function: Callable[..., object]) -> bool:

@@ -6,12 +6,13 @@ afresh.
 
 import logging
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from exporter.evaluation import failure
 from exporter.model import Deadline, Outcome, ProbeError, Reason, Result, Status
 from exporter.probe.check import Check
+from exporter.probe.secret import hide, record_secrets
 from exporter.text import replace_unprintable, shorten
 
 MAX_ATTEMPTS = 3
@@ -41,20 +42,24 @@ def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -
 
     A ProbeError is `unknown`. Any other exception has the status `raised`.
     """
+    secrets = record_secrets()
     try:
-        return _sanitize(check.probe.probe(deadline))
+        return _sanitize(check.probe.probe(deadline), secrets)
     except ProbeError as error:
-        return Outcome(Status.UNKNOWN, error.reason, _summarize(str(error)))
+        return Outcome(Status.UNKNOWN, error.reason, _summarize(str(error), secrets))
     except BaseException as error:  # noqa: BLE001  # SystemExit in a plugin must not end a worker either
-        _log.debug("check %s: the probe raised an exception", check.spec.name, exc_info=True)
-        return Outcome(raised, _find_reason(error), _summarize(_describe(error)))
+        if _log.isEnabledFor(logging.DEBUG):
+            fields = {"exception": failure.format_traceback(error, check, secrets)}
+            _log.debug("check %s: the probe raised an exception", check.spec.name, extra={"fields": fields})
+        text = failure.describe(error, check, secrets) + _find_line(error)
+        return Outcome(raised, _find_reason(error), _summarize(text))
 
 
-def _sanitize(outcome: Outcome) -> Outcome:
+def _sanitize(outcome: Outcome, secrets: Sequence[str]) -> Outcome:
     """Return the Outcome with a summary that is safe to print. Raises TypeError if it is not an Outcome."""
     if not isinstance(outcome, Outcome):
         raise TypeError(f"a probe returns an Outcome, this one returned {type(outcome).__name__}")
-    summary = _summarize(outcome.summary)
+    summary = _summarize(outcome.summary, secrets)
     return outcome if summary is outcome.summary else replace(outcome, summary=summary)
 
 
@@ -69,16 +74,15 @@ def _find_reason(error: BaseException) -> Reason:
     return Reason.ERROR
 
 
-def _describe(error: BaseException) -> str:
-    """Return the exception and the line that raised it, even if its `__str__` fails."""
+def _find_line(error: BaseException) -> str:
+    """Return the file and the line that raised the exception."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
-    line = f" ({frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno})" if frame else ""
-    return "".join(traceback.format_exception_only(error)).strip() + line
+    return f" ({frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno})" if frame else ""
 
 
-def _summarize(text: str) -> str:
-    """Return one printable line of bounded length, for terminals, logs and the status page."""
-    text = shorten(text, MAX_SUMMARY)
+def _summarize(text: str, secrets: Sequence[str] = ()) -> str:
+    """Return one printable line of bounded length, without secrets, for terminals, logs and the status page."""
+    text = shorten(hide(text, *secrets) if secrets else text, MAX_SUMMARY)
     return text if text.isprintable() else replace_unprintable(" ".join(text.split()), " ")

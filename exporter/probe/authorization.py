@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from exporter.net.request import encode_basic_authorization
-from exporter.probe.secret import BasicAuth, Secret
+from exporter.probe.secret import BasicAuth, Secret, remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,9 @@ def read_authorization(basic_auth: BasicAuth | None, bearer_token: Secret | None
     if basic_auth:
         password = basic_auth.password.read()
         header = encode_basic_authorization(basic_auth.username.encode(), password.encode())
-        return Authorization(header, (password, header.partition(" ")[2]))
+        encoded = header.partition(" ")[2]
+        remember(encoded)
+        return Authorization(header, (password, encoded))
     if bearer_token:
         token = bearer_token.read()
         return Authorization(f"Bearer {token}", (token,))

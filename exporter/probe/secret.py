@@ -1,6 +1,7 @@
 """Secrets: the configuration names their source, a run of the check reads them, and nothing shows them."""
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
@@ -10,8 +11,32 @@ from pydantic import BaseModel, model_validator
 from exporter.model import ProbeError, Reason
 from exporter.probe.check import Check
 from exporter.probe.options import Options
+from exporter.redaction import MASK, MIN_PIECE
 
 MAX_SECRET = 64 * 1024  # characters; a token has a few thousand at most
+
+
+class _Thread(threading.local):
+    secrets: list[str] | None = None
+
+
+_thread = _Thread()
+
+
+def record_secrets() -> list[str]:
+    """Return a list of the secrets that this thread reads from now on, so that nothing shows them."""
+    secrets: list[str] = []
+    _thread.secrets = secrets
+    return secrets
+
+
+def remember(secret: str) -> None:
+    """Add a secret, or another form of one, to the list of this thread.
+
+    A shorter one is left out: a mask in place of each `1` would hide everything else.
+    """
+    if _thread.secrets is not None and len(secret) >= MIN_PIECE:
+        _thread.secrets.append(secret)
 
 
 class Secret(Options):
@@ -29,7 +54,15 @@ class Secret(Options):
         return self
 
     def read(self) -> str:
-        """Read the value. Raises ProbeError if it is missing, because the check cannot run without it."""
+        """Read the value. Raises ProbeError if it is missing, because the check cannot run without it.
+
+        No summary of the run shows the value.
+        """
+        value = self._read()
+        remember(value)
+        return value
+
+    def _read(self) -> str:
         if self.env is not None:
             value = os.environ.get(self.env)
             if value is None:
@@ -59,7 +92,7 @@ class BasicAuth(Options):
 def hide(text: str, *values: str) -> str:
     """Replace these values in the text: a server's response may repeat a password that was sent to it."""
     for value in filter(None, values):
-        text = text.replace(value, "***")
+        text = text.replace(value, MASK)
     return text
 
 

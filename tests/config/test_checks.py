@@ -309,10 +309,10 @@ configuration
     :2: not YAML: an escape that is not a valid character
     """,
     "unsupported_tag": """
-    :3: checks[0].disk.path: has a tag that is not supported: remove it, or put a value that begins with ! in quotes
+    :3: checks[0].disk.path: has an unsupported tag: remove it, or put a value that begins with ! in quotes
     """,
     "unsupported_tag_of_a_list": """
-    :1: checks: has a tag that is not supported: remove it, or put a value that begins with ! in quotes
+    :1: checks: has an unsupported tag: remove it, or put a value that begins with ! in quotes
     """,
     "utf16": """
     :1: not UTF-8 text: contains the byte 0xff; save the file as UTF-8

@@ -88,9 +88,7 @@ class Whole(BaseModel):
         ),
         (
             "part: {word: !x a}\n",
-            [
-                "x.yml:1: part.word: has a tag that is not supported: remove it, or put a value that begins with ! in quotes"
-            ],
+            ["x.yml:1: part.word: has an unsupported tag: remove it, or put a value that begins with ! in quotes"],
         ),
         ("part: {word: [a]}\n", ["x.yml:1: part.word: must be text, not a list"]),
         (

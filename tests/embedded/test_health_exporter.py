@@ -181,8 +181,8 @@ def test_a_check_is_suppressed_while_one_that_it_depends_on_fails(health):
     ("given", "complaint"),
     [
         (["later"], "'it' depends on 'later', which does not exist yet: define it first"),
-        ("it", "dependsOn"),
-        ([5], "dependsOn"),
+        ("it", "@health.check: depends_on: must be a list, not text of 2 characters"),
+        ([5], r"@health.check: depends_on\[0\]: must be text, not a number"),
     ],
 )
 def test_what_a_check_depends_on_is_there_before_it(health, given, complaint):

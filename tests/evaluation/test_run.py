@@ -141,7 +141,8 @@ def test_the_traceback_is_logged_at_the_debug_level(caplog):
         outcome_of(raising(ValueError("bad")))
 
     assert "check it: the probe raised an exception" in caplog.text
-    assert "Traceback" in caplog.text
+    assert caplog.records[0].fields["exception"].startswith("Traceback")
+    assert caplog.records[0].fields["exception"].endswith("ValueError: bad")
 
 
 def test_no_exception_is_logged_at_the_info_level(caplog):
