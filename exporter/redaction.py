@@ -25,7 +25,7 @@ def describe(value: Any) -> str:
     """Return the type of a value in YAML's words, and the length of a text. True and false are shown."""
     match value:
         case bool():
-            return str(value).lower()
+            return str(value).casefold()
         case int() | float():
             return "a number"
         case str():
@@ -52,13 +52,13 @@ def redact(text: str, values: Any, public: str = "") -> str:
     """
     text = text[:MAX_REDACTED]
     scalars = list(_list_scalars(values))
-    haystack = "\0".join(scalar for scalar in scalars if isinstance(scalar, str)).lower()
+    haystack = "\0".join(scalar for scalar in scalars if isinstance(scalar, str)).casefold()
     numbers = {str(scalar) for scalar in scalars if not isinstance(scalar, str)}
-    shown = public.lower()
+    shown = public.casefold()
     hidden = bytearray(len(text))
     for start in range(len(text) - MIN_PIECE + 1):
         end = start + MIN_PIECE
-        piece = text[start:end].lower()
+        piece = text[start:end].casefold()
         if piece in haystack and piece not in shown:
             hidden[start:end] = b"\1" * MIN_PIECE
     for number in _NUMBER.finditer(text):

@@ -75,7 +75,7 @@ class WebConfig(_Section):
     def read(cls, path: Path) -> Self:
         """Read the file. Raises ConfigError with every complaint, including those about the files it refers to."""
         document = Document.read(path)
-        if document.data is None:
+        if document.data is None and not document.complaints:
             return cls()
         config = document.validate(cls, _find_violations(document))
         if config.tls_server_config is None:

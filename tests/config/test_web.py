@@ -61,6 +61,9 @@ NO_FILE = "cannot be read: No such file or directory, relative to the folder of 
         ("basic_auth_user: {}\n", ["web.yml:1: basic_auth_user: unknown key, did you mean basic_auth_users?"]),
         ("http_server_config: {http2: false}\n", ["web.yml:1: http_server_config: is not supported here"]),
         ("[]\n", ["web.yml:1: must be a mapping of keys to values, not a list"]),
+        ("!x {basic_auth_users: {}}\n", [
+            "web.yml:1: has an unsupported tag: remove it, or put a value that begins with ! in quotes",
+        ]),
         ("tls_server_config: {}\n", [
             "web.yml:1: tls_server_config.cert_file: is required",
             "web.yml:1: tls_server_config.key_file: is required",

@@ -3,15 +3,18 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ConfigDict
 from support import Clock
 
 from exporter.evaluation.run import MAX_ATTEMPTS, MAX_SUMMARY, run
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Result, Spec, Status
 from exporter.probe.check import Check, Probe
+from exporter.probe.secret import BasicAuth, Secret
 
 PASSED = Outcome.passed("healthy")
 
@@ -150,6 +153,84 @@ def test_no_exception_is_logged_at_the_info_level(caplog):
         outcome_of(raising(ValueError("bad")))
 
     assert caplog.text == ""
+
+
+class Endpoint(Probe):
+    """A probe whose code repeats its options and the secret that it reads, as a driver may."""
+
+    host: str = "db.example"
+    port: int = 12345
+    file: Path = Path("/etc/canary-file")
+    users: tuple[BasicAuth, ...] = (BasicAuth(username="probe-user", password=Secret(env="PASSWORD")),)
+    script: SimpleNamespace
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    def probe(self, deadline: Deadline) -> Outcome:
+        (user,) = self.users
+        text = self.script.text.format(password=user.password.read(), user=user.username, **vars(self))
+        if self.script.how == "return":
+            return Outcome.failed(Reason.BODY, text)
+        if self.script.how == "refuse":
+            raise ProbeError(Reason.BODY, text)
+        try:
+            raise KeyError(text)
+        except KeyError as error:
+            raise ConnectionError(f"no {text}") from error
+
+
+def endpoint(text: str, how: str) -> Check:
+    return Check(Spec("it", "endpoint", target="db.example"), Endpoint(script=SimpleNamespace(text=text, how=how)))
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "summary"),
+    [
+        ("db.example said: {password}", "return", "db.example said: ***"),
+        ("db.example said: {password}", "refuse", "db.example said: ***"),
+        ("/x at {host} {port}", "refuse", "/x at db.example 12345"),
+        ("route to {host}", "raise", "ConnectionError: no route to db.example"),
+        ("route for {user} to {port}", "raise", "ConnectionError: no route for *** to ***"),
+        ("/it {password}", "raise", "ConnectionError: no /it ***"),
+        ("path: {file}", "raise", "ConnectionError: no path: ***"),
+        ("http://a:b/c@x.example:80/p?token=s", "raise", "ConnectionError: no ***@x.example:80/p?***"),
+        ("a:b@x.example", "raise", "ConnectionError: no ***@x.example"),
+    ],
+)
+def test_a_summary_shows_no_secret_and_an_exception_no_option(monkeypatch, caplog, text, how, summary):
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    with caplog.at_level(logging.DEBUG):
+        outcome = run(endpoint(text, how)).outcome
+
+    assert outcome.summary.partition(" (test_run.py:")[0] == summary
+    logged = "".join(record.fields["exception"] for record in caplog.records)
+    assert (how == "raise") == ("KeyError: " in logged) == ("ConnectionError: no " in logged)
+    assert [word for word in ("hunter2", "probe-user", "12345", "canary-file", "token=s") if word in logged] == []
+
+
+def test_a_short_secret_hides_nothing_else(monkeypatch):
+    monkeypatch.setenv("PASSWORD", "1")
+    outcome = run(endpoint("127.0.0.1", "return")).outcome
+
+    assert outcome.summary == "127.0.0.1"
+
+
+def test_a_secret_hides_nothing_in_the_next_run(monkeypatch):
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    run(endpoint("{password}", "return"))
+
+    assert outcome_of(lambda: Outcome.passed("hunter2")).summary == "hunter2"
+
+
+def test_a_cycle_of_exceptions_is_logged(caplog):
+    error = ValueError("first")
+    error.__cause__ = KeyError("second")
+    error.__cause__.__cause__ = error
+    with caplog.at_level(logging.DEBUG):
+        outcome_of(raising(error))
+
+    assert caplog.records[0].fields["exception"].endswith("ValueError: first")
+    assert caplog.records[0].fields["exception"].count("Traceback") == 10
 
 
 UNKNOWN = raising(ProbeError(Reason.BODY, "broken"))

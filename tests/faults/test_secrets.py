@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
+from config.canaries import BROKEN_YAML, make_samples, shows_canary, write_json
 from support import PATIENCE, eventually, free_port, get
 
 CANARY = "tweety"
@@ -170,3 +172,43 @@ def test_a_shard_withholds_secrets_of_checks_that_another_shard_runs(start):
     shown = eventually(find_shard)
     assert f"sh exited with 0: . . {CANARY}-new. plain." in shown
     assert not all(f"<small>{kind} " in shown for kind in ("httpGet", "redis")), "this shard runs all checks itself"
+
+
+@pytest.fixture(scope="module")
+def wrong_files():
+    """Files with a canary in a wrong place, each with errors."""
+    return [write_json(make_samples()), *BROKEN_YAML]
+
+
+def test_a_reload_of_a_wrong_file_shows_no_secret(start, tmp_path, wrong_files):
+    exporter = start("checks: []\n", "--web.enable-lifecycle", "--log.level", "debug")
+    url, shown = exporter.url, []
+    for text in wrong_files:
+        (tmp_path / "health.yml").write_text(text)
+        answer = get(f"{url}/-/reload", method="POST")
+        assert answer.status == 500
+        shown += [answer.text, *map(str, answer.headers.items())]
+    logged = len(exporter.lines)
+    exporter.signal(signal.SIGHUP)
+    exporter.line("configuration not loaded", after=logged)
+    shown += [get(url + path).text for path in ("/", "/metrics", "/healthz?verbose", "/-/healthy")]
+    exporter.signal(signal.SIGTERM)
+    assert exporter.wait() == 0
+
+    assert [text for text in [*shown, *exporter.lines] if shows_canary(text)] == []
+    assert sum("checks[" in text for text in shown) > 0
+    assert sum("configuration not loaded" in line for line in exporter.lines) > len(wrong_files)
+
+
+@pytest.mark.parametrize("command", ["validate", "check", "serve"])
+def test_a_command_with_a_wrong_file_shows_no_secret(tmp_path, wrong_files, command):
+    file = tmp_path / "health.yml"
+    file.write_text(wrong_files[0])
+    arguments = ["validate", file] if command == "validate" else [command, "--config.file", file]
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter", *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
+    )
+
+    assert done.returncode == 2
+    assert not shows_canary(done.stdout + done.stderr)
+    assert (done.stdout + done.stderr).count("checks[") > 100
