@@ -25,7 +25,7 @@ def describe(value: Any) -> str:
     """Return the type of a value in YAML's words, and the length of a text. True and false are shown."""
     match value:
         case bool():
-            return str(value).casefold()
+            return str(value).lower()
         case int() | float():
             return "a number"
         case str():
