@@ -44,3 +44,11 @@ OPTION = st.sampled_from(
 VALID = st.lists(st.tuples(MEDIA, OPTION, QUALITY).map("".join), max_size=8).map(",".join)
 GARBAGE = st.text(max_size=200) | st.text(',;="/*q. \t', max_size=400)
 HUGE = st.builds(lambda piece, times: (piece * times)[:16_384], GARBAGE, st.integers(1, 16_384))
+SIMPLE = st.lists(
+    st.tuples(
+        st.sampled_from(["*/*", "text/*", "text/plain", "application/*", "application/openmetrics-text", HEALTH_JSON]),
+        st.sampled_from(["", ";q=0", ";q=0.5", ";q=0.7", ";q=1"]),
+    ).map("".join),
+    max_size=5,
+)
+"""Ranges without parameters: the media range alone decides how specific each is."""

@@ -1,14 +1,30 @@
 """Content negotiation: whatever the Accept header says, there is a format."""
 
+import gzip
+import random
 import time
 import timeit
 
 import pytest
-from accept_headers import BROWSER, GARBAGE, HUGE, PROMETHEUS_2_42, PROMETHEUS_3, PROMETHEUS_3_NATIVE, VALID
+from accept_headers import (
+    BROWSER,
+    GARBAGE,
+    HUGE,
+    PROMETHEUS_2_42,
+    PROMETHEUS_3,
+    PROMETHEUS_3_NATIVE,
+    SIMPLE,
+    VALID,
+)
 from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
 
+from exporter.evaluation.store import Store
+from exporter.model import Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT
-from exporter.server.negotiation import choose_format, wants_json
+from exporter.server.answers import AnswerCounter
+from exporter.server.negotiation import HEALTH_JSON, MAX_ACCEPT, choose_format, wants_json
+from exporter.server.routes import create_app
 
 FORMATS = [
     ("", TEXT),
@@ -94,3 +110,77 @@ def test_any_accept_header_gets_a_known_format_for_little_cpu(accept):
     assert wants_json(accept) in (True, False)
     cpu = timeit.repeat(lambda: (choose_format(accept), wants_json(accept)), time.thread_time, number=1, repeat=3)
     assert min(cpu) < 0.05
+
+
+@given(SIMPLE, st.randoms(use_true_random=False))
+@example(["text/*", "text/plain;q=0.5", "application/openmetrics-text;q=0.7"], random.Random(1))
+def test_neither_order_nor_case_of_the_ranges_matters(ranges, shuffler):
+    other = ranges[:]
+    shuffler.shuffle(other)
+    accept, shuffled = ",".join(ranges), " ,\t".join(other).upper()
+
+    assert choose_format(shuffled) == choose_format(accept)
+    assert wants_json(shuffled) == wants_json(accept)
+
+
+@given(SIMPLE)
+def test_a_refused_type_is_chosen_only_if_there_is_no_other(ranges):
+    accept = ",".join([*ranges, "application/openmetrics-text;version=1.0.0;q=0"])
+    assert choose_format(accept) == TEXT
+
+    accept = ",".join([*ranges, "text/plain;version=0.0.4;q=0", "application/openmetrics-text;version=1.0.0;q=1"])
+    assert choose_format(accept) == OPEN_METRICS
+
+
+def test_a_header_of_the_maximum_length_still_counts():
+    accept = "application/openmetrics-text".ljust(MAX_ACCEPT)
+
+    assert choose_format(accept) == OPEN_METRICS
+    assert choose_format(f"{accept} ") == TEXT
+    assert wants_json("application/json".ljust(MAX_ACCEPT))
+    assert not wants_json("application/json".ljust(MAX_ACCEPT + 1))
+
+
+@pytest.fixture(scope="module")
+def client():
+    return create_app(Store(), AnswerCounter(), lambda: Vitals(running=True)).test_client()
+
+
+CODINGS = st.lists(
+    st.tuples(
+        st.sampled_from(["gzip", "GZIP", "x-gzip", "*", "identity", "br", "deflate", "", "gzip gzip"]),
+        st.sampled_from(["", ";q=0", ";q=0.5", ";q=1", ";q=nan", ";q=", ";q=-1", ";gzip", '="']),
+    ).map("".join),
+    max_size=6,
+).map(",".join)
+LATIN = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60)
+
+
+@settings(max_examples=200, deadline=None)
+@given(accept=VALID | LATIN, encoding=CODINGS | LATIN)
+def test_any_headers_get_a_type_and_a_coding_that_were_offered(client, accept, encoding):
+    headers = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}
+
+    metrics = client.get("/metrics", environ_overrides=headers)
+    assert (metrics.status_code, metrics.content_type) == (200, choose_format(accept))
+    coding = metrics.headers.get("Content-Encoding")
+    assert coding in (None, "gzip")
+    assert coding is None or "gzip" in encoding.lower() or "*" in encoding
+    body = gzip.decompress(metrics.data) if coding else metrics.data
+    assert body.startswith(b"# HELP ")
+    assert body.endswith(b"# EOF\n") == (metrics.content_type == OPEN_METRICS)
+
+    verdict = client.get("/readyz", environ_overrides=headers)
+    assert verdict.content_type == (HEALTH_JSON if wants_json(accept) else "text/plain; charset=utf-8")
+    assert "Content-Encoding" not in verdict.headers
+
+
+@pytest.mark.parametrize(
+    ("encoding", "coding"),
+    [("gzip", "gzip"), ("gzip;q=0", None), ("*", "gzip"), ("*;q=0", None), ("identity", None), ("", None)],
+)
+def test_a_coding_is_used_only_if_it_is_accepted(client, encoding, coding):
+    answer = client.get("/metrics", headers={"Accept-Encoding": encoding})
+
+    assert answer.headers.get("Content-Encoding") == coding
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding"
