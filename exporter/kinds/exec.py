@@ -18,6 +18,7 @@ from exporter.probe.options import Options, Spelling
 
 MAX_OUTPUT = 10 * 1024  # bytes, as in the kubelet (pkg/probe/exec/exec.go)
 POLL_INTERVAL = 0.05  # seconds; without a pidfd, an exit is noticed this late if a descendant keeps the output open
+_END_OF_NAME = re.compile(r"[\s=]")
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
@@ -66,7 +67,8 @@ class Exec(Probe):
 
     @property
     def target(self) -> str:
-        return self.command[0].split(" ")[0]  # not the arguments, which may hold secrets, even in the wrong place
+        # Not the arguments, which may hold secrets, nor a command line or a variable in place of the program.
+        return _END_OF_NAME.split(self.command[0])[0]
 
     def probe(self, deadline: Deadline, environment: Mapping[str, str] = os.environ) -> Outcome:
         variables = self._build_environment(environment)

@@ -69,9 +69,16 @@ def test_an_excluded_check_does_not_decide():
 
 
 def test_draining_makes_readiness_false_and_nothing_else():
-    verdicts = {group: judge(snapshot([settled("P")], draining=True), group).up for group in Group}
+    verdicts = {group: judge(snapshot([settled("P")], draining=True), group) for group in Group}
 
-    assert verdicts == {group: group is not Group.READINESS for group in Group}
+    assert {group: verdict.up for group, verdict in verdicts.items()} == {
+        group: group is not Group.READINESS for group in Group
+    }
+    assert {group: verdict.draining for group, verdict in verdicts.items()} == {
+        group: group is Group.READINESS for group in Group
+    }
+    assert [verdict.group for verdict in verdicts.values()] == [*Group]
+    assert judge(snapshot([]), Group.READINESS).draining is False
 
 
 @pytest.mark.parametrize(("letters", "status"), [("P", Status.PASS), ("W", Status.WARN), ("FFF", Status.FAIL)])
@@ -96,6 +103,7 @@ def dependent(name: str, letters: str, *parents: str):
         ([dependent("app", "FFF", "db", "dns"), dependent("db", "FFF", "dns"), dependent("dns", "FFF")], ("dns",)),
         ([dependent("app", "FFF", "db", "dns"), dependent("db", "FFF"), dependent("dns", "FFF")], ("db", "dns")),
         ([dependent("app", "FFF", "gone")], ()),
+        ([dependent("app", "FFF", "gone", "db"), dependent("db", "FFF")], ("db",)),
         ([dependent("app", "FFF", "b"), dependent("b", "FFF", "app")], ("b",)),  # a cycle ends
     ],
 )

@@ -76,7 +76,16 @@ def test_a_change_of_the_settled_status_is_counted_and_has_its_time():
     state = settled("PPFFFP")
 
     assert state.transitions == 3  # unknown -> pass -> fail -> pass
-    assert state.since == pytest.approx(1_000_000 + 1005)
+    assert state.since == pytest.approx(1_000_000 + 1005, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("letters", "second"), [("", None), ("F", None), ("U", None), ("P", 0), ("PFU", 0), ("PFW", 2), ("FPPF", 2)]
+)
+def test_the_latest_healthy_run_has_the_time_of_its_start(letters, second):
+    expected = None if second is None else pytest.approx(1_000_000 + 1000 + second - 0.01, abs=1e-6)
+
+    assert settled(letters).last_pass == expected
 
 
 def test_every_run_that_is_not_healthy_is_counted_by_reason():

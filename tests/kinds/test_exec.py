@@ -238,6 +238,15 @@ def test_a_variable_has_a_name_that_the_system_accepts(name):
         Exec(command=["true"], env=[{"name": name}])
 
 
+@pytest.mark.parametrize(
+    ("program", "target"),
+    [("mysql -pcanary", "mysql"), ("mysql\t-pcanary", "mysql"), ("PASSWORD=canary mysql", "PASSWORD"), (" x", "")],
+)
+def test_the_target_is_the_command_without_arguments_in_the_wrong_place(program, target):
+    assert Exec(command=[program]).target == target
+    assert run_command(program).outcome.summary == f"{target}: no such command"
+
+
 def test_the_target_is_the_command_without_its_arguments():
     assert Exec(command=["mysql", "--password=canary"]).target == "mysql"
 
