@@ -10,6 +10,7 @@ The rule does not depend on a list of fields, because a secret in the wrong plac
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 MASK = "***"
@@ -78,6 +79,12 @@ def mask_urls(text: str) -> str:
     return "".join(_mask_word(word) for word in re.split(r"(\s+)", text))
 
 
+def _has_text(value: Any) -> bool:
+    """Return whether the type of an object says how it is written, so that its text is not only an address."""
+    method: Any = type(value).__str__
+    return method is not object.__str__
+
+
 def _mask_word(word: str) -> str:
     credentials, at, rest = word.rpartition("@")
     path, question, query = rest.partition("?")
@@ -89,7 +96,10 @@ def _count_characters(text: str) -> str:
 
 
 def _list_scalars(value: Any) -> Iterator[str | int | float]:
-    """Yield the texts and numbers in a value, and the keys that do not look like keys."""
+    """Yield the texts and numbers in a value, and the keys that do not look like keys.
+
+    Another object, such as a path or a URL, counts as its text, if its type has one.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             if not _KEY.fullmatch(str(key)):
@@ -98,5 +108,8 @@ def _list_scalars(value: Any) -> Iterator[str | int | float]:
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from _list_scalars(item)
-    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+    elif isinstance(value, str | int | float):
         yield value
+    elif _has_text(value):
+        with suppress(Exception):  # the `__str__` of a plugin's type
+            yield str(value)

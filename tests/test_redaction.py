@@ -1,10 +1,20 @@
 """What a message shows of a value that may be a secret."""
 
+from decimal import Decimal
+from pathlib import PurePath
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.redaction import MAX_REDACTED, MIN_PIECE, describe, mask_urls, redact, show_key
+
+
+class Speechless:
+    """An object without a text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +93,13 @@ def test_a_key_is_shown_if_it_looks_like_one(key, shown):
         ("543", 543, "543"),
         ("1234 12345", [1234, 12345], "*** ***"),
         ("true True 1111", True, "true True 1111"),
+        ("xxxx", "xxxx", "***"),
+        ("abxx xxcd", ["ab", "cd"], "abxx xxcd"),
+        ("no /etc/x.y", PurePath("/etc/x.y"), "no ***"),
+        ("None", None, "None"),
+        ("sorted", [sorted], "sorted"),
+        ("1234.5", Decimal("1234.5"), "***"),
+        ("speechless hunter2", [Speechless(), "hunter2"], "speechless ***"),
         ("hunter2 in hunter2.example", "hunter2", "*** in ***.example"),
     ],
 )

@@ -7,7 +7,6 @@ target, which is public.
 
 import traceback
 from collections.abc import Iterable
-from pathlib import PurePath
 from typing import Any
 
 from exporter.probe.check import Check
@@ -42,6 +41,4 @@ def _list_values(value: Any) -> Any:
             return [_list_values(item) for item in vars(value).values()]
         case tuple() | list() | set() | frozenset():
             return [_list_values(item) for item in value]
-        case PurePath():
-            return str(value)
     return value
