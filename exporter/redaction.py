@@ -17,6 +17,8 @@ MASK = "***"
 MIN_PIECE = 4  # characters that two texts must have in common; fewer are a coincidence, and too short for a secret
 MAX_REDACTED = 4096  # characters of a text that is redacted; the rest is cut off
 
+# A string of SQL or PromQL, also one that is not closed. Names and numbers of a query are no secrets.
+_STRING = re.compile(r"""'[^']*'?|"[^"]*"?|`[^`]*`?|[$]([A-Za-z_]*)[$].*?(?:[$]\1[$]|\Z)""", re.DOTALL)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")
 _NUMBER = re.compile(r"[0-9][0-9.]*[0-9]")
 _RUN = re.compile(rb"\x01+|\x00+")
@@ -67,6 +69,15 @@ def redact(text: str, values: Any, public: str = "") -> str:
             hidden[number.start() : number.end()] = b"\1" * len(number[0])
     runs = _RUN.finditer(hidden)
     return "".join(MASK if hidden[run.start()] else text[run.start() : run.end()] for run in runs)
+
+
+def find_strings(query: str) -> list[str]:
+    """Return the strings in a query, which may be secrets; of a single word, the word itself.
+
+    A server's error repeats parts of the query.
+    """
+    strings = [match[0].strip("'\"`") for match in _STRING.finditer(query)]
+    return strings if re.search(r"\s", query.strip()) else [*strings, query]
 
 
 def mask_urls(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.redaction import MAX_REDACTED, MIN_PIECE, describe, mask_urls, redact, show_key
+from exporter.redaction import MAX_REDACTED, MIN_PIECE, describe, find_strings, mask_urls, redact, show_key
 
 
 class Speechless:
@@ -150,3 +150,23 @@ def test_no_piece_of_a_value_is_left(before, after, value):
 )
 def test_credentials_and_queries_of_urls_are_masked(text, shown):
     assert mask_urls(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "strings"),
+    [
+        ("SELECT 1", []),
+        ("SELECT 'a' FROM t WHERE x = \"b c\"", ["a", "b c"]),
+        ("SELECT dblink('password=x', 'SELECT')", ["password=x", "SELECT"]),
+        ("SELECT 'not closed", ["not closed"]),
+        ("SELECT $$a b$$, $x$c$$d$x$, $1", ["$$a b$$", "$x$c$$d$x$"]),
+        ("SELECT $$a\nb", ["$$a\nb"]),
+        ('up{job=~"a|b"} > 1', ["a|b"]),
+        ("up{job=`a`} > 1", ["a"]),
+        ('up{job="a"}', ["a", 'up{job="a"}']),
+        ("hunter2", ["hunter2"]),
+        (" hunter2\n", [" hunter2\n"]),
+    ],
+)
+def test_the_strings_in_a_query_may_be_secrets(query, strings):
+    assert find_strings(query) == strings

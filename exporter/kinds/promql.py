@@ -16,6 +16,7 @@ from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
 from exporter.probe.options import Text
 from exporter.probe.secret import BasicAuth, Secret, hide
+from exporter.redaction import find_strings, redact
 
 if TYPE_CHECKING:
     from exporter.net.client import Reply
@@ -93,7 +94,8 @@ class Promql(Limited):
             reply, latency = self._send(authorization, deadline)
             samples = _read_samples(reply, self.target)
         except DialError as error:
-            return Outcome.failed(error.reason, hide(str(error), *authorization.secrets))
+            text = redact(hide(str(error), *authorization.secrets), find_strings(self.query), self.target)
+            return Outcome.failed(error.reason, text)
         return self._conclude(samples, latency)
 
     def _send(self, authorization: Authorization, deadline: Deadline) -> "tuple[Reply, Measurement]":

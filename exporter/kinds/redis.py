@@ -1,5 +1,6 @@
 """The kind `redis`: the value that a command on a Redis server returns."""
 
+from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, Self
@@ -50,7 +51,11 @@ class Redis(DatabaseProbe):
 
     @property
     def statement(self) -> str:
-        return self.command[0]
+        return self.command[0].partition(" ")[0]  # not the arguments, even in the wrong place
+
+    @property
+    def confidential(self) -> Sequence[str]:
+        return self.command
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
         try:

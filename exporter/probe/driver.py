@@ -1,6 +1,7 @@
 """Base classes of the kinds that query a database server through its driver."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from exporter.model import Deadline, Outcome
@@ -9,6 +10,7 @@ from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
 from exporter.probe.options import Host, Port, Text, find_host_risk
 from exporter.probe.secret import Secret, hide
+from exporter.redaction import find_strings, redact
 from exporter.text import format_endpoint
 
 MAX_RESPONSE = 64 * 1024  # bytes of all responses in a run, for drivers that set no maximum themselves
@@ -40,7 +42,8 @@ class DatabaseProbe(Limited):
         try:
             value = self.fetch_value(password, deadline)
         except DialError as error:
-            return Outcome.failed(error.reason, hide(str(error.with_endpoint(self.target)), password))
+            text = hide(str(error.with_endpoint(self.target)), password)
+            return Outcome.failed(error.reason, redact(text, self.confidential, f"{self.target} {self.statement}"))
         latency = timer.stop()
         return self.compare(self.measurement, f"{self.target} responded to {self.statement}", value, latency)
 
@@ -48,6 +51,11 @@ class DatabaseProbe(Limited):
     def statement(self) -> str:
         """What is sent to the server, as the summary names it."""
         return "the query"
+
+    @property
+    def confidential(self) -> Sequence[str]:
+        """Texts in the query that may be secrets, which no error of the server may show."""
+        return ()
 
     @abstractmethod
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
@@ -63,6 +71,10 @@ class SqlProbe(DatabaseProbe):
     """Database to connect to."""
     query: Text = "SELECT 1"
     """SQL query to run."""
+
+    @property
+    def confidential(self) -> Sequence[str]:
+        return find_strings(self.query)
 
     @property
     def target(self) -> str:

@@ -129,6 +129,15 @@ def test_with_limits_a_value_that_is_not_a_number_fails(server, query, reason):
     assert "private words" not in outcome.summary
 
 
+@pytest.mark.parametrize("query", ["SELEKT 'canary'", "SELECT 1 FRM 'canary", "canary"])
+def test_an_error_of_the_server_is_shown_without_the_strings_of_the_query(server, query):
+    outcome = run_probe(mysql(server, query=query))
+
+    assert outcome.status is Status.FAIL
+    assert "SQL syntax" in outcome.summary
+    assert "canary" not in outcome.summary
+
+
 def test_without_limits_any_value_passes(server):
     assert run_probe(mysql(server, query="SELECT 'private words'")).status is Status.PASS
 

@@ -136,6 +136,23 @@ def test_a_database_that_does_not_exist_fails(server):
 
 
 @pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT 'canary'::int", "invalid input syntax for type integer"),
+        ("SELECT $$canary$$::int", "invalid input syntax for type integer"),
+        ('SELECT "canary"', "does not exist"),
+        ("canary", "syntax error at or near"),
+    ],
+)
+def test_an_error_of_the_server_is_shown_without_the_strings_of_the_query(server, query, words):
+    outcome = run_probe(postgresql(server, query=query))
+
+    assert outcome.status is Status.FAIL
+    assert words in outcome.summary
+    assert "canary" not in outcome.summary
+
+
+@pytest.mark.parametrize(
     ("limits", "status"),
     [({"fail": 3}, "pass"), ({"fail": 2}, "fail"), ({"warn": 2}, "warn"), ({"fail": 2, "falling": True}, "fail")],
     ids=str,

@@ -251,6 +251,18 @@ def test_credentials_in_an_error_of_the_server_are_not_shown(credentials):
     assert ("basic_auth" not in credentials) or encoded not in outcome.summary
 
 
+def test_an_error_of_the_server_is_shown_without_the_strings_of_the_query():
+    error = {
+        "status": "error",
+        "errorType": "bad_data",
+        "error": 'parse error in up{job="canary"}: unexpected "canary"',
+    }
+    with serving((response(json.dumps(error).encode(), b"400 Bad Request"),)) as server:
+        outcome = run_probe(Promql(url=f"http://127.0.0.1:{server.port}", query='sum by (job) (up{job="canary"}'))
+
+    assert outcome.summary.endswith('returned 400, bad_data: parse error in up{job="***"}: unexpected "***"')
+
+
 @pytest.mark.parametrize(("name", "reason"), [("NOT_SET", Reason.MISSING), ("BROKEN", Reason.ERROR)])
 def test_a_token_that_is_missing_or_cannot_be_sent_is_a_probe_error(server, name, reason):
     with pytest.raises(ProbeError) as raised:

@@ -126,6 +126,14 @@ def test_an_error_response_fails(server):
     assert "unknown command 'NONSENSE'" in outcome.summary
 
 
+@pytest.mark.parametrize("command", [["NONSENSE", "canary"], ["NONSENSE canary"], ["NONSENSE", "x y", "CANARY"]])
+def test_an_error_response_is_shown_without_the_arguments(server, command):
+    outcome = run_probe(redis(server, command=command))
+
+    assert "unknown command 'NONSENSE" in outcome.summary
+    assert "canary" not in outcome.summary.lower()
+
+
 def test_a_database_that_does_not_exist_fails(server):
     outcome = run_probe(redis(server, database=99))
 
