@@ -36,9 +36,10 @@ def timetable_of(*checks: Check, now: float = 0.0, shift: float = 0.0) -> Timeta
     return timetable
 
 
+@pytest.mark.parametrize("count", [100, 300])
 @pytest.mark.parametrize("period", [0.2, 1, 10, 3600])
-def test_all_first_runs_are_due_within_the_first_second_or_period(period):
-    checks = [make_check(f"check-{number}", period=period) for number in range(100)]
+def test_all_first_runs_are_due_within_the_first_second_or_period(period, count):
+    checks = [make_check(f"check-{number}", period=period) for number in range(count)]
     first = starts(timetable_of(*checks), min(1, period))
 
     assert {name for name, _ in first} == {check.spec.name for check in checks}
@@ -56,6 +57,48 @@ def test_five_hundred_checks_are_spread_over_the_period():
 def test_the_slot_depends_on_the_name_only():
     assert compute_slot("api") == compute_slot("api") != compute_slot("apj")
     assert all(0 <= compute_slot(f"{number}") < 1 for number in range(1000))
+
+
+def test_the_shift_of_a_host_is_seven_times_its_slot_within_one_period():
+    for host in ("db-0", "db-1", "", "node.example"):
+        assert compute_shift(host) == pytest.approx(7 * compute_slot(host) - math.floor(7 * compute_slot(host)))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.75, compute_shift("db-1")])
+@pytest.mark.parametrize("name", [f"check-{number}" for number in range(20)])
+def test_the_second_run_is_the_first_in_the_slot_after_a_period(name, shift):
+    origin, period = 1000.0, 16.0
+    timetable = timetable_of(make_check(name, period=period, stale_after=1000), now=origin, shift=shift)
+    (_, first), (_, second), (_, third) = starts(timetable, origin + 3.9 * period, now=origin)[:3]
+    slots = [origin + (compute_slot(name) + shift) % 1 * period + number * period for number in range(5)]
+
+    assert first == pytest.approx(origin + 0.01 * compute_slot(name))
+    assert second == pytest.approx(next(slot for slot in slots if slot >= first + period))
+    assert third == pytest.approx(second + period)
+
+
+def find_second(stale_after: float) -> tuple[float, float]:
+    """When the first and the second run of a check are due."""
+    (_, first), (_, second) = starts(timetable_of(make_check(period=16, stale_after=stale_after), shift=0.5), 40)[:2]
+    return first, second
+
+
+def test_the_second_run_is_a_period_earlier_if_the_first_result_would_be_stale_as_it_ends():
+    first, second = find_second(1000)
+    age = second + 1 - first  # as the second run ends, with a timeout of 1 s
+
+    assert find_second(math.nextafter(age, math.inf)) == (first, second)
+    assert find_second(age) == (first, second - 16)
+
+
+def test_the_second_run_is_not_the_first_one_again():
+    """With a hundred checks, the first run is in the slot itself, and one result is stale before the next."""
+    checks = [make_check(f"check-{number}", period=1, failure_threshold=1, stale_after=2) for number in range(100)]
+    runs = starts(timetable_of(*checks), 2)
+
+    for check in checks:
+        first, second, *_ = [moment for name, moment in runs if name == check.spec.name]
+        assert second == first + 1
 
 
 @pytest.mark.parametrize("hosts", [["api-7d9c-abcde", "api-7d9c-fghij", "api-7d9c-klmno"], ["db-0", "db-1", "db-2"]])
@@ -90,6 +133,38 @@ def test_a_run_longer_than_the_period_is_followed_immediately_by_the_next():
     gaps = [later - earlier for earlier, later in pairwise(moments)]
 
     assert gaps[1:] == [pytest.approx(14)] * len(gaps[1:])
+
+
+@pytest.mark.parametrize(("took", "later"), [(0, 10), (9, 10), (11, 10), (20, 20), (24, 20), (39.5, 30)])
+def test_of_the_ticks_during_a_run_only_the_latest_is_left(took, later):
+    check = make_check(period=10, stale_after=1000)
+    timetable = timetable_of(check)
+    for _ in range(2):
+        due = timetable.next_due()
+        timetable.take(due)
+        timetable.finish(check, due)
+    due = timetable.next_due()
+    timetable.take(due)
+    timetable.finish(check, due + took)
+
+    assert timetable.next_due() == pytest.approx(due + later)
+
+
+def test_a_check_is_due_at_the_moment_itself():
+    check = make_check()
+    timetable = timetable_of(check)
+
+    assert timetable.take(timetable.next_due()) == (check, 0.0)
+
+
+def test_a_start_that_is_late_by_one_period_is_made_and_by_more_is_dropped():
+    checks = [make_check(f"check-{number}", period=16) for number in range(100)]  # the slots are exact numbers
+    late, too_late = timetable_of(*checks), timetable_of(*checks)
+    due = late.next_due()
+
+    assert late.take(due + 16)[1] == 16
+    first, _ = too_late.take(math.nextafter(due + 16, math.inf))
+    assert first.spec.name != min(checks, key=lambda check: compute_slot(check.spec.name)).spec.name
 
 
 def test_the_runs_of_a_check_never_overlap():
@@ -142,6 +217,33 @@ def test_a_changed_check_waits_for_the_run_of_its_previous_configuration():
 
     check, _ = timetable.take(5.0)
     assert check is new
+
+
+def test_a_check_that_waits_for_its_previous_run_delays_no_other():
+    old, new, other = make_check("api"), make_check("api", period=20), make_check("other", initial_delay=1)
+    timetable = timetable_of(old)
+    timetable.take(1.0)
+    timetable.replace((new, other), 2.0)
+
+    check, _ = timetable.take(4.0)
+    assert check is other
+
+
+def test_a_check_that_waited_and_was_removed_waits_no_more():
+    old, waiting, again, delayed = make_check(), make_check(), make_check(), make_check(initial_delay=50)
+    timetable = timetable_of(old)
+    timetable.take(1.0)
+    timetable.replace((waiting,), 2.0)
+    assert timetable.take(4.0) is None
+    timetable.replace((), 5.0)
+    timetable.finish(old, 6.0)
+
+    timetable.replace((again,), 7.0)
+    assert timetable.take(8.0)[0] is again
+    timetable.replace((delayed,), 9.0)
+    timetable.finish(again, 10.0)
+
+    assert timetable.next_due() >= 59.0
 
 
 def test_a_removed_check_is_not_scheduled_again_when_its_run_ends():
