@@ -150,11 +150,13 @@ def test_of_the_ticks_during_a_run_only_the_latest_is_left(took, later):
     assert timetable.next_due() == pytest.approx(due + later)
 
 
-def test_a_check_is_due_at_the_moment_itself():
-    check = make_check()
+def test_a_check_is_due_at_the_moment_itself_and_its_deadline_counts_from_the_start():
+    check = make_check(timeout=3)
     timetable = timetable_of(check)
+    due = timetable.next_due()
 
-    assert timetable.take(timetable.next_due()) == (check, 0.0)
+    assert timetable.take(due) == (check, 0.0)
+    assert timetable.deadlines == {"api": due + 3}
 
 
 def test_a_start_that_is_late_by_one_period_is_made_and_by_more_is_dropped():
@@ -244,6 +246,14 @@ def test_a_check_that_waited_and_was_removed_waits_no_more():
     timetable.finish(again, 10.0)
 
     assert timetable.next_due() >= 59.0
+
+
+def test_a_removed_check_is_not_due():
+    timetable = timetable_of(make_check("gone"), make_check("kept", initial_delay=5))
+    timetable.replace((), 0.0)
+
+    assert timetable.next_due() == math.inf
+    assert timetable.take(10.0) is None
 
 
 def test_a_removed_check_is_not_scheduled_again_when_its_run_ends():
