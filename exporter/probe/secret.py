@@ -1,6 +1,7 @@
 """Secrets: the configuration names their source, a run of the check reads them, and nothing shows them."""
 
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ from pydantic import BaseModel, model_validator
 from exporter.model import ProbeError, Reason
 from exporter.probe.check import Check
 from exporter.probe.options import Options
-from exporter.redaction import MASK, MIN_PIECE
+from exporter.redaction import MASK, MIN_PIECE, describe
+
+# How variables are usually named. Another name may be the secret itself in the wrong place.
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 MAX_SECRET = 64 * 1024  # characters; a token has a few thousand at most
 
@@ -66,7 +70,8 @@ class Secret(Options):
         if self.env is not None:
             value = os.environ.get(self.env)
             if value is None:
-                raise ProbeError(Reason.MISSING, f"the environment variable {self.env} is not set")
+                name = self.env if _VARIABLE.fullmatch(self.env) else f"({describe(self.env)})"
+                raise ProbeError(Reason.MISSING, f"the environment variable {name} is not set")
             return value
         assert self.file is not None
         try:

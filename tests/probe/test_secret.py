@@ -84,3 +84,22 @@ def test_the_variables_of_all_secrets_are_withheld_from_every_running_check():
 
     withhold_secrets(checks[:1], checks[3:])
     assert probes[3].probe(Deadline(0)).summary == "A"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("API_TOKEN_2", "API_TOKEN_2"),
+        ("hunter2", "(text of 7 characters)"),
+        ("A-B", "(text of 3 characters)"),
+        ("2A", "(text of 2 characters)"),
+        ("API_TOKEN\n", "(text of 10 characters)"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_named_only_if_it_looks_like_one(monkeypatch, name, shown):
+    """In `{env: hunter2}`, the secret is in the place of its variable's name."""
+    monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ProbeError) as raised:
+        Secret(env=name).read()
+
+    assert str(raised.value) == f"the environment variable {shown} is not set"
