@@ -1,12 +1,13 @@
 """The pool of workers, with real threads."""
 
+import math
 import threading
 
 import pytest
 from make import FAIL, PASS, check
 from support import PATIENCE, Clock, eventually
 
-from exporter.evaluation.schedule import HEADROOM, Peak, Schedule, compute_pool_size
+from exporter.evaluation.schedule import HEADROOM, LAG_WINDOW, OVERDUE, Peak, Schedule, compute_pool_size
 from exporter.evaluation.store import Store
 from exporter.model import Status
 from exporter.probe.check import Check
@@ -86,6 +87,46 @@ def test_a_check_that_is_overdue_means_that_the_schedule_is_not_running():
         schedule.stop()
 
 
+@pytest.fixture
+def paused(clock):
+    """A schedule without workers, whose hundred checks are due at moments that are exact numbers, and its timetable."""
+    schedule = Schedule(Store(clock), clock)
+    schedule._timetable.replace([check(f"check-{number}", timeout=2) for number in range(100)], clock())
+    return schedule, schedule._timetable
+
+
+def test_the_lag_is_that_of_the_check_that_is_overdue_most(paused, clock):
+    schedule, timetable = paused
+    due = timetable.next_due()
+
+    assert (schedule.vitals().lag, schedule.vitals().running) == (0.0, True)
+    clock.now = due + 0.5
+    assert (schedule.vitals().lag, schedule.vitals().running) == (0.5, True)
+    clock.now = math.nextafter(due + OVERDUE, 0)
+    assert schedule.vitals().running
+    clock.now = due + OVERDUE
+    assert (schedule.vitals().lag, schedule.vitals().running) == (OVERDUE, False)
+
+
+def test_a_run_is_stuck_a_second_after_its_deadline(paused, clock):
+    schedule, timetable = paused
+    clock.now = timetable.next_due()
+    timetable.take(clock.now)
+    deadline = clock.now + 2
+
+    for now, stuck in ((deadline, 0), (deadline + 1, 0), (math.nextafter(deadline + 1, math.inf), 1)):
+        clock.now = now
+        assert (schedule.vitals().busy, schedule.vitals().stuck) == (1, stuck)
+
+
+def test_workers_that_are_missing_mean_that_the_schedule_is_not_running(clock):
+    schedule = Schedule(Store(clock), clock)
+    assert schedule.vitals().running
+
+    schedule._size = 1
+    assert not schedule.vitals().running
+
+
 def test_the_pool_follows_the_configuration(running):
     store, schedule = running
     for count in (3, 20, 2, 0):
@@ -131,6 +172,19 @@ def test_the_reported_lag_is_the_largest_of_the_last_two_windows():
     assert peak.largest == 0.5
     peak.note(0.1, 200.0)  # nothing was noted for longer than two windows
     assert peak.largest == 0.1
+
+
+@pytest.mark.parametrize(
+    ("later", "largest"),
+    [(LAG_WINDOW, 3.0), (LAG_WINDOW + 0.5, 3.0), (2 * LAG_WINDOW, 3.0), (2 * LAG_WINDOW + 0.5, 1.0)],
+)
+def test_a_lag_is_reported_until_two_windows_are_over(later, largest):
+    peak = Peak(since=100.0)
+    peak.note(3.0, 100.0)
+    peak.note(1.0, 100.0 + later)
+
+    assert peak.largest == largest
+    assert (peak.current, peak.since) == ((3.0, 100.0) if later == LAG_WINDOW else (1.0, 100.0 + later))
 
 
 def test_the_probe_of_a_removed_check_is_closed(running):
