@@ -61,7 +61,8 @@ values = st.recursive(
 @settings(deadline=None, max_examples=60)
 @given(content=st.lists(values, max_size=4) | st.dictionaries(st.sampled_from("abx"), values, max_size=3))
 def test_any_content_has_the_values_that_the_library_finds(content):
-    for path in PATHS:
+    """Except for slices: the library also slices a string."""
+    for path in (path for path in PATHS if ":" not in path):
         assert json.dumps(find(path, content)) == json.dumps(find_by_library(path, content)), path
 
 
