@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
 
-.PHONY: run help check fast test coverage e2e bench format docs manifests dashboards-preview dist lock clean
+.PHONY: run help check fast test coverage e2e bench soak format docs manifests dashboards-preview dist lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -43,6 +43,9 @@ e2e: $(VENV)/test.stamp ## test the overlays on the cluster of KUBECONFIG; it ne
 bench: $(VENV)/test.stamp ## compare CPU and memory usage with blackbox_exporter's
 	tests/peers.sh
 	$(BIN)/python -m tests.bench
+
+soak: $(VENV)/test.stamp ## run for two hours with misbehaving targets and clients; ARGS="--duration 600" is shorter
+	$(BIN)/python -m tests.soak $(ARGS)
 
 format: $(VENV)/test.stamp ## format the code
 	$(BIN)/ruff format .
