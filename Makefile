@@ -3,10 +3,11 @@ PYTHON ?= python3
 # There is one environment per Python: PYTHON=python3.13 creates .venv-3.13.
 VENV ?= .venv$(patsubst python%,-%,$(filter-out python python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
+TOOLS := $(VENV)-tools
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
 
-.PHONY: run help check fast test coverage e2e bench soak format docs manifests dashboards-preview dist lock clean
+.PHONY: run help check fast test coverage e2e bench soak format docs manifests dashboards-preview tools dist lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -27,7 +28,7 @@ check: $(VENV)/test.stamp ## lint, check types, import rules, spelling and wordi
 fast: check ## run `make check` and the tests that start no other program; ARGS go to pytest
 	$(BIN)/pytest -m "not slow" --numprocesses=auto --dist=worksteal $(ARGS)
 
-test: check ## run `make check` and all tests; ARGS go to pytest and can select tests
+test: check $(TOOLS)/stamp ## run `make check` and all tests; ARGS go to pytest and can select tests
 	tests/peers.sh
 	$(BIN)/pytest $(ARGS)
 
@@ -67,6 +68,8 @@ $(PREVIEW_PARTS): dashboards/preview/package-lock.json
 	npm ci --prefix dashboards/preview --ignore-scripts --loglevel=error
 	touch $@
 
+tools: $(TOOLS)/stamp ## install schemathesis and cyclonedx-py into an environment of their own
+
 dist: $(VENV)/test.stamp ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
 
@@ -80,6 +83,8 @@ lock: $(VENV)/test.stamp ## pin the newest allowed versions of the dependencies,
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 		--no-emit-index-url --no-emit-find-links --extra build --extra dev --constraint requirements-extras.txt \
 		--output-file requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
+		--no-emit-index-url --no-emit-find-links --output-file requirements-tools.txt requirements-tools.in
 
 clean: ## remove the environments and all caches
 	rm -rf .venv .venv-* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -96,4 +101,9 @@ $(VENV)/run.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/test.stamp: $(VENV)/run.stamp requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+$(TOOLS)/stamp: requirements-tools.txt | $(VENV)/run.stamp
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
 	touch $@

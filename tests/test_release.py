@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PLACES = {  # a pattern, and the files that have it
     r"^__version__ = \"(.+)\"": ["exporter/__init__.py"],
     r"^ARG VERSION=(\S+)": ["Dockerfile"],
+    r"^  version: (\S+)": ["docs/openapi.yaml"],
     r"health-exporter:(\d\S*)": ["README.md"],
     r"(?:rev: |REPOSITORY@)v(\S+)": ["docs/ci.md"],
     r"newTag: ([^\s,}]+)": ["k8s/README.md", "k8s/**/kustomization.yaml"],
@@ -66,7 +67,7 @@ def test_the_documented_command_raises_the_version_everywhere(tmp_path):
     page = (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
     command = re.search(r"^ +(git grep .+\|\s+xargs sed .+)$", page, re.MULTILINE)
     assert command is not None
-    for name in ("exporter/__init__.py", "Dockerfile", "README.md", "docs/ci.md"):
+    for name in ("exporter/__init__.py", "Dockerfile", "README.md", "docs/ci.md", "docs/openapi.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "k8s", tmp_path / "k8s")

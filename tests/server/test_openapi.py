@@ -1,0 +1,100 @@
+"""docs/openapi.yaml describes exactly the paths of the exporter, and every response is as it says."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from stage import Stage
+from support import Exporter, ended, eventually, unavailable
+
+from exporter.model import Group, Reason, Severity, Status
+from exporter.server.routes import create_app
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+SCHEMATHESIS = Path(f"{sys.prefix}-tools", "bin", "schemathesis")
+METHODS = {"get", "head", "post", "put", "delete", "options", "patch", "trace"}
+CHECKS = (
+    "status_code_conformance",  # also finds a 5xx that is not documented
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",  # 405 with Allow
+)
+CONFIG = """
+checks:
+  - {name: web, exec: {command: ["true"]}, groups: [liveness, readiness, startup], periodSeconds: 1}
+  - {name: slow, exec: {command: [sleep, "60"]}, groups: [], periodSeconds: 1, failureThreshold: 1}
+  - {name: machine, loadAverage: {failRatio: 1000}, dependsOn: [slow], groups: []}
+"""
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return yaml.safe_load(DOCUMENT.read_text())
+
+
+def list_routes() -> dict[str, set[str]]:
+    """The methods of every path that the exporter serves, with `check` as the name of a path's parameter."""
+    stage = Stage()
+    app = create_app(stage.store, stage.answers, lambda: stage.vitals, reload=lambda: None)
+    rules = app.url_map.iter_rules()
+    return {rule.rule.replace("<name>", "{check}"): {method.lower() for method in rule.methods} for rule in rules}
+
+
+def test_it_describes_every_path_and_method_and_no_others(document):
+    described = {path: METHODS & item.keys() for path, item in document["paths"].items()}
+
+    assert described == list_routes()
+
+
+def test_its_lists_are_those_of_the_code(document):
+    schemas = document["components"]["schemas"]
+
+    assert schemas["Status"]["enum"] == [*Status]
+    assert schemas["Reason"]["enum"] == [*Reason]
+    assert schemas["Health"]["properties"]["group"]["enum"] == [*Group]
+    assert schemas["Check"]["properties"]["severity"]["enum"] == [*Severity]
+
+
+def test_every_response_says_what_its_body_is(document):
+    components = document["components"]["responses"]
+    operations = [item[method] for item in document["paths"].values() for method in METHODS & item.keys()]
+    responses = [response for operation in operations for response in operation["responses"].values()]
+    resolved = [
+        components[response["$ref"].rpartition("/")[2]] if "$ref" in response else response for response in responses
+    ]
+
+    assert all(response["content"] for response in resolved)
+
+
+def test_a_server_follows_it_whatever_is_requested(tmp_path):
+    """Schemathesis generates requests from the document, and compares each response with it."""
+    if not SCHEMATHESIS.exists():
+        unavailable("schemathesis is not installed (make tools)")
+    config = tmp_path / "health.yml"
+    config.write_text(CONFIG)
+    with ended(Exporter("--web.enable-lifecycle", config=config)) as exporter:
+        eventually(lambda: exporter.get("/livez").status == 200 and exporter.get("/healthz/slow").status == 503)
+        done = run_schemathesis(exporter.url, tmp_path)
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "26 selected / 26 total" in done.stdout
+        assert exporter.get("/livez").status == 200
+        assert not [line for line in exporter.lines if "Traceback" in line]
+
+
+def run_schemathesis(url: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    options = [f"--url={url}", "--generation-deterministic", "--max-examples=20", "--phases=examples,coverage,fuzzing"]
+    arguments = [SCHEMATHESIS, "run", DOCUMENT, *options, f"--checks={','.join(CHECKS)}", "--no-color", "--no-shrink"]
+    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_its_schema_rejects_a_document_without_results(document):
+    """A schema that accepts everything would hide an error."""
+    schema = {"$ref": "#/components/schemas/Health", "components": document["components"]}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"status": "pass"}, schema)
