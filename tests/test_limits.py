@@ -1,0 +1,231 @@
+"""Every limit of the code is on docs/limits.md with its number, and a test reaches it."""
+
+import ast
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from make import settled, snapshot
+from stage import Stage
+from support import within
+
+from exporter.cli import MAX_SHARDS, cli
+from exporter.host.child import kill
+from exporter.kinds.process import MAX_PID_FILE, Process
+from exporter.model import Group, Reason, Status, Vitals
+from exporter.probe.secret import MAX_SECRET, Secret
+from exporter.render import metrics, page
+from exporter.render.metrics import MAX_LABEL, OPEN_METRICS, TEXT
+from exporter.server.negotiation import MAX_ACCEPT, choose_format
+from exporter.server.routes import MAX_LOGGED_PATH, create_app
+
+ROOT = Path(__file__).parent.parent
+_spec = importlib.util.spec_from_file_location("limits", ROOT / "docs" / "limits.py")
+assert _spec is not None
+assert _spec.loader is not None
+limits = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(limits)
+
+HTTP_BODIES = "kinds/test_http_get_responses.py::test_a_body_is_read_as_far_as_by_the_kubelet"
+HTTP_FLOODS = "kinds/test_http_get_responses.py::test_a_flood_ends_at_the_deadline_and_costs_little_memory"
+HTTP_REDIRECTS = "kinds/test_http_get_redirects.py::test_a_redirect_is_followed_or_not_as_by_the_kubelet"
+HERE = "test_limits.py"
+REACHED = {  # the test that reaches each limit
+    "ask:MAX_ANSWER": "test_ask.py::test_an_endless_answer_is_not_read_to_the_end",
+    "ask:MAX_TIMEOUT": "test_ask.py::test_an_invalid_timeout_is_an_error",
+    "cli:MAX_SHARDS": f"{HERE}::test_too_many_shards_are_refused",
+    "config.checks:_MAX_INT32": "config/test_checks.py::test_a_bad_file_has_exactly_these_complaints",
+    "config.complaint:MAX_SHOWN": "config/test_checks.py::test_a_bad_file_has_exactly_these_complaints",
+    "config.data:MAX_DIGITS": "config/test_checks.py::test_a_bad_file_has_exactly_these_complaints",
+    "config.document:MAX_BYTES": "config/test_document.py::test_a_large_file_is_not_read_to_its_end",
+    "config.nodes:MAX_DEPTH": "config/test_nodes.py::test_endless_nesting_is_refused_with_little_cpu",
+    "config.nodes:MAX_VALUES": "config/test_nodes.py::test_too_many_values_are_refused",
+    "evaluation.once:MAX_WAIT": "test_cli.py::test_the_longest_timeout_there_can_be_is_one",
+    "evaluation.once:MAX_WORKERS": "evaluation/test_once.py::test_more_checks_than_workers_all_run",
+    "evaluation.run:MAX_ATTEMPTS": "evaluation/test_run.py::test_an_unknown_attempt_is_repeated_up_to_three_attempts",
+    "evaluation.run:MAX_RUN_TIME": "test_cli.py::test_the_longest_timeout_there_can_be_is_one",
+    "evaluation.run:MAX_SUMMARY": "evaluation/test_run.py::test_a_summary_is_one_printable_line_of_bounded_length",
+    "evaluation.schedule:HEADROOM": "evaluation/test_schedule.py::test_the_pool_fits_the_configuration",
+    "evaluation.schedule:OVERDUE": (
+        "evaluation/test_schedule.py::test_a_check_that_is_overdue_means_that_the_schedule_is_not_running"
+    ),
+    "host.child:MAX_REAP_WAIT": f"{HERE}::test_a_process_that_cannot_be_killed_is_not_waited_for",
+    "kinds.exec:MAX_OUTPUT": "kinds/test_exec.py::test_stdout_then_stderr_are_cut_at_10240_bytes",
+    "kinds.grpc:MAX_RESPONSE": "kinds/test_grpc.py::test_a_huge_response_is_refused",
+    "kinds.http_get:MAX_EXPECTED_BODY": "kinds/test_http_get_options.py::test_the_content_of_the_body_decides",
+    "kinds.process:MAX_PID_FILE": f"{HERE}::test_a_pid_beyond_the_first_bytes_is_not_found",
+    "kinds.promql:MAX_RESPONSE": "kinds/test_promql.py::test_a_response_that_is_not_prometheus_api_fails",
+    "kinds.tcp_socket:MAX_RESPONSE": "kinds/test_tcp_socket_expect.py::test_only_the_first_10_kib_are_read",
+    "log:MAX_BACKLOG": "test_log.py::test_a_reader_that_has_stopped_reading_costs_lines_and_keeps_nobody_waiting",
+    "log:MAX_FLUSH": "test_log.py::test_the_end_does_not_wait_for_a_reader_that_has_stopped_reading",
+    "net.fetch:MAX_BODY": HTTP_FLOODS,
+    "net.fetch:MAX_DRAIN": HTTP_REDIRECTS,
+    "net.fetch:MAX_REQUESTS": HTTP_REDIRECTS,
+    "net.head:MAX_LINE": "net/test_response.py::test_a_location_is_whole_or_is_refused",
+    "net.resolver:MAX_THREADS": "net/test_resolver.py::test_lookups_that_never_return_hold_four_threads_at_most",
+    "net.response:MAX_CHUNK_LINE": HTTP_BODIES,
+    "net.response:MAX_EXCESS": HTTP_BODIES,
+    "net.response:MAX_HEAD": HTTP_FLOODS,
+    "probe.driver:MAX_RESPONSE": "kinds/test_redis.py::test_a_server_that_breaks_the_protocol_fails",
+    "probe.expect:MAX_SHOWN_VALUE": "probe/test_expect.py::test_a_long_value_is_shortened",
+    "probe.secret:MAX_SECRET": f"{HERE}::test_a_secret_file_is_read_to_its_maximum",
+    "render.metrics:MAX_LABEL": f"{HERE}::test_a_long_label_is_cut",
+    "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",
+    "render.report:MAX_WIDTH": "render/test_report.py::test_a_long_name_moves_its_own_line_alone",
+    "server.listener:GRACE": "server/test_listener.py::test_a_client_that_does_not_read_cannot_keep_the_server_running",
+    "server.negotiation:MAX_ACCEPT": f"{HERE}::test_a_long_accept_header_expresses_no_preference",
+    "server.routes:MAX_LOGGED_PATH": f"{HERE}::test_a_long_path_is_cut_in_the_log",
+    "server.run:THREADS": "faults/test_clients.py::test_a_burst_of_scrapes_keeps_no_probe_waiting",
+    "server.sockets:CLIENT_TIMEOUT": "faults/test_clients.py::test_nobody_is_held_forever",
+    "server.users:MAX_KNOWN": "server/test_users.py::test_what_is_remembered_is_bounded",
+    "server.wsgi:CHUNK": "server/test_listener.py::test_a_client_that_does_not_read_cannot_keep_the_server_running",
+}
+
+
+BOUNDS_REACHED = {
+    "Runs of a check at the same time": (
+        "evaluation/test_timetable.py::test_a_run_longer_than_the_period_is_followed_immediately_by_the_next"
+    ),
+    "Processes of a `disk` or `file` check": "host/test_path.py::test_at_most_one_process_is_blocked",
+    "Open files and connections": (
+        "faults/test_clients.py::test_more_clients_than_the_process_may_have_files_is_survived"
+    ),
+    "Series of `/metrics`": "render/test_metrics.py::test_the_series_are_exactly_those_of_the_configuration",
+    "Values of the label `reason`": f"{HERE}::test_the_number_of_reasons_is_on_the_page",
+}
+
+
+def list_limits() -> dict[str, float]:
+    return {limit.constant: limit.value for section in limits.SECTIONS.values() for limit in section}
+
+
+def list_constants() -> set[str]:
+    """Every `MAX_...` that is assigned at the top of a module, as `module:NAME`."""
+    return {
+        f"{'.'.join(path.relative_to(ROOT / 'exporter').with_suffix('').parts)}:{target.id}"
+        for path in (ROOT / "exporter").rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
+        if isinstance(target, ast.Name) and target.id.startswith("MAX_")
+    }
+
+
+# The page
+
+
+def test_the_page_is_in_step_with_the_code():
+    assert (ROOT / "docs" / "limits.md").read_text() == limits.describe(), "run `make docs`"
+
+
+def test_every_maximum_of_the_code_is_on_the_page():
+    assert list_constants() - list_limits().keys() == set(), "add a line to docs/limits.py"
+
+
+def test_a_test_reaches_every_limit():
+    assert REACHED.keys() == list_limits().keys()
+    assert BOUNDS_REACHED.keys() == {bound.subject for bound in limits.BOUNDS}
+    places = {*REACHED.values(), *BOUNDS_REACHED.values()}
+    tests = {
+        f"{name}::{node.name}"
+        for name in {place.partition("::")[0] for place in places}
+        for node in ast.parse((ROOT / "tests" / name).read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert sorted(places - tests) == []
+
+
+def test_the_number_of_reasons_is_on_the_page():
+    assert {bound.number for bound in limits.BOUNDS if "`reason`" in bound.subject} == {str(len(Reason))}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (64, "bytes", "64 bytes"),
+        (10 * 1024, "bytes", "10 KiB"),
+        (10 * 2**20, "bytes", "10 MiB"),
+        (0.1, "s", "0.1 s"),
+        (200_000, "", "200,000"),
+        (2**31 - 1, "", "2,147,483,647"),
+    ],
+)
+def test_a_number_is_exact_and_has_its_unit(value, unit, text):
+    assert limits.format_number(value, unit) == text
+
+
+# Limits that no other test reaches
+
+
+def test_too_many_shards_are_refused():
+    result = CliRunner().invoke(cli, ["serve", "--shard", "0", "--shards", str(MAX_SHARDS + 1)])
+
+    assert result.exit_code == 2
+    assert f"{MAX_SHARDS + 1} is not in the range 1<=x<={MAX_SHARDS}" in result.output
+
+
+def test_a_process_that_cannot_be_killed_is_not_waited_for():
+    """As on a dead mount: SIGKILL changes nothing."""
+
+    class Blocked(subprocess.Popen):
+        def kill(self) -> None:
+            pass
+
+    with Blocked(["sleep", "600"]) as child:
+        kill(child)
+        alive = child.poll() is None
+        subprocess.Popen.kill(child)
+
+    assert alive
+
+
+@pytest.mark.parametrize(("room", "status"), [(MAX_PID_FILE, Status.PASS), (MAX_PID_FILE - 1, Status.FAIL)])
+def test_a_pid_beyond_the_first_bytes_is_not_found(tmp_path, room, status):
+    path = tmp_path / "pid"
+    with subprocess.Popen(["sleep", "600"]) as child:
+        path.write_text(str(child.pid).rjust(MAX_PID_FILE + (MAX_PID_FILE - room)))
+        outcome = Process(pid_file=str(path)).probe(within(20))
+        child.kill()
+
+    assert outcome.status is status
+
+
+def test_a_secret_file_is_read_to_its_maximum(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("x" * (MAX_SECRET + 1))
+
+    assert Secret(file=path).read() == "x" * MAX_SECRET
+
+
+def test_a_long_label_is_cut():
+    state = settled("P", name="a" * (MAX_LABEL + 1))
+    exposition = metrics.render(snapshot([state]), Vitals(running=True), {}, content_type=TEXT).decode()
+
+    assert f'check="{"a" * MAX_LABEL}"' in exposition
+    assert "a" * (MAX_LABEL + 1) not in exposition
+
+
+def test_the_page_names_some_failing_checks_and_counts_the_others():
+    states = [settled("F", name=f"check-{number}", failure_threshold=1) for number in range(page.MAX_NAMES + 2)]
+    html = page.render(snapshot(states), {"/healthz": Group.ALL}, 1_001_000.0)
+    verdict = html.partition("/healthz")[2].partition("</li>")[0]
+
+    assert f"check-{page.MAX_NAMES - 1}" in verdict
+    assert f"check-{page.MAX_NAMES}" not in verdict
+    assert "2 more" in verdict
+
+
+@pytest.mark.parametrize(("length", "chosen"), [(MAX_ACCEPT, OPEN_METRICS), (MAX_ACCEPT + 1, TEXT)])
+def test_a_long_accept_header_expresses_no_preference(length, chosen):
+    assert choose_format("application/openmetrics-text".ljust(length)) == chosen
+
+
+def test_a_long_path_is_cut_in_the_log(caplog):
+    stage = Stage()
+    app = create_app(stage.store, stage.answers, lambda: stage.vitals)
+    with caplog.at_level("INFO"):
+        app.test_client().get("/" + "a" * MAX_LOGGED_PATH)
+
+    (record,) = [record for record in caplog.records if record.getMessage() == "answered 404"]
+    assert record.fields["path"] == "/" + "a" * (MAX_LOGGED_PATH - 1)
