@@ -1,7 +1,10 @@
 # Health Exporter in a container. By default the image contains the core; EXTRAS adds extras:
 #   docker build --build-arg EXTRAS=redis,grpc -t health-exporter .
-# BASE can be any image with Python 3.11 or newer, the module venv, and pip.
-ARG BASE=python:3.13-slim
+# BASE can be any image with Python 3.11 or newer, the module venv, and pip. By default, it is the stage `official`: the
+# official image, pinned by its digest. Dependabot updates the digest, and the release checks it.
+ARG BASE=official
+
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS official
 
 FROM ${BASE} AS build
 WORKDIR /src

@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv$(patsubst python%,-%,$(filter-out python python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
+SBOM := dist/health-exporter.cdx.json
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
 
-.PHONY: run help check fast test coverage e2e bench soak format docs manifests dashboards-preview tools dist lock clean
+.PHONY: run help check fast test coverage e2e bench soak format docs manifests dashboards-preview tools dist sbom lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -73,6 +74,20 @@ tools: $(TOOLS)/stamp ## install schemathesis and cyclonedx-py into an environme
 
 dist: $(VENV)/test.stamp ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
+
+# The packages that the Dockerfile installs, by the same pip commands. The base image is not part of it.
+sbom: $(TOOLS)/stamp ## write an SBOM of the image's Python packages (CycloneDX); EXTRAS=redis,grpc includes extras
+	rm -rf $(VENV)-sbom
+	$(PYTHON) -m venv --without-pip $(VENV)-sbom
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+		--dest $(VENV)-sbom/packages --requirement requirements$(if $(EXTRAS),-extras).txt
+	$(BIN)/pip --python $(VENV)-sbom/bin/python install --quiet --disable-pip-version-check --no-index \
+		--find-links $(VENV)-sbom/packages ".$(if $(EXTRAS),[$(EXTRAS)])"
+	version=$$($(BIN)/python -c 'import exporter; print(exporter.__version__)') && \
+		sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > $(VENV)-sbom/pyproject.toml
+	mkdir -p $(dir $(SBOM))
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject $(VENV)-sbom/pyproject.toml --output-reproducible \
+		--output-file $(SBOM) $(VENV)-sbom
 
 lock: $(VENV)/test.stamp ## pin the newest allowed versions of the dependencies, with hashes
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \

@@ -51,9 +51,14 @@ def test_hadolint_reports_nothing():
 
 
 def test_every_stage_uses_the_given_base_and_no_registry_is_named():
-    assert instructions()[0] == ("ARG", "BASE=python:3.13-slim")
-    assert texts("FROM") == ["${BASE} AS build", "${BASE}"]
+    assert instructions()[0] == ("ARG", "BASE=official")
+    assert texts("FROM")[1:] == ["${BASE} AS build", "${BASE}"]
     assert "://" not in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_default_base_is_pinned_by_its_digest():
+    """On a line of its own with FROM, because Dependabot does not update the default of an ARG."""
+    assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64} AS official", texts("FROM")[0])
 
 
 def test_the_version_label_is_the_version_of_the_package():
