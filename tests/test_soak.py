@@ -4,8 +4,9 @@ import csv
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 
+import pytest
 from soak.checks import SETTLING, build, change_one, write
-from soak.report import COLUMNS, describe, write_files
+from soak.report import COLUMNS, describe, p99, write_files
 from soak.tally import Tally
 from soak.targets import HALF_CYCLE
 
@@ -49,6 +50,13 @@ def test_a_wrong_verdict_is_counted_and_a_busy_exporter_is_not_one():
 
     assert tally.wrong == {"/livez returned 503": [100.0]}
     assert (tally.unanswered, tally.shed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "highest"), [([], 0.0), ([3.0], 3.0), ([*map(float, range(1, 101))], 99.0), ([2.0, 1.0], 2.0)]
+)
+def test_one_in_a_hundred_is_above_the_99th_percentile(values, highest):
+    assert p99(values) == highest
 
 
 def test_the_report_shows_growth_and_draws_every_sample(tmp_path):

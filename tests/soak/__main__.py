@@ -36,6 +36,9 @@ VERDICT_INTERVAL = 5.0  # seconds
 WARM_UP = 600.0  # seconds after which memory has to be flat; a quarter of the duration if that is shorter
 START_LIMIT = 60.0  # seconds for the first response
 LOADED = 'msg="configuration loaded"'
+VITALS = tuple(  # of the exporter's metrics, those that are 0 if nothing has gone wrong
+    f"health_exporter_{name}" for name in ("workers_stuck ", "worker_restarts_total ", "scheduler_lag_seconds ")
+)
 
 
 def main() -> None:
@@ -51,6 +54,7 @@ def main() -> None:
         print(*describe(rows, soak.tally, soak.started, min(WARM_UP, options.duration / 4)), sep="\n")
         text = soak.log.read_text(errors="replace")
         print(f"reloads: {soak.reloads}, loaded: {text.count(LOADED)}; exit status: {exit_status}")
+        print(f"at the end: {soak.vitals}")
         print(f"log: {len(text) / 1e6:.1f} MB, tracebacks: {text.count('Traceback')}")
 
 
@@ -67,6 +71,7 @@ class Soak:
         self._subjects = build(stack.enter_context(_targets(certificate)), str(folder), free_port())
         self._config.write_text(write(self._subjects))
         self._changed = ""
+        self.vitals = ""
         self.reloads = 0
         self._port = free_port()
         self._process = stack.enter_context(_exporter(self._config, self._port, self.log))
@@ -80,10 +85,11 @@ class Soak:
         due[self._compare_verdicts] = self.started + SETTLING
         interval = {self._compare_verdicts: VERDICT_INTERVAL, self._reload: RELOAD_INTERVAL}
         sample = self.started + SAMPLE_INTERVAL
-        while (now := time.time()) < self.started + duration + 1 and self._process.poll() is None:
+        end = self.started + duration + 1
+        while (now := time.time()) < end and self._process.poll() is None:
             self._collect(now > self.started + SETTLING)
             for act, at in due.items():
-                if now >= at:
+                if now >= at and (act != self._reload or now < end - SETTLING):  # so that the last one is loaded too
                     due[act] = now + interval[act]
                     act()
             if now >= sample:
@@ -95,6 +101,9 @@ class Soak:
     def stop(self) -> int:
         """End the clients and the exporter; returns its exit status."""
         self._over.set()
+        _, exposition = clients.request(self._port, "/metrics")
+        lines = exposition.decode().splitlines()
+        self.vitals = " ".join(line.removeprefix("health_exporter_") for line in lines if line.startswith(VITALS))
         self._process.terminate()
         return self._process.wait(60)
 

@@ -1,11 +1,12 @@
 """The samples of the soak as CSV and SVG, and what they show as text."""
 
 import csv
+import math
 import platform
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 from .plot import draw
 from .tally import Tally
@@ -64,7 +65,8 @@ def describe(rows: list[Row], tally: Tally, started: float, warm_up: float) -> I
 
 
 def p99(values: list[float]) -> float:
-    return quantiles(values, n=100)[98] if len(values) > 1 else max(values, default=0.0)
+    """Return the value that 99 of 100 do not exceed; 0 if there are none."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1] if values else 0.0
 
 
 def _compare_ends(rows: list[Row], name: str) -> tuple[float, float, list[float]]:
