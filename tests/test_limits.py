@@ -19,7 +19,7 @@ from exporter.probe.secret import MAX_SECRET, Secret
 from exporter.render import metrics, page
 from exporter.render.metrics import MAX_LABEL, OPEN_METRICS, TEXT
 from exporter.server.negotiation import MAX_ACCEPT, choose_format
-from exporter.server.routes import MAX_LOGGED_PATH, create_app
+from exporter.server.routes import MAX_LOGGED_PATH
 
 ROOT = Path(__file__).parent.parent
 _spec = importlib.util.spec_from_file_location("limits", ROOT / "docs" / "limits.py")
@@ -222,10 +222,9 @@ def test_a_long_accept_header_expresses_no_preference(length, chosen):
 
 
 def test_a_long_path_is_cut_in_the_log(caplog):
-    stage = Stage()
-    app = create_app(stage.store, stage.answers, lambda: stage.vitals)
+    flask = Stage().app().__self__
     with caplog.at_level("INFO"):
-        app.test_client().get("/" + "a" * MAX_LOGGED_PATH)
+        flask.test_client().get("/" + "a" * MAX_LOGGED_PATH)
 
     (record,) = [record for record in caplog.records if record.getMessage() == "answered 404"]
     assert record.fields["path"] == "/" + "a" * (MAX_LOGGED_PATH - 1)

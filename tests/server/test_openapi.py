@@ -12,7 +12,6 @@ from stage import Stage
 from support import Exporter, ended, eventually, unavailable
 
 from exporter.model import Group, Reason, Severity, Status
-from exporter.server.routes import create_app
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 SCHEMATHESIS = Path(f"{sys.prefix}-tools", "bin", "schemathesis")
@@ -39,9 +38,8 @@ def document() -> dict[str, Any]:
 
 def list_routes() -> dict[str, set[str]]:
     """The methods of every path that the exporter serves, with `check` as the name of a path's parameter."""
-    stage = Stage()
-    app = create_app(stage.store, stage.answers, lambda: stage.vitals, reload=lambda: None)
-    rules = app.url_map.iter_rules()
+    flask = Stage().app(reload=lambda: None).__self__
+    rules = flask.url_map.iter_rules()
     return {rule.rule.replace("<name>", "{check}"): {method.lower() for method in rule.methods} for rule in rules}
 
 
