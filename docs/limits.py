@@ -194,7 +194,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("ask:MAX_TIMEOUT", "`ask`: timeout", "s", "`ask` exits with 3.", "--timeout"),
         Limit("ask:MAX_ANSWER", "`ask`: response", "bytes", "The rest is not read, and `ask` exits with 3."),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
