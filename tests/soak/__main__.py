@@ -33,6 +33,7 @@ from .tally import Tally
 SAMPLE_INTERVAL = 10.0  # seconds
 RELOAD_INTERVAL = 60.0  # seconds
 VERDICT_INTERVAL = 5.0  # seconds
+START_SETTLING = 40.0  # seconds in which all checks settle after the start
 WARM_UP = 600.0  # seconds after which memory has to be flat; a quarter of the duration if that is shorter
 START_LIMIT = 60.0  # seconds for the first response
 LOADED = 'msg="configuration loaded"'
@@ -82,12 +83,12 @@ class Soak:
         """Let it run, and return a sample for every interval."""
         rows = []
         due = dict.fromkeys((self._compare_verdicts, self._reload), self.started + RELOAD_INTERVAL)
-        due[self._compare_verdicts] = self.started + SETTLING
+        due[self._compare_verdicts] = self.started + START_SETTLING
         interval = {self._compare_verdicts: VERDICT_INTERVAL, self._reload: RELOAD_INTERVAL}
         sample = self.started + SAMPLE_INTERVAL
         end = self.started + duration + 1
         while (now := time.time()) < end and self._process.poll() is None:
-            self._collect(now > self.started + SETTLING)
+            self._collect(now > self.started + START_SETTLING)
             for act, at in due.items():
                 if now >= at and (act != self._reload or now < end - SETTLING):  # so that the last one is loaded too
                     due[act] = now + interval[act]
@@ -109,7 +110,7 @@ class Soak:
 
     def _wait_until_serving(self) -> float:
         until = time.time() + START_LIMIT
-        while clients.request(self._port, "/livez")[0] == 0:
+        while clients.request(self._port, "/metrics")[0] != 200:  # /livez is 200 even before the checks run
             if self._process.poll() is not None or time.time() > until:
                 sys.exit(f"the exporter does not serve:\n{self.log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.05)
