@@ -56,7 +56,9 @@ def main() -> None:
         text = soak.log.read_text(errors="replace")
         print(f"reloads: {soak.reloads}, loaded: {text.count(LOADED)}; exit status: {exit_status}")
         print(f"at the end: {soak.vitals}")
-        print(f"log: {len(text) / 1e6:.1f} MB, tracebacks: {text.count('Traceback')}")
+        tracebacks = [line for line in text.splitlines() if "Traceback" in line]
+        print(f"log: {len(text) / 1e6:.1f} MB, tracebacks: {len(tracebacks)}")
+        print(*(f"  {line}" for line in tracebacks[:1]), sep="\n")
 
 
 class Soak:
@@ -102,6 +104,7 @@ class Soak:
     def stop(self) -> int:
         """End the clients and the exporter; returns its exit status."""
         self._over.set()
+        time.sleep(SAMPLE_INTERVAL)  # a storm may still be going on
         _, exposition = clients.request(self._port, "/metrics")
         lines = exposition.decode().splitlines()
         self.vitals = " ".join(line.removeprefix("health_exporter_") for line in lines if line.startswith(VITALS))
