@@ -58,7 +58,8 @@ def main() -> None:
         print(f"at the end: {soak.vitals}")
         tracebacks = [line for line in text.splitlines() if "Traceback" in line]
         print(f"log: {len(text) / 1e6:.1f} MB, tracebacks: {len(tracebacks)}")
-        print(*(f"  {line}" for line in tracebacks[:1]), sep="\n")
+        for line in tracebacks[:1]:
+            print(f"  {line}")
 
 
 class Soak:
