@@ -40,14 +40,6 @@ class Limit:
 SECTIONS: dict[str, tuple[Limit, ...]] = {
     "Clients of the exporter": (
         Limit(
-            "server.sockets:CLIENT_TIMEOUT",
-            "Time for a client's TLS handshake, for its request, and to take the next part of a response",
-            "s",
-            "The connection is closed.",
-        ),
-        Limit("server.run:THREADS", "Threads for metrics, the status page and reloads", "", "Requests wait."),
-        Limit("server.wsgi:CHUNK", "Part of a response that is buffered for one client", "bytes", "The rest waits."),
-        Limit(
             "server.listener:GRACE",
             "Time to finish responses in progress when the exporter ends, after `--shutdown-delay`",
             "s",
@@ -60,12 +52,65 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The header is ignored, and the response has the default format.",
         ),
         Limit(
-            "server.users:MAX_KNOWN",
-            "Credentials that are remembered, so that not every request runs bcrypt",
+            "server.listener:MAX_CONNECTIONS",
+            "Connections of a listener",
             "",
-            "Further credentials are verified by bcrypt at every request.",
+            "The oldest one is closed, with 503 if its request has arrived.",
         ),
-        Limit("server.routes:MAX_LOGGED_PATH", "Path of a request in a log line", "characters", "It is cut."),
+        Limit(
+            "server.connection:CLIENT_TIMEOUT",
+            "Time for a client's TLS handshake, for its request, and to take the next part of a response",
+            "s",
+            "The connection is closed.",
+        ),
+        Limit("server.connection:MAX_HEAD", "Request line and headers", "bytes", "The response is 431."),
+        Limit(
+            "server.connection:PART",
+            "Part of a response that a client must take in that time",
+            "bytes",
+            "The connection is closed.",
+        ),
+        Limit(
+            "server.connection:MAX_PARTS",
+            "Parts that one client gets before the others have their turn",
+            "",
+            "The rest waits.",
+        ),
+        Limit("server.dispatch:THREADS", "Threads for metrics, the status page and reloads", "", "Requests wait."),
+        Limit(
+            "server.dispatch:MAX_WAITING",
+            "Requests that wait for such a thread; probes never do",
+            "",
+            "The response is 503 with `Retry-After`.",
+        ),
+        Limit(
+            "server.dispatch:MAX_RECENT",
+            "Rendered responses that are kept, each for at most a second",
+            "",
+            "They are rendered again.",
+        ),
+        Limit(
+            "server.probes:MAX_CACHED",
+            "Responses to probes that are kept for a generation",
+            "",
+            "They are rendered again.",
+        ),
+        Limit("server.answers:MAX_LOGGED_PATH", "Path of a request in a log line", "characters", "It is cut."),
+        Limit(
+            "server.attempts:MAX_WAITING",
+            "Passwords that wait for bcrypt; remembered ones never do",
+            "",
+            "The response is 503 with `Retry-After`. Addresses take turns.",
+        ),
+        Limit(
+            "server.attempts:MAX_REQUESTS",
+            "Requests that wait for the same password from the same address",
+            "",
+            "The response is 503 with `Retry-After`.",
+        ),
+        Limit("server.credentials:MAX_HEADER", "Header `Authorization`", "bytes", "The response is 401."),
+        Limit("server.passwords:MAX_PASSWORD", "Password; bcrypt reads no more", "bytes", "The rest is ignored."),
+        Limit("server.users:MAX_WRONG", "Wrong credentials that are remembered", "", "The oldest ones are forgotten."),
     ),
     "Responses of targets": (
         Limit("net.fetch:MAX_BODY", "`httpGet`: body", "bytes", "The rest is not read, which is not an error."),
@@ -74,12 +119,6 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "`httpGet`: body that `bodyContains`, `bodyMatches` and `jsonPath` use",
             "bytes",
             "The rest is not read. A JSON document that is cut is a failure.",
-        ),
-        Limit(
-            "net.response:MAX_HEAD",
-            "`httpGet`: all headers, those of interim responses included",
-            "bytes",
-            "The check fails with the reason `status`.",
         ),
         Limit(
             "net.head:MAX_LINE",
@@ -119,6 +158,27 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "`redis`, `mysql`: all responses of a run",
             "bytes",
             "The check fails with the reason `status`.",
+        ),
+        Limit(
+            "net.head:MAX_HEAD",
+            "`httpGet`: all headers, those of interim responses included",
+            "bytes",
+            "The check fails with the reason `status`.",
+        ),
+        Limit("net.head:MAX_LINES", "`httpGet`: lines of all headers", "", "The check fails with the reason `status`."),
+        Limit("net.response:MAX_CHUNKS", "`httpGet`: chunks of a body", "", "The body counts as broken."),
+        Limit(
+            "net.client:MAX_OVERHEAD",
+            "`promql`: everything in addition to the body",
+            "bytes",
+            "The check fails with the reason `body`.",
+        ),
+        Limit("probe.jsonvalue:MAX_VALUES", "Values of a JSON document", "", "The check fails with the reason `body`."),
+        Limit(
+            "probe.jsonpath:MAX_VISITS",
+            "Values that a `jsonPath` visits",
+            "",
+            "The check fails with the reason `body`.",
         ),
     ),
     "Runs of checks": (
@@ -162,6 +222,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "s",
             "The run ends without it.",
         ),
+        Limit(
+            "net.resolver:MAX_ZONES",
+            "Zones (the last two labels of a name) in which a name is being resolved at the same time",
+            "",
+            "Further zones share the remaining threads.",
+        ),
     ),
     "Configuration": (
         Limit("config.document:MAX_BYTES", "File", "bytes", "It is rejected."),
@@ -170,14 +236,22 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("config.data:MAX_DIGITS", "Digits of a whole number", "", "The file is rejected."),
         Limit("config.checks:_MAX_INT32", "Seconds and thresholds of a check", "", "The file is rejected."),
         Limit("cli:MAX_SHARDS", "Shards", "", "`serve` exits with 2.", "--shards"),
+        Limit("config.web:MAX_COST", "Cost of a bcrypt hash", "", "The file is rejected."),
+        Limit(
+            "config.unknown_keys:MAX_COMPARED",
+            "Unknown key that is compared with the known ones",
+            "characters",
+            "The rest is ignored.",
+        ),
     ),
     "Texts": (
         Limit("render.metrics:MAX_LABEL", "Label value", "characters", "It is cut."),
         Limit("evaluation.run:MAX_SUMMARY", "Summary of a run: log, status page, report", "characters", "It is cut."),
         Limit("probe.expect:MAX_SHOWN_VALUE", "Value of a response in a summary", "characters", "It is cut."),
-        Limit("config.complaint:MAX_SHOWN", "Wrong value in a configuration error", "characters", "It is cut."),
         Limit("render.page:MAX_NAMES", "Failing checks of a group on the status page", "", "It shows how many more."),
         Limit("render.report:MAX_WIDTH", "Column of the report", "characters", "A longer cell shifts its own line."),
+        Limit("config.explain:MAX_EXPLANATION", "Message by the code of a plugin", "characters", "It is cut."),
+        Limit("redaction:MAX_REDACTED", "Text in which credentials are masked", "characters", "It is cut."),
     ),
     "Log": (
         Limit(
@@ -187,6 +261,13 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "Further lines are dropped and counted.",
         ),
         Limit("log:MAX_FLUSH", "Time to write the last lines when the exporter ends", "s", "They are lost."),
+        Limit(
+            "server.answers:MAX_LOGGED_REFUSALS",
+            "Lines per second about requests that were refused",
+            "",
+            "Further lines are dropped and counted.",
+        ),
+        Limit("evaluation.failure:MAX_CHAIN", "Exceptions of a traceback", "", "The others are left out."),
     ),
     "Commands": (
         Limit("evaluation.once:MAX_WORKERS", "`check`: checks that run at the same time", "", "The others wait."),
