@@ -4,10 +4,14 @@ It imports as little as possible, because exec probes run it every few seconds.
 """
 
 import json
+import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from binascii import b2a_base64
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from exporter.console import echo
@@ -26,32 +30,69 @@ URL = "http://127.0.0.1:4584"
 TIMEOUT = 1  # seconds, from name resolution to the last byte of the answer
 MAX_TIMEOUT = 86400  # seconds
 MAX_ANSWER = 16 * 2**20  # bytes
+MAX_PASSWORD_FILE = 4096  # bytes
+PAUSE = 0.5  # seconds between two requests with --wait
+ENVIRONMENT = "HEALTH_EXPORTER_ASK"  # the prefix of the options' environment variables
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
 if TYPE_CHECKING:
+    import ssl
     from typing import Any
+
+# typing.NamedTuple would import typing.
+Access = namedtuple("Access", "ca_file insecure username password_file", defaults=("", False, "", ""))  # noqa: PYI024
+"""Which certificates to accept: those of an authority in a file, or all. And a user, and the file of the password."""
 
 _STATUSES = {200: ("pass", "warn"), 503: ("fail",)}
 _EXPORTER_BODIES = {200: b"Health Exporter is healthy.\n", 503: b"Health Exporter is not healthy.\n"}
-_OPTIONS = {"--url": str, "--timeout": float}
+_FLAGS = {"1": True, "true": True, "0": False, "false": False}
+_OPTIONS: "dict[str, tuple[Any, Callable[[str], Any]]]" = {
+    "--url": (URL, str),
+    "--timeout": (TIMEOUT, float),
+    "--wait": (0, float),
+    "--ca-file": ("", str),
+    "--insecure": (False, _FLAGS.__getitem__),
+    "--username": ("", str),
+    "--password-file": ("", str),
+}
+"""The default of each option, and the function that parses its value."""
+_HINTS = {
+    "CERTIFICATE_VERIFY_FAILED": "trust its authority with --ca-file, use a host in --url that the certificate names, "
+    "or accept any certificate with --insecure",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the exporter requires a client certificate; use a listener for probes in "
+    "--url",
+    "WRONG_VERSION_NUMBER": "the exporter does not use TLS there; use http:// in --url",
+}
+"""What to do about an error of TLS, by the name that OpenSSL gives it."""
 
 
 class AskError(Exception):
     """No answer arrived, or the answer is not from a health exporter."""
 
 
-def run(endpoint: str, url: str, timeout: float) -> int:
-    """Ask, print the verdict or the error, and return the exit code."""
+def run(endpoint: str, url: str, timeout: float, wait: float = 0, access: Access = Access()) -> int:  # noqa: B008
+    """Ask, print the verdict or the error, and return the exit code.
+
+    Unless the verdict is healthy, ask again for `wait` seconds.
+    """
+    until = time.monotonic() + wait
+    code, text = _ask_once(endpoint, url, timeout, access)
+    while code != HEALTHY and (remaining := until - time.monotonic()) > 0:
+        time.sleep(min(PAUSE, remaining))
+        code, text = _ask_once(endpoint, url, timeout, access)
+    echo(text, sys.stderr if code == COULD_NOT_ASK else sys.stdout)
+    return code
+
+
+def _ask_once(endpoint: str, url: str, timeout: float, access: Access) -> tuple[int, str]:
     try:
-        up, lines = ask(endpoint, url, timeout)
+        up, lines = ask(endpoint, url, timeout, access)
     except AskError as error:
-        echo(str(error), sys.stderr)
-        return COULD_NOT_ASK
-    echo("\n".join(lines), sys.stdout)
-    return HEALTHY if up else UNHEALTHY
+        return COULD_NOT_ASK, str(error)
+    return HEALTHY if up else UNHEALTHY, "\n".join(lines)
 
 
-def ask(endpoint: str, url: str, timeout: float) -> tuple[bool, list[str]]:
+def ask(endpoint: str, url: str, timeout: float, access: Access = Access()) -> tuple[bool, list[str]]:  # noqa: B008
     """Return the verdict of one of the exporter's endpoints, and the lines that explain it.
 
     The timeout is in seconds. Raises AskError if the exporter gives no valid answer in time.
@@ -59,8 +100,13 @@ def ask(endpoint: str, url: str, timeout: float) -> tuple[bool, list[str]]:
     if not 0 < timeout <= MAX_TIMEOUT:
         raise AskError(f"the timeout must be greater than 0 and at most {MAX_TIMEOUT} seconds")
     parts, path = _parse_url(url), ENDPOINTS[endpoint]
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{path}"
-    status, body = _parse_answer(_run_within(timeout, lambda: _request(parts, path, timeout), address), address)
+    _check_access(parts.scheme, access)
+    address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{path}"
+    answer = _run_within(timeout, lambda: _request(parts, path, timeout, access), address)
+    status, body = _parse_answer(answer, address)
+    if status == 401:
+        hint = "the user name or the password is wrong" if access.username else "use --username and --password-file"
+        raise AskError(f"{address} returned 401: {hint}")
     if status not in _STATUSES:
         raise AskError(f"{address} returned {status}, expected 200 or 503")
     if endpoint == "exporter" and body == _EXPORTER_BODIES[status]:
@@ -74,29 +120,40 @@ def ask(endpoint: str, url: str, timeout: float) -> tuple[bool, list[str]]:
     raise AskError(f"{address} did not respond like a health exporter")
 
 
-def parse_arguments(words: Sequence[str]) -> tuple[str, str, float] | None:
-    """Return the endpoint, the URL and the timeout of a valid, plain command line.
+def parse_arguments(
+    words: Sequence[str], environ: Mapping[str, str] = os.environ
+) -> tuple[str, str, float, float, Access] | None:
+    """Return the arguments of `run` for a valid, plain command line.
 
-    For anything else, such as `--help` or an unknown option, return None: click has the texts for these.
+    An environment variable takes the place of an option that is not on the command line. For anything else, such as
+    `--help` or an unknown option, return None: click has the texts for these.
     """
-    options: dict[str, Any] = {"--url": URL, "--timeout": TIMEOUT}
-    rest = iter(words)
+    options = {name: default for name, (default, _) in _OPTIONS.items()}
     endpoints = []
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if name not in options:
-            endpoints.append(word)
-            continue
-        try:
-            options[name] = _OPTIONS[name](value if equals else next(rest))
-        except (ValueError, StopIteration):
-            return None
-    if len(endpoints) != 1 or endpoints[0] not in ENDPOINTS:
+    rest = iter(words)
+    try:
+        for name, (_, parse) in _OPTIONS.items():
+            if text := environ.get(f"{ENVIRONMENT}_{name[2:].replace('-', '_').upper()}"):
+                options[name] = parse(text)
+        for word in rest:
+            name, equals, value = word.partition("=")
+            if word == "--insecure":
+                options[word] = True
+            elif name in options and name != "--insecure":
+                options[name] = _OPTIONS[name][1](value if equals else next(rest))
+            else:
+                endpoints.append(word)
+    except (ValueError, KeyError, StopIteration):
         return None
-    return endpoints[0], options["--url"], options["--timeout"]
+    url, timeout, wait, *access = options.values()
+    if len(endpoints) != 1 or endpoints[0] not in ENDPOINTS or not 0 <= wait <= MAX_TIMEOUT:
+        return None
+    return endpoints[0], url, timeout, wait, Access(*access)
 
 
 def _parse_url(url: str) -> SplitResult:
+    if "@" in url:  # visible in the list of processes; and not shown here, because it may hold a password
+        raise AskError("the URL must not contain a user or a password: use --username and --password-file")
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -105,6 +162,15 @@ def _parse_url(url: str) -> SplitResult:
     if not valid:
         raise AskError("the URL of an exporter is http://HOST:PORT, for example " + URL)
     return parts
+
+
+def _check_access(scheme: str, access: Access) -> None:
+    if (access.ca_file or access.insecure) and scheme != "https":
+        raise AskError("--ca-file and --insecure require an https:// URL")
+    if access.ca_file and access.insecure:
+        raise AskError("use either --ca-file or --insecure")
+    if bool(access.username) != bool(access.password_file):
+        raise AskError("--username and --password-file require each other")
 
 
 def _run_within(timeout: float, function: Callable[[], bytes], address: str) -> bytes:
@@ -120,8 +186,10 @@ def _run_within(timeout: float, function: Callable[[], bytes], address: str) -> 
             results.append(function())
         except TimeoutError:
             results.append(late)
+        except AskError as error:
+            results.append(f"{address}: {error}")
         except (OSError, ValueError) as error:
-            results.append(f"{address}: the request failed: {getattr(error, 'strerror', None) or error}")
+            results.append(f"{address}: the request failed: {_describe(error)}")
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -132,32 +200,65 @@ def _run_within(timeout: float, function: Callable[[], bytes], address: str) -> 
     return result
 
 
-def _request(parts: SplitResult, path: str, timeout: float) -> bytes:
+def _describe(error: Exception) -> str:
+    """Return the reason of a failed request, and what to do about it."""
+    reason = str(getattr(error, "reason", ""))
+    text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+    return f"{text} ({_HINTS[reason]})" if reason in _HINTS else text
+
+
+def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> bytes:
     """Send one request and return the bytes of the answer.
 
     In HTTP/1.0 an answer ends when the connection closes, and it is never chunked.
     """
     host, target = str(parts.hostname), f"{parts.path.rstrip('/')}/{path}?format=json"
-    request = f"GET {target} HTTP/1.0\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nConnection: close\r\n\r\n"
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    with _secure(socket.create_connection((host, port), timeout), parts.scheme, host) as sock:
-        sock.sendall(request.encode("ascii"))
+    request = f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\n{_authorize(access)}Connection: close\r\n\r\n"
+    context = _build_context(access) if parts.scheme == "https" else None
+    port = parts.port or (443 if context else 80)
+    sock = socket.create_connection((host, port), timeout)
+    with context.wrap_socket(sock, server_hostname=host) if context else sock as secured:
+        secured.sendall(request.encode("ascii"))
         answer = bytearray()
-        while (data := sock.recv(65536)) and len(answer) <= MAX_ANSWER:
+        while (data := secured.recv(65536)) and len(answer) <= MAX_ANSWER:
             answer += data
     return bytes(answer)
 
 
-def _secure(sock: socket.socket, scheme: str, host: str) -> socket.socket:
-    if scheme == "http":
-        return sock
+def _authorize(access: Access) -> str:
+    """Return the header line of basic authentication, or nothing without a user."""
+    if not access.username:
+        return ""
+    try:
+        with open(access.password_file, "rb") as file:  # noqa: PTH123  # pathlib takes long to import
+            password = file.read(MAX_PASSWORD_FILE + 1).rstrip(b"\r\n")
+    except OSError as error:
+        raise AskError(f"the password file {access.password_file} cannot be read: {error.strerror}") from None
+    if len(password) > MAX_PASSWORD_FILE:
+        raise AskError(f"the password file {access.password_file} is larger than {MAX_PASSWORD_FILE} bytes")
+    credentials = b2a_base64(access.username.encode() + b":" + password, newline=False)
+    return f"Authorization: Basic {credentials.decode()}\r\n"
+
+
+def _build_context(access: Access) -> "ssl.SSLContext":
     import ssl
 
-    return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+    if access.insecure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    try:
+        return ssl.create_default_context(cafile=access.ca_file or None)
+    except OSError as error:
+        reason = "not in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
+        raise AskError(f"the CA file {access.ca_file} cannot be read: {reason}") from None
 
 
 def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes]:
     """Return the status code and the body. Raises AskError if the bytes are not HTTP."""
+    if not answer:
+        hint = " (if it uses TLS, use https:// in --url)" if address.startswith("http:") else ""
+        raise AskError(f"{address} closed the connection without a response{hint}")
     head, _, body = answer.partition(b"\r\n\r\n")
     version, _, status = head.partition(b"\r\n")[0].partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():

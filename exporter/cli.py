@@ -9,20 +9,22 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from exporter import __version__
-from exporter.ask import ENDPOINTS, MAX_TIMEOUT, TIMEOUT, URL
+from exporter.ask import ENDPOINTS, ENVIRONMENT, MAX_TIMEOUT, TIMEOUT, URL
 from exporter.console import echo
 from exporter.model import Group
 
 if TYPE_CHECKING:
     from exporter.config.checks import Config
     from exporter.evaluation.shard import Shard
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check and shard
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
@@ -34,6 +36,11 @@ _config_file = click.option(
     metavar="FILE",
     help="Configuration file. Default: checks of this machine's load average, memory and disk.",
 )
+
+
+def _ask_option(name: str, **options: Any) -> Callable[[_F], _F]:
+    """Return an option of `ask`, with its environment variable."""
+    return click.option(name, envvar=f"{ENVIRONMENT}_{name[2:].replace('-', '_').upper()}", **options)
 
 
 class _InOrder(click.Group):
@@ -230,8 +237,8 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
 
 @cli.command(short_help="Ask the running exporter, for exec probes and scripts.")
 @click.argument("path", metavar=f"{{{'|'.join(ENDPOINTS)}}}", type=click.Choice(list(ENDPOINTS)))
-@click.option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
-@click.option(
+@_ask_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
+@_ask_option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT),
     default=TIMEOUT,
@@ -239,7 +246,27 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     metavar="SECONDS",
     help="Time limit for the whole request, name resolution included.",
 )
-def ask(path: str, url: str, timeout: float) -> int:
+@_ask_option(
+    "--wait",
+    type=click.FloatRange(min=0, max=MAX_TIMEOUT),
+    default=0,
+    metavar="SECONDS",
+    help="Time limit for asking again until the verdict is healthy. Default: ask once.",
+)
+@_ask_option("--ca-file", default="", metavar="FILE", help="Trusts the authorities in this PEM file.")
+@_ask_option("--insecure", is_flag=True, help="Accepts any certificate.")
+@_ask_option("--username", default="", metavar="NAME", help="User to authenticate as.")
+@_ask_option("--password-file", default="", metavar="FILE", help="File that contains the password.")
+def ask(
+    path: str,
+    url: str,
+    timeout: float,
+    wait: float,
+    ca_file: str,
+    insecure: bool,
+    username: str,
+    password_file: str,
+) -> int:
     """Ask the running exporter for a verdict: for exec probes, scripts and Docker's HEALTHCHECK.
 
     Prints the verdict and the checks that decided it. `exporter` asks whether the exporter itself is healthy,
@@ -248,7 +275,11 @@ def ask(path: str, url: str, timeout: float) -> int:
     \b
     health-exporter ask livez
     health-exporter ask readyz --url http://10.1.2.3:4584 --timeout 3
-    health-exporter ask exporter
+    health-exporter ask readyz --wait 60
+    health-exporter ask exporter --url https://health.example:4584 --ca-file ca.pem
+
+    Each option has an environment variable, for example HEALTH_EXPORTER_ASK_CA_FILE for --ca-file. The option takes
+    precedence.
 
     \b
     Exit codes:
@@ -257,9 +288,9 @@ def ask(path: str, url: str, timeout: float) -> int:
       3   could not ask (no connection, no response in time, not a health exporter),
           or invalid command line
     """
-    from exporter.ask import run
+    from exporter.ask import Access, run
 
-    return run(path, url, timeout)
+    return run(path, url, timeout, wait, Access(ca_file, insecure, username, password_file))
 
 
 @cli.command(short_help="Find every error in a configuration file, and give advice.")

@@ -1,6 +1,7 @@
 """`ask`: 0 and 1 are verdicts that a health exporter returned in time; everything else is 3."""
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -13,9 +14,12 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import trustme
+from click.testing import CliRunner
 from support import PATIENCE, eventually, free_port
+from web_files import TLS, hashed, written
 
-from exporter.ask import MAX_ANSWER, AskError, _run_within, ask, parse_arguments
+from exporter.ask import MAX_ANSWER, Access, AskError, _run_within, ask, parse_arguments, run
+from exporter.cli import cli
 
 TIMEOUT = 0.4  # seconds, after which `ask` gives up
 
@@ -113,7 +117,7 @@ def test_a_verdict_comes_with_its_reasons(content, up, lines):
     ("content", "message"),
     [
         (http(404, "not found"), "returned 404, expected 200 or 503"),
-        (http(401, ""), "returned 401, expected 200 or 503"),
+        (http(401, ""), "returned 401: use --username and --password-file"),
         (http(302, "", "Location: /\r\n"), "returned 302, expected 200 or 503"),
         (http(500, document("fail")), "returned 500, expected 200 or 503"),
         (http(204, ""), "returned 204, expected 200 or 503"),
@@ -138,7 +142,7 @@ def test_a_verdict_comes_with_its_reasons(content, up, lines):
         (b"HTTP/1.1 xyz\r\n\r\n", "did not respond with HTTP"),
         (b"HTTP/1.1 \r\n\r\n", "did not respond with HTTP"),
         (b"HTTP/1.1 200", "did not respond like a health exporter"),
-        (b"", "did not respond with HTTP"),
+        (b"", "closed the connection without a response (if it uses TLS, use https:// in --url)"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[:40].decode("latin-1"),
 )
@@ -187,11 +191,28 @@ def test_an_invalid_url_is_an_error(url):
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:canary@127.0.0.1",
+        "http://user:canary/x@127.0.0.1",
+        "https://canary@127.0.0.1:4584",
+        "user:canary@127.0.0.1",
+        "http://127.0.0.1/canary@x",
+    ],
+)
+def test_a_url_with_a_password_is_refused_and_not_shown(url):
+    """Every process of the machine can read a command line."""
+    with pytest.raises(AskError) as error:
+        ask("livez", url, 1)
+
+    assert str(error.value) == ("the URL must not contain a user or a password: use --username and --password-file")
+
+
+@pytest.mark.parametrize(
     ("url", "message"),
     [
         ("http://127.0.0.1:PORT", "http://127.0.0.1:PORT/livez: the request failed: Connection refused"),
         ("http://127.0.0.1:PORT/a/", "http://127.0.0.1:PORT/a/livez: the request failed: Connection refused"),
-        ("http://user:secret@127.0.0.1:PORT", "http://127.0.0.1:PORT/livez: the request failed: Connection refused"),
         ("http://a..b:PORT", "http://a..b:PORT/livez: the request failed: "),
         ("http://" + "a" * 300 + ":PORT", "the request failed: "),
     ],
@@ -321,53 +342,227 @@ def test_an_endless_answer_is_not_read_to_the_end():
     assert sum(sent) < 3 * MAX_ANSWER  # the rest waits in the kernel's buffers
 
 
-# TLS
+# TLS and passwords
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_https_is_verified(tmp_path, monkeypatch, trusted):
-    authority = trustme.CA()
-    (authority if trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+@contextmanager
+def tls_peer(authority: trustme.CA, name: str = "127.0.0.1", **options: object) -> Iterator[str]:
+    """A server on loopback that answers one request over TLS; yields its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-
-    def act(sock: socket.socket) -> None:
-        sock.recv(65536)
-        sock.sendall(http(200, document()))
-
+    authority.issue_cert(name).configure_cert(context)
+    for option, value in options.items():
+        setattr(context, option, value)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def accept() -> None:
             connection, _ = server.accept()
-            try:
-                with context.wrap_socket(connection, server_side=True) as secured:
-                    act(secured)
-            except OSError:
-                connection.close()
+            secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            with secured, suppress(OSError):
+                try:
+                    secured.do_handshake()
+                    secured.recv(65536)
+                    secured.sendall(http(200, document()))
+                except ssl.SSLError:
+                    while socket.socket.recv(secured, 65536):  # until the client has read why, and closes
+                        pass
 
         thread = threading.Thread(target=accept)
         thread.start()
-        url = f"https://127.0.0.1:{server.getsockname()[1]}"
-        if trusted:
-            assert ask("livez", url, PATIENCE) == (True, ["livez: pass, generation 7"])
-        else:
-            with pytest.raises(AskError, match=r"the request failed: .*CERTIFICATE_VERIFY_FAILED"):
-                ask("livez", url, PATIENCE)
+        try:
+            yield f"https://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            thread.join(PATIENCE)
+
+
+def tls_error(url: str, access: Access) -> str:
+    with pytest.raises(AskError) as error:
+        ask("livez", url, PATIENCE, access)
+    return str(error.value)
+
+
+VERDICT = (True, ["livez: pass, generation 7"])
+WHAT_TO_DO = (
+    "(trust its authority with --ca-file, use a host in --url that the certificate names, or accept any certificate "
+    "with --insecure)"
+)
+
+
+def test_the_authority_of_the_system_is_trusted_by_default(authority, folder, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+    with tls_peer(authority) as url:
+        assert ask("livez", url, PATIENCE) == VERDICT
+
+
+def test_an_authority_can_be_named(authority, folder):
+    with tls_peer(authority) as url:
+        assert ask("livez", url, PATIENCE, Access(ca_file=str(folder / "ca.pem"))) == VERDICT
+
+
+def test_an_unknown_authority_is_an_error_that_says_what_to_do(authority, folder):
+    with tls_peer(trustme.CA()) as url:
+        message = tls_error(url, Access(ca_file=str(folder / "ca.pem")))
+
+    assert message == f"{url}/livez: the request failed: unable to get local issuer certificate {WHAT_TO_DO}"
+
+
+def test_a_certificate_for_another_host_is_an_error_that_says_what_to_do(authority, folder):
+    with tls_peer(authority, "health.example") as url:
+        message = tls_error(url, Access(ca_file=str(folder / "ca.pem")))
+
+    assert message == (
+        f"{url}/livez: the request failed: IP address mismatch, certificate is not valid for '127.0.0.1'. {WHAT_TO_DO}"
+    )
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "health.example"])
+def test_any_certificate_can_be_accepted(name):
+    with tls_peer(trustme.CA(), name) as url:
+        assert ask("livez", url, PATIENCE, Access(insecure=True)) == VERDICT
+
+
+def test_a_server_that_requires_a_client_certificate_is_an_error_that_says_what_to_do(authority):
+    with tls_peer(authority, verify_mode=ssl.CERT_REQUIRED) as url:
+        message = tls_error(url, Access(insecure=True))
+
+    assert message.endswith("(the exporter requires a client certificate; use a listener for probes in --url)")
+
+
+def test_a_server_without_tls_is_an_error_that_says_what_to_do():
+    with peer(lambda connection: connection.sendall(http(400, ""))) as url:
+        message = tls_error(url.replace("http", "https"), Access(insecure=True))
+
+    assert message.endswith("(the exporter does not use TLS there; use http:// in --url)")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot be read: No such file or directory"), ("nothing", "cannot be read: not in PEM format")],
+)
+def test_an_authority_that_cannot_be_read_is_an_error(tmp_path, content, message):
+    if content:
+        (tmp_path / "ca.pem").write_text(content)
+    url = f"https://127.0.0.1:{free_port()}"
+
+    assert (
+        tls_error(url, Access(ca_file=f"{tmp_path}/ca.pem")) == f"{url}/livez: the CA file {tmp_path}/ca.pem {message}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "access", "message"),
+    [
+        ("http://a", Access(ca_file="ca.pem"), "--ca-file and --insecure require an https:// URL"),
+        ("http://a", Access(insecure=True), "--ca-file and --insecure require an https:// URL"),
+        ("https://a", Access("ca.pem", insecure=True), "use either --ca-file or --insecure"),
+        ("http://a", Access(username="a"), "--username and --password-file require each other"),
+        ("http://a", Access(password_file="a"), "--username and --password-file require each other"),
+    ],
+)
+def test_options_that_contradict_each_other_are_an_error(url, access, message):
+    assert tls_error(url, access) == message
+
+
+@pytest.mark.parametrize("content", ["pass:wörd", "pass:wörd\n", "pass:wörd\r\n"])
+def test_the_password_is_sent_without_the_end_of_its_line(tmp_path, content):
+    (tmp_path / "password").write_bytes(content.encode())
+    requests = []
+
+    def act(connection: socket.socket) -> None:
+        requests.append(bytes(seen[0]).decode())
+        connection.sendall(http(200, document()))
+
+    with recorded(act) as (url, seen):
+        assert ask("livez", url, PATIENCE, Access(username="zoë", password_file=f"{tmp_path}/password")) == VERDICT
+
+    assert "\r\nAuthorization: Basic em/DqzpwYXNzOnfDtnJk\r\n" in requests[0]
+
+
+@contextmanager
+def recorded(act: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[bytes]]]:
+    """A server for one request; yields its URL and the list that receives the request."""
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            connection, _ = server.accept()
+            with connection:
+                seen.append(connection.recv(65536))
+                act(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", seen
         thread.join(PATIENCE)
+
+
+def test_a_refused_password_is_an_error_that_does_not_show_it(tmp_path):
+    (tmp_path / "password").write_text("canary")
+    with peer(lambda connection: connection.sendall(http(401, ""))) as url:
+        message = tls_error(url, Access(username="ops", password_file=f"{tmp_path}/password"))
+
+    assert message == f"{url}/livez returned 401: the user name or the password is wrong"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot be read: No such file or directory"), ("x" * 4097, "is larger than 4096 bytes")],
+)
+def test_a_password_that_cannot_be_read_is_an_error(tmp_path, content, message):
+    if content:
+        (tmp_path / "password").write_text(content)
+    url = f"http://127.0.0.1:{free_port()}"
+
+    assert tls_error(url, Access(username="ops", password_file=f"{tmp_path}/password")) == (
+        f"{url}/livez: the password file {tmp_path}/password {message}"
+    )
+
+
+def test_a_password_file_that_blocks_does_not_outlast_the_timeout(tmp_path):
+    os.mkfifo(tmp_path / "password")
+    access = Access(username="ops", password_file=f"{tmp_path}/password")
+    url = f"http://127.0.0.1:{free_port()}"
+
+    with pytest.raises(AskError, match=r"did not respond within 0.4 s"):
+        ask("livez", url, TIMEOUT, access)
+    os.close(os.open(tmp_path / "password", os.O_WRONLY))  # lets the thread end
+
+
+# Waiting
+
+
+def test_asking_is_repeated_until_the_verdict_is_healthy(capsys):
+    answers = [b"", http(503, document("fail")), http(200, document())]
+    with peer(lambda connection: connection.sendall(answers.pop(0))) as url:
+        assert run("livez", url, PATIENCE, wait=PATIENCE) == 0
+
+    assert answers == []
+    assert capsys.readouterr() == ("livez: pass, generation 7\n", "")
+
+
+@pytest.mark.parametrize("wait", [0, 0.01])
+def test_the_last_verdict_counts_when_the_wait_is_over(capsys, wait):
+    with peer(lambda connection: connection.sendall(http(503, document("fail")))) as url:
+        assert run("livez", url, PATIENCE, wait) == 1
+
+    assert capsys.readouterr() == ("livez: fail, generation 7\n", "")
 
 
 # The command line without click
 
 
+DEFAULT = ("http://127.0.0.1:4584", 1, 0, Access())
+EVERYTHING = "livez --url https://a --timeout 3 --wait=60 --ca-file ca --insecure --username u --password-file=p"
+
+
 @pytest.mark.parametrize(
     ("words", "arguments"),
     [
-        ("livez", ("livez", "http://127.0.0.1:4584", 1)),
-        ("--timeout 3 readyz", ("readyz", "http://127.0.0.1:4584", 3.0)),
-        ("startupz --url http://a --timeout=0.5", ("startupz", "http://a", 0.5)),
-        ("healthz --url=http://a?b=c", ("healthz", "http://a?b=c", 1)),
-        ("exporter", ("exporter", "http://127.0.0.1:4584", 1)),
+        ("livez", ("livez", *DEFAULT)),
+        ("--timeout 3 readyz", ("readyz", "http://127.0.0.1:4584", 3.0, 0, Access())),
+        ("startupz --url http://a --timeout=0.5", ("startupz", "http://a", 0.5, 0, Access())),
+        ("healthz --url=http://a?b=c", ("healthz", "http://a?b=c", 1, 0, Access())),
+        ("exporter", ("exporter", *DEFAULT)),
+        (EVERYTHING, ("livez", "https://a", 3.0, 60.0, Access("ca", True, "u", "p"))),
         ("", None),
         ("health", None),
         ("livez readyz", None),
@@ -376,20 +571,64 @@ def test_https_is_verified(tmp_path, monkeypatch, trusted):
         ("livez --timeout", None),
         ("livez --timeout soon", None),
         ("livez --url", None),
+        ("livez --wait -1", None),
+        ("livez --wait nan", None),
+        ("livez --insecure=1", None),
         ("livez -v", None),
         ("livez --verbose", None),
     ],
 )
 def test_only_a_plain_command_line_is_parsed_without_click(words, arguments):
-    assert parse_arguments(words.split()) == arguments
+    assert parse_arguments(words.split(), {}) == arguments
+
+
+ENVIRON = {
+    "HEALTH_EXPORTER_ASK_URL": "https://b",
+    "HEALTH_EXPORTER_ASK_TIMEOUT": "2",
+    "HEALTH_EXPORTER_ASK_WAIT": "5",
+    "HEALTH_EXPORTER_ASK_CA_FILE": "other",
+    "HEALTH_EXPORTER_ASK_INSECURE": "true",
+    "HEALTH_EXPORTER_ASK_USERNAME": "v",
+    "HEALTH_EXPORTER_ASK_PASSWORD_FILE": "q",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "arguments"),
+    [
+        ("livez", ENVIRON, ("livez", "https://b", 2.0, 5.0, Access("other", True, "v", "q"))),
+        (EVERYTHING, ENVIRON, ("livez", "https://a", 3.0, 60.0, Access("ca", True, "u", "p"))),
+        ("livez", dict.fromkeys(ENVIRON, ""), ("livez", *DEFAULT)),
+        ("livez", {"HEALTH_EXPORTER_ASK_INSECURE": "0"}, ("livez", *DEFAULT)),
+        ("livez", {"HEALTH_EXPORTER_ASK_INSECURE": "maybe"}, None),
+        ("livez", {"HEALTH_EXPORTER_ASK_TIMEOUT": "soon"}, None),
+        ("livez", {"HEALTH_EXPORTER_URL": "http://b"}, ("livez", *DEFAULT)),
+    ],
+)
+def test_an_environment_variable_replaces_an_option(words, environ, arguments):
+    assert parse_arguments(words.split(), environ) == arguments
+
+
+@pytest.mark.parametrize("environ", [{}, ENVIRON, dict.fromkeys(ENVIRON, "")], ids=["none", "all", "empty"])
+@pytest.mark.parametrize("words", ["livez", EVERYTHING, "exporter --insecure", "readyz --wait 3 --timeout=4"])
+def test_click_passes_the_same_arguments(monkeypatch, words, environ):
+    passed = []
+    monkeypatch.setattr("exporter.ask.run", lambda *arguments: passed.append(arguments))
+    for name in ENVIRON:
+        monkeypatch.delenv(name, raising=False)
+    result = CliRunner().invoke(cli, ["ask", *words.split()], env=environ, standalone_mode=False)
+
+    assert result.exception is None
+    assert passed == [parse_arguments(words.split(), environ)]
 
 
 # The process
 
 
-def ask_process(*arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+def ask_process(*arguments: str, timeout: float = PATIENCE, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "exporter", "ask", "--timeout", f"{timeout:g}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
+    env = {**os.environ, **environ}
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, env=env)
 
 
 def test_the_process_prints_the_answer_of_the_running_exporter(start, tmp_path):
@@ -426,6 +665,38 @@ def test_the_process_asks_about_the_exporter_itself_regardless_of_its_checks(sta
 
     assert ask_process("livez", "--url", exporter.url).returncode == 1
     assert ask_process("exporter", "--url", exporter.url).returncode == 0
+
+
+def test_the_process_uses_tls_and_a_password(start, folder):
+    """As in Docker's HEALTHCHECK, where the options are environment variables."""
+    (folder / "password").write_text("canary\n")
+    web = written(folder, f"{TLS}basic_auth_users:\n  ops: {hashed('canary')}\n")
+    exporter = start("checks: [{name: a, exec: {command: ['true']}}]\n", "--web.config.file", str(web))
+    trust, user = ["--ca-file", f"{folder}/ca.pem"], ["--username", "ops", "--password-file", f"{folder}/password"]
+    for endpoint in ("livez", "exporter"):
+        asked = ask_process(endpoint, "--url", exporter.url, *trust, *user)
+        assert (asked.returncode, asked.stderr) == (0, "")
+    assert ask_process("exporter", "--url", exporter.url, "--insecure", *user).returncode == 0
+    variables = ask_process(
+        "exporter",
+        HEALTH_EXPORTER_ASK_URL=exporter.url,
+        HEALTH_EXPORTER_ASK_CA_FILE=f"{folder}/ca.pem",
+        HEALTH_EXPORTER_ASK_USERNAME="ops",
+        HEALTH_EXPORTER_ASK_PASSWORD_FILE=f"{folder}/password",
+    )
+    assert (variables.returncode, variables.stdout) == (0, "Health Exporter is healthy.\n")
+
+    plain = ask_process("livez", "--url", exporter.url.replace("https", "http"))
+    assert plain.returncode == 3
+    assert plain.stderr.endswith("closed the connection without a response (if it uses TLS, use https:// in --url)\n")
+    anonymous = ask_process("livez", "--url", exporter.url, *trust)
+    assert anonymous.returncode == 3
+    assert anonymous.stderr.endswith("/livez returned 401: use --username and --password-file\n")
+    (folder / "password").write_text("wrong-canary")
+    refused = ask_process("livez", "--url", exporter.url, *trust, *user)
+    assert refused.returncode == 3
+    assert refused.stderr.endswith("/livez returned 401: the user name or the password is wrong\n")
+    assert "canary" not in refused.stderr + "".join(exporter.lines)
 
 
 def test_the_process_ends_with_3_before_a_dripping_answer_is_complete():

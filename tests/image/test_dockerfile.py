@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__
-from exporter.ask import parse_arguments
+from exporter.ask import Access, parse_arguments
 from exporter.cli import DEFAULT_ADDRESS
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def test_the_healthcheck_is_a_valid_ask_command():
     program, command, *words = json.loads(text[text.index("[") :])
 
     assert (program, command) == ("health-exporter", "ask")
-    assert parse_arguments(words) == ("exporter", "http://127.0.0.1:4584", 1)
+    assert parse_arguments(words, {}) == ("exporter", "http://127.0.0.1:4584", 1, 0, Access())
 
 
 def test_the_exposed_port_is_the_default_port():
