@@ -87,14 +87,14 @@ def cli() -> None:
     "probe_addresses",
     multiple=True,
     metavar="HOST:PORT",
-    help="Additional address for the probes only, without TLS and passwords. Can be repeated.",
+    help="Additional address for probes and /-/healthy only, without TLS and passwords. Can be repeated.",
 )
 @click.option(
     "--web.config.file",
     "web_config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="TLS and basic authentication, in the format of the Prometheus exporter-toolkit.",
+    help="TLS, passwords and client certificates, in the format of the Prometheus exporter-toolkit.",
 )
 @click.option(
     "--shard",
