@@ -51,6 +51,7 @@ WORKDIR /
 EXPOSE 4584
 STOPSIGNAL SIGTERM
 # Checks the exporter itself, like its own livenessProbe. The results of its checks are the application's health.
+# Variables such as HEALTH_EXPORTER_ASK_URL configure it for TLS and passwords.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["health-exporter", "ask", "exporter"]
 ENTRYPOINT ["health-exporter"]
 CMD ["serve"]

@@ -13,13 +13,14 @@ from textwrap import indent
 import pytest
 import trustme
 import yaml
-from support import command, eventually, free_port
+from support import command, eventually, free_port, get
 
 from exporter import __version__
 from exporter.config.checks import load
 from exporter.config.web import WebConfig
 from exporter.kinds import kinds
 from exporter.model import Reason
+from exporter.server.routes import PROBE_PATHS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -240,15 +241,69 @@ def test_prometheus_takes_the_guide_s_configuration(tmp_path):
     assert subprocess.run([command("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]).returncode == 0
 
 
-def test_the_guide_s_web_configuration_loads(tmp_path):
-    leaf = trustme.CA().issue_cert("localhost")
-    leaf.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
-    leaf.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
-    (tmp_path / "web.yml").write_text(block(OPERATION, "yaml", "# web.yml"))
-    loaded = WebConfig.read(tmp_path / "web.yml")
+AUTHENTICATION = (DOCS / "authentication.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def certified(tmp_path):
+    """A folder with the certificate that the page's command creates, and authorities for clients."""
+    (code,) = (code for code in blocks(AUTHENTICATION, "sh") if "openssl req" in code)
+    subprocess.run(["sh", "-ec", code], cwd=tmp_path, check=True, capture_output=True)
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("first", "users"), [("# web.yml\n", ["prometheus"]), ("# web.yml with", [])])
+def test_the_page_s_web_configurations_load_with_its_certificate(certified, first, users):
+    (certified / "web.yml").write_text(block(AUTHENTICATION, "yaml", first))
+    loaded = WebConfig.read(certified / "web.yml")
 
     assert loaded.tls_server_config is not None
-    assert list(loaded.basic_auth_users) == ["prometheus"]
+    assert list(loaded.basic_auth_users) == users
+
+
+def test_prometheus_takes_the_page_s_configuration(certified):
+    (certified / "health-exporter.password").write_text("secret")
+    (certified / "prometheus.yml").write_text(block(AUTHENTICATION, "yaml", "# prometheus.yml"))
+    arguments = [command("promtool"), "check", "config", str(certified / "prometheus.yml")]
+
+    assert subprocess.run(arguments, capture_output=True).returncode == 0
+
+
+def test_the_page_s_commands_work(certified, start):
+    """`serve` with the web configuration, the command that hashes a password, and `ask`."""
+    (code,) = (code for code in blocks(AUTHENTICATION, "sh") if "htpasswd" in code)
+    (program,) = re.findall(r"python3 -c '(.*)'", code)
+    program = program.replace("getpass.getpass()", "'secret'").replace("import bcrypt, getpass", "import bcrypt")
+    hashed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    (certified / "health-exporter.password").write_text("secret\n")
+    web = block(AUTHENTICATION, "yaml", "# web.yml\n")
+    (certified / "web.yml").write_text(re.sub(r"\$2b\S+", lambda _: hashed.strip(), web))
+    exporter = start(
+        "checks: [{name: a, exec: {command: ['true']}}]\n",
+        *("--web.config.file", str(certified / "web.yml")),
+        *("--probe.listen-address", "127.0.0.1:0"),
+    )
+    probes = exporter.line(r"address=(http://\S+)/").group(1)
+    port = exporter.line(r"address=https://\S+:(\d+)/").group(1)
+    eventually(lambda: get(f"{probes}/readyz").status == 200)
+    (code,) = (code for code in blocks(AUTHENTICATION, "sh") if code.startswith("health-exporter ask"))
+    asked = subprocess.run(
+        ["sh", "-ec", code.replace("4585", port).replace("health-exporter ask", f"{sys.executable} -m exporter ask")],
+        cwd=certified,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HEALTH_EXPORTER_ASK_TIMEOUT": "60"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout.startswith("readyz: pass")
+
+
+def test_the_page_lists_the_paths_of_the_listener_for_probes():
+    (row,) = re.findall(r"^\| `--probe.listen-address` \|(.*)\|.*\|$", AUTHENTICATION, re.MULTILINE)
+
+    assert re.findall(r"`(\S+)`", row) == [*PROBE_PATHS, "/-/healthy", "/-/ready"]
 
 
 def test_the_guide_lists_every_reason():

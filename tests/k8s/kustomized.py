@@ -31,6 +31,7 @@ FITTING = {
     "prometheusrule": OVERLAYS,
     "dashboards": OVERLAYS,
     "host-disk": ("daemonset",),
+    "authentication": OVERLAYS,
 }
 """Each component, with the overlays it is meant for."""
 
