@@ -33,7 +33,6 @@ class Users:
         self._compare = compare
         self._memory = _Memory()
         self._waiting = Waiting()
-        self._running: Attempt | None = None
         self._busy = False  # whether the thread runs
         self._lock = threading.Lock()  # guards the fields above; never held while bcrypt runs
 
@@ -76,8 +75,7 @@ class Users:
             return
         attempt = Attempt(peer, credentials, [Request(done, gone)])
         with self._lock:
-            joined = self._running is not None and self._running.join(attempt)
-            refused = None if joined else self._waiting.add(attempt)
+            refused = self._waiting.add(attempt)
         self._start()
         if refused is not None:
             _report(refused.requests, right=None)
@@ -114,21 +112,22 @@ class Users:
         with self._lock:
             while (attempt := self._waiting.take()) and attempt.is_abandoned():
                 pass
-            self._running = attempt
             return attempt
 
     def _settle(self, attempt: Attempt) -> None:
-        """Verify an attempt, remember the result, and report it to the requests that have joined by then."""
+        """Verify an attempt, remember the result, and report it.
+
+        An equal attempt that began to wait while this one ran finds the result in the memory.
+        """
         hashes = self._hashes()
         with self._lock:
             right = self._memory.find(attempt.credentials, hashes)
         try:
             right = self._compare(attempt.credentials, hashes) if right is None else right
         finally:
-            with self._lock:
-                if right is not None:
+            if right is not None and hashes:
+                with self._lock:
                     self._memory.add(attempt.credentials, hashes, right=right)
-                self._running = None
             _report(attempt.requests, right=right)
 
 

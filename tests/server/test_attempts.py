@@ -73,6 +73,16 @@ def test_an_address_that_fills_the_queue_loses_its_newest_attempt_to_a_newcomer(
     assert take_all(waiting) == [("a", "1"), ("b", "ops"), ("a", "2"), ("a", "3")]
 
 
+def test_an_address_with_two_attempts_gives_one_to_a_newcomer():
+    waiting = Waiting(2)
+    for user in "12":
+        waiting.add(attempt("a", user))
+    displaced = waiting.add(attempt("b"))
+
+    assert displaced is not None
+    assert displaced.credentials.user == "2"
+
+
 def test_addresses_with_one_attempt_each_do_not_displace_each_other():
     waiting = Waiting(2)
     waiting.add(attempt("a"))

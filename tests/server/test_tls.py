@@ -162,6 +162,20 @@ def test_a_bad_pair_leaves_the_old_certificate_and_a_good_one_comes_later(folder
         assert shake(port, authority)["serial"] != before
 
 
+def test_other_files_that_cannot_be_used_are_not_watched(folder, authority, rotation):
+    """They were valid when the configuration was read, and have changed since."""
+    (folder / "bad.crt").write_text("nothing")
+    tls = rotation._tls.model_copy(update={"cert_file": folder / "bad.crt"})
+    with serving(rotation.context) as port:
+        before = shake(port, authority)["serial"]
+        with pytest.raises(OSError, match="PEM"):
+            rotation.replace(tls)
+        assert shake(port, authority)["serial"] == before
+        issue(authority, folder)
+        rotation.poll()
+        assert shake(port, authority)["serial"] != before
+
+
 def test_a_certificate_behind_a_link_is_followed(folder, authority, tmp_path_factory):
     """As in a Kubernetes volume, where a link to a folder is replaced."""
     volume = tmp_path_factory.mktemp("volume")

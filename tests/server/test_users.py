@@ -185,6 +185,8 @@ def test_an_attempt_is_compared_with_the_hashes_of_its_turn(costs, later, right)
     eventually(lambda: results)
 
     assert results == [right]
+    hashes = {"bob": hashed("other")}
+    assert users.check(basic("alice", "new")) is not True
 
 
 def test_no_password_is_kept(guarded):
@@ -276,7 +278,7 @@ def test_the_thread_ends_when_nothing_waits_and_starts_again(guarded):
         eventually(lambda: "bcrypt" not in {thread.name for thread in threading.enumerate()})
 
 
-def test_if_no_thread_can_be_started_every_waiting_request_is_told_at_once(guarded, monkeypatch):
+def test_if_no_thread_can_be_started_every_waiting_request_is_refused_at_once(guarded, monkeypatch):
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -1,11 +1,17 @@
 """The web configuration on real files that change."""
 
+import base64
+import http.client
 import logging
+import socket
 import ssl
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from support import PATIENCE, Exporter
 from web_files import TLS, hashed, issue, written
 
 from exporter.config.complaint import ConfigError
@@ -163,12 +169,103 @@ def test_a_certificate_that_cannot_be_used_is_visible_until_it_can(folder: Path,
 
 def test_a_connection_that_began_with_earlier_files_is_not_current(folder, authority):
     web = WebConfigFile(written(folder, TLS))
-    assert web.context is not None
-    before = web.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    before = begin(web)
     assert web.is_current(before)
 
     issue(authority, folder)
     web.poll()
 
     assert not web.is_current(before)
-    assert web.is_current(web.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
+    assert web.is_current(begin(web))
+
+
+def begin(web: WebConfigFile) -> ssl.SSLObject:
+    """The server's side of a new connection."""
+    assert web.context is not None
+    return web.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+
+
+def test_changed_tls_settings_are_used_for_new_connections(folder):
+    """Also in a file that has never had users."""
+    web = WebConfigFile(written(folder, TLS))
+    before = begin(web)
+    written(folder, TLS + "  min_version: TLS13\n")
+    poll(web)
+
+    assert web.ok
+    assert not web.is_current(before)
+    assert begin(web).context.minimum_version == ssl.TLSVersion.TLSv1_3
+
+
+def test_other_files_replace_a_certificate_that_cannot_be_used(folder, authority):
+    web = WebConfigFile(written(folder, TLS))
+    (folder / "server.crt").write_text("nothing")
+    web.poll()
+    assert not web.ok
+
+    issue(authority, folder, "next")
+    written(folder, TLS.replace("server.", "next."))
+    poll(web)
+    assert web.ok
+
+
+# The real exporter
+
+
+def request(exporter: Exporter, authority: trustme.CA, user: str) -> http.client.HTTPResponse:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    parts = urlsplit(exporter.url)
+    headers = {"Authorization": f"Basic {base64.b64encode(f'{user}:right'.encode()).decode()}"} if user else {}
+    connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=PATIENCE, context=context)
+    with closing(connection):
+        connection.request("GET", "/metrics", headers=headers)
+        return connection.getresponse()
+
+
+def test_the_exporter_lets_a_removed_user_in_no_longer(folder, authority, start):
+    web = written(folder, TLS + ALICE)
+    exporter = start("checks: [{name: a, exec: {command: ['true']}}]\n", "--web.config.file", str(web))
+    assert [request(exporter, authority, user).status for user in ("alice", "bob", "")] == [200, 401, 401]
+
+    written(folder, TLS + BOB)
+    exporter.line('msg="web configuration loaded" users=1')
+    assert [request(exporter, authority, user).status for user in ("alice", "bob", "")] == [401, 200, 401]
+
+    written(folder, "")
+    exporter.line(r"msg=\"web configuration not loaded; keeping the previous one\" error=.*authentication cannot be")
+    assert [request(exporter, authority, user).status for user in ("alice", "bob", "")] == [401, 200, 401]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_exporter_resumes_no_session_of_a_removed_authority(folder, authority, start, version):
+    first, second = trustme.CA(), trustme.CA()
+    first.cert_pem.write_to_path(str(folder / "clients.pem"))
+    text = TLS + "  client_ca_file: clients.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
+    exporter = start(None, "--web.config.file", str(written(folder, text)))
+    client = ssl.create_default_context()
+    client.minimum_version = client.maximum_version = version
+    authority.configure_trust(client)
+    first.issue_cert("client").configure_cert(client)
+    address = urlsplit(exporter.url)
+
+    def scrape(session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+        """Scrape with a session, end TLS properly, and return the session for the next connection."""
+        sock = socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE)
+        with client.wrap_socket(sock, server_hostname="127.0.0.1", session=session) as secured:
+            secured.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            if not secured.recv(65536).startswith(b"HTTP/1.1 200"):
+                raise OSError("EOF")
+            while secured.recv(65536):
+                pass
+            kept = secured.session
+            with suppress(OSError):
+                secured.unwrap()
+            return kept
+
+    session = scrape(scrape(None))
+    second.cert_pem.write_to_path(str(folder / "clients.pem"))
+    exporter.line('msg="certificate loaded"')
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"alert|reset|EOF"):
+            scrape(session)
