@@ -3,6 +3,7 @@
 It imports as little as possible, because exec probes run it every few seconds.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -220,8 +221,9 @@ def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> b
     with context.wrap_socket(sock, server_hostname=host) if context else sock as secured:
         secured.sendall(request.encode("ascii"))
         answer = bytearray()
-        while (data := secured.recv(65536)) and len(answer) <= MAX_ANSWER:
-            answer += data
+        with contextlib.suppress(ConnectionResetError):  # instead of an end, if the server has not read everything
+            while (data := secured.recv(65536)) and len(answer) <= MAX_ANSWER:
+                answer += data
     return bytes(answer)
 
 
