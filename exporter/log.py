@@ -10,12 +10,12 @@ import os
 import queue
 import sys
 import threading
-from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from exporter.lines import format_logfmt, format_time
 
 MAX_BACKLOG = 1000  # records
 MAX_FLUSH = 1.0  # seconds that an exiting process waits for the last lines
-_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
 
 
 def start(level: str, form: str, stream: TextIO | None = sys.stdout) -> "Writer":
@@ -77,8 +77,12 @@ class _Formatter(logging.Formatter):
     def collect_pairs(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the fields of a record in the order in which they are written."""
         level = {"warning": "warn", "critical": "error"}.get(record.levelname.lower(), record.levelname.lower())
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        pairs = {"ts": time, "level": level, "msg": record.getMessage(), **getattr(record, "fields", {})}
+        pairs = {
+            "ts": format_time(record.created),
+            "level": level,
+            "msg": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
         if record.exc_info:
             pairs["exception"] = self.formatException(record.exc_info)
         return {key: value for key, value in pairs.items() if value is not None}
@@ -88,7 +92,7 @@ class Logfmt(_Formatter):
     """key=value pairs on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return " ".join(f"{key}={_quote(str(value))}" for key, value in self.collect_pairs(record).items())
+        return format_logfmt(self.collect_pairs(record), json.dumps)
 
 
 class Json(_Formatter):
@@ -96,10 +100,6 @@ class Json(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(self.collect_pairs(record), default=str)
-
-
-def _quote(text: str) -> str:
-    return text if text and _BARE.issuperset(text) else json.dumps(text)
 
 
 def _dropped_record(count: int) -> dict[str, Any]:

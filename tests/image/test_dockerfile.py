@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__
+from exporter.addresses import DEFAULT_ADDRESS
 from exporter.ask import Access, parse_arguments
-from exporter.cli import DEFAULT_ADDRESS
 
 ROOT = Path(__file__).parents[2]
 BUILD_ONLY = {"build", "dev"}

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from exporter.server.sockets import ListenError, format_url, listen
+from exporter.addresses import ListenError
+from exporter.server.sockets import format_url, listen
 
 
 @pytest.mark.parametrize(
