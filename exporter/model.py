@@ -18,7 +18,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- _TextError       `config.nodes`: a file is not YAML. It becomes a Complaint in a ConfigError.
     |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file. The
     |                    command prints it and exits with 2. A reload logs it and keeps the running configuration.
-    |-- ListenError      `server.sockets`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
+    |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.
     `-- _Refused         `cli`: the command cannot continue. `__main__` prints the message and exits with 2.
 
@@ -360,3 +360,4 @@ class Vitals:
     lag: float = 0.0  # largest recent delay of a start, seconds
     reload_ok: bool = True
     reload_time: float = 0.0  # the last successful load of the configuration, wall clock
+    restarts: int | None = None  # of the worker by its keeper, if there is a keeper

@@ -34,12 +34,20 @@ _log = logging.getLogger(__name__)
 class Store:
     """Holds the current Snapshot. Every change publishes a new one with the next generation."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        first: int = 0,
+        show: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """`first` is the first generation. `show` is called with each generation before an answer can have it."""
         self._clock = clock
         self._wall = wall
+        self._show = show
         self._lock = threading.Lock()
         self._checks: dict[str, Check] = {}
-        self._snapshot = Snapshot(0, wall(), {})
+        self._snapshot = Snapshot(first, wall(), {})
 
     def configure(self, checks: Iterable[Check]) -> tuple[Check, ...]:
         """Watch exactly these checks. An unchanged check keeps its State and its identity.
@@ -98,6 +106,7 @@ class Store:
 
     def _publish(self, states: Mapping[str, State], *, draining: bool = False) -> None:
         current = self._snapshot
+        self._show(current.generation + 1)
         self._snapshot = Snapshot(current.generation + 1, self._wall(), states, draining or current.draining)
 
 

@@ -269,6 +269,12 @@ def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
     )
     build.add_metric([__version__, platform.python_version()], 1)
     yield build
+    if vitals.restarts is not None:
+        yield CounterMetricFamily(
+            "health_exporter_worker_restarts",
+            "Restarts of the exporter's worker process after a crash or a hang.",
+            value=float(vitals.restarts),
+        )
     for name, help_text, value in (
         (
             "config_last_reload_successful",

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -64,7 +64,9 @@ def refuse(snapshot: Snapshot, status: int, *headers: tuple[str, str], because: 
 class AnswerCounter:
     """Counts the answers of the groups' endpoints, by group and status code."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Callable[[], Mapping[tuple[str, int], int]] = dict) -> None:
+        """`others` returns the number of answers that another process has given for this one."""
+        self._others = others
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, int]] = Counter()
 
@@ -76,7 +78,7 @@ class AnswerCounter:
     def counts(self) -> dict[tuple[str, int], int]:
         """Return the number of answers by group and status code."""
         with self._lock:
-            return dict(self._counts)
+            return dict(self._counts + Counter(self._others()))
 
 
 class _Refusals:
