@@ -3,34 +3,50 @@
 By default Python exits with 1 on any crash. Here, 1 means "not healthy".
 """
 
-import contextlib
 import os
 import sys
 
 from exporter.exitcodes import COULD_NOT_ASK, INTERRUPTED, USAGE
+
+TYPE_CHECKING = False  # as in exporter/__init__.py
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from exporter.keeper.link import Link
 
 
 def main() -> None:
     """Run the command line. Without a verdict the exit code is 2, or 3 for `ask`."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     error_code = COULD_NOT_ASK if command == "ask" else USAGE
+    link = _run_keeper() if sys.argv[1:2] == ["serve"] else None
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):  # None if the parent process has closed it
+        if stream is not None:  # as it is if the parent process has closed it
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if command == "serve":
-        import signal
-
-        # As PID 1, a process without a handler does not receive the signal at all, and the imports take time.
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
         code = _run_ask() if command == "ask" else None
-        code = _run_click(error_code) if code is None else code
+        code = _run_click(error_code, link) if code is None else code
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BaseException:  # noqa: BLE001  # an exception must not look like a verdict
         code = error_code
         _print_traceback()
     _exit(code)
+
+
+def _run_keeper() -> "Link | None":
+    """Become the keeper, which ends here. Returns in each worker that it forks, with the link to it.
+
+    Returns None if the command line needs no keeper, because click will only print something.
+    """
+    from exporter.keeper.run import keep
+
+    link = keep(sys.argv[2:])
+    if isinstance(link, int):
+        _exit(link)
+    if link is not None:
+        link.prepare()
+    return link
 
 
 def _run_ask() -> int | None:
@@ -44,13 +60,13 @@ def _run_ask() -> int | None:
     return None if arguments is None else ask.run(*arguments)
 
 
-def _run_click(error_code: int) -> int:
+def _run_click(error_code: int, link: "Link | None") -> int:
     import click
 
     from exporter.cli import cli
 
     try:
-        code = cli.main(prog_name="health-exporter", standalone_mode=False)
+        code = cli.main(prog_name="health-exporter", standalone_mode=False, obj=link)
     except click.exceptions.Abort:
         return INTERRUPTED
     except click.ClickException as error:
@@ -64,20 +80,23 @@ def _run_click(error_code: int) -> int:
 
 
 def _print_traceback() -> None:
+    import contextlib
     import traceback
 
     with contextlib.suppress(OSError, ValueError, AttributeError):
         traceback.print_exc()
 
 
-def _exit(code: int) -> None:
+def _exit(code: int) -> "NoReturn":
     """Exit immediately, with this exit code even if the output cannot be written or a thread hangs.
 
     Python itself would turn a failed flush into exit code 120, and would wait for the threads.
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        try:
             stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
     os._exit(code)
 
 

@@ -8,6 +8,7 @@ from exporter.config.checks import load
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
+from exporter.keeper.link import Link
 from exporter.model import Vitals
 from exporter.probe.check import Check
 from exporter.probe.secret import withhold_secrets
@@ -15,7 +16,7 @@ from exporter.server.answers import AnswerCounter
 from exporter.server.probes import Probes
 from exporter.server.reload import Reloader
 from exporter.server.routes import create_app
-from exporter.server.sockets import listen
+from exporter.server.sockets import adopt, listen
 from exporter.server.users import Users
 from exporter.server.web_config import WebConfigFile
 
@@ -27,6 +28,7 @@ class Exporter:
     `watch` with its own checks.
 
     The `host` shifts the checks within their periods, so that replicas do not run the same check at the same moment.
+    The `link` leads to the keeper, if this process is its worker.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Exporter:
         config_file: Path | None = None,
         shard: Shard = Shard(),  # noqa: B008  # frozen
         web_config_file: Path | None = None,
+        link: Link | None = None,
         *,
         lifecycle: bool = False,
     ) -> None:
@@ -42,9 +45,10 @@ class Exporter:
         self._shard = shard
         self._web_config = WebConfigFile(web_config_file)
         self._reloader = Reloader(config_file, self._load)
-        self.store = Store()
+        self._link = link
+        self.store = Store(first=link.first_generation, show=link.show) if link else Store()
         self.schedule = Schedule(self.store, host=host)
-        counter = AnswerCounter()
+        counter = AnswerCounter(link.shared.answers) if link else AnswerCounter()
         self._probes = Probes(self.store, counter, self.vitals)
         self.app = create_app(
             self.store, self._probes, counter, self.vitals, reload=self._reloader.reload if lifecycle else None
@@ -64,11 +68,13 @@ class Exporter:
     def vitals(self) -> Vitals:
         """Return the exporter's own condition now."""
         ok = self._reloader.ok and self._web_config.ok
-        return replace(self.schedule.vitals(), reload_ok=ok, reload_time=self._reloader.time)
+        restarts = self._link.shared.restarts if self._link else None
+        return replace(self.schedule.vitals(), reload_ok=ok, reload_time=self._reloader.time, restarts=restarts)
 
     def serve(self, web_addresses: Sequence[str], probe_addresses: Sequence[str], shutdown_delay: float) -> None:
         """Load the configuration, listen on these addresses, and run until SIGTERM and the end of the drain.
 
+        A worker serves the sockets of its keeper instead.
         Raises ConfigError and ListenError before any check has run.
         """
         # Here, because the embedded form has no server of its own and must not import one.
@@ -78,8 +84,10 @@ class Exporter:
         from exporter.server.threads import Threads
 
         checks = load(self._config_file).checks
-        web = [listen(address) for address in web_addresses]
-        probe = [listen(address) for address in probe_addresses]
+        if self._link:
+            web, probe = [*map(adopt, self._link.web)], [*map(adopt, self._link.probe)]
+        else:
+            web, probe = [*map(listen, web_addresses)], [*map(listen, probe_addresses)]
         threads = Threads(THREADS, MAX_WAITING, "web")
         users = Users(lambda: self._web_config.users)
         dispatch = Dispatcher(self.store, self._probes, threads, self.app, users, self._condition)
@@ -87,8 +95,8 @@ class Exporter:
         if probe:
             listeners.append(Listener(probe, Dispatcher(self.store, self._probes, threads)))
         self.watch(checks)
-        run = Run(listeners, self._reloader, self.store.snapshot, self._poll, self.store.drain, shutdown_delay)
-        run.until_stopped()
+        stop = self.store.drain, shutdown_delay
+        Run(listeners, self._reloader, self.store.snapshot, self._poll, *stop, self._link).until_stopped()
         self.schedule.stop()
 
     def _condition(self) -> object:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from exporter import __version__
+from exporter.addresses import DEFAULT_ADDRESS
 from exporter.ask import ENDPOINTS, ENVIRONMENT, MAX_TIMEOUT, TIMEOUT, URL
 from exporter.console import echo
 from exporter.model import Group
@@ -23,11 +24,11 @@ from exporter.model import Group
 if TYPE_CHECKING:
     from exporter.config.checks import Config
     from exporter.evaluation.shard import Shard
+    from exporter.keeper.link import Link
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check and shard
-DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
 
 _config_file = click.option(
     "--config.file",
@@ -132,7 +133,9 @@ def cli() -> None:
     show_default=True,
     help="Format of the log on standard output.",
 )
+@click.pass_obj
 def serve(
+    link: "Link | None",
     config_file: Path | None,
     web_addresses: Sequence[str],
     probe_addresses: Sequence[str],
@@ -165,14 +168,14 @@ def serve(
       2   invalid configuration, address or option
     """
     from exporter import log
+    from exporter.addresses import ListenError
     from exporter.assembly import Exporter
     from exporter.config.complaint import ConfigError
-    from exporter.server.sockets import ListenError
 
     writer = log.start(level, form)
     try:
         share = _parse_shard(shard, shards)
-        exporter = Exporter(socket.gethostname(), config_file, share, web_config_file, lifecycle=lifecycle)
+        exporter = Exporter(socket.gethostname(), config_file, share, web_config_file, link, lifecycle=lifecycle)
         exporter.serve(web_addresses, probe_addresses, shutdown_delay)
     except (ConfigError, ListenError) as error:
         raise _Refused(str(error)) from None

@@ -14,8 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from exporter.keeper.link import BEAT, STOP, Link
 from exporter.server.listener import Listener
-from exporter.server.pid1 import reap
 from exporter.server.reload import Reloader
 
 TICK = 1.0  # seconds
@@ -42,7 +42,10 @@ class Run:
         poll: Callable[[], object],
         drain: Callable[[], object],
         shutdown_delay: float,
+        link: Link | None = None,
     ) -> None:
+        """With a `link`, the keeper receives the signals."""
+        self._link = link
         self._listeners = listeners
         self._reloader = reloader
         self._tick = tick
@@ -60,21 +63,42 @@ class Run:
         self._handle_signals()
         for listener in self._listeners:
             listener.start()
-            _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), "pid": os.getpid()}})
+            _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), "pid": self._pid}})
+        if self._link:
+            self._beat(self._link)
+            self._link.take_over()
         self._tick_forever()
         threading.Thread(target=self._poll_forever, name="files", daemon=True).start()
         await self._stopping.wait()
         self._drain()
         _log.info("shutting down; /readyz now returns 503", extra={"fields": {"delay": self._shutdown_delay}})
         await _wait(self._hurry, self._shutdown_delay)
+        if self._link:
+            self._link.end()
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         _log.info("stopped")
 
+    @property
+    def _pid(self) -> int:
+        """The process to send signals to."""
+        return self._link.keeper if self._link else os.getpid()
+
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._link:
+            loop.add_reader(self._link, self._obey, self._link)
+            return
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _obey(self, link: Link) -> None:
+        for command in link.read():
+            self._stop() if command == ord(STOP) else self._reload()
+
+    def _beat(self, link: Link) -> None:
+        link.beat()
+        asyncio.get_running_loop().call_later(BEAT, self._beat, link)
 
     def _stop(self) -> None:
         (self._hurry if self._stopping.is_set() else self._stopping).set()
@@ -85,8 +109,6 @@ class Run:
     def _tick_forever(self) -> None:
         asyncio.get_running_loop().call_later(TICK, self._tick_forever)
         self._tick()
-        if os.getpid() == 1:
-            reap()
 
     def _poll_forever(self) -> None:
         while True:

@@ -112,36 +112,3 @@ def test_process_1_drains_at_sigterm_and_ends_with_0(init):
     assert get(f"{exporter.url}/livez").status == 200
     assert exporter.wait() == 0
     assert exporter.line("msg=stopped")
-
-
-INHERITS = """
-import ctypes, os, subprocess, threading, time
-from exporter.server.pid1 import reap
-
-ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come to this process, as they come to process 1
-inherited = f"/proc/self/task/{os.getpid()}/children"
-ended, buried = threading.Event(), threading.Event()
-
-def check():
-    child = subprocess.Popen(["sh", "-c", "sleep 0.05 & exit 3"])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked for its status
-    ended.set()
-    buried.wait()
-    print("status", child.wait())
-
-thread = threading.Thread(target=check)
-thread.start()
-ended.wait()
-print("orphans", len(open(inherited).read().split()))
-while open(inherited).read():
-    reap()
-    time.sleep(0.01)
-buried.set()
-thread.join()
-"""
-
-
-def test_the_status_of_a_check_is_not_taken_from_the_thread_that_runs_it():
-    ended = subprocess.run([sys.executable, "-c", INHERITS], capture_output=True, text=True, timeout=PATIENCE)
-
-    assert ended.stdout.splitlines() == ["orphans 1", "status 3"], ended.stderr

@@ -1,0 +1,70 @@
+"""What the keeper needs to know from the command line of `serve`."""
+
+from exporter.addresses import DEFAULT_ADDRESS
+
+FLAGS = ("--web.enable-lifecycle",)
+LEVELS = ("debug", "info", "warn", "error")
+FORMS = ("logfmt", "json")
+
+_WEB, _PROBE, _WEB_CONFIG = "--web.listen-address", "--probe.listen-address", "--web.config.file"
+_DELAY, _LEVEL, _FORM = "--shutdown-delay", "--log.level", "--log.format"
+OPTIONS = (_WEB, _PROBE, _WEB_CONFIG, _DELAY, _LEVEL, _FORM, "--config.file", "--shard", "--shards")
+
+
+class Arguments:
+    """The options of `serve` that matter to the keeper, with the same defaults."""
+
+    def __init__(self) -> None:
+        self.web: list[str] = []
+        self.probe: list[str] = []
+        self.web_config = False  # TLS or passwords may be on
+        self.delay = 5.0  # seconds
+        self.level = "info"
+        self.form = "logfmt"
+
+
+def parse(words: list[str]) -> Arguments | None:
+    """Return the options of a valid, plain command line.
+
+    For anything else, such as `--help` or an unknown option, return None: click has the texts for these.
+    """
+    arguments = Arguments()
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if word in FLAGS:
+            continue
+        if name not in OPTIONS:
+            return None
+        text = value if equals else next(rest, None)
+        if text is None or not _apply(arguments, name, text):
+            return None
+    arguments.web = arguments.web or [DEFAULT_ADDRESS]
+    return arguments
+
+
+def _apply(arguments: Arguments, name: str, value: str) -> bool:
+    """Set an option. Returns whether its value is valid; the worker validates the options that the keeper ignores."""
+    if name == _WEB:
+        arguments.web.append(value)
+    elif name == _PROBE:
+        arguments.probe.append(value)
+    elif name == _WEB_CONFIG:
+        arguments.web_config = True
+    elif name == _LEVEL:
+        arguments.level = value
+        return value in LEVELS
+    elif name == _FORM:
+        arguments.form = value
+        return value in FORMS
+    elif name == _DELAY:
+        return _apply_delay(arguments, value)
+    return True
+
+
+def _apply_delay(arguments: Arguments, value: str) -> bool:
+    try:
+        arguments.delay = float(value)
+    except ValueError:
+        return False
+    return arguments.delay >= 0

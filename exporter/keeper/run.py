@@ -1,0 +1,207 @@
+"""The keeper's loop: it watches the worker, passes signals on, and answers while no worker serves."""
+
+import _socket
+import errno
+import gc
+import os
+import select
+import time
+
+from exporter.addresses import ListenError, listen
+from exporter.exitcodes import INTERRUPTED, USAGE
+from exporter.keeper import signals
+from exporter.keeper.arguments import Arguments, parse
+from exporter.keeper.link import RELOAD, STOP, Link
+from exporter.keeper.log import Log
+from exporter.keeper.server import Server
+from exporter.keeper.shared import ENDED, Shared
+from exporter.keeper.worker import MAX_DEATH, TICK, UNAVAILABLE, Worker, describe_end, fork_worker, wait
+
+STEADY = 2.0  # seconds: if a worker has served for so long, the next one follows at once
+MAX_BACK_OFF = 30.0  # seconds
+GRACE = 5.0  # seconds after the drain until a worker that has not ended is killed; it needs up to 4 itself
+MAX_ABANDONED = 2  # killed workers that do not end, because the kernel blocks them
+
+
+def keep(words: list[str]) -> int | Link | None:
+    """Run as the keeper of `serve` with these arguments. It also returns in every worker that it forks.
+
+    Returns the exit code in the keeper, and the link to the keeper in a worker. Returns None, without having done
+    anything, if the command line is not a plain one.
+    """
+    arguments = parse(words)
+    if arguments is None:
+        return None
+    signals.end_at_sigterm()
+    signals.reset()
+    signals.open_standard_streams()
+    try:
+        web, probe = [listen(address) for address in arguments.web], [listen(address) for address in arguments.probe]
+    except ListenError as error:
+        os.write(2, f"{error}\n".encode("utf-8", "backslashreplace"))
+        return USAGE
+    gc.freeze()  # a collection in a worker would otherwise copy the memory that it shares with the keeper
+    return Keeper(arguments, web, probe).run()
+
+
+class Keeper:
+    """Keeps a worker running, until a signal or the worker's exit code ends both."""
+
+    def __init__(self, arguments: Arguments, web: list[_socket.socket], probe: list[_socket.socket]) -> None:
+        self._delay = arguments.delay
+        self._web, self._probe = web, probe
+        self._shared = Shared()
+        self._log = Log(arguments.level, arguments.form)
+        self._signals = signals.Signals()
+        self._poller = select.poll()
+        self._poller.register(self._signals.woken, select.POLLIN)
+        # With TLS or passwords, the connections to the web listeners wait for the worker.
+        self._server = Server(probe if arguments.web_config else [*web, *probe], self._poller, self._shared.count)
+        self._worker: Worker | None = None
+        self._abandoned: set[int] = set()
+        self._served = False  # a worker has taken over at least once
+        self._failures = 0  # workers in a row that have not become steady
+        self._next_start = 0.0
+        self._next_tick = 0.0
+        self._stop_deadline: float | None = None  # once the worker drains
+        self._code: int | None = None
+
+    def run(self) -> int | Link:
+        """Return the exit code when it is known; in a worker, return its link at once."""
+        while self._code is None:
+            if self._worker is None and time.monotonic() >= self._next_start:
+                link = self._start_worker()
+                if link:
+                    return link
+            self._update_server()
+            for descriptor, _ in self._poller.poll(self._timeout() * 1000):
+                self._dispatch(descriptor)
+            for number in self._signals.take():
+                self._pass_on(number)
+            self._reap()
+            if time.monotonic() >= self._next_tick:
+                self._next_tick = time.monotonic() + TICK
+                self._tick()
+        return self._code
+
+    def _timeout(self) -> float:
+        due = self._next_tick if self._worker else min(self._next_tick, self._next_start)
+        return max(0.0, due - time.monotonic())
+
+    def _dispatch(self, descriptor: int) -> None:
+        if descriptor == self._signals.woken:
+            self._signals.sleep()
+        elif self._worker and descriptor == self._worker.control.fileno():
+            self._worker.receive()
+            if self._worker.closed:
+                self._poller.unregister(descriptor)
+        else:
+            self._server.receive(descriptor)
+
+    def _update_server(self) -> None:
+        """Let the server answer while no worker does."""
+        worker = self._worker
+        if worker:
+            worker.update()
+            self._served = self._served or worker.serving
+        ended = self._shared.state == ENDED
+        self._server.accept_connections(accepting=not ended and not (worker and worker.serving))
+        if ended:
+            for sock in (*self._web, *self._probe):
+                sock.close()
+        silent = worker is not None and worker.silent
+        self._server.hold = silent and worker is not None and worker.silence < UNAVAILABLE
+        self._server.condition = "not responding" if silent else "restarting" if self._served else "starting"
+
+    def _tick(self) -> None:
+        self._server.tick()
+        worker = self._worker
+        if worker is None:
+            return
+        reason = worker.tick()
+        if self._stop_deadline is not None and time.monotonic() >= self._stop_deadline:
+            self._kill(worker, "the worker has not ended in time")
+            self._code = 0
+        elif reason:
+            self._kill(worker, reason)
+        elif worker.killed and worker.silence >= MAX_DEATH and len(self._abandoned) < MAX_ABANDONED:
+            self._abandoned.add(worker.pid)
+            self._replace(worker, {"error": "blocked in the kernel"})
+        elif worker.silent and worker.silence == UNAVAILABLE:
+            self._log.write("warn", "the worker does not respond; /readyz returns 503", {"pid": worker.pid})
+
+    def _kill(self, worker: Worker, reason: str) -> None:
+        self._log.write("warn", f"{reason}; killing it", {"pid": worker.pid})
+        worker.kill()
+
+    def _pass_on(self, number: int) -> None:
+        """Pass the meaning of a signal on to the worker."""
+        worker = self._worker
+        if number == signals.SIGHUP:
+            if worker:
+                worker.send(RELOAD)
+        elif worker is None or worker.loading or worker.killed:
+            if worker:
+                worker.kill()
+                wait(worker.pid, seconds=1)
+            self._code = INTERRUPTED if number == signals.SIGINT else 0
+        else:
+            worker.send(STOP)
+            delay = self._delay if self._stop_deadline is None else 0.0  # the second signal ends the drain
+            self._stop_deadline = time.monotonic() + delay + GRACE
+
+    def _start_worker(self) -> Link | None:
+        """Fork a worker. In the worker, return its link."""
+        keeper = os.getpid()
+        try:
+            forked = fork_worker(self._shared, self._release)
+        except OSError as error:
+            self._failures += 1
+            self._back_off("cannot start a worker", {"error": os.strerror(error.errno or errno.EAGAIN)})
+            return None
+        if not isinstance(forked, Worker):
+            return Link(self._shared, *forked, self._web, self._probe, keeper)
+        self._worker = forked
+        self._poller.register(forked.control, select.POLLIN)
+        return None
+
+    def _release(self) -> None:
+        self._signals.release()
+        self._server.close_connections()
+
+    def _reap(self) -> None:
+        """Reap the processes that have ended: the worker, and as PID 1 every orphan of the container."""
+        pid = -1
+        while pid:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            self._abandoned.discard(pid)
+            self._log.end(pid)
+            if self._worker and pid == self._worker.pid:
+                self._end(self._worker, os.waitstatus_to_exitcode(status))
+
+    def _end(self, worker: Worker, code: int) -> None:
+        """Decide what follows the end of the worker: the end of the keeper, or another worker."""
+        if self._stop_deadline is not None:
+            self._code = code if code >= 0 else 128 - code
+        elif code >= 0 and not self._served:
+            self._code = code
+        else:
+            self._replace(worker, describe_end(code))
+
+    def _replace(self, worker: Worker, how: dict[str, object]) -> None:
+        self._worker = None
+        if not worker.closed:
+            self._poller.unregister(worker.control)
+        worker.close()
+        self._failures = 0 if worker.served_for >= STEADY else self._failures + 1
+        self._shared.restarts += 1
+        self._back_off("the worker has ended", {"pid": worker.pid, **how, "age": round(worker.age, 1)})
+
+    def _back_off(self, message: str, fields: dict[str, object]) -> None:
+        """Set the time of the next start, and log it."""
+        delay = min(2.0 ** (self._failures - 1), MAX_BACK_OFF) if self._failures else 0.0
+        self._next_start = time.monotonic() + delay
+        self._log.write("warn", message, {**fields, "next_start_in": delay})

@@ -1,0 +1,68 @@
+"""Numbers in memory that the keeper shares with its workers. They outlive a worker that crashes."""
+
+import mmap
+import time
+
+GROUPS = ("liveness", "readiness", "startup", "all")
+
+STARTING, SERVING, ENDED = range(3)
+"""The states of a worker: it loads, it serves, and it has closed its listeners after the drain."""
+
+_HEARTBEAT, _GENERATION, _RESTARTS, _STATE, _ANSWERS = range(5)
+
+
+class Shared:
+    """64-bit numbers in a page of memory that every process forked from this one can read and write.
+
+    Each number has one writer at a time: the worker writes its heartbeat, its state and the generation, and the keeper
+    writes the rest. Before it starts a worker, the keeper resets the state.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+
+    @property
+    def heartbeat(self) -> int:
+        """The worker's latest heartbeat: a time on the monotonic clock, in nanoseconds."""
+        return self._numbers[_HEARTBEAT]
+
+    @property
+    def generation(self) -> int:
+        """The highest generation that an answer may have shown; 0 if there is none."""
+        return self._numbers[_GENERATION]
+
+    @generation.setter
+    def generation(self, value: int) -> None:
+        self._numbers[_GENERATION] = value
+
+    @property
+    def restarts(self) -> int:
+        """How many workers have been started after the first."""
+        return self._numbers[_RESTARTS]
+
+    @restarts.setter
+    def restarts(self, value: int) -> None:
+        self._numbers[_RESTARTS] = value
+
+    @property
+    def state(self) -> int:
+        """The state of the worker."""
+        return self._numbers[_STATE]
+
+    @state.setter
+    def state(self, value: int) -> None:
+        self._numbers[_STATE] = value
+
+    def beat(self) -> None:
+        """Show that the worker's event loop runs."""
+        self._numbers[_HEARTBEAT] = time.monotonic_ns()
+
+    def count(self, group: int) -> None:
+        """Count an answer of the keeper for a group, given as its index in GROUPS."""
+        self._numbers[_ANSWERS + group] += 1
+
+    def answers(self) -> dict[tuple[str, int], int]:
+        """Return the number of the keeper's answers by group and status code, without zeros."""
+        counts = self._numbers[_ANSWERS : _ANSWERS + len(GROUPS)].tolist()
+        codes = (200, *(503,) * (len(GROUPS) - 1))
+        return {(group, code): count for group, code, count in zip(GROUPS, codes, counts, strict=True) if count}
