@@ -65,7 +65,7 @@ def _bind(family: int, host: str, port: int, *, dual_stack: bool = False) -> _so
             sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, int(not dual_stack))
         sock.bind((host, port))
         sock.listen(BACKLOG)
-    except BaseException:
+    except OSError:
         sock.close()
         raise
     sock.settimeout(0)

@@ -181,6 +181,12 @@ class Exporter(Process):
         """The address that it logs, without a slash at the end."""
         return self.line(r"msg=listening address=(\S+)/").group(1)
 
+    @property
+    def worker(self) -> int:
+        """The PID of the latest worker that has taken over."""
+        self.line("msg=listening")
+        return int([match[1] for line in self.lines if (match := re.search(r"msg=listening.* worker=(\d+)", line))][-1])
+
     def get(self, path: str, **options: Any) -> Answer:
         return get(self.url + path, **options)
 

@@ -37,8 +37,9 @@ class Request:
     @property
     def about_liveness(self) -> bool:
         """Whether the question is if the application or the exporter is alive, which the keeper can answer."""
-        below = self.path.startswith(f"{PATHS[LIVENESS]}/") and self.path.count("/") == 2
-        return self.readable and (below or self.path in (PATHS[LIVENESS], _HEALTHY_PATH))
+        path, _, check = self.path.rpartition("/")
+        of_a_check = path == PATHS[LIVENESS] and check != ""
+        return self.readable and (of_a_check or self.path in (PATHS[LIVENESS], _HEALTHY_PATH))
 
     @property
     def group(self) -> int | None:

@@ -1,4 +1,19 @@
-"""The keeper's loop: it watches the worker, passes signals on, and answers while no worker serves."""
+"""The process that `serve` starts as. It keeps the sockets open, and answers while the exporter itself cannot.
+
+Theory of operation:
+
+The keeper opens the listeners at once and forks a worker, which is the exporter itself. The worker continues in the
+interpreter of the keeper: there is no exec, so starting it costs next to nothing, and the two share memory. The keeper
+itself imports only modules that are part of the interpreter or tiny, and stays below 4 MiB of private memory.
+
+While a worker serves, the keeper does not touch the listeners. While none does, because it loads, has crashed or hangs,
+the keeper accepts the connections and answers them: liveness 200, everything else 503. Both have the listeners, so no
+connection is refused, and none is lost while it waits to be accepted.
+
+The worker gives signs of life: its event loop writes a heartbeat into memory that both share (`Shared`). That memory
+also has the generation that the next worker continues from. Signals go to the keeper, which passes on what they mean
+(`Link`). As PID 1, the keeper reaps the orphans of the container.
+"""
 
 import _socket
 import errno
@@ -15,7 +30,7 @@ from exporter.keeper.link import RELOAD, STOP, Link
 from exporter.keeper.log import Log
 from exporter.keeper.server import Server
 from exporter.keeper.shared import ENDED, Shared
-from exporter.keeper.worker import MAX_DEATH, TICK, UNAVAILABLE, Worker, describe_end, fork_worker, wait
+from exporter.keeper.worker import MAX_DEATH, TICK, UNAVAILABLE, Worker, describe_end, fork_worker
 
 STEADY = 2.0  # seconds: if a worker has served for so long, the next one follows at once
 MAX_BACK_OFF = 30.0  # seconds
@@ -121,6 +136,7 @@ class Keeper:
         reason = worker.tick()
         if self._stop_deadline is not None and time.monotonic() >= self._stop_deadline:
             self._kill(worker, "the worker has not ended in time")
+            worker.wait()
             self._code = 0
         elif reason:
             self._kill(worker, reason)
@@ -128,10 +144,10 @@ class Keeper:
             self._abandoned.add(worker.pid)
             self._replace(worker, {"error": "blocked in the kernel"})
         elif worker.silent and worker.silence == UNAVAILABLE:
-            self._log.write("warn", "the worker does not respond; /readyz returns 503", {"pid": worker.pid})
+            self._log.write("warn", "the worker does not respond; /readyz returns 503", {"worker": worker.pid})
 
     def _kill(self, worker: Worker, reason: str) -> None:
-        self._log.write("warn", f"{reason}; killing it", {"pid": worker.pid})
+        self._log.write("warn", f"{reason}; killing it", {"worker": worker.pid})
         worker.kill()
 
     def _pass_on(self, number: int) -> None:
@@ -143,7 +159,7 @@ class Keeper:
         elif worker is None or worker.loading or worker.killed:
             if worker:
                 worker.kill()
-                wait(worker.pid, seconds=1)
+                worker.wait()
             self._code = INTERRUPTED if number == signals.SIGINT else 0
         else:
             worker.send(STOP)
@@ -185,7 +201,7 @@ class Keeper:
     def _end(self, worker: Worker, code: int) -> None:
         """Decide what follows the end of the worker: the end of the keeper, or another worker."""
         if self._stop_deadline is not None:
-            self._code = code if code >= 0 else 128 - code
+            self._code = 0 if worker.killed else code if code >= 0 else 128 - code
         elif code >= 0 and not self._served:
             self._code = code
         else:
@@ -198,7 +214,7 @@ class Keeper:
         worker.close()
         self._failures = 0 if worker.served_for >= STEADY else self._failures + 1
         self._shared.restarts += 1
-        self._back_off("the worker has ended", {"pid": worker.pid, **how, "age": round(worker.age, 1)})
+        self._back_off("the worker has ended", {"worker": worker.pid, **how, "age": round(worker.age, 1)})
 
     def _back_off(self, message: str, fields: dict[str, object]) -> None:
         """Set the time of the next start, and log it."""

@@ -16,6 +16,7 @@ SILENT = 2  # ticks without a heartbeat after which the keeper answers questions
 UNAVAILABLE = 8  # ticks without a heartbeat after which it answers everything
 MAX_SILENCE = 40  # ticks without a heartbeat after which the worker is killed
 MAX_START = 480  # ticks that a worker may load before it is killed
+MAX_WAIT = 1.0  # seconds that the keeper waits for the end of a killed worker before it ends itself
 MAX_DEATH = 8  # ticks after which the keeper gives up on a worker that it has killed
 
 
@@ -107,6 +108,15 @@ class Worker:
         except OSError:
             return
 
+    def wait(self) -> None:
+        """Wait for the end of the killed process, but not long: the kernel may block it."""
+        until = time.monotonic() + MAX_WAIT
+        try:
+            while not os.waitpid(self.pid, os.WNOHANG)[0] and time.monotonic() < until:
+                time.sleep(0.01)
+        except ChildProcessError:
+            return
+
     def close(self) -> None:
         """Close the descriptors that lead to it."""
         self.control.close()
@@ -138,16 +148,6 @@ def fork_worker(shared: Shared, release: "Callable[[], object]") -> "Worker | tu
     os.close(worker_lifeline)
     control.settimeout(0)
     return Worker(pid, shared, control, lifeline)
-
-
-def wait(pid: int, seconds: float) -> None:
-    """Wait for the end of a killed child process, at most so long."""
-    until = time.monotonic() + seconds
-    try:
-        while not os.waitpid(pid, os.WNOHANG)[0] and time.monotonic() < until:
-            time.sleep(0.01)
-    except ChildProcessError:
-        return
 
 
 def describe_end(code: int) -> dict[str, object]:

@@ -63,7 +63,7 @@ class Run:
         self._handle_signals()
         for listener in self._listeners:
             listener.start()
-            _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), "pid": self._pid}})
+            _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), **self._processes}})
         if self._link:
             self._beat(self._link)
             self._link.take_over()
@@ -79,9 +79,9 @@ class Run:
         _log.info("stopped")
 
     @property
-    def _pid(self) -> int:
-        """The process to send signals to."""
-        return self._link.keeper if self._link else os.getpid()
+    def _processes(self) -> dict[str, int]:
+        """The process to send signals to, and this one."""
+        return {"pid": self._link.keeper, "worker": os.getpid()} if self._link else {"pid": os.getpid()}
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
