@@ -40,15 +40,23 @@ modules:
 """
 
 
+def family(pid: int) -> list[int]:
+    """A process and its children, such as the exporter's keeper and worker."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
 def cpu(pid: int) -> float:
-    """CPU seconds that all threads of a process have used, from its CPU-time clock (clock_getcpuclockid(3))."""
-    return time.clock_gettime((~pid << 3) | 2)
+    """CPU seconds that all threads of a process and its children have used, from their CPU-time clocks.
+
+    The number of such a clock is derived as in clock_getcpuclockid(3).
+    """
+    return sum(time.clock_gettime((~member << 3) | 2) for member in family(pid))
 
 
-def resident(pid: int) -> float:
-    """MiB of a process that are in memory."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+def memory(pid: int, kind: str) -> float:
+    """MiB of one kind in /proc/PID/smaps_rollup, of a process and its children."""
+    rollups = (Path(f"/proc/{member}/smaps_rollup").read_text() for member in family(pid))
+    return sum(int(rollup.split(f"\n{kind}:")[1].split()[0]) for rollup in rollups) / 1024
 
 
 def cpu_of_run(arguments: list[str]) -> float:
@@ -69,7 +77,7 @@ def target() -> Iterator[str]:
         program = [command("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "stderr"]
         with ended(Process(program, cwd=Path(folder))):
             url = f"http://127.0.0.1:{port}/health"
-            eventually(lambda: _answers(url), what="nginx answers")
+            eventually(lambda: answers(url), what="nginx answers")
             yield url
 
 
@@ -83,7 +91,7 @@ class Blackbox(Process):
         address = f"127.0.0.1:{self.port}"
         program = command("prometheus-blackbox-exporter")
         super().__init__([program, f"--config.file={config}", f"--web.listen-address={address}"])
-        eventually(lambda: _answers(f"http://{address}/-/healthy"), what="blackbox_exporter answers")
+        eventually(lambda: answers(f"http://{address}/-/healthy"), what="blackbox_exporter answers")
 
     def probe(self, url: str, times: int, pause: float = 0.0) -> float:
         """CPU seconds of this many probes of a page, started `pause` seconds apart."""
@@ -113,16 +121,25 @@ def idle_python(code: str) -> Iterator[Process]:
 
 
 @contextmanager
-def exporter(*checks: str, cores: set[int] | None = None) -> Iterator[Exporter]:
-    """The exporter with these checks, listening; only on these cores, if given."""
+def serving(*checks: str, address: str) -> Iterator[Exporter]:
+    """The exporter with these checks, at this address as soon as it listens."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "health.yml"
         config.write_text("checks:" + "".join(f"\n  - {check}" for check in checks) + (" []" if not checks else "\n"))
-        with ended(Exporter(config=config)) as process:
-            if cores:
-                os.sched_setaffinity(process.pid, cores)  # before its first thread, and each thread inherits it
-            assert process.url
+        with ended(Exporter("--web.listen-address", address, config=config)) as process:
             yield process
+
+
+@contextmanager
+def exporter(*checks: str, cores: set[int] | None = None) -> Iterator[Exporter]:
+    """The exporter with these checks, when its worker listens; only on these cores, if given."""
+    with serving(*checks, address="127.0.0.1:0") as process:
+        if cores:
+            os.sched_setaffinity(process.pid, cores)  # a worker that is forked later inherits it
+            for member in family(process.pid):
+                os.sched_setaffinity(member, cores)  # before its first thread, and each thread inherits it
+        assert process.url
+        yield process
 
 
 def http_get(name: str, url: str, *, period: int, timeout: int = 1, groups: str = "readiness") -> str:
@@ -168,7 +185,8 @@ def silent(count: int) -> Iterator[list[str]]:
         yield [f"http://127.0.0.1:{server.getsockname()[1]}/health" for server in servers]
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a URL returns 200."""
     try:
         return get(url, timeout=2).status == 200
     except OSError:
