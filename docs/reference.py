@@ -170,7 +170,7 @@ def list_families() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def exposed() -> bytes:
     """An exposition with every family."""
-    return render(make_snapshot(), Vitals(running=True), {(Group.LIVENESS, 200): 1}, content_type=TEXT)
+    return render(make_snapshot(), Vitals(running=True, restarts=0), {(Group.LIVENESS, 200): 1}, content_type=TEXT)
 
 
 def make_snapshot() -> Snapshot:

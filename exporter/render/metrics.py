@@ -272,7 +272,7 @@ def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
     if vitals.restarts is not None:
         yield CounterMetricFamily(
             "health_exporter_worker_restarts",
-            "Restarts of the exporter's worker process after a crash or a hang.",
+            "Restarts of the exporter's worker process by its keeper. Absent if the exporter is embedded.",
             value=float(vitals.restarts),
         )
     for name, help_text, value in (

@@ -108,9 +108,8 @@ def memory(url: str, effort: Effort) -> Iterator[Figure]:
         for path in ("/livez", "/metrics", "/") * 10:
             get(process.url + path)
         assert min(peers.samples(process, "health_check_runs_total").values()) >= effort.rounds
-        # Proportional, because the two processes of the exporter share pages.
-        ours, theirs = peers.memory(process.pid, "Pss"), peers.memory(libraries.pid, "Pss")
-        keeper = peers.memory(process.pid, "Private_Dirty") - peers.memory(process.worker, "Private_Dirty")
+        ours, theirs = peers.resident(process.pid), peers.resident(libraries.pid)
+        keeper = peers.private(process.pid)
     yield Figure("resident, 50 checks", "MiB", ours, "libraries idle", theirs, 1.25, 55)
     yield Figure("private memory of the keeper", "MiB", keeper, below=4)
 

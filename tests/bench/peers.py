@@ -53,10 +53,21 @@ def cpu(pid: int) -> float:
     return sum(time.clock_gettime((~member << 3) | 2) for member in family(pid))
 
 
-def memory(pid: int, kind: str) -> float:
-    """MiB of one kind in /proc/PID/smaps_rollup, of a process and its children."""
-    rollups = (Path(f"/proc/{member}/smaps_rollup").read_text() for member in family(pid))
-    return sum(int(rollup.split(f"\n{kind}:")[1].split()[0]) for rollup in rollups) / 1024
+def resident(pid: int) -> float:
+    """MiB of a process and its children that are in memory; what they share counts once."""
+    largest = max(family(pid), key=lambda member: rollup(member, "Rss"))
+    return rollup(largest, "Rss") + sum(private(member) for member in family(pid) if member != largest)
+
+
+def private(pid: int) -> float:
+    """MiB that only this process uses and has written to."""
+    return rollup(pid, "Private_Dirty")
+
+
+def rollup(pid: int, kind: str) -> float:
+    """MiB of one kind of a process's memory."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(text.split(f"\n{kind}:")[1].split()[0]) / 1024
 
 
 def cpu_of_run(arguments: list[str]) -> float:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -259,10 +258,11 @@ def test_it_becomes_ready_with_little_cpu_time(engine_, image, tmp_path):
     served = Served(engine_, image, tmp_path)
     try:
         eventually(lambda: served.status("/readyz") == 200, within=60)
-        times = psutil.Process(served.container.pid).cpu_times()
+        keeper = psutil.Process(served.container.pid)
+        times = [process.cpu_times() for process in (keeper, *keeper.children())]
     finally:
         engine_.remove(served.container)
-    used = times.user + times.system
+    used = sum(time.user + time.system for time in times)
     print(f"ready after {used:.2f} s of CPU time")
 
     assert used < 5
@@ -289,12 +289,15 @@ def test_its_healthcheck_checks_the_exporter_and_needs_no_shell(start):
     container = start(options=("--network=none", *shells))
 
     eventually(container.healthy, within=30, what="the exporter is healthy")
-    pid = container.pid
-    os.kill(pid, signal.SIGSTOP)
+    keeper = psutil.Process(container.pid)
+    frozen = [keeper, *keeper.children()]  # in this order: a keeper that runs would replace its worker
+    for process in frozen:
+        process.suspend()
     try:
         assert not container.healthy()
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for process in frozen:
+            process.resume()
     eventually(container.healthy)
 
 

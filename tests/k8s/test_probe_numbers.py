@@ -76,11 +76,12 @@ def test_the_applications_probes_query_the_exporter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_rule_4_the_exporters_own_probes_use_healthy(name: str) -> None:
+def test_rule_4_the_exporters_own_probes_use_healthy_and_at_its_start_ready(name: str) -> None:
     requests = {type_: exporter(name)[type_]["httpGet"] for type_ in PROBES if type_ in exporter(name)}
-    expected = {"path": "/-/healthy", "port": exporter(name)["ports"][0]["name"]}
+    port = exporter(name)["ports"][0]["name"]
     assert {"livenessProbe", "startupProbe"} <= requests.keys()
-    assert requests == dict.fromkeys(requests, expected)
+    assert requests.pop("startupProbe") == {"path": "/-/ready", "port": port}
+    assert {(request["path"], request["port"]) for request in requests.values()} == {("/-/healthy", port)}
 
 
 @by_sidecar

@@ -11,7 +11,9 @@ from exporter.model import Group, Measurement, Outcome, Reason, Result, Severity
 
 NOW = 1_700_000_000.0  # wall clock; the monotonic one is NOW behind it
 LATENCY = "endpoint_latency_seconds"
-VITALS = Vitals(running=True, workers=9, busy=2, stuck=1, lag=0.125, reload_ok=False, reload_time=NOW - 86_400)
+VITALS = Vitals(
+    running=True, workers=9, busy=2, stuck=1, lag=0.125, reload_ok=False, reload_time=NOW - 86_400, restarts=3
+)
 ANSWERS = {(Group.LIVENESS, 200): 41, (Group.LIVENESS, 503): 1, (Group.READINESS, 503): 7}
 
 

@@ -53,6 +53,7 @@ FAMILIES = {  # design contract: labels beyond check and kind, or all of them wh
     "health_exporter_config_last_reload_successful": set(),
     "health_exporter_config_last_reload_success_timestamp_seconds": set(),
     "health_exporter_scheduler_lag_seconds": set(),
+    "health_exporter_worker_restarts_total": set(),
     "health_exporter_workers": set(),
     "health_exporter_workers_busy": set(),
     "health_exporter_workers_stuck": set(),
