@@ -19,11 +19,11 @@ def main() -> None:
     """Run the command line. Without a verdict the exit code is 2, or 3 for `ask`."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     error_code = COULD_NOT_ASK if command == "ask" else USAGE
-    link = _run_keeper() if sys.argv[1:2] == ["serve"] else None
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # as it is if the parent process has closed it
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
+        link = _run_keeper() if sys.argv[1:2] == ["serve"] else None
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # as it is if the parent process has closed it
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         code = _run_ask() if command == "ask" else None
         code = _run_click(error_code, link) if code is None else code
     except KeyboardInterrupt:

@@ -70,8 +70,8 @@ class Link:
         return self._control.fileno()
 
     def read(self) -> bytes:
-        """Return the commands that have arrived."""
-        return self._control.recv(64)
+        """Return the commands that have arrived. Ends the process if the keeper has ended."""
+        return self._control.recv(64) or os._exit(1)
 
     def _report(self, state: int) -> None:
         self.shared.state = state

@@ -16,6 +16,7 @@ else:
     import _signal  # `signal` imports enum, which costs more memory than the keeper's own code
 
 MAX_LINES = 100  # that wait to be written; further lines are dropped
+MAX_FLUSH = 1.0  # seconds that the keeper waits for the last lines before it ends
 MAX_WRITE = 10  # seconds after which a process that cannot write is ended
 _DESCRIPTORS = 4096  # more than the keeper ever has
 _LEVELS = ("debug", "info", "warn", "error")
@@ -42,6 +43,16 @@ class Log:
         if pid == self._writer:
             self._writer = None
             self._start_writer()
+
+    def close(self) -> None:
+        """Wait until the lines are written, but not long."""
+        until = time.monotonic() + MAX_FLUSH
+        while self._writer is not None and time.monotonic() < until:
+            try:
+                self.end(os.waitpid(self._writer, os.WNOHANG)[0])
+            except ChildProcessError:
+                return
+            time.sleep(0.005)
 
     def _start_writer(self) -> None:
         if self._writer is not None or not self._lines:

@@ -97,6 +97,7 @@ class Keeper:
             if time.monotonic() >= self._next_tick:
                 self._next_tick = time.monotonic() + TICK
                 self._tick()
+        self._log.close()
         return self._code
 
     def _timeout(self) -> float:

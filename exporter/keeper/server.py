@@ -96,6 +96,7 @@ class Server:
             sock.settimeout(0)
             self._connections[descriptor] = _Connection(sock)
             self._poller.register(descriptor, select.POLLIN)
+            self.receive(descriptor)  # the request has often arrived already
 
     def _read(self, descriptor: int, connection: _Connection) -> None:
         try:
