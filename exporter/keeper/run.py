@@ -30,10 +30,9 @@ from exporter.keeper.link import RELOAD, STOP, Link
 from exporter.keeper.log import Log
 from exporter.keeper.server import Server
 from exporter.keeper.shared import ENDED, Shared
-from exporter.keeper.worker import MAX_DEATH, TICK, UNAVAILABLE, Worker, describe_end, fork_worker
+from exporter.keeper.worker import MAX_DEATH, TICK, UNAVAILABLE, BackOff, Worker, describe_end, fork_worker, reap
 
 STEADY = 2.0  # seconds: if a worker has served for so long, the next one follows at once
-MAX_BACK_OFF = 30.0  # seconds
 GRACE = 5.0  # seconds after the drain until a worker that has not ended is killed; it needs up to 4 itself
 MAX_ABANDONED = 2  # killed workers that do not end, because the kernel blocks them
 
@@ -75,8 +74,7 @@ class Keeper:
         self._worker: Worker | None = None
         self._abandoned: set[int] = set()
         self._served = False  # a worker has taken over at least once
-        self._failures = 0  # workers in a row that have not become steady
-        self._next_start = 0.0
+        self._back_off = BackOff()
         self._next_tick = 0.0
         self._stop_deadline: float | None = None  # once the worker drains
         self._code: int | None = None
@@ -84,7 +82,7 @@ class Keeper:
     def run(self) -> int | Link:
         """Return the exit code when it is known; in a worker, return its link at once."""
         while self._code is None:
-            if self._worker is None and time.monotonic() >= self._next_start:
+            if self._worker is None and time.monotonic() >= self._back_off.until:
                 link = self._start_worker()
                 if link:
                     return link
@@ -93,15 +91,16 @@ class Keeper:
                 self._dispatch(descriptor)
             for number in self._signals.take():
                 self._pass_on(number)
-            self._reap()
+            for pid, code in reap():
+                self._note_end(pid, code)
             if time.monotonic() >= self._next_tick:
                 self._next_tick = time.monotonic() + TICK
                 self._tick()
-        self._log.close()
+        self._close()
         return self._code
 
     def _timeout(self) -> float:
-        due = self._next_tick if self._worker else min(self._next_tick, self._next_start)
+        due = self._next_tick if self._worker else min(self._next_tick, self._back_off.until)
         return max(0.0, due - time.monotonic())
 
     def _dispatch(self, descriptor: int) -> None:
@@ -123,8 +122,7 @@ class Keeper:
         ended = self._shared.state == ENDED
         self._server.accept_connections(accepting=not ended and not (worker and worker.serving))
         if ended:
-            for sock in (*self._web, *self._probe):
-                sock.close()
+            self._close_listeners()
         silent = worker is not None and worker.silent
         self._server.hold = silent and worker is not None and worker.silence < UNAVAILABLE
         self._server.condition = "not responding" if silent else "restarting" if self._served else "starting"
@@ -173,8 +171,8 @@ class Keeper:
         try:
             forked = fork_worker(self._shared, self._release)
         except OSError as error:
-            self._failures += 1
-            self._back_off("cannot start a worker", {"error": os.strerror(error.errno or errno.EAGAIN)})
+            delay, why = self._back_off.extend(steady=False), os.strerror(error.errno or errno.EAGAIN)
+            self._log.write("warn", "cannot start a worker", {"error": why, "next_start_in": delay})
             return None
         if not isinstance(forked, Worker):
             return Link(self._shared, *forked, self._web, self._probe, keeper)
@@ -186,21 +184,13 @@ class Keeper:
         self._signals.release()
         self._server.close_connections()
 
-    def _reap(self) -> None:
-        """Reap the processes that have ended: the worker, and as PID 1 every orphan of the container."""
-        pid = -1
-        while pid:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            self._abandoned.discard(pid)
-            self._log.end(pid)
-            if self._worker and pid == self._worker.pid:
-                self._end(self._worker, os.waitstatus_to_exitcode(status))
-
-    def _end(self, worker: Worker, code: int) -> None:
+    def _note_end(self, pid: int, code: int) -> None:
         """Decide what follows the end of the worker: the end of the keeper, or another worker."""
+        self._abandoned.discard(pid)
+        self._log.end(pid)
+        worker = self._worker
+        if worker is None or pid != worker.pid:
+            return
         if self._stop_deadline is not None:
             self._code = 0 if worker.killed else code if code >= 0 else 128 - code
         elif code >= 0 and not self._served:
@@ -213,12 +203,18 @@ class Keeper:
         if not worker.closed:
             self._poller.unregister(worker.control)
         worker.close()
-        self._failures = 0 if worker.served_for >= STEADY else self._failures + 1
         self._shared.restarts += 1
-        self._back_off("the worker has ended", {"worker": worker.pid, **how, "age": round(worker.age, 1)})
+        delay = self._back_off.extend(steady=worker.served_for >= STEADY)
+        fields = {"worker": worker.pid, **how, "age": round(worker.age, 1), "next_start_in": delay}
+        self._log.write("warn", "the worker has ended", fields)
 
-    def _back_off(self, message: str, fields: dict[str, object]) -> None:
-        """Set the time of the next start, and log it."""
-        delay = min(2.0 ** (self._failures - 1), MAX_BACK_OFF) if self._failures else 0.0
-        self._next_start = time.monotonic() + delay
-        self._log.write("warn", message, {**fields, "next_start_in": delay})
+    def _close(self) -> None:
+        self._log.close()
+        self._close_listeners()
+        self._server.close_connections()
+        if self._worker:
+            self._worker.close()
+
+    def _close_listeners(self) -> None:
+        for sock in (*self._web, *self._probe):
+            sock.close()

@@ -9,13 +9,14 @@ from exporter.keeper.shared import STARTING, Shared
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TICK = 0.25  # seconds between two looks at the worker
 SILENT = 2  # ticks without a heartbeat after which the keeper answers questions about liveness
 UNAVAILABLE = 8  # ticks without a heartbeat after which it answers everything
 MAX_SILENCE = 40  # ticks without a heartbeat after which the worker is killed
 MAX_START = 480  # ticks that a worker may load before it is killed
+MAX_BACK_OFF = 30.0  # seconds
 MAX_WAIT = 1.0  # seconds that the keeper waits for the end of a killed worker before it ends itself
 MAX_DEATH = 8  # ticks after which the keeper gives up on a worker that it has killed
 
@@ -148,6 +149,33 @@ def fork_worker(shared: Shared, release: "Callable[[], object]") -> "Worker | tu
     os.close(worker_lifeline)
     control.settimeout(0)
     return Worker(pid, shared, control, lifeline)
+
+
+class BackOff:
+    """When the next worker may start: later and later, while workers end soon after their start."""
+
+    def __init__(self) -> None:
+        self.until = 0.0  # monotonic clock
+        self._failures = 0
+
+    def extend(self, *, steady: bool) -> float:
+        """Return the delay until the next start, in seconds. It is 0 if the last worker was steady."""
+        self._failures = 0 if steady else self._failures + 1
+        delay = 0.0 if steady else min(2.0 ** min(self._failures - 1, 10), MAX_BACK_OFF)
+        self.until = time.monotonic() + delay
+        return delay
+
+
+def reap() -> "Iterator[tuple[int, int]]":
+    """Reap the children that have ended: as PID 1, they include every orphan of the container.
+
+    Yields the PID and the exit code of each; the code is negative after a signal, as in subprocess.
+    """
+    try:
+        while (child := os.waitpid(-1, os.WNOHANG))[0]:
+            yield child[0], os.waitstatus_to_exitcode(child[1])
+    except ChildProcessError:
+        return
 
 
 def describe_end(code: int) -> dict[str, object]:

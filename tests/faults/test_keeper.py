@@ -301,6 +301,20 @@ def test_the_worker_ends_with_its_keeper(serve, how):
     eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
+def test_nothing_is_left_open_at_the_end(serve, monkeypatch):
+    """Python reports that in development mode."""
+    monkeypatch.setenv("PYTHONDEVMODE", "1")
+    exporter = serve("--shutdown-delay", "0")
+    worker = exporter.await_worker()
+    time.sleep(2)
+    os.kill(worker, signal.SIGABRT)
+    exporter.await_worker(after=worker)
+    exporter.signal(signal.SIGTERM)
+
+    assert exporter.wait() == 0
+    assert not [line for line in exporter.lines if "ResourceWarning" in line]
+
+
 def test_the_worker_s_exit_code_before_it_serves_is_the_keeper_s(tmp_path):
     (tmp_path / "health.yml").write_text("checks: [{name: x}]")
     arguments = ["--config.file", str(tmp_path / "health.yml"), "--web.listen-address", "127.0.0.1:0"]
