@@ -2,13 +2,25 @@
 
 import _socket
 import os
+import sys
 
 from exporter.keeper.shared import ENDED, SERVING, Shared
 
 BEAT = 0.25  # seconds between two heartbeats
 
-STOP, RELOAD = b"T", b"H"
-"""Commands of the keeper, one byte each: begin the drain or, the second time, end it; reload the configuration."""
+STOP, RELOAD, WEB, PROBE = b"T", b"H", b"w", b"p"
+"""Commands of the keeper, one byte each.
+
+Begin the drain or, the second time, end it; reload the configuration; serve the connection that comes with the command
+and that the keeper has accepted from a web listener, or from a probe listener.
+"""
+
+TYPE_CHECKING = False  # as in exporter/__init__.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+_DESCRIPTOR = 4  # bytes of a descriptor in a message
 
 
 class Link:
@@ -69,13 +81,30 @@ class Link:
         """Return the descriptor that is readable when `read` has commands."""
         return self._control.fileno()
 
-    def read(self) -> bytes:
-        """Return the commands that have arrived. Ends the process if the keeper has ended."""
-        return self._control.recv(64) or os._exit(1)
+    def read(self) -> "Iterator[tuple[bytes, _socket.socket | None]]":
+        """Yield the commands that have arrived, and the connection that comes with a command.
+
+        Ends the process if the keeper has ended.
+        """
+        space = _socket.CMSG_SPACE(_DESCRIPTOR)
+        commands, controls, _, _ = self._control.recvmsg(64, space, _socket.MSG_CMSG_CLOEXEC)
+        if not commands:
+            os._exit(1)
+        descriptors = [int.from_bytes(data[:_DESCRIPTOR], sys.byteorder) for _, _, data in controls]
+        for number in commands:
+            command = bytes([number])
+            sock = _socket.socket(fileno=descriptors.pop(0)) if command in (WEB, PROBE) and descriptors else None
+            yield command, sock
 
     def _report(self, state: int) -> None:
         self.shared.state = state
         self._control.send(b"!")  # wakes the keeper
+
+
+def send_connection(control: _socket.socket, command: bytes, descriptor: int) -> None:
+    """Send a connection to the worker at the other end of `control`. Raises OSError."""
+    data = descriptor.to_bytes(_DESCRIPTOR, sys.byteorder)
+    control.sendmsg([command], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, data)])
 
 
 def _kill_at_end_of(pipe: int) -> None:

@@ -26,7 +26,7 @@ from exporter.addresses import ListenError, listen
 from exporter.exitcodes import INTERRUPTED, USAGE
 from exporter.keeper import signals
 from exporter.keeper.arguments import Arguments, parse
-from exporter.keeper.link import RELOAD, STOP, Link
+from exporter.keeper.link import PROBE, RELOAD, STOP, WEB, Link
 from exporter.keeper.log import Log
 from exporter.keeper.server import Server
 from exporter.keeper.shared import ENDED, Shared
@@ -70,7 +70,10 @@ class Keeper:
         self._poller = select.poll()
         self._poller.register(self._signals.woken, select.POLLIN)
         # With TLS or passwords, the connections to the web listeners wait for the worker.
-        self._server = Server(probe if arguments.web_config else [*web, *probe], self._poller, self._shared.count)
+        self._commands = {sock.fileno(): PROBE for sock in probe}
+        self._commands |= {} if arguments.web_config else {sock.fileno(): WEB for sock in web}
+        answered = [sock for sock in (*web, *probe) if sock.fileno() in self._commands]
+        self._server = Server(answered, self._poller, self._hand_over, self._shared.count)
         self._worker: Worker | None = None
         self._abandoned: set[int] = set()
         self._served = False  # a worker has taken over at least once
@@ -127,11 +130,18 @@ class Keeper:
         self._server.hold = silent and worker is not None and worker.silence < UNAVAILABLE
         self._server.condition = "not responding" if silent else "restarting" if self._served else "starting"
 
+    def _hand_over(self, connection: int, listener: int) -> bool:
+        return self._worker is not None and self._worker.hand_over(self._commands[listener], connection)
+
     def _tick(self) -> None:
-        self._server.tick()
         worker = self._worker
-        if worker is None:
-            return
+        if worker:
+            self._supervise(worker)
+        self._update_server()
+        self._server.tick()
+
+    def _supervise(self, worker: Worker) -> None:
+        """Kill the worker if it hangs or has to end, and give up on it if it cannot be killed."""
         reason = worker.tick()
         if self._stop_deadline is not None and time.monotonic() >= self._stop_deadline:
             self._kill(worker, "the worker has not ended in time")

@@ -21,8 +21,9 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class _Connection:
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: _socket.socket, listener: int) -> None:
         self.sock = sock
+        self.listener = listener  # its descriptor
         self.deadline = time.monotonic() + CLIENT_TIMEOUT
         self.answered = False
 
@@ -32,12 +33,23 @@ class Server:
 
     A request stays in the socket's buffer until it is complete, so clients cannot fill the keeper's memory.
 
-    `condition` is the reason why the keeper answers, for its answers. While `hold` is true, it answers only questions
-    about liveness, and every other request waits.
+    Before it answers, it offers each connection to `hand_over`, because a worker may serve by now. `condition` is the
+    reason why the keeper answers, for its answers. While `hold` is true, it answers only questions about liveness, and
+    every other request waits.
     """
 
-    def __init__(self, listeners: list[_socket.socket], poller: select.poll, count: "Callable[[int], object]") -> None:
-        """`count` is called with the index of the group of each answer."""
+    def __init__(
+        self,
+        listeners: list[_socket.socket],
+        poller: select.poll,
+        hand_over: "Callable[[int, int], bool]",
+        count: "Callable[[int], object]",
+    ) -> None:
+        """`hand_over` sends the worker a connection, given the descriptors of the connection and of its listener.
+
+        It returns whether the worker has taken it. `count` is called with the index of the group of each answer.
+        """
+        self._hand_over = hand_over
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._poller = poller
         self._count = count
@@ -94,7 +106,7 @@ class Server:
                 self._close(next(iter(self._connections)))
             sock = _socket.socket(fileno=descriptor)
             sock.settimeout(0)
-            self._connections[descriptor] = _Connection(sock)
+            self._connections[descriptor] = _Connection(sock, listener.fileno())
             self._poller.register(descriptor, select.POLLIN)
             self.receive(descriptor)  # the request has often arrived already
 
@@ -109,7 +121,9 @@ class Server:
             self._close(descriptor)
 
     def _answer(self, descriptor: int, connection: _Connection) -> bool:
-        """Answer the request, or let it wait. Returns whether the client has gone."""
+        """Answer the request, or let it wait. Returns whether the connection is over for the keeper."""
+        if self._hand_over(descriptor, connection.listener):
+            return True
         received = connection.sock.recv(MAX_HEAD, _socket.MSG_PEEK)
         if not received:
             return True

@@ -5,7 +5,8 @@ import os
 import time
 
 from exporter.keeper import signals
-from exporter.keeper.shared import STARTING, Shared
+from exporter.keeper.link import send_connection
+from exporter.keeper.shared import SERVING, STARTING, Shared
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
 if TYPE_CHECKING:
@@ -90,6 +91,17 @@ class Worker:
             self.control.send(command)
         except OSError:
             return
+
+    def hand_over(self, command: bytes, connection: int) -> bool:
+        """Send it a connection, given as a descriptor, if it serves. Returns whether it has been sent."""
+        self.update()
+        if not self.serving or self._shared.state != SERVING:
+            return False
+        try:
+            send_connection(self.control, command, connection)
+        except OSError:
+            return False
+        return True
 
     def receive(self) -> None:
         """Discard what has woken the keeper, and note whether the worker has closed its side."""

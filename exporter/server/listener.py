@@ -85,6 +85,15 @@ class Listener:
             self.loop.add_reader(sock, self._accept, sock)
         self.loop.call_later(_SWEEP, self._sweep)
 
+    def adopt(self, accepted: socket.socket) -> None:
+        """Serve a connection that the keeper has accepted."""
+        try:
+            peer = accepted.getpeername()[0]
+        except OSError:  # the client is gone
+            accepted.close()
+        else:
+            self._adopt(accepted, peer)
+
     async def stop(self) -> None:
         """Accept no more connections, and wait up to GRACE seconds for the responses in progress."""
         for sock in self._sockets:

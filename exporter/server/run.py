@@ -9,12 +9,13 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-from exporter.keeper.link import BEAT, STOP, Link
+from exporter.keeper.link import BEAT, PROBE, STOP, Link
 from exporter.server.listener import Listener
 from exporter.server.reload import Reloader
 
@@ -63,10 +64,11 @@ class Run:
         self._handle_signals()
         for listener in self._listeners:
             listener.start()
-            _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), **self._processes}})
         if self._link:
             self._beat(self._link)
             self._link.take_over()
+        for listener in self._listeners:
+            _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), **self._processes}})
         self._tick_forever()
         threading.Thread(target=self._poll_forever, name="files", daemon=True).start()
         await self._stopping.wait()
@@ -93,8 +95,13 @@ class Run:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _obey(self, link: Link) -> None:
-        for command in link.read():
-            self._stop() if command == ord(STOP) else self._reload()
+        for command, sock in link.read():
+            if sock:
+                self._listeners[command == PROBE].adopt(socket.socket(fileno=sock.detach()))
+            elif command == STOP:
+                self._stop()
+            else:
+                self._reload()
 
     def _beat(self, link: Link) -> None:
         link.beat()
