@@ -44,11 +44,11 @@ REACHED = {  # the test that reaches each limit
     "net.response:MAX_CHUNKS": "net/test_response.py::test_a_body_has_a_maximum_number_of_chunks",
     "net.head:MAX_LINES": "net/test_response.py::test_a_head_has_a_maximum_number_of_lines",
     "net.head:MAX_HEAD": "kinds/test_http_get_responses.py::test_a_flood_ends_at_the_deadline_and_costs_little_memory",
-    "server.users:MAX_WRONG": "server/test_users.py::test_the_memory_of_wrong_credentials_is_bounded_and_displaces_no_right_ones",
+    "server.users:MAX_WRONG": "server/test_users.py::test_the_memory_of_wrong_credentials_is_bounded_and_displaces_no_right_ones",  # noqa: E501
     "server.passwords:MAX_PASSWORD": "server/test_users.py::test_a_user_is_let_in_by_the_password_alone",
     "server.credentials:MAX_HEADER": "server/test_credentials.py::test_the_longest_header_is_parsed",
-    "server.attempts:MAX_REQUESTS": "server/test_attempts.py::test_requests_with_the_same_credentials_share_one_attempt",
-    "server.attempts:MAX_WAITING": "server/test_attempts.py::test_an_address_that_fills_the_queue_loses_its_newest_attempt_to_a_newcomer",
+    "server.attempts:MAX_REQUESTS": "server/test_attempts.py::test_requests_with_the_same_credentials_share_one_attempt",  # noqa: E501
+    "server.attempts:MAX_WAITING": "server/test_attempts.py::test_an_address_that_fills_the_queue_loses_its_newest_attempt_to_a_newcomer",  # noqa: E501
     "config.web:MAX_COST": "config/test_web.py::test_an_invalid_file_has_exactly_these_complaints",
     "server.answers:MAX_LOGGED_REFUSALS": "MISSING",
     "server.answers:MAX_LOGGED_PATH": "test_limits.py::test_a_long_path_is_cut_in_the_log",
@@ -57,7 +57,7 @@ REACHED = {  # the test that reaches each limit
     "server.dispatch:MAX_WAITING": "faults/test_clients.py::test_probes_wait_for_no_thread",
     "server.dispatch:THREADS": "faults/test_clients.py::test_probes_wait_for_no_thread",
     "server.connection:MAX_PARTS": "server/test_listener.py::test_answers_in_progress_are_finished_at_the_end",
-    "server.connection:PART": "server/test_listener.py::test_a_client_that_does_not_read_cannot_keep_the_server_running",
+    "server.connection:PART": "server/test_listener.py::test_a_client_that_does_not_read_cannot_keep_the_server_running",  # noqa: E501
     "server.connection:MAX_HEAD": "faults/test_clients.py::test_what_is_no_request_is_refused_quietly",
     "server.connection:CLIENT_TIMEOUT": "faults/test_clients.py::test_nobody_is_held_forever",
     "server.listener:MAX_CONNECTIONS": "faults/test_clients.py::test_at_the_limit_the_oldest_connection_makes_room",
