@@ -274,6 +274,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("evaluation.once:MAX_WAIT", "`check`: time for all runs", "s", "The others are `unknown`."),
         Limit("ask:MAX_TIMEOUT", "`ask`: timeout", "s", "`ask` exits with 3.", "--timeout"),
         Limit("ask:MAX_ANSWER", "`ask`: response", "bytes", "The rest is not read, and `ask` exits with 3."),
+        Limit("ask:MAX_PASSWORD_FILE", "`ask`: file of the password", "bytes", "`ask` exits with 3."),
     ),
 }
 

@@ -65,6 +65,10 @@ _HINTS = {
     "WRONG_VERSION_NUMBER": "the exporter does not use TLS there; use http:// in --url",
 }
 """What to do about an error of TLS, by the name that OpenSSL gives it."""
+_CLOSED = {
+    "http": "if it uses TLS, use https:// in --url",
+    "https": "if it requires a client certificate, use a listener for probes in --url",
+}
 
 
 class AskError(Exception):
@@ -219,9 +223,10 @@ def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> b
     port = parts.port or (443 if context else 80)
     sock = socket.create_connection((host, port), timeout)
     with context.wrap_socket(sock, server_hostname=host) if context else sock as secured:
-        secured.sendall(request.encode("ascii"))
         answer = bytearray()
-        with contextlib.suppress(ConnectionResetError):  # instead of an end, if the server has not read everything
+        # A server that has not read everything resets the connection instead of ending it.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            secured.sendall(request.encode("ascii"))
             while (data := secured.recv(65536)) and len(answer) <= MAX_ANSWER:
                 answer += data
     return bytes(answer)
@@ -259,8 +264,8 @@ def _build_context(access: Access) -> "ssl.SSLContext":
 def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes]:
     """Return the status code and the body. Raises AskError if the bytes are not HTTP."""
     if not answer:
-        hint = " (if it uses TLS, use https:// in --url)" if address.startswith("http:") else ""
-        raise AskError(f"{address} closed the connection without a response{hint}")
+        hint = _CLOSED[address.partition(":")[0]]
+        raise AskError(f"{address} closed the connection without a response ({hint})")
     head, _, body = answer.partition(b"\r\n\r\n")
     version, _, status = head.partition(b"\r\n")[0].partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():

@@ -67,9 +67,9 @@ class Exporter:
 
     def vitals(self) -> Vitals:
         """Return the exporter's own condition now."""
-        ok = self._reloader.ok and self._web_config.ok
+        reload_ok, reload_time = self._condition()
         restarts = self._link.shared.restarts if self._link else None
-        return replace(self.schedule.vitals(), reload_ok=ok, reload_time=self._reloader.time, restarts=restarts)
+        return replace(self.schedule.vitals(), reload_ok=reload_ok, reload_time=reload_time, restarts=restarts)
 
     def serve(self, web_addresses: Sequence[str], probe_addresses: Sequence[str], shutdown_delay: float) -> None:
         """Load the configuration, listen on these addresses, and run until SIGTERM and the end of the drain.
@@ -99,8 +99,9 @@ class Exporter:
         Run(listeners, self._reloader, self.store.snapshot, self._poll, *stop, self._link).until_stopped()
         self.schedule.stop()
 
-    def _condition(self) -> object:
-        return self._reloader.ok, self._reloader.time
+    def _condition(self) -> tuple[bool, float]:
+        """Return whether all files are in use, and when the configuration was loaded."""
+        return self._reloader.ok and self._web_config.ok, self._reloader.time
 
     def _load(self) -> int:
         return self.watch(load(self._config_file).checks)

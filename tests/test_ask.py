@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -346,7 +347,9 @@ def test_an_endless_answer_is_not_read_to_the_end():
 
 
 @contextmanager
-def tls_peer(authority: trustme.CA, name: str = "127.0.0.1", **options: object) -> Iterator[str]:
+def tls_peer(
+    authority: trustme.CA, name: str = "127.0.0.1", answer: bytes | None = None, **options: object
+) -> Iterator[str]:
     """A server on loopback that answers one request over TLS; yields its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
@@ -361,7 +364,7 @@ def tls_peer(authority: trustme.CA, name: str = "127.0.0.1", **options: object) 
                 try:
                     secured.do_handshake()
                     secured.recv(65536)
-                    secured.sendall(http(200, document()))
+                    secured.sendall(http(200, document()) if answer is None else answer)
                 except ssl.SSLError:
                     while socket.socket.recv(secured, 65536):  # until the client has read why, and closes
                         pass
@@ -425,6 +428,27 @@ def test_a_server_that_requires_a_client_certificate_is_an_error_that_says_what_
         message = tls_error(url, Access(insecure=True))
 
     assert message.endswith("(the exporter requires a client certificate; use a listener for probes in --url)")
+
+
+def test_a_server_that_closes_the_connection_is_an_error_that_says_what_to_do(authority):
+    """OpenSSL reports the alert only if it arrives before the end of the connection."""
+    with tls_peer(authority, answer=b"") as url:
+        message = tls_error(url, Access(insecure=True))
+
+    assert message.endswith("(if it requires a client certificate, use a listener for probes in --url)")
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() then resets
+
+
+def test_a_reset_connection_is_like_a_closed_one():
+    with peer(reset) as url, pytest.raises(AskError) as error:
+        ask("livez", url, PATIENCE)
+
+    assert str(error.value) == (
+        f"{url}/livez closed the connection without a response (if it uses TLS, use https:// in --url)"
+    )
 
 
 def test_a_server_without_tls_is_an_error_that_says_what_to_do():

@@ -62,6 +62,7 @@ REACHED = {  # the test that reaches each limit
     "server.connection:CLIENT_TIMEOUT": "faults/test_clients.py::test_nobody_is_held_forever",
     "server.listener:MAX_CONNECTIONS": "faults/test_clients.py::test_at_the_limit_the_oldest_connection_makes_room",
     "ask:MAX_ANSWER": "test_ask.py::test_an_endless_answer_is_not_read_to_the_end",
+    "ask:MAX_PASSWORD_FILE": "test_ask.py::test_a_password_that_cannot_be_read_is_an_error",
     "ask:MAX_TIMEOUT": "test_ask.py::test_an_invalid_timeout_is_an_error",
     "cli:MAX_SHARDS": f"{HERE}::test_too_many_shards_are_refused",
     "config.checks:_MAX_INT32": "config/test_checks.py::test_a_bad_file_has_exactly_these_complaints",

@@ -45,13 +45,6 @@ class WebConfigFile:
         """The TLS context for the listeners, or None. It stays the same object when the files change."""
         return self._rotation.context if self._rotation else None
 
-    def is_current(self, connection: ssl.SSLObject) -> bool:
-        """Return whether a connection began with the files that are in use now.
-
-        If not, its client must connect again: the authority of its certificate may have been removed since.
-        """
-        return self._rotation is None or connection.context is self._rotation.current
-
     def poll(self) -> None:
         """Use changed files: the configuration if it has stayed the same since the last poll, certificates at once."""
         signature = self._read_signature()

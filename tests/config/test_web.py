@@ -51,6 +51,7 @@ AUTH_TYPES = (
     "web.yml:4: tls_server_config.client_auth_type: must be 'NoClientCert', 'VerifyClientCertIfGiven' or "
     "'RequireAndVerifyClientCert', not text of 3 characters"
 )
+COSTLY = hashed("a").replace("$04$", "$15$")
 NO_FILE = "cannot be read: No such file or directory, relative to the folder of this file"
 
 
@@ -96,6 +97,9 @@ NO_FILE = "cannot be read: No such file or directory, relative to the folder of 
         ("basic_auth_users:\n  alice: secret\n  bob: 12345\n", [
             "web.yml:2: basic_auth_users.alice: must be a bcrypt hash: make one with `htpasswd -nB`",
             "web.yml:3: basic_auth_users.bob: must be a bcrypt hash: make one with `htpasswd -nB`",
+        ]),
+        ("basic_auth_users:\n  alice: " + COSTLY.replace("$15$", "$14$") + "\n  bob: " + COSTLY + "\n", [
+            "web.yml:3: basic_auth_users.bob: must have a cost of at most 14: make one with `htpasswd -nB -C 10`",
         ]),
         ("basic_auth_users: [a]\n", ["web.yml:1: basic_auth_users: must be a mapping of keys to values, not a list"]),
         ("basic_auth_users: {a: b}\nbasic_auth_users: {}\n", [
