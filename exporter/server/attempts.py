@@ -59,6 +59,7 @@ class Waiting:
 
     def add(self, attempt: Attempt) -> Attempt | None:
         """Add an attempt. Returns the one that has no place: this one, another that it displaces, or None."""
+        self._forget_abandoned()
         same = self._peers.get(attempt.peer, {}).get(attempt.credentials.user)
         if same is not None:
             return None if same.join(attempt) else attempt
@@ -79,6 +80,14 @@ class Waiting:
                 self._peers[peer] = attempts  # at the end
             return attempt
         return None
+
+    def _forget_abandoned(self) -> None:
+        for peer, attempts in list(self._peers.items()):
+            kept = {user: attempt for user, attempt in attempts.items() if not attempt.is_abandoned()}
+            if kept:
+                self._peers[peer] = kept
+            else:
+                del self._peers[peer]
 
     def _displace(self, newcomer: str) -> Attempt | None:
         """Remove the newest attempt of the address that has the most.

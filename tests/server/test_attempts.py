@@ -93,6 +93,16 @@ def test_addresses_with_one_attempt_each_do_not_displace_each_other():
     assert take_all(waiting) == [("a", "ops"), ("b", "ops")]
 
 
+def test_an_abandoned_attempt_has_no_place():
+    waiting = Waiting(2)
+    for user in "12":
+        waiting.add(attempt("a", user, gone=True))
+
+    assert waiting.add(attempt("a", "3")) is None
+    assert waiting.add(attempt("a", "1", b"other")) is None
+    assert take_all(waiting) == [("a", "3"), ("a", "1")]
+
+
 def test_an_attempt_is_abandoned_when_no_client_waits_for_it():
     shared = attempt("a", gone=True)
     assert shared.join(attempt("a"))
