@@ -27,7 +27,7 @@ class Relay:
     """Connections from a library in this process to one server, one after another. Close it after use."""
 
     def __init__(self, host: str, port: int, deadline: Deadline, max_bytes: int) -> None:
-        """`max_bytes` of the server's are carried per connection. Raises ProbeError if it cannot listen."""
+        """`max_bytes` limits the bytes from the server, per connection. Raises ProbeError if it cannot listen."""
         self._server = (host, port)
         self._deadline = deadline
         self._max_bytes = max_bytes

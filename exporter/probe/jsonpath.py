@@ -1,13 +1,15 @@
 """JSONPath (RFC 9535) with bounded work: a target chooses the content, so it must not choose how long a query takes.
 
-Theory of operation. The library python-jsonpath parses a path. It is not used to find the values: it recurses, it keeps
-an object for every value it visits, and it cannot be stopped. Instead, `compile_path` translates its tree into
-functions. A segment is a function from values to values, all lazy, so only the values that are looked at take memory. A
-Query counts the values that are visited, and looks at the deadline. A path that visits every value once stays far below
-the maximum; only nested descendant segments and queries in filters can reach it.
+Theory of operation. The library python-jsonpath parses a path. It does not search for the values: it recurses, keeps an
+object for every value it visits, and cannot be stopped. Instead, `compile_path` translates its tree into functions. A
+segment is a function from values to values, and all are lazy, so a search takes little memory beyond the parsed
+content. A Query counts the values that are visited, and checks the deadline. A path that visits every value once stays
+far below the maximum; only nested descendant segments and queries in filters can reach it.
 
 Of the functions of RFC 9535, match and search are not supported, because the run time of their regular expressions has
 no bound.
+
+The file is longer than others because paths contain filters, and filters contain paths.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +30,7 @@ _NOTHING = object()
 
 
 class Query:
-    """One evaluation of a path: the whole content, and what the evaluation may still cost."""
+    """One evaluation of a path: the whole content, and the number of visits that are left."""
 
     def __init__(self, root: Any, deadline: Deadline) -> None:
         self.root = root

@@ -102,9 +102,9 @@ def hide(text: str, *values: str) -> str:
 
 
 def withhold_secrets(configured: Iterable[Check], running: Iterable[Check]) -> None:
-    """Keep the variables that secrets of the configured checks are read from out of the commands of the running ones.
+    """Withhold the environment variables that hold secrets of the configured checks from the running ones.
 
-    These are not always the same checks: another exporter can run some of the configured ones, and a reload keeps the
+    These are not always the same checks: another shard can run some of the configured ones, and a reload keeps the
     probes of unchanged checks.
     """
     variables = frozenset(name for check in configured for name in _find_variables(check.probe))
