@@ -31,6 +31,7 @@ from exporter.config.data import Builder
 from exporter.config.explain import explain
 from exporter.config.nodes import compose
 from exporter.config.unknown_keys import find_misspelled, hide_secret_keys
+from exporter.host.reader import read
 
 MAX_BYTES = 4 * 2**20  # a ConfigMap has at most 1 MiB
 
@@ -50,10 +51,9 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """Read a file. Raises ConfigError if it cannot be read or is not valid YAML."""
+        """Read a regular file. Raises ConfigError if it cannot be read, hangs or is not valid YAML."""
         try:
-            with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
+            content = read(path, MAX_BYTES + 1)
         except OSError as error:
             raise ConfigError([Complaint(str(path), None, (), f"cannot be read: {error.strerror}")]) from None
         return cls.parse(content, str(path))

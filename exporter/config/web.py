@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.document import Document
+from exporter.host.reader import read_pem
+from exporter.net.tls import load_authorities, load_certificate
 from exporter.probe.check import MISSING_EXTRA
 
 BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
@@ -44,7 +46,7 @@ class Tls(_Section):
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if self.min_version == "TLS13" else ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])  # h2 has no advantage here, and its own ways to exhaust a server
         if self.client_ca_file:
-            context.load_verify_locations(self.client_ca_file)
+            load_authorities(context, read_pem(self.client_ca_file))
         context.verify_mode = {
             "NoClientCert": ssl.CERT_NONE,
             "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -53,7 +55,7 @@ class Tls(_Section):
         # No tickets: a resumed session skips the verification of the client's certificate.
         context.options |= ssl.OP_NO_TICKET  # TLS 1.2
         context.num_tickets = 0  # TLS 1.3
-        context.load_cert_chain(self.cert_file, self.key_file, password=lambda: "")  # never prompt
+        load_certificate(context, read_pem(self.cert_file), read_pem(self.key_file))
         return context
 
     def files(self) -> dict[str, Path]:
@@ -91,7 +93,7 @@ def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
     unreadable = False
     for key, path in tls.files().items():
         try:
-            path.open("rb").close()
+            read_pem(path)
         except OSError as error:
             unreadable = True
             absolute = Path(document.find_mapping("tls_server_config")[key]).is_absolute()

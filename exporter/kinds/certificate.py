@@ -13,10 +13,11 @@ from exporter.model import Deadline, Measurement, Outcome, Reason, Status
 from exporter.net.dial import connect, secure
 from exporter.net.errors import DialError
 from exporter.net.sockets import TLSSocket
-from exporter.net.tls import make_client_context, make_inspection_context
+from exporter.net.tls import make_inspection_context
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Port, find_host_risk
+from exporter.probe.tls import read_client_context
 from exporter.text import format_endpoint
 
 DAY = 86400.0  # seconds
@@ -108,7 +109,7 @@ class Certificate(Probe):
     def _verify(self, outcome: Outcome, deadline: Deadline) -> Outcome:
         """Return this outcome if a client that verifies accepts the certificates, otherwise a failed one."""
         try:
-            self._connect(make_client_context(self.ca_file), deadline).close()
+            self._connect(read_client_context(deadline, self.ca_file), deadline).close()
         except DialError as error:
             return Outcome.failed(error.reason, str(error.with_endpoint(self.target)), *outcome.measurements)
         return outcome

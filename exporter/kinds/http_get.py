@@ -16,13 +16,13 @@ from exporter.net.errors import DialError
 from exporter.net.fetch import MAX_BODY, Fetched, Route, fetch
 from exporter.net.request import Request
 from exporter.net.resolver import RESOLVER, Resolver
-from exporter.net.tls import make_client_context
 from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.check import Probe
 from exporter.probe.expect import JsonExpectation, Pattern, find_body_fault
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Options, Port, Seconds, Spelling, find_host_risk
 from exporter.probe.secret import BasicAuth, Secret
+from exporter.probe.tls import read_client_context
 
 MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
 
@@ -159,7 +159,7 @@ class HttpGet(Probe):
         return None if self.unix_socket else find_host_risk(self.host)
 
     def probe(self, deadline: Deadline, resolver: Resolver = RESOLVER) -> Outcome:
-        authorization = read_authorization(self.basic_auth, self.bearer_token)
+        authorization = read_authorization(self.basic_auth, self.bearer_token, deadline)
         request, route = self._build_request(), self._build_route(deadline, resolver)
         if authorization.header:
             request = replace(request, authorization=authorization.header)
@@ -214,16 +214,16 @@ class HttpGet(Probe):
         return Route(
             deadline,
             resolver,
-            self._choose_context(),
+            self._choose_context(deadline),
             self.unix_socket,
             self.follow_redirects,
             MAX_EXPECTED_BODY if checks_body else MAX_BODY,
         )
 
-    def _choose_context(self) -> ssl.SSLContext | None:
+    def _choose_context(self, deadline: Deadline) -> ssl.SSLContext | None:
         """Return the configured TLS context; None for the kubelet's."""
         if not self.verify_tls and not self.client_certificate:
             return None
         files = self.client_certificate
         certificate = (files.cert_file, files.key_file) if files else None
-        return make_client_context(self.ca_file, certificate, verify=self.verify_tls)
+        return read_client_context(deadline, self.ca_file, certificate, verify=self.verify_tls)

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
+from exporter.host.reader import explained, read_pem
 from exporter.model import Deadline, Reason
 from exporter.net.errors import DialError
 from exporter.net.relay import ADDRESS, Relay
+from exporter.net.tls import in_memory
 from exporter.probe.driver import SqlProbe
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
@@ -76,13 +78,16 @@ class Postgresql(SqlProbe):
     """CA certificates to verify the server's certificate with, in PEM."""
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
+        with explained():
+            authorities = read_pem(self.ca_file, deadline) if self.ca_file else b""
         with (
+            in_memory(authorities) as path,
             contextlib.closing(Relay(self.host, self.port, deadline, MAX_RESPONSE)) as relay,
-            _connect(self._make_parameters(password, relay.port), relay) as connection,
+            _connect(self._make_parameters(password, path if self.ca_file else None, relay.port), relay) as connection,
         ):
             return _run_query(connection, self.query, relay, deadline)
 
-    def _make_parameters(self, password: str, port: int) -> dict[str, str | int | None]:
+    def _make_parameters(self, password: str, authorities: str | None, port: int) -> dict[str, str | int | None]:
         """Return libpq's parameters. It connects to the relay, and verifies the certificate of the host."""
         return {
             "host": self.host,
@@ -92,7 +97,7 @@ class Postgresql(SqlProbe):
             "password": password or None,
             "dbname": self.database,
             "sslmode": self.ssl_mode,
-            "sslrootcert": str(self.ca_file) if self.ca_file else None,
+            "sslrootcert": authorities,
             "gssencmode": "disable",  # Kerberos contacts other servers, without a time limit
             "require_auth": "!gss,!sspi",
             "client_encoding": "UTF8",

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import psutil
 from pydantic import model_validator
 
+from exporter.host.reader import explained, read
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
@@ -90,7 +91,7 @@ class Process(Probe):
     ) -> Outcome:
         visible = set(pids())
         running, hidden = [], 1 not in visible  # PID 1 always exists
-        for pid in visible & (_read_pid(self.pid_file) if self.pid_file else visible) - {os.getpid()}:
+        for pid in visible & (_read_pid(self.pid_file, deadline) if self.pid_file else visible) - {os.getpid()}:
             if deadline.remaining() <= 0:
                 raise ProbeError(Reason.TIMEOUT, f"could not go through {len(visible)} processes in time")
             try:
@@ -140,18 +141,11 @@ class Process(Probe):
         )
 
 
-def _read_pid(path: str) -> set[int]:
+def _read_pid(path: str, deadline: Deadline) -> set[int]:
     """Return the PID at the beginning of the file; empty if there is none. Raises ProbeError if it cannot be read."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a plain open of a pipe waits for a writer
-    except PermissionError:
-        raise ProbeError(Reason.PERMISSION, f"{path}: permission denied") from None
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    try:
-        words = os.read(handle, MAX_PID_FILE).split()
-    except OSError as error:  # a directory, or an empty pipe
-        raise ProbeError(Reason.ERROR, f"{path} cannot be read: {error.strerror}") from None
-    finally:
-        os.close(handle)
+    with explained():
+        try:
+            words = read(path, MAX_PID_FILE, deadline).split()
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
     return {int(words[0])} if words and words[0].isdigit() else set()

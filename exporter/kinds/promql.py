@@ -16,6 +16,7 @@ from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
 from exporter.probe.options import Text
 from exporter.probe.secret import BasicAuth, Secret, hide
+from exporter.probe.tls import read_client_context
 from exporter.redaction import find_strings, redact
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Promql(Limited):
         return "Prometheus may be unreachable or behind; restarting this application cannot fix that"
 
     def probe(self, deadline: Deadline) -> Outcome:
-        authorization = read_authorization(self.basic_auth, self.bearer_token)
+        authorization = read_authorization(self.basic_auth, self.bearer_token, deadline)
         try:
             reply, latency = self._send(authorization, deadline)
             samples = _read_samples(reply, self.target)
@@ -107,7 +108,8 @@ class Promql(Limited):
         base = parse(self.url)
         url = str(replace(base, path=f"{base.path.rstrip('/')}/api/v1/query"))
         timer = LatencyTimer()
-        with client.open_session(deadline, MAX_RESPONSE, self.ca_file) as session:
+        context = read_client_context(deadline, self.ca_file) if base.scheme == "https" else None
+        with client.open_session(deadline, MAX_RESPONSE, context) as session:
             reply = client.send(session, "GET", url, params=params, headers=headers)
         return reply, timer.stop()
 

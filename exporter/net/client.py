@@ -11,12 +11,12 @@ connection carries one request, because the server may just have closed one that
 """
 
 import http.client
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -29,7 +29,6 @@ from exporter.model import Deadline, ProbeError, Reason
 from exporter.net import dial
 from exporter.net.errors import DialError
 from exporter.net.request import has_control_character
-from exporter.net.tls import make_client_context
 from exporter.net.url import parse
 
 USER_AGENT = "health-exporter"
@@ -45,12 +44,11 @@ class Reply:
     body: bytes
 
 
-def open_session(deadline: Deadline, max_body: int, ca_file: Path | None = None) -> "_Session":
+def open_session(deadline: Deadline, max_body: int, context: ssl.SSLContext | None = None) -> "_Session":
     """Return a session whose requests all share one deadline. Use it with `send`, and in a `with` statement.
 
-    No response has a body of more than `max_body` bytes. Certificates are verified against the system's CA
-    certificates, or those in `ca_file`. A redirect is a response like any other. Content is requested without
-    compression.
+    No response has a body of more than `max_body` bytes. `context` is the TLS of `https` URLs, and not needed for
+    others. A redirect is a response like any other. Content is requested without compression.
     """
     session = _Session(max_body)
     session.trust_env = False
@@ -58,7 +56,7 @@ def open_session(deadline: Deadline, max_body: int, ca_file: Path | None = None)
     session.headers.clear()
     headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
     session.headers.update(headers)
-    adapter = _Adapter(deadline, max_body + MAX_OVERHEAD, ca_file)
+    adapter = _Adapter(deadline, max_body + MAX_OVERHEAD, context)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -138,11 +136,11 @@ class _Session(requests.Session):
 class _Adapter(HTTPAdapter):
     """Connections that `dial` makes, in place of urllib3's."""
 
-    def __init__(self, deadline: Deadline, allowance: int, ca_file: Path | None) -> None:
+    def __init__(self, deadline: Deadline, allowance: int, context: ssl.SSLContext | None) -> None:
         super().__init__()
         self.poolmanager.pool_classes_by_scheme = {
             "http": partial(_PlainPool, deadline=deadline, allowance=allowance),
-            "https": partial(_TLSPool, deadline=deadline, allowance=allowance, ca_file=ca_file),
+            "https": partial(_TLSPool, deadline=deadline, allowance=allowance, context=context),
         }
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
@@ -161,16 +159,18 @@ class _PlainConnection(HTTPConnection):
 
 
 class _TLSConnection(HTTPSConnection):
-    def __init__(self, *args: Any, deadline: Deadline, allowance: int, ca_file: Path | None, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, deadline: Deadline, allowance: int, context: ssl.SSLContext | None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self._deadline = deadline
         self._allowance = allowance
-        self._ca_file = ca_file
+        self._context = context
 
     def connect(self) -> None:
-        context = make_client_context(self._ca_file)
+        assert self._context is not None
         sock = dial.connect(self._dns_host, self.port, self._deadline)
-        self.sock = secured = dial.secure(sock, context, self.host, self._deadline)
+        self.sock = secured = dial.secure(sock, self._context, self.host, self._deadline)
         secured.allowance = self._allowance
         self.is_verified = True
 

@@ -1,10 +1,10 @@
 """TLS contexts: one for each way in which the exporter speaks TLS as a client."""
 
+import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
-from pathlib import Path
-
-from exporter.model import ProbeError, Reason
 
 
 @cache
@@ -23,48 +23,55 @@ def make_inspection_context() -> ssl.SSLContext:
     return context
 
 
-def make_client_context(
-    ca_file: Path | None = None, certificate: tuple[Path, Path] | None = None, *, verify: bool = True
-) -> ssl.SSLContext:
-    """Return TLS that verifies chain and name, against the system's CA certificates, or those in `ca_file`.
-
-    `certificate` is the client's own: the files of its chain and of its key, in PEM. Contexts are cached, because
-    reading the system's CA certificates takes tens of milliseconds, and made again when a file has changed. Raises
-    ProbeError for a file that is missing or cannot be used.
-    """
-    files = (*((ca_file,) if ca_file else _find_system_authorities()), *(certificate or ()))
-    try:
-        modified = tuple(file.stat().st_mtime_ns for file in files)
-        return _make_cached_context(ca_file, certificate, verify, modified)
-    except FileNotFoundError as error:
-        raise ProbeError(Reason.MISSING, f"the file {error.filename or 'of a certificate'} does not exist") from None
-    except PermissionError as error:
-        name = error.filename or "of a certificate"
-        raise ProbeError(Reason.PERMISSION, f"no permission to read the file {name}") from None
-    except OSError as error:  # ssl.SSLError is one
-        raise ProbeError(Reason.ERROR, f"a certificate file cannot be used: {error.strerror or error}") from None
-
-
 @lru_cache(maxsize=64)
-def _make_cached_context(
-    ca_file: Path | None,
-    certificate: tuple[Path, Path] | None,
-    verify: bool,  # noqa: FBT001  # lru_cache keys by position
-    _modified: tuple[int, ...],
+def make_client_context(
+    authorities: bytes | None = None,
+    certificate: tuple[bytes, bytes] | None = None,
+    *,
+    verify: bool = True,
+    folder: tuple[str, object] | None = None,
 ) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+    """Return TLS that verifies chain and name against these CA certificates, in PEM.
+
+    `certificate` is the client's own: its chain and its key, in PEM. `folder` is one of CA certificates, by their
+    hashes, and a value that differs when it has changed. Raises ssl.SSLError for contents that cannot be used. Contexts
+    are cached, because parsing the CA certificates of a system takes tens of milliseconds.
+    """
+    with in_memory(authorities or b"") as path:
+        file = None if authorities is None else path
+        context = ssl.create_default_context(cafile=file, capath=folder[0] if folder else None)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certificate:
-        context.load_cert_chain(*certificate)
+        load_certificate(context, *certificate)
     return context
 
 
-def _find_system_authorities() -> tuple[Path, ...]:
-    """Return the file and the folder that OpenSSL reads by default, if they exist."""
-    paths = ssl.get_default_verify_paths()
-    return tuple(Path(path) for path in (paths.cafile, paths.capath) if path)
+def load_authorities(context: ssl.SSLContext, authorities: bytes) -> None:
+    """Load CA certificates, in PEM. Raises ssl.SSLError."""
+    with in_memory(authorities) as path:
+        context.load_verify_locations(path)
+
+
+def load_certificate(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
+    """Load the certificate to present, with its chain and its key, in PEM. Raises ssl.SSLError."""
+    with in_memory(chain) as chain_path, in_memory(key) as key_path:
+        context.load_cert_chain(chain_path, key_path, password=lambda: "")  # never prompt
+
+
+@contextmanager
+def in_memory(content: bytes) -> Iterator[str]:
+    """Yield a path at which OpenSSL or libpq find this content, for functions that take only paths.
+
+    OpenSSL would open any path, even that of a FIFO or on a mount that does not respond, and wait forever. The file
+    exists in memory, and only while the block runs.
+    """
+    descriptor = os.memfd_create("health-exporter", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
 
 
 def _make_unverified_context() -> ssl.SSLContext:

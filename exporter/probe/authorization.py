@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from exporter.model import Deadline
 from exporter.net.request import encode_basic_authorization
 from exporter.probe.secret import BasicAuth, Secret, remember
 
@@ -14,16 +15,16 @@ class Authorization:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-def read_authorization(basic_auth: BasicAuth | None, bearer_token: Secret | None) -> Authorization:
+def read_authorization(basic_auth: BasicAuth | None, bearer_token: Secret | None, deadline: Deadline) -> Authorization:
     """Read the configured secret. Raises ProbeError if it cannot be read."""
     if basic_auth:
-        password = basic_auth.password.read()
+        password = basic_auth.password.read(deadline)
         header = encode_basic_authorization(basic_auth.username.encode(), password.encode())
         encoded = header.partition(" ")[2]
         remember(encoded)
         return Authorization(header, (password, encoded))
     if bearer_token:
-        token = bearer_token.read()
+        token = bearer_token.read(deadline)
         return Authorization(f"Bearer {token}", (token,))
     return Authorization()
 

@@ -37,7 +37,7 @@ class DatabaseProbe(Limited):
         return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline) -> Outcome:
-        password = self.password.read() if self.password else ""
+        password = self.password.read(deadline) if self.password else ""
         timer = LatencyTimer()
         try:
             value = self.fetch_value(password, deadline)

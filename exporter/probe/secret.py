@@ -9,7 +9,8 @@ from typing import Self
 
 from pydantic import BaseModel, model_validator
 
-from exporter.model import ProbeError, Reason
+from exporter.host.reader import explained, read
+from exporter.model import Deadline, ProbeError, Reason
 from exporter.probe.check import Check
 from exporter.probe.options import Options
 from exporter.redaction import MASK, MIN_PIECE, describe
@@ -17,7 +18,7 @@ from exporter.redaction import MASK, MIN_PIECE, describe
 # How variables are usually named. Another name may be the secret itself in the wrong place.
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
-MAX_SECRET = 64 * 1024  # characters; a token has a few thousand at most
+MAX_SECRET = 64 * 1024  # bytes; a token has a few thousand at most
 
 
 class _Thread(threading.local):
@@ -57,16 +58,17 @@ class Secret(Options):
             raise ValueError("must be either {env: NAME} or {file: PATH}")
         return self
 
-    def read(self) -> str:
-        """Read the value. Raises ProbeError if it is missing, because the check cannot run without it.
+    def read(self, deadline: Deadline | None = None) -> str:
+        """Read the value. Raises ProbeError if that is not possible, because the check cannot run without it.
 
-        No summary of the run shows the value.
+        A file that is not read by the deadline has the reason `timeout`; without a deadline, after 5 seconds. No
+        summary of the run shows the value.
         """
-        value = self._read()
+        value = self._read(deadline)
         remember(value)
         return value
 
-    def _read(self) -> str:
+    def _read(self, deadline: Deadline | None) -> str:
         if self.env is not None:
             value = os.environ.get(self.env)
             if value is None:
@@ -74,15 +76,14 @@ class Secret(Options):
                 raise ProbeError(Reason.MISSING, f"the environment variable {name} is not set")
             return value
         assert self.file is not None
+        with explained():
+            content = read(self.file, MAX_SECRET + 1, deadline)
+        if len(content) > MAX_SECRET:
+            raise ProbeError(Reason.ERROR, f"the file {self.file} is larger than {MAX_SECRET // 1024} KiB")
         try:
-            with self.file.open(encoding="utf-8") as file:
-                return file.read(MAX_SECRET).rstrip("\r\n")
-        except FileNotFoundError:
-            raise ProbeError(Reason.MISSING, f"the file {self.file} does not exist") from None
-        except PermissionError:
-            raise ProbeError(Reason.PERMISSION, f"the file {self.file}: permission denied") from None
-        except (OSError, UnicodeDecodeError):
-            raise ProbeError(Reason.ERROR, f"the file {self.file} cannot be read as UTF-8 text") from None
+            return content.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise ProbeError(Reason.ERROR, f"the file {self.file} is not UTF-8 text") from None
 
 
 class BasicAuth(Options):

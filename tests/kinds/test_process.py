@@ -92,10 +92,10 @@ def test_a_pid_file_without_a_running_process_is_missing(tmp_path, content):
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
 
 
-def test_a_pid_file_that_is_a_pipe_does_not_hang(tmp_path):
+def test_a_pid_file_that_is_a_fifo_is_an_error_and_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pid")
-
-    assert run_check(pid_file=str(tmp_path / "pid")).reason is Reason.MISSING
+    with pytest.raises(ProbeError, match="it is a FIFO, not a regular file"):
+        run_check(pid_file=str(tmp_path / "pid"))
 
 
 def test_a_pid_file_that_is_a_directory_is_an_error_and_is_closed_again(tmp_path):

@@ -17,6 +17,7 @@ from support import eventually, free_port, within
 from exporter.model import ProbeError, Reason
 from exporter.net import resolver
 from exporter.net.client import Reply, open_session, send
+from exporter.net.tls import make_client_context
 
 OK = response("200 OK", body=b"well")
 
@@ -31,7 +32,8 @@ def get(
     **options: Any,
 ) -> Reply:
     """One GET of /path?secret=canary."""
-    with open_session(within(seconds), max_body, ca_file) as session:
+    context = make_client_context(ca_file.read_bytes()) if ca_file else make_client_context()
+    with open_session(within(seconds), max_body, context) as session:
         url = f"{scheme}://127.0.0.1:{port}/path?secret=canary"
         return send(session, "GET", url, **options)
 

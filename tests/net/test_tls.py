@@ -1,61 +1,54 @@
-"""TLS contexts are cached until one of their files changes."""
+"""TLS contexts, made of contents in memory and cached."""
 
-import os
+import ssl
 from pathlib import Path
 
 import pytest
 import trustme
 
-from exporter.model import ProbeError, Reason
-from exporter.net.tls import make_client_context, make_inspection_context, make_kubelet_context
+from exporter.net.tls import in_memory, make_client_context, make_inspection_context, make_kubelet_context
 
 
-@pytest.fixture
-def ca_file(tmp_path: Path) -> Path:
-    path = tmp_path / "ca.pem"
-    trustme.CA().cert_pem.write_to_path(str(path))
-    return path
+def test_a_context_is_made_once():
+    authority = trustme.CA().cert_pem.bytes()
 
-
-def test_a_context_is_made_once(ca_file):
-    assert make_client_context(ca_file) is make_client_context(ca_file)
-    assert make_client_context() is make_client_context()
+    assert make_client_context(authority) is make_client_context(authority)
+    assert make_client_context(authority) is not make_client_context(authority, verify=False)
     assert make_kubelet_context() is make_kubelet_context()
     assert make_inspection_context() is not make_kubelet_context()
 
 
-def test_a_context_is_made_again_when_its_file_changes(ca_file):
-    before = make_client_context(ca_file)
-    trustme.CA().cert_pem.write_to_path(str(ca_file))
-    os.utime(ca_file, ns=(1, 1))
-    after = make_client_context(ca_file)
+def test_certificates_are_verified_unless_that_is_turned_off():
+    authority = trustme.CA().cert_pem.bytes()
 
-    assert after is not before
-    assert after.get_ca_certs() != before.get_ca_certs()
-
-
-def test_the_system_s_authorities_are_loaded_again_when_they_change(ca_file, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
-    before = make_client_context()
-    os.utime(ca_file, ns=(1, 1))
-
-    assert make_client_context() is not before
+    assert make_client_context(authority).verify_mode is ssl.CERT_REQUIRED
+    assert make_client_context(authority).check_hostname
+    assert len(make_client_context(authority).get_ca_certs()) == 1
+    assert make_client_context(authority, verify=False).verify_mode is ssl.CERT_NONE
 
 
-def test_a_missing_file_and_an_empty_one_are_probe_errors(tmp_path):
-    (tmp_path / "empty.pem").write_text("no certificate\n")
-    for name, reason in (("missing.pem", Reason.MISSING), ("empty.pem", Reason.ERROR)):
-        with pytest.raises(ProbeError) as raised:
-            make_client_context(tmp_path / name)
-        assert raised.value.reason is reason
+def test_a_folder_is_used_again_until_it_changes(tmp_path):
+    assert make_client_context(folder=(str(tmp_path), 1)) is make_client_context(folder=(str(tmp_path), 1))
+    assert make_client_context(folder=(str(tmp_path), 1)) is not make_client_context(folder=(str(tmp_path), 2))
 
 
-def test_a_file_without_permission_is_a_probe_error(ca_file, monkeypatch):
-    def stat(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+@pytest.mark.parametrize("content", [b"", b"no certificate\n"])
+def test_contents_without_a_certificate_are_refused(content):
+    with pytest.raises(ssl.SSLError):
+        make_client_context(content)
 
-    monkeypatch.setattr(Path, "stat", stat)  # root may read every file
-    with pytest.raises(ProbeError, match=r"no permission to read the file .*ca\.pem") as raised:
-        make_client_context(ca_file)
 
-    assert raised.value.reason is Reason.PERMISSION
+def test_an_encrypted_key_is_refused_without_a_prompt():
+    issued = trustme.CA().issue_cert("probe")
+    key = issued.private_key_pem.bytes().replace(b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")
+    with pytest.raises(ssl.SSLError):
+        make_client_context(None, (issued.cert_chain_pems[0].bytes(), key))
+
+
+def test_a_file_in_memory_is_read_like_any_other():
+    content = b"x" * 5_000_000
+    with in_memory(content) as path:
+        for _ in range(2):
+            assert Path(path).read_bytes() == content
+    with pytest.raises(OSError, match="No such file"):
+        Path(path).read_bytes()

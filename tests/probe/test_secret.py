@@ -1,12 +1,15 @@
 """Secrets: they are read, and never shown."""
 
+import os
+
 import pytest
 from pydantic import PrivateAttr, ValidationError
+from support import within
 
 from exporter.model import Deadline, Outcome, ProbeError, Reason, Spec
 from exporter.probe.check import Check, Probe
 from exporter.probe.options import Options
-from exporter.probe.secret import BasicAuth, Secret, withhold_secrets
+from exporter.probe.secret import MAX_SECRET, BasicAuth, Secret, withhold_secrets
 
 
 def test_a_secret_is_read_from_the_environment(monkeypatch):
@@ -15,6 +18,12 @@ def test_a_secret_is_read_from_the_environment(monkeypatch):
 
     assert secret.read() == "hunter2"
     assert "hunter2" not in repr(secret)
+
+
+def test_the_longest_secret_is_read_whole(tmp_path):
+    (tmp_path / "token").write_bytes(b"x" * MAX_SECRET)
+
+    assert Secret(file=tmp_path / "token").read(within(60)) == "x" * MAX_SECRET
 
 
 def test_every_run_reads_a_secret_from_its_file_again(tmp_path):
@@ -37,11 +46,15 @@ def test_a_secret_has_exactly_one_source(options):
 def test_without_its_secret_a_check_cannot_run(tmp_path, monkeypatch):
     monkeypatch.delenv("API_TOKEN", raising=False)
     (tmp_path / "binary").write_bytes(b"\xff\xff")
+    (tmp_path / "large").write_bytes(b"x" * (MAX_SECRET + 1))
+    os.mkfifo(tmp_path / "fifo")
     for secret, reason in (
         (Secret(env="API_TOKEN"), Reason.MISSING),
         (Secret(file=tmp_path / "none"), Reason.MISSING),
         (Secret(file=tmp_path), Reason.ERROR),
         (Secret(file=tmp_path / "binary"), Reason.ERROR),
+        (Secret(file=tmp_path / "large"), Reason.ERROR),
+        (Secret(file=tmp_path / "fifo"), Reason.ERROR),
     ):
         with pytest.raises(ProbeError) as raised:
             secret.read()
