@@ -16,9 +16,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, create_model
 from pydantic_core import PydanticCustomError
 
+from exporter.config.complaint import ConfigError
 from exporter.config.document import Document
 from exporter.config.rules import NAME, find_violations
-from exporter.kinds import kinds
+from exporter.kinds import KindError, kinds
 from exporter.model import Group, Severity, Spec
 from exporter.probe.check import Check, Probe
 from exporter.probe.options import Options, Seconds
@@ -136,7 +137,11 @@ def build_model() -> type[_Configuration]:
 def load(path: Path | None) -> Config:
     """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint."""
     document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
-    model = document.validate(build_model(), find_violations(document))
+    try:
+        kinds_model = build_model()
+    except KindError as error:
+        raise ConfigError([document.make_complaint((), str(error))]) from error
+    model = document.validate(kinds_model, find_violations(document))
     checks = tuple(_build_checks(model.checks, document))
     withhold_secrets(checks, checks)
     return Config(checks, document)

@@ -102,7 +102,7 @@ class Document:
         except ValidationError as error:
             complaints += self._explain(model, error, {complaint.path for complaint in violations})
         except ConfigError as error:
-            complaints += error.complaints
+            complaints += list(self._find_failing_checks(model)) or error.complaints
         if complaints:
             raise ConfigError(
                 [replace(complaint, path=hide_secret_keys(model, complaint.path)) for complaint in complaints]
@@ -124,6 +124,19 @@ class Document:
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             message = f"the code of a kind failed: {type(error).__name__} ({where})"
             raise ConfigError([self.make_complaint(path, message)]) from None
+
+    def _find_failing_checks(self, model: type[BaseModel]) -> Iterator[Complaint]:
+        """Validate each check alone, and yield complaints about those whose kinds raise an exception."""
+        checks = self.data.get("checks") if isinstance(self.data, dict) else None
+        for index, check in enumerate(checks if isinstance(checks, list) else ()):
+            alone = json.dumps({"checks": [check]})
+            try:
+                with self.report_exceptions(("checks", index)):
+                    model.model_validate_json(alone, strict=True, by_alias=True, by_name=False)
+            except ValidationError:
+                continue
+            except ConfigError as error:
+                yield from error.complaints
 
     def _explain(self, model: type[BaseModel], error: ValidationError, explained: set[Keys]) -> Iterator[Complaint]:
         """Yield the model's complaints, except those that follow from another error or are explained already."""

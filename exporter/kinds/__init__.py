@@ -33,7 +33,10 @@ def kinds() -> Mapping[str, type[Probe]]:
 
 
 def _load_file(name: str) -> type[Probe]:
-    module = importlib.import_module(f"{__name__}.{name}")
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+    except Exception as error:
+        raise KindError(f"{name}.py: the kind cannot be loaded: {type(error).__name__}: {error}") from error
     probes = [
         value
         for value in vars(module).values()

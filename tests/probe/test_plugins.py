@@ -80,3 +80,52 @@ def test_a_broken_plugin_stops_the_start_and_is_named(tmp_path, module, entry, c
 
     assert done.returncode == 2
     assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+FRAGILE = """
+from exporter import Options, Outcome, Probe
+from pydantic import field_validator
+
+class Fragile(Probe):
+    \"\"\"Breaks. \"\"\"
+    measures = {}
+    examples = ()
+    when: str = ""
+
+    @field_validator("when")
+    @classmethod
+    def validate(cls, value):
+        if value == "read":
+            raise KeyError("hunter2")
+        return value
+
+    @property
+    def target(self):
+        if self.when == "built":
+            raise ZeroDivisionError("hunter2")
+        return "x"
+
+    def probe(self, deadline):
+        return Outcome.passed("x")
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "complaint"),
+    [("read", "KeyError (fragile.py:15)"), ("built", "ZeroDivisionError (fragile.py:21)")],
+)
+@pytest.mark.parametrize("command", [["serve", "--config.file"], ["check", "--config.file"], ["validate"]])
+def test_an_exception_in_a_plugin_while_the_file_is_loaded_is_a_complaint(tmp_path, when, complaint, command):
+    """With file and line of both, and without the exception's text, which may contain a secret."""
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    described = tmp_path / "fragile-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[health_exporter.probes]\nfragile = fragile:Fragile\n")
+    config = tmp_path / "health.yml"
+    config.write_text(f"checks:\n  - {{name: a, fragile: {{}}}}\n  - name: b\n    fragile: {{when: {when}}}\n")
+    done = run(tmp_path, *command, config)
+
+    assert done.returncode == 2
+    assert done.stderr == f"{config}:3: checks[1]: the code of a kind failed: {complaint}\n"
