@@ -13,6 +13,7 @@ from exporter.model import Vitals
 from exporter.probe.check import Check
 from exporter.probe.secret import withhold_secrets
 from exporter.server.answers import AnswerCounter
+from exporter.server.poller import Poller
 from exporter.server.probes import Probes
 from exporter.server.reload import Reloader
 from exporter.server.routes import create_app
@@ -44,6 +45,7 @@ class Exporter:
         self._config_file = config_file
         self._shard = shard
         self._web_config = WebConfigFile(web_config_file)
+        self._web_poller = Poller("web configuration", self._web_config.poll) if web_config_file else None
         self._reloader = Reloader(config_file, self._load)
         self._link = link
         self.store = Store(first=link.first_generation, show=link.show) if link else Store()
@@ -57,10 +59,12 @@ class Exporter:
     def watch(self, checks: Iterable[Check]) -> int:
         """Run the checks that belong to this shard from now on. Returns their number.
 
-        Raises RuntimeError if the system cannot start enough threads.
+        Raises PoolError if the system cannot start enough threads. Then the previous checks stay.
         """
         configured = tuple(checks)
-        running = self.store.configure(self._shard.share(configured))
+        shared = tuple(self._shard.share(configured))
+        self.schedule.hire(shared)
+        running = self.store.configure(shared)
         withhold_secrets(configured, running)
         self.schedule.replace(running)
         return len(running)
@@ -95,8 +99,13 @@ class Exporter:
         if probe:
             listeners.append(Listener(probe, Dispatcher(self.store, self._probes, threads)))
         self.watch(checks)
+        self._reloader.start()
+        if self._web_poller:
+            self._web_poller.start()
+        # The tick notices stale results even if no request arrives.
         stop = self.store.drain, shutdown_delay
-        Run(listeners, self._reloader, self.store.snapshot, self._poll, *stop, self._link).until_stopped()
+        Run(listeners, self._reloader, self.store.snapshot, *stop, self._link).until_stopped()
+        self._reloader.stop()
         self.schedule.stop()
 
     def _condition(self) -> tuple[bool, float]:
@@ -105,7 +114,3 @@ class Exporter:
 
     def _load(self) -> int:
         return self.watch(load(self._config_file).checks)
-
-    def _poll(self) -> None:
-        self._reloader.poll()
-        self._web_config.poll()

@@ -30,10 +30,18 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check and shard
 
+
+class _File(click.Path):
+    """The path of a file. click.Path itself calls the system on it, which blocks forever if the mount is dead."""
+
+    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> Path:
+        return Path(value)
+
+
 _config_file = click.option(
     "--config.file",
     "config_file",
-    type=click.Path(path_type=Path),
+    type=_File(),
     metavar="FILE",
     help="Configuration file. Default: checks of this machine's load average, memory and disk.",
 )
@@ -93,7 +101,7 @@ def cli() -> None:
 @click.option(
     "--web.config.file",
     "web_config_file",
-    type=click.Path(path_type=Path),
+    type=_File(),
     metavar="FILE",
     help="TLS, passwords and client certificates, in the format of the Prometheus exporter-toolkit.",
 )
@@ -171,13 +179,14 @@ def serve(
     from exporter.addresses import ListenError
     from exporter.assembly import Exporter
     from exporter.config.complaint import ConfigError
+    from exporter.evaluation.schedule import PoolError
 
     writer = log.start(level, form)
     try:
         share = _parse_shard(shard, shards)
         exporter = Exporter(socket.gethostname(), config_file, share, web_config_file, link, lifecycle=lifecycle)
         exporter.serve(web_addresses, probe_addresses, shutdown_delay)
-    except (ConfigError, ListenError) as error:
+    except (ConfigError, ListenError, PoolError) as error:
         raise _Refused(str(error)) from None
     writer.close()
     return 0
@@ -220,6 +229,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     """
     from exporter.evaluation.judge import judge
     from exporter.evaluation.once import run_all
+    from exporter.evaluation.schedule import PoolError
     from exporter.render import report
 
     checks = [check for check in _load(config_file).checks if check.spec.belongs_to(Group(group))]
@@ -227,7 +237,10 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     if unknown := sorted(set(names) - set(known)):
         of_group = "" if group == Group.ALL else f" in the group {group}"
         raise _Refused(f"no such check{of_group}: {', '.join(unknown)}; the checks are: {', '.join(known) or '(none)'}")
-    snapshot = run_all([check for check in checks if not names or check.spec.name in names])
+    try:
+        snapshot = run_all([check for check in checks if not names or check.spec.name in names])
+    except PoolError as error:
+        raise _Refused(str(error)) from None
     verdict = judge(snapshot, Group(group))
     text = (
         report.render_json(snapshot, verdict)
@@ -297,7 +310,7 @@ def ask(
 
 
 @cli.command(short_help="Find every error in a configuration file, and give advice.")
-@click.argument("config_file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("config_file", type=_File(), metavar="FILE")
 @click.option(
     "--scrape-interval",
     type=click.FloatRange(min=0),
@@ -340,8 +353,12 @@ def schema() -> int:
     # yaml-language-server: $schema=health.schema.json
     """
     from exporter.config.schema import build_schema
+    from exporter.kinds import KindError
 
-    echo(json.dumps(build_schema(), indent=2), sys.stdout)
+    try:
+        echo(json.dumps(build_schema(), indent=2), sys.stdout)
+    except KindError as error:
+        raise _Refused(str(error)) from None
     return 0
 
 

@@ -14,10 +14,14 @@ All exceptions of the package: who raises them, and what becomes of them.
     |   `-- SilentError  the connection was closed before the first byte. `net.fetch` makes it a DialError.
     |-- PathError        `host.path`: a path is missing, cannot be read or hangs. The kind makes it a failed Outcome.
     |-- PlainTextError   `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
-    |-- KindError        `kinds`: a kind cannot be loaded. Nothing catches it: a traceback, and exit code 2.
+    |-- KindError        `kinds`: a kind cannot be loaded. `config.checks.load` makes it a ConfigError.
     |-- _TextError       `config.nodes`: a file is not YAML. It becomes a Complaint in a ConfigError.
     |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file. The
-    |                    command prints it and exits with 2. A reload logs it and keeps the running configuration.
+    |   |                command prints it and exits with 2. A reload logs it and keeps the running configuration.
+    |   `-- UnreadableError  the file cannot be read now. A reload tries again, even if the file does not change.
+    |-- PoolError        `evaluation`: the system cannot start enough threads. The command prints it and exits with 2. A
+    |                    reload logs it, keeps the running configuration and tries again.
+    |-- ReloadBusyError  `server.reload`: another reload is in progress. `server.routes` answers 503.
     |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.
     `-- _Refused         `cli`: the command cannot continue. `__main__` prints the message and exits with 2.

@@ -32,3 +32,7 @@ class ConfigError(ValueError):
     def __init__(self, complaints: list[Complaint]) -> None:
         self.complaints = sorted(set(complaints), key=lambda complaint: (complaint.line or 0, str(complaint)))
         super().__init__("\n".join(map(str, self.complaints)))
+
+
+class UnreadableError(ConfigError):
+    """A file that cannot be read now. A later attempt may succeed, even if the file does not change."""

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from exporter.config.complaint import Complaint, ConfigError, Keys
+from exporter.config.complaint import Complaint, ConfigError, Keys, UnreadableError
 from exporter.config.data import Builder
 from exporter.config.explain import explain
 from exporter.config.nodes import compose
@@ -51,11 +51,11 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """Read a regular file. Raises ConfigError if it cannot be read, hangs or is not valid YAML."""
+        """Read a regular file. Raises ConfigError: UnreadableError if it cannot be read, or not by a deadline."""
         try:
             content = read(path, MAX_BYTES + 1)
         except OSError as error:
-            raise ConfigError([Complaint(str(path), None, (), f"cannot be read: {error.strerror}")]) from None
+            raise UnreadableError([Complaint(str(path), None, (), f"cannot be read: {error.strerror}")]) from None
         return cls.parse(content, str(path))
 
     @classmethod

@@ -51,9 +51,10 @@ class _Process:
                 raise ValueError(
                     f"{check.spec.name!r} depends on {unknown[0]!r}, which does not exist yet: define it first"
                 )
-            self._checks[check.spec.name] = check
+            checks = {**self._checks, check.spec.name: check}
             if self._started and not self._stopped:
-                self.exporter.watch(self._checks.values())
+                self.exporter.watch(checks.values())
+            self._checks = checks
 
     def start(self) -> bool:
         """Run the checks. If it was started or stopped before, do nothing and return False."""

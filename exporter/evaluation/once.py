@@ -4,11 +4,12 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from exporter.evaluation.run import run
+from exporter.evaluation.schedule import PoolError
 from exporter.evaluation.store import Store
 from exporter.model import Snapshot
 from exporter.probe.check import Check
@@ -37,12 +38,25 @@ def run_all(checks: Sequence[Check], workers: int = MAX_WORKERS) -> Snapshot:
                 store.record(check, run(check))
 
     # Daemon threads: a probe that ignores its deadline must not hold up the report.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(once)))]
-    for thread in threads:
-        thread.start()
-    rounds = -(-len(once) // workers)
+    threads = _start_threads(min(workers, len(once)), work)
+    rounds = -(-len(once) // max(1, len(threads)))
     longest = max((check.spec.timeout for check in once), default=0)
     until = time.monotonic() + min(rounds * longest + MARGIN, MAX_WAIT)
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     return store.snapshot()
+
+
+def _start_threads(count: int, work: Callable[[], None]) -> list[threading.Thread]:
+    """Start so many threads, or as many as the system can start. Raises PoolError if that is none."""
+    threads: list[threading.Thread] = []
+    for _ in range(count):
+        thread = threading.Thread(target=work, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not threads:
+                raise PoolError(str(error)) from error
+            break
+        threads.append(thread)
+    return threads

@@ -18,6 +18,7 @@ The lag of a start is the time from its due time until it is taken. If a due che
 worker, or if workers are missing, the exporter reports that its schedule is not running.
 """
 
+import logging
 import math
 import threading
 import time
@@ -39,6 +40,8 @@ STUCK_AFTER = 1.0
 LAG_WINDOW = 30.0
 """Seconds. The reported lag is the largest one of the last one to two windows, so that no scrape misses a peak."""
 
+_log = logging.getLogger(__name__)
+
 
 def compute_pool_size(specs: Iterable[Spec]) -> int:
     """Return the number of workers: 1.5 times as many as are busy if every run takes its whole timeout, and HEADROOM.
@@ -47,6 +50,10 @@ def compute_pool_size(specs: Iterable[Spec]) -> int:
     """
     shares = [min(1.0, spec.timeout / spec.period) for spec in specs]
     return min(len(shares), math.ceil(1.5 * math.fsum(shares)) + HEADROOM)
+
+
+class PoolError(RuntimeError):
+    """The system cannot start as many threads as the checks need."""
 
 
 @dataclass(slots=True)
@@ -87,22 +94,38 @@ class Schedule:
         self._workers: set[threading.Thread] = set()
         self._peak = Peak(since=clock())
 
+    def hire(self, checks: Iterable[Check]) -> None:
+        """Start the workers that these checks need in addition, so that `replace` cannot fail.
+
+        Raises PoolError if the system cannot start enough threads. Then nothing has changed.
+        """
+        with self._condition:
+            before = self._size
+            self._size = max(before, compute_pool_size(check.spec for check in checks))
+            try:
+                self._start_workers()
+            except (RuntimeError, MemoryError) as error:
+                message = f"the checks need {self._size} threads, and only {len(self._workers)} could be started"
+                self._size = before
+                self._condition.notify_all()  # those that have started in vain end
+                raise PoolError(f"{message}: {error}") from error
+
     def replace(self, checks: Iterable[Check]) -> None:
         """Run exactly these checks from now on, with as many workers as they need. Removed probes are closed.
 
-        Raises RuntimeError if the system cannot start enough threads.
+        Raises PoolError as `hire` does.
         """
         checks = tuple(checks)
         with self._condition:
+            self.hire(checks)
             removed = self._timetable.replace(checks, self._clock())
             self._size = compute_pool_size(check.spec for check in checks)
-            for _ in range(self._size - len(self._workers)):
-                worker = threading.Thread(target=self._work, name="worker", daemon=True)
-                self._workers.add(worker)
-                worker.start()
             self._condition.notify_all()
         for check in removed:
-            check.probe.close()
+            try:
+                check.probe.close()
+            except Exception:  # noqa: BLE001  # the code of a plugin; the new checks are in effect already
+                _log.error("check %s: closing it failed", check.spec.name, exc_info=True)
 
     def stop(self) -> None:
         """Start no further runs, and abandon those under way without waiting for them."""
@@ -123,16 +146,28 @@ class Schedule:
                 lag=self._peak.largest,
             )
 
+    def _start_workers(self) -> None:
+        while len(self._workers) < self._size:
+            worker = threading.Thread(target=self._work, name="worker", daemon=True)
+            worker.start()
+            self._workers.add(worker)
+
     def _work(self) -> None:
         try:
             while (check := self._take()) is not None:
-                result = run(check, self._clock)
-                self._store.record(check, result)
-                with self._condition:
-                    self._timetable.finish(check, self._clock())
+                self._run(check)
         finally:
             with self._condition:
                 self._workers.discard(threading.current_thread())
+
+    def _run(self, check: Check) -> None:
+        try:
+            self._store.record(check, run(check, self._clock))
+        except Exception:  # noqa: BLE001  # such as MemoryError: this result is lost, but not the worker
+            _log.error("check %s: the result could not be recorded", check.spec.name, exc_info=True)
+        finally:
+            with self._condition:
+                self._timetable.finish(check, self._clock())
 
     def _take(self) -> Check | None:
         """Wait for a check that is due, and take it. Return None if there are more workers than needed."""

@@ -56,17 +56,14 @@ class Store:
         """
         with self._lock:
             old, states = self._checks, self._snapshot.states
-            self._checks = {}
+            new = {}
             for check in checks:
                 known = old.get(check.spec.name)
-                self._checks[check.spec.name] = known if known == check else check
-            self._publish(
-                {
-                    name: states[name] if old.get(name) is check else State(check.spec)
-                    for name, check in self._checks.items()
-                }
-            )
-            return tuple(self._checks.values())
+                new[check.spec.name] = known if known == check else check
+            after = {name: states[name] if old.get(name) is check else State(check.spec) for name, check in new.items()}
+            self._checks = new
+            self._publish(after)
+            return tuple(new.values())
 
     def record(self, check: Check, result: Result) -> None:
         """Settle one Result. It is dropped if a reload has removed or changed the check."""

@@ -1,4 +1,12 @@
-"""Loads the configuration again when its file changes."""
+"""Loads the configuration again when its file changes, or on request.
+
+Theory of operation. All loading happens in one daemon thread, which polls the file once a second. A request wakes the
+thread and waits for the result, but not longer than MAX_WAIT, and only one request waits at a time: a file or a plugin
+that hangs occupies one thread of the server, never all of them.
+
+A file that is invalid is not loaded again until it changes. A load that failed because the system lacked a resource,
+such as threads, is repeated until it succeeds, with a back-off.
+"""
 
 import logging
 import threading
@@ -6,63 +14,139 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from exporter.config.complaint import UnreadableError
+from exporter.host.reader import sign
+from exporter.server.poller import Poller
+
+MAX_WAIT = 10.0
+"""Seconds that a request waits for the result of its reload."""
+MAX_PAUSE = 32
+"""Polls from one attempt to the next, while the system lacks a resource."""
+
 _log = logging.getLogger(__name__)
 
 
+class ReloadBusyError(Exception):
+    """A reload was requested while another request waits, or it takes longer than MAX_WAIT."""
+
+
+class _Request:
+    """Someone who waits for the result of a reload."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.errors: str | None = None
+
+
 class Reloader:
-    """Applies the configuration file again when it changes. An invalid file is logged and changes nothing."""
+    """Applies the configuration file again when it changes. An invalid file is logged and changes nothing.
+
+    `reload` and `request` are for any thread, and work after `start`.
+    """
 
     def __init__(self, path: Path | None, apply: Callable[[], int], wall: Callable[[], float] = time.time) -> None:
-        """`apply` loads the configuration, puts it into effect, and returns the number of checks.
+        """`apply` loads the configuration, puts all of it or nothing into effect, and returns the number of checks.
 
-        Whatever it raises counts as a failed reload: ValueError for an invalid file, RuntimeError if the system cannot
-        start another thread, and anything at all from the code of a plugin.
+        Whatever it raises counts as a failed reload: ConfigError for an invalid file, RuntimeError, MemoryError or
+        OSError if the system lacks a resource.
         """
         self._path = path
         self._apply = apply
         self._wall = wall
+        self._poller = Poller("reload", self.poll)
         self._lock = threading.Lock()
+        self._waiting: _Request | None = None
+        self._requested = False
         self._loaded = self._latest = self._read_signature()
+        self._complaint: str | None = None
+        self._pause = self._polls_to_wait = 0  # 0 unless the system lacked a resource
         self.ok = True
         self.time = wall()
 
-    def reload(self) -> str | None:
-        """Load the file now. Returns the errors in it, or None."""
+    def start(self) -> None:
+        """Begin to poll. Raises RuntimeError if the system cannot start another thread."""
+        self._poller.start()
+
+    def stop(self) -> None:
+        """Load nothing more. Does not wait for a reload that is under way."""
+        self._poller.stop()
+
+    def request(self) -> None:
+        """Load the file soon. Does not wait."""
         with self._lock:
-            self._loaded = self._latest = self._read_signature()
-            try:
-                checks = self._apply()
-            except Exception as error:  # noqa: BLE001  # the code of a plugin's kind runs while the file is loaded
-                self.ok = False
-                return _report(error)
-            self.ok, self.time = True, self._wall()
-            _log.info("configuration loaded", extra={"fields": {"checks": checks}})
-            return None
+            self._requested = True
+        self._poller.wake()
+
+    def reload(self, wait: float = MAX_WAIT) -> str | None:
+        """Load the file now, and return the errors in it, or None.
+
+        Raises ReloadBusyError at once if another caller is waiting, or if there is no result after so many seconds.
+        """
+        with self._lock:
+            if self._waiting is not None:
+                raise ReloadBusyError("another reload is in progress")
+            self._waiting = request = _Request()
+        self._poller.wake()
+        if not request.done.wait(wait):
+            raise ReloadBusyError("the reload is still in progress")
+        return request.errors
 
     def poll(self) -> None:
-        """Load the file if it has changed and then stayed the same from one poll to the next."""
+        """Load the file on request, if it has changed and then stayed the same for two polls, or if a retry is due."""
+        with self._lock:
+            request, requested, self._requested = self._waiting, self._requested, False
+        if request is not None:
+            try:
+                request.errors = self._load()
+            finally:
+                with self._lock:
+                    self._waiting = None
+                request.done.set()
+        elif requested:
+            self._load()
+        else:
+            self._load_changes()
+
+    def _load_changes(self) -> None:
         signature = self._read_signature()
-        if signature != self._loaded and signature == self._latest:
-            self.reload()
+        changed = signature != self._loaded and signature == self._latest
         self._latest = signature
+        self._polls_to_wait = max(0, self._polls_to_wait - 1)
+        if changed:
+            self._load()
+        elif self._pause and not self._polls_to_wait:
+            self._load(retry=True)
+
+    def _load(self, *, retry: bool = False) -> str | None:
+        self._loaded = self._latest = self._read_signature()
+        try:
+            checks = self._apply()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the previous configuration stays
+            self.ok = False
+            return self._report(error, retry=retry)
+        self.ok, self.time = True, self._wall()
+        self._complaint, self._pause = None, 0
+        _log.info("configuration loaded", extra={"fields": {"checks": checks}})
+        return None
+
+    def _report(self, error: Exception, *, retry: bool) -> str:
+        """Return why the configuration was not loaded. Log it, unless a retry has failed like the attempt before."""
+        expected = isinstance(error, (ValueError, RuntimeError))
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        passing = isinstance(error, (RuntimeError, MemoryError, OSError, UnreadableError))
+        repeated = retry and text == self._complaint
+        self._pause = self._polls_to_wait = min(2 * self._pause or 1, MAX_PAUSE) if passing else 0
+        self._complaint = text
+        if not repeated:
+            for complaint in text.splitlines():
+                _log.error("configuration not loaded; keeping the previous one", extra={"fields": {"error": complaint}})
+            if not expected:
+                _log.debug("the configuration could not be loaded", exc_info=error)
+        return text
 
     def _read_signature(self) -> object:
         """Return a value that changes with the content, and with a symbolic link's target, as in a ConfigMap volume."""
-        if self._path is None:
-            return None
         try:
-            status = self._path.stat()
+            return sign(self._path) if self._path is not None else None
         except OSError as error:
             return error.errno
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _report(error: Exception) -> str:
-    """Log why the configuration was not loaded, and return it."""
-    expected = isinstance(error, (ValueError, RuntimeError))
-    text = str(error) if expected else f"{type(error).__name__}: {error}"
-    for complaint in text.splitlines():
-        _log.error("configuration not loaded; keeping the previous one", extra={"fields": {"error": complaint}})
-    if not expected:
-        _log.debug("the configuration could not be loaded", exc_info=error)
-    return text

@@ -22,11 +22,14 @@ from exporter.render import metrics, page
 from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
 from exporter.server.negotiation import choose_format
 from exporter.server.probes import OWN_PATHS, PROBE_PATHS, Probes, prefers_json
+from exporter.server.reload import ReloadBusyError
+
+RETRY_AFTER = 5  # seconds until a reload may be requested again
 
 _ONE_SLASH = re.compile(r"/(?!/)")
 
 Reload = Callable[[], str | None]
-"""Loads the configuration again; returns the errors in it, or None."""
+"""Loads the configuration again; returns the errors in it, or None. Raises ReloadBusyError."""
 
 
 def create_app(
@@ -101,7 +104,12 @@ def _answer_reload(store: Store, reload: Reload | None) -> Answer:
     if reload is None:
         text = "Reloading by HTTP is off; --web.enable-lifecycle turns it on.\n"
         return Answer(403, text.encode(), store.snapshot().generation)
-    complaint = reload()
+    try:
+        complaint = reload()
+    except ReloadBusyError as error:
+        headers = (("Retry-After", str(RETRY_AFTER)),)
+        text = f"{error}; try again later\n"
+        return Answer(503, text.encode(), store.snapshot().generation, headers=headers, because=(str(error),))
     if complaint is None:
         return Answer(200, b"", store.snapshot().generation)
     text = f"failed to reload the configuration; keeping the previous one:\n{complaint}\n"

@@ -11,8 +11,6 @@ import os
 import signal
 import socket
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 
 from exporter.keeper.link import BEAT, PROBE, STOP, Link
@@ -32,7 +30,7 @@ class Run:
 
     The first SIGTERM or SIGINT starts the drain: `drain` is called and it keeps serving for `shutdown_delay` seconds.
     A second signal ends the drain at once. SIGHUP reloads. `tick` is called about once a second; neither it nor
-    `drain` may block. `poll` is called about once a second in a thread of its own, and may block forever.
+    `drain` may block.
     """
 
     def __init__(
@@ -40,7 +38,6 @@ class Run:
         listeners: Sequence[Listener],
         reloader: Reloader,
         tick: Callable[[], object],
-        poll: Callable[[], object],
         drain: Callable[[], object],
         shutdown_delay: float,
         link: Link | None = None,
@@ -50,7 +47,6 @@ class Run:
         self._listeners = listeners
         self._reloader = reloader
         self._tick = tick
-        self._poll = poll
         self._drain = drain
         self._shutdown_delay = shutdown_delay
         self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
@@ -70,7 +66,6 @@ class Run:
         for listener in self._listeners:
             _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), **self._processes}})
         self._tick_forever()
-        threading.Thread(target=self._poll_forever, name="files", daemon=True).start()
         await self._stopping.wait()
         self._drain()
         _log.info("shutting down; /readyz now returns 503", extra={"fields": {"delay": self._shutdown_delay}})
@@ -92,7 +87,7 @@ class Run:
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.request)
 
     def _obey(self, link: Link) -> None:
         for command, sock in link.read():
@@ -110,17 +105,9 @@ class Run:
     def _stop(self) -> None:
         (self._hurry if self._stopping.is_set() else self._stopping).set()
 
-    def _reload(self) -> None:
-        threading.Thread(target=self._reloader.reload, name="reload", daemon=True).start()
-
     def _tick_forever(self) -> None:
         asyncio.get_running_loop().call_later(TICK, self._tick_forever)
         self._tick()
-
-    def _poll_forever(self) -> None:
-        while True:
-            self._poll()
-            time.sleep(TICK)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

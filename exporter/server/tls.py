@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from exporter.config.web import Tls
+from exporter.host.reader import sign
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +83,6 @@ class _Latest(ssl.SSLContext):
 def read_signature(path: Path) -> object:
     """Return a value that changes with the content, and with a symbolic link's target, as in a Secret volume."""
     try:
-        status = path.stat()
+        return sign(path)
     except OSError as error:
         return error.errno
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

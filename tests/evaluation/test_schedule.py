@@ -7,9 +7,9 @@ import pytest
 from make import FAIL, PASS, check
 from support import PATIENCE, Clock, eventually
 
-from exporter.evaluation.schedule import HEADROOM, LAG_WINDOW, OVERDUE, Peak, Schedule, compute_pool_size
+from exporter.evaluation.schedule import HEADROOM, LAG_WINDOW, OVERDUE, Peak, PoolError, Schedule, compute_pool_size
 from exporter.evaluation.store import Store
-from exporter.model import Status
+from exporter.model import Result, Status
 from exporter.probe.check import Check
 
 
@@ -217,3 +217,74 @@ def test_stopping_does_not_wait_for_runs(running):
 
     assert not ended.is_set()
     release.set()
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    """`scarce(count)`: the system starts so many more threads."""
+    start = threading.Thread.start
+
+    def limit(count: int) -> None:
+        left = [None] * count
+
+        def refuse(thread: threading.Thread) -> None:
+            if not left:
+                raise RuntimeError("can't start new thread")
+            left.pop()
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    return limit
+
+
+def test_without_enough_threads_the_previous_checks_stay(running, scarce):
+    store, schedule = running
+    schedule.replace(store.configure([check("old", period=0.05)]))
+    before = store.snapshot()
+    scarce(3)
+    many = [check(f"new{number}") for number in range(20)]
+    with pytest.raises(PoolError, match=r"need \d+ threads, and only 4 could be started: can't start new thread"):
+        schedule.hire(many)
+
+    assert store.snapshot().states.keys() == before.states.keys()
+    assert schedule.vitals().running
+    runs = store.snapshot().states["old"].runs
+    eventually(lambda: store.snapshot().states["old"].runs >= runs + 3)
+    eventually(lambda: schedule.vitals().workers == 1, what="those that were started in vain end")
+
+    scarce(100)
+    schedule.hire(many)
+    schedule.replace(store.configure(many))
+    assert schedule.vitals().workers == compute_pool_size(check.spec for check in many)
+
+
+def test_a_result_that_cannot_be_recorded_costs_no_worker(running, monkeypatch, caplog):
+    store, schedule = running
+    recorded = []
+
+    def record(check: Check, result: Result) -> None:
+        recorded.append(check)
+        if len(recorded) <= 3:
+            raise MemoryError
+
+    monkeypatch.setattr(store, "record", record)
+    schedule.replace(store.configure([check("a", period=0.05)]))
+    eventually(lambda: len(recorded) >= 6)
+
+    assert schedule.vitals().running
+    assert [record.message for record in caplog.records] == ["check a: the result could not be recorded"] * 3
+
+
+def test_a_probe_that_cannot_be_closed_does_not_spoil_a_reload(running, caplog):
+    store, schedule = running
+
+    class Broken(type(check().probe)):
+        def close(self) -> None:
+            raise KeyError("x")
+
+    schedule.replace(store.configure([Check(check("old").spec, Broken())]))
+    schedule.replace(store.configure([check("new", period=0.05)]))
+
+    assert [record.message for record in caplog.records] == ["check old: closing it failed"]
+    eventually(lambda: store.snapshot().states["new"].runs >= 1)
