@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from exporter.host.child import kill_group, kill_session
+from exporter.host.child import has_ended, kill_group, kill_session
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.options import Options, Spelling
@@ -79,6 +79,8 @@ class Exec(Probe):
         self._pid = child.pid
         try:
             output = None if self._closed else _read_output(child, deadline)
+        except ChildProcessError:
+            raise ProbeError(Reason.ERROR, f"another handler collected the exit status of {self.target}") from None
         finally:
             self._pid = None
             _release(child)
@@ -143,7 +145,7 @@ def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes 
             selector.register(pipe, selectors.EVENT_READ)
         while True:
             remaining = deadline.remaining()
-            ended = child.poll() is not None
+            ended = has_ended(child)
             if remaining <= 0 and not ended:
                 return None
             wait = 0.0 if ended else remaining if watched else min(remaining, POLL_INTERVAL)

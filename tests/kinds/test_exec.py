@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from pydantic import ValidationError
-from support import eventually
+from support import PATIENCE, eventually, within
 
 from exporter.evaluation.run import run
 from exporter.kinds.exec import Exec
@@ -378,3 +378,15 @@ def test_closing_after_a_run_does_nothing():
     probe = Exec(command=["true"])
     probe.probe(Deadline(time.monotonic() + 5))
     probe.close()
+
+
+def test_a_status_that_another_handler_collected_is_not_a_pass():
+    """As in an application that ignores SIGCHLD: the kernel discards the status, and Popen reports success."""
+    previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        for command in ("true", "false"):
+            with pytest.raises(ProbeError, match=f"another handler collected the exit status of {command}") as raised:
+                Exec(command=(command,)).probe(within(PATIENCE))
+            assert raised.value.reason is Reason.ERROR
+    finally:
+        signal.signal(signal.SIGCHLD, previous)
