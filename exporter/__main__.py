@@ -19,6 +19,10 @@ def main() -> None:
     """Run the command line. Without a verdict the exit code is 2, or 3 for `ask`."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     error_code = COULD_NOT_ASK if command == "ask" else USAGE
+    if command == "check":
+        from exporter import inherited
+
+        inherited.reset()
     try:
         link = _run_keeper() if sys.argv[1:2] == ["serve"] else None
         for stream in (sys.stdout, sys.stderr):

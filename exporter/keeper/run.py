@@ -22,6 +22,7 @@ import os
 import select
 import time
 
+from exporter import inherited
 from exporter.addresses import ListenError, listen
 from exporter.exitcodes import INTERRUPTED, USAGE
 from exporter.keeper import signals
@@ -47,8 +48,7 @@ def keep(words: list[str]) -> int | Link | None:
     if arguments is None:
         return None
     signals.end_at_sigterm()
-    signals.reset()
-    signals.open_standard_streams()
+    inherited.reset()
     try:
         web, probe = [listen(address) for address in arguments.web], [listen(address) for address in arguments.probe]
     except ListenError as error:

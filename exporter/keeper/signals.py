@@ -1,4 +1,4 @@
-"""Signals and standard streams: what the keeper makes of those that it inherits, and how signals wake its loop."""
+"""Signals: how they wake the keeper's loop, and their names."""
 
 import os
 
@@ -47,28 +47,7 @@ def end_at_sigterm() -> None:
     _signal.signal(_signal.SIGTERM, lambda *_: os._exit(0))
 
 
-def reset() -> None:
-    """Undo what the parent process has set: which signals are blocked, and which are ignored.
-
-    With SIGCHLD ignored, no exit status of a child would arrive. Python itself ignores SIGPIPE and SIGXFSZ.
-    """
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    for number in range(1, _signal.NSIG):
-        if number not in (_signal.SIGPIPE, _signal.SIGXFSZ) and _signal.getsignal(number) == _signal.SIG_IGN:
-            _signal.signal(number, _signal.SIG_DFL)
-
-
 def name(number: int) -> str:
     """Return the name of a signal, such as `SIGSEGV`."""
     names = (name for name in dir(_signal) if name.startswith("SIG") and not name.startswith("SIG_"))
     return next((name for name in names if getattr(_signal, name) == number), str(number))
-
-
-def open_standard_streams() -> None:
-    """Open /dev/null for each standard stream that the parent process has closed.
-
-    Otherwise a listener would get its number, and receive log lines.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003  # by position only
-    os.close(descriptor)
