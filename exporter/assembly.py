@@ -1,5 +1,6 @@
 """The composition root: builds the parts of an exporter and connects them."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from exporter.config.checks import load
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
+from exporter.host.descriptors import estimate_need, raise_limit
 from exporter.keeper.link import Link
 from exporter.model import Vitals
 from exporter.probe.check import Check
@@ -20,6 +22,8 @@ from exporter.server.routes import create_app
 from exporter.server.sockets import adopt, listen
 from exporter.server.users import Users
 from exporter.server.web_config import WebConfigFile
+
+_log = logging.getLogger(__name__)
 
 
 class Exporter:
@@ -87,6 +91,7 @@ class Exporter:
         from exporter.server.run import Run
         from exporter.server.threads import Threads
 
+        descriptors = raise_limit()
         checks = load(self._config_file).checks
         if self._link:
             web, probe = [*map(adopt, self._link.web)], [*map(adopt, self._link.probe)]
@@ -99,6 +104,10 @@ class Exporter:
         if probe:
             listeners.append(Listener(probe, Dispatcher(self.store, self._probes, threads)))
         self.watch(checks)
+        workers = self.schedule.vitals().workers
+        if not descriptors.suffice(workers):
+            fields = {"limit": descriptors.usual, "needed": estimate_need(workers), "checks_at_once": workers}
+            _log.warning("the limit of open files is too low for these checks", extra={"fields": fields})
         self._reloader.start()
         if self._web_poller:
             self._web_poller.start()

@@ -96,7 +96,7 @@ class Run:
             elif command == STOP:
                 self._stop()
             else:
-                self._reload()
+                self._reloader.request()
 
     def _beat(self, link: Link) -> None:
         link.beat()
