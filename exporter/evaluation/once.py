@@ -48,7 +48,7 @@ def run_all(checks: Sequence[Check], workers: int = MAX_WORKERS) -> Snapshot:
 
 
 def _start_threads(count: int, work: Callable[[], None]) -> list[threading.Thread]:
-    """Start so many threads, or as many as the system can start. Raises PoolError if that is none."""
+    """Start so many threads, or as many as the system can start. Raises PoolError if it starts no thread."""
     threads: list[threading.Thread] = []
     for _ in range(count):
         thread = threading.Thread(target=work, daemon=True)
