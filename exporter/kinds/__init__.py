@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import pkgutil
+import traceback
 from collections.abc import Mapping
 from functools import cache
 
@@ -32,11 +33,18 @@ def kinds() -> Mapping[str, type[Probe]]:
     return dict(sorted(found.items()))
 
 
+def find_place(error: Exception) -> str:
+    """Return the name of the file, and the line, of the code that raised this exception."""
+    (*_, frame) = traceback.extract_tb(error.__traceback__)
+    return f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+
+
 def _load_file(name: str) -> type[Probe]:
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except Exception as error:
-        raise KindError(f"{name}.py: the kind cannot be loaded: {type(error).__name__}: {error}") from error
+        cause = f"{type(error).__name__}: {error} ({find_place(error)})"
+        raise KindError(f"{name}.py: the kind cannot be loaded: {cause}") from error
     probes = [
         value
         for value in vars(module).values()
