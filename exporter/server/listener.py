@@ -25,6 +25,7 @@ from typing import Protocol
 
 from werkzeug.http import http_date
 
+from exporter.host.descriptors import reserve
 from exporter.server.answers import Answer
 from exporter.server.connection import CLIENT_TIMEOUT, Connection, Phase
 from exporter.server.messages import Request
@@ -148,7 +149,7 @@ class Listener:
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(_BATCH):
             try:
-                accepted, address = sock.accept()
+                accepted, address = _accept_one(sock)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -209,3 +210,14 @@ class Listener:
             if connection.deadline < now and connection.phase is not Phase.WAITING:
                 connection.close()
         self.loop.call_later(_SWEEP, self._sweep)
+
+
+def _accept_one(sock: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
+    """Accept a connection, from the reserve of descriptors if no other one is left. Raises OSError."""
+    try:
+        return sock.accept()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    with reserve():
+        return sock.accept()

@@ -20,6 +20,7 @@ class Rotation:
         self._current = tls.build_context()
         self.context = _Latest(self)
         self.ok = True
+        self._error = ""
 
     @property
     def current(self) -> ssl.SSLContext:
@@ -42,14 +43,17 @@ class Rotation:
         signatures = self._read_signatures()
         if signatures == self._seen:
             return
-        self._seen = signatures
         try:
             self._current = self._tls.build_context()
         except OSError as error:
             self.ok = False
-            _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": str(error)}})
+            if str(error) != self._error:
+                _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": str(error)}})
+            self._error = str(error)
+            if isinstance(error, ssl.SSLError):  # anything else may pass without a change of the files
+                self._seen = signatures
         else:
-            self.ok = True
+            self.ok, self._error, self._seen = True, "", signatures
             _log.info("certificate loaded", extra={"fields": {"file": str(self._tls.cert_file)}})
 
     def _read_signatures(self) -> object:

@@ -163,4 +163,4 @@ def test_only_the_reader_opens_paths_of_the_configuration():
         if any(call in line for call in (".open(", " open(", "os.open(", ".read_bytes(", ".read_text("))
     }
 
-    assert opening <= {"host/reader.py", "host/proc.py", "log.py", "render/page.py"}
+    assert opening <= {"host/reader.py", "host/proc.py", "inherited.py", "log.py", "render/page.py"}
