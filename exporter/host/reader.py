@@ -83,6 +83,19 @@ def call(path: str, function: Callable[[], _T], name: str, deadline: Deadline | 
     return _HELPERS.run(path, function, name, deadline or _default_deadline())
 
 
+def require_response(path: str, deadline: Deadline, name: str) -> None:
+    """Raise ProbeError if the mount of a path does not respond, before a call on it that has no deadline.
+
+    The message has this name of the path. Any other error is left to that call.
+    """
+    try:
+        sign(path, deadline)
+    except TimeoutError as error:
+        raise ProbeError(Reason.TIMEOUT, f"{name}: {error.strerror}") from None
+    except OSError:
+        return
+
+
 @contextmanager
 def explained(what: str = "the file") -> Iterator[None]:
     """Turn an OSError about a file of a check into a ProbeError that names the file."""

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, PrivateAttr
 
 from exporter.host.child import has_ended, kill_group, kill_session
+from exporter.host.reader import require_response
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.options import Options, Spelling
@@ -75,6 +76,8 @@ class Exec(Probe):
         arguments = [_expand(argument, {**environment, **variables}) for argument in self.command]
         if self._closed:
             raise ProbeError(Reason.ERROR, f"{self.target} is not started: the check is closed")
+        if "/" in arguments[0]:
+            require_response(arguments[0], deadline, self.target)  # starting a command waits until it has been found
         child = self._start(arguments, variables)
         self._pid = child.pid
         try:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from exporter.host.reader import require_response
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.net import url
 from exporter.net.errors import DialError
@@ -163,6 +164,8 @@ class HttpGet(Probe):
         request, route = self._build_request(), self._build_route(deadline, resolver)
         if authorization.header:
             request = replace(request, authorization=authorization.header)
+        if self.unix_socket:
+            require_response(self.unix_socket, deadline, self.unix_socket)
         timer = LatencyTimer()
         try:
             fetched = fetch(request, route)

@@ -114,7 +114,12 @@ def test_checks_whose_files_hang_end_by_their_deadlines_and_name_the_files(start
     hung = {f"hung{number}": options for number, options in enumerate(OPTIONS)}
     files = {name: f"{mount.path / name}" for name in hung}
     checks = [f"{{name: {name}, {hung[name].replace('FILE', files[name])}, periodSeconds: 1}}" for name in hung]
+    checks += [
+        f"{{name: command, exec: {{command: [{mount.path}/command]}}, periodSeconds: 1}}",
+        f"{{name: socket, httpGet: {{port: 1, unixSocket: {mount.path}/socket}}, periodSeconds: 1}}",
+    ]
     exporter = start(OK.replace("]}]\n", "]}" + "".join(f", {check}" for check in checks) + "]\n"))
+    others = {"command": "exec", "socket": "httpGet"}
     runs = [f'health_check_runs_total{{check="{name}",kind="{hung[name].partition(":")[0]}"}}' for name in hung]
     eventually(lambda: min(exporter.metrics().get(sample, 0) for sample in runs) >= 4, what="the runs are counted")
     metrics, page = exporter.metrics(), exporter.get("/").text
@@ -123,9 +128,11 @@ def test_checks_whose_files_hang_end_by_their_deadlines_and_name_the_files(start
         kind = options.partition(":")[0]
         assert metrics[f'health_check_reason{{check="{name}",kind="{kind}",reason="timeout"}}'] == 1
         assert f"the file {files[name]}: still no response" in page
+    for name, kind in others.items():
+        assert metrics[f'health_check_reason{{check="{name}",kind="{kind}",reason="timeout"}}'] == 1
     assert metrics["health_exporter_workers_stuck"] == 0
     assert metrics[RUNS] >= 4
-    assert mount.waiting() <= len(hung)  # none of them was read again
+    assert mount.waiting() <= len(checks)  # none of them was read again
 
     mount.release()
     eventually(lambda: "still no response" not in exporter.get("/").text, what="they are read again")
