@@ -9,6 +9,7 @@ from support import PATIENCE, Clock, eventually
 
 from exporter.evaluation.schedule import HEADROOM, LAG_WINDOW, OVERDUE, Peak, PoolError, Schedule, compute_pool_size
 from exporter.evaluation.store import Store
+from exporter.evaluation.timetable import compute_shift
 from exporter.model import Result, Status
 from exporter.probe.check import Check
 
@@ -22,6 +23,12 @@ def test_the_pool_fits_the_configuration(count, period, timeout, size):
     assert (
         compute_pool_size([check(f"{number}", period=period, timeout=timeout).spec for number in range(count)]) == size
     )
+
+
+def test_a_run_longer_than_its_period_keeps_one_worker_busy():
+    specs = [check("slow", period=10, timeout=30).spec, *(check(f"c{number}", period=100).spec for number in range(99))]
+
+    assert compute_pool_size(specs) == 3 + HEADROOM
 
 
 @pytest.fixture
@@ -125,6 +132,58 @@ def test_workers_that_are_missing_mean_that_the_schedule_is_not_running(clock):
 
     schedule._size = 1
     assert not schedule.vitals().running
+
+
+def test_only_the_workers_that_are_missing_are_started(running, monkeypatch):
+    """As daemons, because a worker that hangs must not keep the process from exiting."""
+    store, schedule = running
+    started = []
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda self, start=threading.Thread.start: (started.append(self), start(self))
+    )
+    for count in (3, 3, 5):
+        schedule.replace(store.configure([check(f"c{number}") for number in range(count)]))
+
+    assert [(thread.name, thread.daemon) for thread in started] == [("worker", True)] * 5
+
+
+def test_a_worker_that_is_not_needed_leaves_the_pool_as_it_leaves_the_lock(clock):
+    schedule = Schedule(Store(clock), clock)
+    schedule._workers = {threading.current_thread(), threading.Thread()}
+    schedule._size = 1
+
+    assert schedule._take() is None
+    assert threading.current_thread() not in schedule._workers
+    assert len(schedule._workers) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_leaves_the_pool(running, monkeypatch):
+    store, schedule = running
+    monkeypatch.setattr(store, "record", lambda *_: {}["gone"])
+    schedule.replace(store.configure([check()]))
+
+    eventually(lambda: schedule.vitals().workers == 0)
+    assert not schedule.vitals().running
+
+
+def test_a_run_has_the_clock_of_the_schedule(clock):
+    seen = []
+    store = Store(clock)
+    schedule = Schedule(store, clock)
+    try:
+        schedule.replace(store.configure([check("api", lambda deadline: seen.append(deadline) or PASS, timeout=3)]))
+        clock.advance(1)
+        eventually(lambda: schedule.vitals().workers == 1 and seen)
+        assert (seen[0].clock, seen[0].at) == (clock, 1004.0)
+    finally:
+        schedule.stop()
+
+
+def test_the_host_shifts_the_checks():
+    shifts = [Schedule(Store(), **host)._timetable._shift for host in ({}, {"host": ""}, {"host": "db-1"})]
+
+    assert shifts == [compute_shift(""), compute_shift(""), compute_shift("db-1")]
 
 
 def test_the_pool_follows_the_configuration(running):
