@@ -3,7 +3,6 @@
 A message shows no text of the file, because it may be a secret in the wrong place. The author sees it at the line.
 """
 
-import math
 import re
 from typing import Any
 
@@ -110,7 +109,7 @@ def _show(value: Any) -> str:
     """Return a number in YAML's notation, and the type of any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return describe(value)
-    return str(value).replace("inf", ".inf").replace("nan", ".nan") if not math.isfinite(value) else str(value)
+    return str(value).replace("inf", ".inf").replace("nan", ".nan")
 
 
 def _simplify(model: type[BaseModel], error: ErrorDetails) -> str:

@@ -1,5 +1,7 @@
 """A document: the line of every place, and a model's complaints with their lines."""
 
+from datetime import date
+
 import pytest
 from config.loading import parse, refused
 from pydantic import BaseModel
@@ -68,6 +70,7 @@ class Whole(BaseModel):
     part: Part
     numbers: list[int] = []
     named: dict[str, int] = {}
+    day: date | None = None
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,10 @@ class Whole(BaseModel):
         (
             "part: {word: !x a}\n",
             ["x.yml:1: part.word: has an unsupported tag: remove it, or put a value that begins with ! in quotes"],
+        ),
+        (
+            "part: {word: a}\nday: x\n",
+            ["x.yml:2: day: must be a valid date in the format YYYY-MM-DD, input is too short"],
         ),
         ("part: {word: [a]}\n", ["x.yml:1: part.word: must be text, not a list"]),
         (
