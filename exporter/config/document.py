@@ -117,7 +117,7 @@ class Document:
         """
         try:
             yield
-        except ValidationError:
+        except (ValidationError, MemoryError):  # the file is not at fault for the latter
             raise
         except Exception as error:  # noqa: BLE001  # a plugin may raise anything
             frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -165,6 +165,17 @@ def test_a_crash_in_the_target_of_a_plugin_is_a_complaint_about_its_check(file, 
     assert line.startswith(f"{file}:3: checks[1]: the code of a kind failed: KeyError (test_secrets.py:")
 
 
+def test_a_lack_of_memory_is_not_a_complaint(file, monkeypatch):
+    def target(probe):
+        raise MemoryError
+
+    monkeypatch.setattr(HttpGet, "target", property(target))
+    file.write_text("checks:\n  - {name: b, httpGet: {port: 80}}\n")
+
+    with pytest.raises(MemoryError):
+        load(file)
+
+
 def test_pydantic_s_own_error_shows_no_value():
     with pytest.raises(ValidationError) as error:
         HttpGet.model_validate({"port": CANARY, "httpHeaders": [{"name": KEY, "value": NUMBER}]})
