@@ -60,7 +60,7 @@ def test_the_slot_depends_on_the_name_only():
 
 
 def test_the_shift_of_a_host_is_seven_times_its_slot_within_one_period():
-    for host in ("db-0", "db-1", "", "node.example"):
+    for host in ("", "node.example", *(f"db-{number}" for number in range(20))):
         assert compute_shift(host) == pytest.approx(7 * compute_slot(host) - math.floor(7 * compute_slot(host)))
 
 
@@ -75,6 +75,15 @@ def test_the_second_run_is_the_first_in_the_slot_after_a_period(name, shift):
     assert first == pytest.approx(origin + 0.01 * compute_slot(name))
     assert second == pytest.approx(next(slot for slot in slots if slot >= first + period))
     assert third == pytest.approx(second + period)
+
+
+def test_the_second_run_waits_for_the_next_slot_if_the_first_came_just_after_one():
+    """A slot at the beginning of the period is before the first run, so a period later it is too early."""
+    timetable = timetable_of(make_check("api", period=16, stale_after=1000), shift=1 - compute_slot("api"))
+    (_, first), (_, second) = starts(timetable, 40)[:2]
+
+    assert 0 < first < 0.01
+    assert second == pytest.approx(32)
 
 
 def find_second(stale_after: float) -> tuple[float, float]:
