@@ -159,6 +159,7 @@ def test_credentials_and_queries_of_urls_are_masked(text, shown):
         ("SELECT 'a' FROM t WHERE x = \"b c\"", ["a", "b c"]),
         ("SELECT dblink('password=x', 'SELECT')", ["password=x", "SELECT"]),
         ("SELECT 'not closed", ["not closed"]),
+        ("SELECT 'XaX'", ["XaX"]),
         ("SELECT $$a b$$, $x$c$$d$x$, $1", ["$$a b$$", "$x$c$$d$x$"]),
         ("SELECT $$a\nb", ["$$a\nb"]),
         ('up{job=~"a|b"} > 1', ["a|b"]),

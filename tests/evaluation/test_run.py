@@ -189,6 +189,7 @@ def endpoint(text: str, how: str) -> Check:
         ("/x at {host} {port}", "refuse", "/x at db.example 12345"),
         ("route to {host}", "raise", "ConnectionError: no route to db.example"),
         ("route for {user} to {port}", "raise", "ConnectionError: no route for *** to ***"),
+        ("username for {user}", "raise", "ConnectionError: no username for ***"),
         ("/it {password}", "raise", "ConnectionError: no /it ***"),
         ("path: {file}", "raise", "ConnectionError: no path: ***"),
         ("http://a:b/c@x.example:80/p?token=s", "raise", "ConnectionError: no ***@x.example:80/p?***"),

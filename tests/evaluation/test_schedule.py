@@ -157,13 +157,15 @@ def test_a_worker_that_is_not_needed_leaves_the_pool_as_it_leaves_the_lock(clock
     assert len(schedule._workers) == 1
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_dies_leaves_the_pool(running, monkeypatch):
     store, schedule = running
+    died = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: died.append(args.thread))
     monkeypatch.setattr(store, "record", lambda *_: {}["gone"])
     schedule.replace(store.configure([check()]))
 
-    eventually(lambda: schedule.vitals().workers == 0)
+    eventually(lambda: len(died) == 1)
+    assert schedule.vitals().workers == 0
     assert not schedule.vitals().running
 
 
