@@ -160,7 +160,7 @@ class Endpoint(Probe):
     host: str = "db.example"
     port: int = 12345
     file: Path = Path("/etc/canary-file")
-    users: tuple[BasicAuth, ...] = (BasicAuth(username="probe-user", password=Secret(env="PASSWORD")),)
+    users: tuple[BasicAuth, ...] = (BasicAuth(username="probe-acct", password=Secret(env="PASSWORD")),)
     says: Callable[..., str]  # not a text, so that it is no option to hide
     how: Callable[[], str]
 
@@ -204,7 +204,7 @@ def test_a_summary_shows_no_secret_and_an_exception_no_option(monkeypatch, caplo
     assert outcome.summary.partition(" (test_run.py:")[0] == summary
     logged = "".join(record.fields["exception"] for record in caplog.records)
     assert (how == "raise") == ("KeyError: " in logged) == ("ConnectionError: no " in logged)
-    assert [word for word in ("hunter2", "probe-user", "12345", "canary-file", "token=s") if word in logged] == []
+    assert [word for word in ("hunter2", "probe-acct", "12345", "canary-file", "token=s") if word in logged] == []
 
 
 def test_a_short_secret_hides_nothing_else(monkeypatch):

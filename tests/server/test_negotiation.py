@@ -18,13 +18,11 @@ from accept_headers import (
 )
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from stage import Stage
+from werkzeug.test import Client
 
-from exporter.evaluation.store import Store
-from exporter.model import Vitals
 from exporter.render.metrics import OPEN_METRICS, TEXT
-from exporter.server.answers import AnswerCounter
 from exporter.server.negotiation import HEALTH_JSON, MAX_ACCEPT, choose_format, wants_json
-from exporter.server.routes import create_app
 
 FORMATS = [
     ("", TEXT),
@@ -146,7 +144,7 @@ def test_a_header_of_the_maximum_length_still_counts():
 
 @pytest.fixture(scope="module")
 def client():
-    return create_app(Store(), AnswerCounter(), lambda: Vitals(running=True)).test_client()
+    return Client(Stage().app())
 
 
 CODINGS = st.lists(
