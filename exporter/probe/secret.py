@@ -62,9 +62,15 @@ class Secret(Options):
         """Read the value. Raises ProbeError if that is not possible, because the check cannot run without it.
 
         A file that is not read by the deadline has the reason `timeout`; without a deadline, after 5 seconds. No
-        summary of the run shows the value.
+        summary of the run shows the value, nor a relative path, which may be the secret in the wrong place.
         """
-        value = self._read(deadline)
+        try:
+            value = self._read(deadline)
+        except ProbeError as error:
+            text = str(error)
+            if self.file is not None and not self.file.is_absolute():
+                text = text.replace(str(self.file), f"({describe(str(self.file))})")
+            raise ProbeError(error.reason, text) from None
         remember(value)
         return value
 

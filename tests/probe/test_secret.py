@@ -116,3 +116,18 @@ def test_a_variable_that_is_not_set_is_named_only_if_it_looks_like_one(monkeypat
         Secret(env=name).read()
 
     assert str(raised.value) == f"the environment variable {shown} is not set"
+
+
+def test_the_path_of_a_missing_file_is_shown_only_if_it_is_absolute(tmp_path, monkeypatch):
+    """In `{file: hunter2}`, the secret is in the place of the path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hunter3").mkdir()
+    shown = []
+    for path in ("hunter2", "hunter3", tmp_path / "token"):
+        with pytest.raises(ProbeError) as raised:
+            Secret(file=path).read()
+        shown.append(str(raised.value))
+
+    assert "hunter" not in "".join(shown)
+    assert shown[0] == "the file (text of 7 characters) does not exist"
+    assert str(tmp_path / "token") in shown[2]
