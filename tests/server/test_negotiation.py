@@ -113,6 +113,7 @@ def test_any_accept_header_gets_a_known_format_for_little_cpu(accept):
     assert min(cpu) < 0.05
 
 
+@settings(deadline=None)
 @given(SIMPLE, st.randoms(use_true_random=False))
 @example(["text/*", "text/plain;q=0.5", "application/openmetrics-text;q=0.7"], random.Random(1))
 def test_neither_order_nor_case_of_the_ranges_matters(ranges, shuffler):
@@ -124,6 +125,7 @@ def test_neither_order_nor_case_of_the_ranges_matters(ranges, shuffler):
     assert wants_json(shuffled) == wants_json(accept)
 
 
+@settings(deadline=None)
 @given(SIMPLE)
 def test_a_refused_type_is_chosen_only_if_there_is_no_other(ranges):
     accept = ",".join([*ranges, "application/openmetrics-text;version=1.0.0;q=0"])
