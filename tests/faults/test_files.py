@@ -167,7 +167,8 @@ def test_only_the_reader_opens_paths_of_the_configuration():
         path.relative_to(house).as_posix()
         for path in house.rglob("*.py")
         for line in path.read_text().splitlines()
-        if any(call in line for call in (".open(", " open(", "os.open(", ".read_bytes(", ".read_text("))
+        if "os.devnull" not in line
+        and any(call in line for call in (".open(", " open(", "os.open(", ".read_bytes(", ".read_text("))
     }
 
-    assert opening <= {"ask.py", "host/reader.py", "host/proc.py", "inherited.py", "log.py", "render/page.py"}
+    assert opening <= {"ask.py", "host/reader.py", "host/proc.py", "render/page.py"}

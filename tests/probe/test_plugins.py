@@ -83,6 +83,7 @@ def test_a_broken_plugin_stops_the_start_and_is_named(tmp_path, module, entry, c
     assert "Traceback" not in done.stderr
 
 
+LISTEN = ("--web.listen-address", "127.0.0.1:0")
 FRAGILE = """
 from exporter import Options, Outcome, Probe
 from pydantic import field_validator
@@ -115,7 +116,7 @@ class Fragile(Probe):
     ("when", "complaint"),
     [("read", "KeyError (fragile.py:15)"), ("built", "ZeroDivisionError (fragile.py:21)")],
 )
-@pytest.mark.parametrize("command", [["serve", "--config.file"], ["check", "--config.file"], ["validate"]])
+@pytest.mark.parametrize("command", [["serve", *LISTEN, "--config.file"], ["check", "--config.file"], ["validate"]])
 def test_an_exception_in_a_plugin_while_the_file_is_loaded_is_a_complaint(tmp_path, when, complaint, command):
     """With file and line of both, and without the exception's text, which may contain a secret."""
     (tmp_path / "fragile.py").write_text(FRAGILE)
