@@ -171,4 +171,4 @@ def test_only_the_reader_opens_paths_of_the_configuration():
         and any(call in line for call in (".open(", " open(", "os.open(", ".read_bytes(", ".read_text("))
     }
 
-    assert opening <= {"ask.py", "host/reader.py", "host/proc.py", "render/page.py"}
+    assert opening <= {"ask.py", "host/reader.py", "host/proc.py", "keeper/worker.py", "render/page.py"}
