@@ -160,6 +160,7 @@ def test_a_worker_that_is_not_needed_leaves_the_pool_as_it_leaves_the_lock(clock
 
 def test_a_worker_that_dies_leaves_the_pool(running, monkeypatch):
     store, schedule = running
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
     monkeypatch.setattr(store, "record", lambda *_: sys.exit())  # which is not an Exception
     schedule.replace(store.configure([check()]))
 
