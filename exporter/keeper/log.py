@@ -17,7 +17,7 @@ else:
 
 MAX_LINES = 100  # that wait to be written; further lines are dropped
 MAX_FLUSH = 1.0  # seconds that the keeper waits for the last lines before it ends
-MAX_WRITE = 10  # seconds after which a process that cannot write is ended
+_WRITE_TIME = 10  # seconds after which a process that cannot write is ended
 _DESCRIPTORS = 4096  # more than the keeper ever has
 _LEVELS = ("debug", "info", "warn", "error")
 
@@ -73,7 +73,7 @@ def _write_and_exit(text: str) -> None:
         os.closerange(3, _DESCRIPTORS)  # the listeners and the connections belong to the keeper
         for number in (_signal.SIGALRM, _signal.SIGTERM, _signal.SIGINT):
             _signal.signal(number, _signal.SIG_DFL)
-        _signal.alarm(MAX_WRITE)
+        _signal.alarm(_WRITE_TIME)
         rest = text.encode("ascii", "backslashreplace")
         while rest:
             rest = rest[os.write(1, rest) :]

@@ -31,7 +31,7 @@ from exporter.keeper.link import PROBE, RELOAD, STOP, WEB, Link
 from exporter.keeper.log import Log
 from exporter.keeper.server import Server
 from exporter.keeper.shared import ENDED, Shared
-from exporter.keeper.worker import MAX_DEATH, TICK, UNAVAILABLE, BackOff, Worker, describe_end, fork_worker, reap
+from exporter.keeper.worker import DEATH, TICK, UNAVAILABLE, BackOff, Worker, describe_end, fork_worker, reap
 
 STEADY = 2.0  # seconds: if a worker has served for so long, the next one follows at once
 GRACE = 5.0  # seconds after the drain until a worker that has not ended is killed; it needs up to 4 itself
@@ -149,7 +149,7 @@ class Keeper:
             self._code = 0
         elif reason:
             self._kill(worker, reason)
-        elif worker.killed and worker.silence >= MAX_DEATH and len(self._abandoned) < MAX_ABANDONED:
+        elif worker.killed and worker.silence >= DEATH and len(self._abandoned) < MAX_ABANDONED:
             self._abandoned.add(worker.pid)
             self._replace(worker, {"error": "blocked in the kernel"})
         elif worker.silent and worker.silence == UNAVAILABLE:

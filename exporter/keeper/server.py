@@ -9,13 +9,13 @@ from exporter.keeper.answers import Request, render, respond
 
 MAX_CONNECTIONS = 64  # beyond that, the oldest is closed: a probe that has just connected always gets its answer
 MAX_HEAD = 8192  # bytes
-MAX_ACCEPTS = 16  # connections accepted at once from one listener
 CLIENT_TIMEOUT = 5.0  # seconds for a client to send its request, get its answer, and close the connection
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_BATCH = 16  # connections accepted at once from one listener
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _HEAD_END = b"\r\n\r\n"
 
@@ -94,7 +94,7 @@ class Server:
         self._connections.clear()
 
     def _accept(self, listener: _socket.socket) -> None:
-        for _ in range(MAX_ACCEPTS):
+        for _ in range(_BATCH):
             try:
                 descriptor, _ = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001  # as socket.accept does
             except OSError as error:

@@ -18,8 +18,8 @@ UNAVAILABLE = 8  # ticks without a heartbeat after which it answers everything
 MAX_SILENCE = 40  # ticks without a heartbeat after which the worker is killed
 MAX_START = 480  # ticks that a worker may load before it is killed
 MAX_BACK_OFF = 30.0  # seconds
-MAX_WAIT = 1.0  # seconds that the keeper waits for the end of a killed worker before it ends itself
-MAX_DEATH = 8  # ticks after which the keeper gives up on a worker that it has killed
+_KILL_WAIT = 1.0  # seconds that the keeper waits for the end of a killed worker before it ends itself
+DEATH = 8  # ticks after which the keeper gives up on a worker that it has killed
 
 
 class Worker:
@@ -123,7 +123,7 @@ class Worker:
 
     def wait(self) -> None:
         """Wait for the end of the killed process, but not long: the kernel may block it."""
-        until = time.monotonic() + MAX_WAIT
+        until = time.monotonic() + _KILL_WAIT
         try:
             while not os.waitpid(self.pid, os.WNOHANG)[0] and time.monotonic() < until:
                 time.sleep(0.01)

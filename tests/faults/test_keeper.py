@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from faults.fuse import mounted
 from support import PATIENCE, Answer, Exporter, eventually, free_port, get, unavailable
 
 CHECKS = """
@@ -44,7 +45,7 @@ class Sabotaged(Exporter):
         return f"http://{self.address}"
 
     def order(self, what: str) -> None:
-        """Let the worker do this: `segfault`, `eat` memory, or `block SECONDS`."""
+        """Let the worker do this: `segfault`, `eat` memory, `block SECONDS`, or `read PATH`."""
         (self.folder / "order").write_text(what)
         os.kill(self.worker, signal.SIGUSR1)
 
@@ -224,6 +225,26 @@ def test_a_worker_that_hangs_is_replaced(serve):
 
     assert set(live.statuses) == {200}
     assert exporter.metrics()[RESTARTS] == 1
+
+
+def test_a_worker_that_cannot_be_killed_is_replaced(serve, tmp_path):
+    """The kernel blocks it, on a mount that does not respond. At the end, nobody waits for it either."""
+    with mounted(tmp_path) as mount:
+        (mount.files / "file").touch()
+        exporter = serve("--shutdown-delay", "0")
+        worker = exporter.await_worker()
+        mount.hang()
+        exporter.order(f"read {mount.path}/file")
+        with asking(exporter, "/livez") as live:
+            exporter.line(f"the worker has ended.* worker={worker} error=")
+            another = exporter.await_worker(after=worker)
+        assert psutil.pid_exists(worker)
+        assert set(live.statuses) == {200}
+        exporter.order(f"read {mount.path}/file")
+        eventually(lambda: psutil.Process(another).status() == psutil.STATUS_DISK_SLEEP)
+        exporter.signal(signal.SIGTERM)
+        assert exporter.wait() == 0
+        assert psutil.pid_exists(another)
 
 
 # Signals and exit codes

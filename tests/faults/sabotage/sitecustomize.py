@@ -36,6 +36,8 @@ def obey(*_: object) -> None:
         hoard = []
         while True:
             hoard.append(b"x" * 2**20)
+    elif order[0] == "read":
+        Path(order[1]).read_bytes()
     elif order[0] == "block":
         ctypes.PyDLL(None).usleep(int(float(order[1]) * 1e6))  # PyDLL keeps the interpreter lock
         (FOLDER / "unblocked").touch()
