@@ -112,6 +112,37 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("server.passwords:MAX_PASSWORD", "Password; bcrypt reads no more", "bytes", "The rest is ignored."),
         Limit("server.users:MAX_WRONG", "Wrong credentials that are remembered", "", "The oldest ones are forgotten."),
     ),
+    "Keeper and worker": (
+        Limit("keeper.server:MAX_CONNECTIONS", "Connections of the keeper", "", "The oldest one is closed."),
+        Limit("keeper.server:MAX_HEAD", "Request line and headers, for the keeper", "bytes", "The response is 431."),
+        Limit(
+            "keeper.server:CLIENT_TIMEOUT",
+            "Time for a client of the keeper to send its request and to close the connection",
+            "s",
+            "The connection is closed.",
+        ),
+        Limit(
+            "keeper.worker:MAX_START",
+            "Time for the worker to load, in steps of 0.25 s",
+            "",
+            "It is killed, and another one starts.",
+        ),
+        Limit(
+            "keeper.worker:MAX_SILENCE",
+            "Time without a heartbeat of the worker, in steps of 0.25 s",
+            "",
+            "It is killed, and another one starts.",
+        ),
+        Limit("keeper.worker:MAX_BACK_OFF", "Delay of the next worker", "s", "It is not longer."),
+        Limit(
+            "keeper.run:MAX_ABANDONED",
+            "Killed workers that do not end, because the kernel blocks them",
+            "",
+            "No further worker starts until one of them ends.",
+        ),
+        Limit("keeper.log:MAX_LINES", "Log lines of the keeper that wait", "", "Further lines are dropped."),
+        Limit("keeper.log:MAX_FLUSH", "Time to write them when the keeper ends", "s", "They are lost."),
+    ),
     "Responses of targets": (
         Limit("net.fetch:MAX_BODY", "`httpGet`: body", "bytes", "The rest is not read, which is not an error."),
         Limit(

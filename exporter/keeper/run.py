@@ -149,11 +149,18 @@ class Keeper:
             self._code = 0
         elif reason:
             self._kill(worker, reason)
-        elif worker.killed and worker.silence >= DEATH and len(self._abandoned) < MAX_ABANDONED:
-            self._abandoned.add(worker.pid)
-            self._replace(worker, {"error": "blocked in the kernel"})
+        elif worker.killed and worker.silence >= DEATH:
+            self._abandon(worker)
         elif worker.silent and worker.silence == UNAVAILABLE:
             self._log.write("warn", "the worker does not respond; /readyz returns 503", {"worker": worker.pid})
+
+    def _abandon(self, worker: Worker) -> None:
+        """Go on without a killed worker that does not end."""
+        if self._stop_deadline is not None:
+            self._code = 0
+        elif len(self._abandoned) < MAX_ABANDONED:
+            self._abandoned.add(worker.pid)
+            self._replace(worker, {"error": "blocked in the kernel"})
 
     def _kill(self, worker: Worker, reason: str) -> None:
         self._log.write("warn", f"{reason}; killing it", {"worker": worker.pid})

@@ -70,6 +70,24 @@ def test_a_reader_that_does_not_read_delays_nothing():
         assert int(child.stderr.read()) == MAX_LINES
 
 
+ENDS = """
+import os, sys, time
+from exporter.keeper.log import MAX_FLUSH, Log
+log = Log("info", "logfmt")
+log.write("warn", "x" * 100_000, {})
+log.close()
+print(log._writer, file=sys.stderr)
+"""
+
+
+def test_the_end_does_not_wait_for_a_reader_that_does_not_read():
+    """The line is longer than a pipe's buffer, so its writer is still there when `close` returns."""
+    with subprocess.Popen([sys.executable, "-c", ENDS], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.wait(PATIENCE) == 0
+        assert child.stderr is not None
+        assert int(child.stderr.readline()) > 0
+
+
 def test_without_another_process_the_lines_wait(monkeypatch):
     def refuse() -> int:
         raise OSError(11, "Resource temporarily unavailable")
