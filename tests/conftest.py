@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
 from inspect import unwrap
@@ -64,12 +64,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
     """Start the exporter: `start(yaml, *flags)` writes the YAML to `health.yml` in `tmp_path` and serves it."""
     with ExitStack() as stack:
 
-        def start_(yaml: str | None = None, *flags: str, env: dict[str, str] | None = None) -> Exporter:
+        def start_(
+            yaml: str | None = None, *flags: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+        ) -> Exporter:
             config = None
             if yaml is not None:
                 config = tmp_path / "health.yml"
                 config.write_text(dedent(yaml))
-            return stack.enter_context(ended(Exporter(*flags, config=config, env=env)))
+            return stack.enter_context(ended(Exporter(*flags, config=config, env=env, prefix=prefix)))
 
         yield start_
 

@@ -27,6 +27,11 @@ need conmon conmon
 need debootstrap debootstrap
 need chromium chromium
 need chromedriver chromium-driver
+need faketime faketime
+need ip iproute2
+need iptables iptables
+need mount mount
+need setpriv util-linux
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

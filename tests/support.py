@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,13 +168,20 @@ def get(url: str, method: str = "GET", headers: dict[str, str] | None = None, ti
 
 
 class Exporter(Process):
-    """`health-exporter serve` on a free port of loopback."""
+    """`health-exporter serve` on a free port of loopback. A `prefix` is a command that starts it, such as `nice`."""
 
-    def __init__(self, *arguments: str, config: Path | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        config: Path | None = None,
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         given = ["--config.file", str(config)] if config else []
         listen = [] if "--web.listen-address" in arguments else ["--web.listen-address", "127.0.0.1:0"]
         delay = [] if "--shutdown-delay" in arguments else ["--shutdown-delay", "0"]
-        super().__init__([sys.executable, "-m", "exporter", "serve", *listen, *delay, *given, *arguments], env)
+        serve = [sys.executable, "-m", "exporter", "serve", *listen, *delay, *given, *arguments]
+        super().__init__([*prefix, *serve], env)
 
     @property
     def url(self) -> str:

@@ -1,0 +1,157 @@
+"""The network drops packets, goes away, has no free port left, or gives a name another address."""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from faults.namespaces import namespaces
+from faults.prober import probing
+from faults.samples import sample
+from faults.usage import count_descriptors, count_threads, measure_cpu
+from faults.webs import Webs
+from support import eventually, free_port
+
+OK = "{name: ok, exec: {command: ['true']}, periodSeconds: 1, groups: [liveness]}"
+
+
+@pytest.fixture
+def network():
+    """A network that consists of loopback."""
+    with namespaces("network") as inside:
+        yield inside
+
+
+@pytest.fixture
+def serve(request) -> Callable[..., Webs]:
+    """Start healthy web servers: `serve((address, port), ...)`."""
+
+    def start_(*addresses: tuple[str, int]) -> Webs:
+        servers = Webs(*addresses)
+        request.addfinalizer(servers.close)
+        return servers
+
+    return start_
+
+
+def test_a_firewall_that_drops_packets_costs_a_timeout_and_nothing_else(network, start):
+    network.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "9999", "-j", "DROP")
+    names = [f"dropped{number}" for number in range(20)]
+    dropped = [f"{{name: {name}, httpGet: {{port: 9999}}, periodSeconds: 1, timeoutSeconds: 1}}" for name in names]
+    exporter = network(start, f"checks: [{', '.join([OK, *dropped])}]")
+
+    def count_runs() -> float:
+        return sum(network(exporter.metrics).get(sample("runs_total", name), 0) for name in names)
+
+    with probing(f"{exporter.url}/livez", network.get):
+        eventually(lambda: count_runs() >= 20)
+        before = count_threads(exporter), count_descriptors(exporter)
+        eventually(lambda: count_runs() >= 120, what="a hundred further runs")
+        after = count_threads(exporter), count_descriptors(exporter)
+
+    metrics = network(exporter.metrics)
+    for name in names:
+        assert metrics[sample("failures_total", name, reason="timeout")] == metrics[sample("runs_total", name)]
+    assert after[0] <= before[0]
+    assert after[1] <= before[1] + len(names)  # a run in progress has a socket
+
+
+@pytest.fixture
+def remote(network):
+    """A second network, connected to the first one by `wire`. Its address is 10.77.0.2."""
+    with namespaces("network") as inside:
+        thread = str(inside(threading.get_native_id))
+        network.run("ip", "link", "add", "wire", "type", "veth", "peer", "name", "end", "netns", thread)
+        for ends, interface, address in ((network, "wire", "10.77.0.1/24"), (inside, "end", "10.77.0.2/24")):
+            ends.run("ip", "address", "add", address, "dev", interface)
+            ends.run("ip", "link", "set", interface, "up")
+        yield inside
+
+
+def test_the_network_goes_away_and_comes_back(network, remote, start, serve):
+    """All checks fail at once. The exporter answers as before, needs no more CPU time, and recovers by itself."""
+    [port] = remote(serve, ("10.77.0.2", 0)).ports
+    names = [f"remote{number}" for number in range(50)]
+    checks = [
+        f"{{name: {name}, httpGet: {{host: 10.77.0.2, port: {port}}}, periodSeconds: 1, failureThreshold: 1}}"
+        for name in names
+    ]
+    exporter = network(start, f"checks: [{', '.join([OK, *checks])}]")
+
+    def are_all(up: int) -> bool:
+        metrics = network(exporter.metrics)
+        return all(metrics[sample("up", name)] == up for name in names)
+
+    def measure() -> tuple[float, int]:
+        """The CPU time of five runs of every check, and the size of the metrics."""
+        cpu, until = measure_cpu(exporter), count_runs() + 250
+        while count_runs() < until:
+            time.sleep(0.5)
+        return measure_cpu(exporter) - cpu, len(network.get(f"{exporter.url}/metrics").body)
+
+    def count_runs() -> float:
+        metrics = network(exporter.metrics)
+        return sum(metrics[sample("runs_total", name)] for name in names)
+
+    with probing(f"{exporter.url}/livez", network.get):
+        eventually(lambda: are_all(1), what="all pass")
+        healthy_cpu, healthy_size = measure()
+        network.run("ip", "link", "set", "wire", "down")
+        eventually(lambda: are_all(0), what="all fail")
+        cpu, size = measure()
+        assert network.get(f"{exporter.url}/readyz").status == 503
+        network.run("ip", "link", "set", "wire", "up")
+        eventually(lambda: are_all(1), what="all pass again")
+
+    assert cpu < 2 * healthy_cpu
+    assert size < 1.1 * healthy_size
+
+
+def test_without_a_free_port_a_check_fails_and_recovers(network, start, serve):
+    network(Path("/proc/sys/net/ipv4/ip_local_port_range").write_text, "40000 40063")
+    [port] = network(serve, ("127.0.0.1", 8080)).ports
+    exporter = network(
+        start,
+        f"checks: [{OK}, {{name: web, httpGet: {{port: {port}}}, periodSeconds: 1, failureThreshold: 1}}]",
+    )
+    exporter.line("check web: unknown -> pass")
+    before = count_descriptors(exporter)
+    with probing(f"{exporter.url}/livez", network.get):
+        with ExitStack() as connections:
+            with pytest.raises(OSError, match="Cannot assign requested address"):
+                network(connect_forever, port, connections)
+            exporter.line("check web: pass -> fail.* reason=connect .*Cannot assign requested address")
+        exporter.line("check web: fail -> pass")
+
+    eventually(lambda: count_descriptors(exporter) <= before)
+
+
+def connect_forever(port: int, connections: ExitStack) -> None:
+    while True:
+        client = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_a_name_that_moves_is_followed_at_the_next_run(start, serve, tmp_path):
+    """Nothing remembers the old address."""
+    hosts, port = tmp_path / "hosts", free_port()
+    hosts.write_text("127.0.0.1 moving.example.test\n")
+    servers = serve(("127.0.0.1", port), ("127.0.0.2", port))
+    with namespaces("mounts") as inside:
+        inside.run("mount", "--bind", str(hosts), "/etc/hosts")
+        exporter = inside(
+            start,
+            f"checks: [{{name: web, httpGet: {{host: moving.example.test, port: {port}}}, periodSeconds: 1}}]",
+        )
+        eventually(lambda: exporter.get("/readyz").status == 200)
+        assert servers.requests[1] == 0
+        hosts.write_text("127.0.0.2 moving.example.test\n")
+        eventually(lambda: servers.requests[1] >= 1)
+        before = servers.requests[0]
+        eventually(lambda: servers.requests[1] >= 4)
+
+    assert servers.requests[0] == before
