@@ -32,6 +32,7 @@ need ip iproute2
 need iptables iptables
 need mount mount
 need setpriv util-linux
+need strace strace
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
