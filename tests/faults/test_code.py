@@ -6,6 +6,7 @@ import signal
 import pytest
 from faults.prober import probing
 from faults.samples import sample
+from faults.webs import webs
 from support import Exporter, eventually
 
 MODULE = """
@@ -86,3 +87,21 @@ def test_whatever_a_check_raises_its_result_is_unknown_and_the_next_run_takes_pl
     assert metrics[sample("up", "ok", "exec")] == 1
     assert metrics["health_exporter_workers_stuck"] == 0
     assert exporter.get("/-/healthy").status == 200
+
+
+def test_commands_start_while_other_threads_log_and_connect(start):
+    """A fork copies the locks that other threads hold at that moment. No command hangs because of one."""
+    with webs(*[("127.0.0.1", 0)] * 50) as servers:
+        requests = [f"httpGet: {{port: {port}}}" for port in servers.ports]
+        commands = ["exec: {command: ['true']}"] * 50
+        checks = [
+            f"{{name: check{number}, {probe}, periodSeconds: 1, timeoutSeconds: 20}}"
+            for number, probe in enumerate([*requests, *commands])
+        ]
+        exporter = start(f"checks: [{', '.join(checks)}]", "--log.level", "debug")
+        runs = [sample("runs_total", f"check{number}", "exec") for number in range(50, 100)]
+        eventually(lambda: sum(exporter.metrics()[name] for name in runs) >= 300)
+        metrics = exporter.metrics()
+
+    assert not [name for name in metrics if name.startswith("health_check_failures_total")]
+    assert metrics["health_exporter_workers_stuck"] == 0

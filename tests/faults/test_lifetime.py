@@ -189,3 +189,19 @@ def expose(inside: Namespaces, folder: Path) -> None:
         inside.run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(closed[-1]))
         inside(lambda: folder.mkdir(mode=0o755, parents=True))
         inside.run("mount", "--bind", "/mnt", str(folder))
+
+
+def test_without_a_scraper_nothing_accumulates(start):
+    """Prometheus has gone, and hundreds of runs take place."""
+    with webs(("127.0.0.1", 0)) as servers:
+        responses = f"httpGet: {{port: {servers.ports[0]}, path: /x}}, periodSeconds: 1, failureThreshold: 1"
+        exporter = start(f"checks: [{', '.join(f'{{name: web{number}, {responses}}}' for number in range(100))}]")
+        eventually(lambda: exporter.get("/readyz").status == 200)
+        assert exporter.get("/metrics").status == 200
+        before = len(exporter.get("/metrics").body)
+        eventually(lambda: servers.requests[0] >= 300)
+        memory = measure_memory(exporter)
+        eventually(lambda: servers.requests[0] >= 1000)
+
+        assert measure_memory(exporter) < memory + MIB
+        assert abs(len(exporter.get("/metrics").body) - before) < before / 50

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.namespaces import namespaces
@@ -28,10 +29,10 @@ def network():
 
 @pytest.fixture
 def serve(request) -> Callable[..., Webs]:
-    """Start healthy web servers: `serve((address, port), ...)`."""
+    """Start web servers: `serve((address, port), ...)`."""
 
-    def start_(*addresses: tuple[str, int]) -> Webs:
-        servers = Webs(*addresses)
+    def start_(*addresses: tuple[str, int], **options: Any) -> Webs:
+        servers = Webs(*addresses, **options)
         request.addfinalizer(servers.close)
         return servers
 
@@ -155,3 +156,58 @@ def test_a_name_that_moves_is_followed_at_the_next_run(start, serve, tmp_path):
         eventually(lambda: servers.requests[1] >= 4)
 
     assert servers.requests[0] == before
+
+
+METADATA = "169.254.169.254"  # where clouds serve the credentials of a machine
+ELSEWHERE = [
+    f"http://{METADATA}/latest/meta-data/",
+    "http://2852039166/",
+    "http://0xa9fea9fe/",
+    "http://0251.0376.0251.0376/",
+    f"http://[::ffff:{METADATA}]/",
+    f"//{METADATA}/",
+    f"http://127.0.0.1@{METADATA}/",
+    "file:///etc/passwd",
+    "ftp://127.0.0.1/",
+    "gopher://127.0.0.1/",
+    "unix:/run/docker.sock",
+]
+
+
+def test_a_redirect_leads_to_no_other_host_and_to_no_file(network, start, serve):
+    """However the address is spelled. A listener at the forbidden address sees no connection."""
+    network.run("ip", "address", "add", f"{METADATA}/32", "dev", "lo")
+    forbidden = network(serve, (METADATA, 80))
+
+    def redirect(index: int) -> bytes:
+        return f"HTTP/1.1 302 Found\r\nLocation: {ELSEWHERE[index]}\r\nContent-Length: 0\r\n\r\n".encode()
+
+    targets = network(serve, *[("127.0.0.1", 0)] * len(ELSEWHERE), respond=redirect)
+    checks = ", ".join(
+        f"{{name: web{number}, httpGet: {{port: {port}}}, periodSeconds: 1}}"
+        for number, port in enumerate(targets.ports)
+    )
+    exporter = network(start, f"checks: [{checks}]")
+    eventually(lambda: min(targets.requests) >= 2)
+
+    assert network.get(f"http://{METADATA}/").status == 200
+    assert forbidden.requests == [1]  # the one that this test has sent
+    assert network.get(f"{exporter.url}/livez").status == 200
+
+
+def test_without_ipv6_it_listens_on_ipv4_and_names_an_address_that_it_cannot_have(network, start):
+    network(Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text, "1")
+    exporter = network(start, f"checks: [{OK}]", "--web.listen-address", ":0")
+    port = exporter.url.rpartition(":")[2]
+    eventually(lambda: network.get(f"http://127.0.0.1:{port}/readyz").status == 200)
+
+    refused = network(start, f"checks: [{OK}]", "--web.listen-address", "[::1]:0")
+    assert refused.wait() == 2
+    assert refused.lines == ["[::1]:0: cannot listen: Cannot assign requested address"]
+
+
+def test_an_address_that_the_machine_does_not_have_yet_is_named(start):
+    refused = start(f"checks: [{OK}]", "--web.listen-address", "192.0.2.1:4584")
+
+    assert refused.wait() == 2
+    assert refused.lines == ["192.0.2.1:4584: cannot listen: Cannot assign requested address"]
