@@ -70,8 +70,9 @@ def test_reloads_with_new_names_leave_nothing_behind(start, tmp_path):
 
     assert {name.split('"')[1][:5] for name in exporter.metrics() if "check=" in name} == {"v119-"}
     eventually(lambda: count_series() == before[0])
-    eventually(lambda: count_threads(exporter) <= before[1])
-    eventually(lambda: count_descriptors(exporter) <= before[2])
+    # One thread or descriptor for each reload would be a hundred more; a pool may have grown by a few.
+    eventually(lambda: count_threads(exporter) < before[1] + 10)
+    eventually(lambda: count_descriptors(exporter) < before[2] + 10)
     assert measure_memory(exporter) < memory + 2 * MIB
 
 

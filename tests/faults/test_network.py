@@ -15,7 +15,7 @@ from faults.prober import probing
 from faults.samples import sample
 from faults.usage import count_descriptors, count_threads, measure_cpu
 from faults.webs import Webs
-from support import eventually, free_port
+from support import eventually
 
 OK = "{name: ok, exec: {command: ['true']}, periodSeconds: 1, groups: [liveness]}"
 
@@ -135,27 +135,6 @@ def connect_forever(port: int, connections: ExitStack) -> None:
     while True:
         client = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def test_a_name_that_moves_is_followed_at_the_next_run(start, serve, tmp_path):
-    """Nothing remembers the old address."""
-    hosts, port = tmp_path / "hosts", free_port()
-    hosts.write_text("127.0.0.1 moving.example.test\n")
-    servers = serve(("127.0.0.1", port), ("127.0.0.2", port))
-    with namespaces("mounts") as inside:
-        inside.run("mount", "--bind", str(hosts), "/etc/hosts")
-        exporter = inside(
-            start,
-            f"checks: [{{name: web, httpGet: {{host: moving.example.test, port: {port}}}, periodSeconds: 1}}]",
-        )
-        eventually(lambda: exporter.get("/readyz").status == 200)
-        assert servers.requests[1] == 0
-        hosts.write_text("127.0.0.2 moving.example.test\n")
-        eventually(lambda: servers.requests[1] >= 1)
-        before = servers.requests[0]
-        eventually(lambda: servers.requests[1] >= 4)
-
-    assert servers.requests[0] == before
 
 
 METADATA = "169.254.169.254"  # where clouds serve the credentials of a machine
