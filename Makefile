@@ -8,7 +8,7 @@ SBOM := dist/health-exporter.cdx.json
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
 
-.PHONY: run help check fast test coverage e2e bench soak format docs manifests dashboards-preview tools dist sbom lock clean
+.PHONY: run help check fast test faults coverage e2e bench soak format docs manifests dashboards-preview tools dist sbom lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -32,6 +32,10 @@ fast: check ## run `make check` and the tests that start no other program; ARGS 
 test: check $(TOOLS)/stamp ## run `make check` and all tests; ARGS go to pytest and can select tests
 	tests/peers.sh
 	$(BIN)/pytest $(ARGS)
+
+faults: $(VENV)/test.stamp ## inject every fault of tests/faults/rows.py, and count those that the exporter survives
+	tests/peers.sh
+	$(BIN)/pytest $$(PYTHONPATH=tests $(BIN)/python -m faults.rows) $(ARGS)
 
 coverage: $(VENV)/test.stamp ## report which lines the fast tests cover; ARGS go to pytest
 	$(BIN)/coverage erase

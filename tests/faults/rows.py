@@ -1,6 +1,7 @@
 """The faults that the exporter has to survive, and the tests that inject them.
 
-A test is named by its file under tests/ and its function. Tests under e2e/cluster need a cluster: `make e2e`.
+A test is named by its file under tests/ and its function. Tests under e2e/cluster need a cluster: `make e2e` runs
+them, and `make faults` all others.
 """
 
 from dataclasses import dataclass
@@ -249,6 +250,8 @@ LOCAL_CHECKS = (
         "A filesystem stops responding.",
         MOUNTS + "a_hung_mount_costs_one_child_and_keeps_nobody_waiting",
         MOUNTS + "a_hung_mount_that_responds_again_is_checked_again",
+        "host/test_path.py::test_a_system_call_that_does_not_return_is_abandoned_at_the_deadline",
+        "host/test_path.py::test_a_query_that_is_blocked_does_not_block_others",
     ),
     Row(
         "full-disk",
@@ -664,3 +667,7 @@ ROWS = (
     *CONFIGURATION_AND_LIFETIME,
     *IN_THE_CLUSTER,
 )
+
+if __name__ == "__main__":
+    for test in sorted({test for row in ROWS for test in row.tests if not test.startswith(CLUSTER)}):
+        print(f"tests/{test}")

@@ -1,17 +1,15 @@
-"""System calls on paths run in real child processes, which are killed when they do not return."""
+"""System calls on paths run in child processes. A mount that hangs blocks them so that nothing can end them."""
 
 import os
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from faults.fuse import mounted
 from support import eventually, within
 
 from exporter.host.path import PathError, PathQuery
 from exporter.model import ProbeError, Reason, Status
-
-HANGS = (sys.executable, "-c", "import time; time.sleep(60)")
 
 
 def test_the_fields_come_in_the_order_of_the_arguments(tmp_path):
@@ -65,40 +63,52 @@ def test_a_permission_error_of_the_system_call_is_not_a_failure():
     assert caught.value.reason is Reason.PERMISSION
 
 
-def test_a_system_call_that_does_not_return_is_abandoned_at_the_deadline():
-    query = PathQuery("stat", "st_size", command=HANGS)
-    deadline = within(0.3)
-    with pytest.raises(PathError, match="did not respond in time") as caught:
-        query.run("/dead", deadline)
+@pytest.fixture
+def dead(tmp_path):
+    """A mount that does not respond."""
+    with mounted(tmp_path) as mount:
+        mount.hang("stat")
+        yield mount
 
+
+def test_a_system_call_that_does_not_return_is_abandoned_at_the_deadline(dead):
+    """Not even SIGKILL ends its process, and no second process is started until it has ended."""
+    query = PathQuery("stat", "st_nlink")
+    deadline = within(3)
+    with pytest.raises(PathError, match="did not respond in time") as caught:
+        query.run(str(dead.path), deadline)
+    child = query._child
     assert caught.value.reason is Reason.TIMEOUT
     assert deadline.remaining() <= 0
-    assert query._child.wait(60) == -9  # it was killed, it did not end after its 60 s
+    assert dead.waiting() == 1
+
+    with pytest.raises(PathError, match=f"pid {child.pid} is blocked on it") as caught:
+        query.run(str(dead.path), within(10))
+    assert caught.value.reason is Reason.TIMEOUT
+    assert query._child is child
+
+    dead.release()
+    assert child.wait(60) == -9
+    assert query.run(str(dead.path), within(10))[0] > 0
 
 
-def test_after_a_timeout_the_next_run_starts_a_new_process():
-    query = PathQuery("stat", "st_size", command=HANGS)
+def test_a_process_that_is_killed_before_it_blocks_does_not_count_as_blocked():
+    query = PathQuery("stat", "st_size", command=(sys.executable, "-c", "import time; time.sleep(60)"))
     for _ in range(2):
         with pytest.raises(PathError, match="did not respond in time"):
             query.run("/dead", within(0.1))
-        query._child.wait(60)
+        assert query._child.wait(60) == -9  # it was killed, it did not end after its 60 s
 
 
-def test_at_most_one_process_is_blocked():
-    query = PathQuery("stat", "st_size", command=HANGS)
+def test_closing_abandons_a_call_in_progress(dead):
+    query = PathQuery("stat", "st_nlink")
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(query.run, "/dead", within(30))
-        try:
-            child = eventually(lambda: query._child)
-            with pytest.raises(PathError, match=f"pid {child.pid} is blocked on it") as caught:
-                query.run("/dead", within(5))
-            assert query._child is child
-        finally:
-            query.close()
+        run = pool.submit(query.run, str(dead.path), within(60))
+        eventually(lambda: dead.waiting() == 1)
+        query.close()
+        dead.release()  # a process that is blocked can die only then
         with pytest.raises(ProbeError, match="exited with -9"):
-            first.result(10)
-
-    assert caught.value.reason is Reason.TIMEOUT
+            run.result(10)
 
 
 def test_a_query_that_has_never_run_can_be_closed():
@@ -111,13 +121,12 @@ def test_a_child_process_that_breaks_is_not_a_failure():
         query.run("/", within(10))
 
 
-def test_a_query_that_is_blocked_does_not_block_others():
-    hanging = PathQuery("stat", "st_size", command=HANGS)
-    thread = threading.Thread(target=pytest.raises, args=((PathError, ProbeError), hanging.run, "/dead", within(30)))
-    thread.start()
-    try:
-        eventually(lambda: hanging._child)
+def test_a_query_that_is_blocked_does_not_block_others(dead):
+    hanging = PathQuery("stat", "st_nlink")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(hanging.run, str(dead.path), within(60))
+        eventually(lambda: dead.waiting() == 1)
         assert PathQuery("stat", "st_nlink").run("/", within(10))[0] > 0
-    finally:
-        hanging.close()
-        thread.join(10)
+        assert not run.done()
+        dead.release()
+        assert run.result(10)[0] > 0
