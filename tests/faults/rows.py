@@ -596,8 +596,13 @@ CONFIGURATION_AND_LIFETIME = (
     ),
     Row(
         "start-without-cpu",
-        "The exporter starts with a tenth of one CPU.",
+        "The exporter starts with a small share of one CPU.",
         CGROUPS + "a_start_without_cpu_time_is_alive_from_the_first_answer",
+    ),
+    Row(
+        "start-with-a-broken-configuration",
+        "The configuration is broken or cannot be read when the exporter starts.",
+        reason="The exporter exits with 2, and answers no probe.",
     ),
     Row(
         "connection-to-itself",

@@ -29,9 +29,7 @@ def test_a_wall_clock_that_jumps_changes_times_and_nothing_else(start, tmp_path)
         with probing(f"{exporter.url}/readyz"):
             for offset in (HOUR, -HOUR, 10 * YEAR, -10 * YEAR, 0):
                 clock.jump(offset)
-                requests = servers.requests[0]
-                eventually(lambda before=requests: servers.requests[0] >= before + 2, what="runs go on")
-                eventually(lambda moved=offset: abs(last_run(exporter) - time.time() - moved) < HOUR / 2)
+                eventually(lambda moved=offset: abs(last_run(exporter) - time.time() - moved) < HOUR / 2, what="a run")
                 assert exporter.metrics()[sample("duration_seconds", "often")] >= 0
 
     metrics = exporter.metrics()
@@ -55,7 +53,7 @@ def test_a_suspended_process_makes_up_for_no_run(start):
         exporter = start(f"checks: [{checks}]")
         eventually(lambda: exporter.get("/readyz").status == 200)
         suspend(exporter)
-        time.sleep(6)
+        time.sleep(5)
         before = list(servers.requests)
         resume(exporter)
         began = time.monotonic()

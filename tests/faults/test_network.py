@@ -41,7 +41,7 @@ def serve(request) -> Callable[..., Webs]:
 
 def test_a_firewall_that_drops_packets_costs_a_timeout_and_nothing_else(network, start):
     network.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "9999", "-j", "DROP")
-    names = [f"dropped{number}" for number in range(20)]
+    names = [f"dropped{number}" for number in range(40)]
     dropped = [f"{{name: {name}, httpGet: {{port: 9999}}, periodSeconds: 1, timeoutSeconds: 1}}" for name in names]
     exporter = network(start, f"checks: [{', '.join([OK, *dropped])}]")
 
@@ -49,9 +49,9 @@ def test_a_firewall_that_drops_packets_costs_a_timeout_and_nothing_else(network,
         return sum(network(exporter.metrics).get(sample("runs_total", name), 0) for name in names)
 
     with probing(f"{exporter.url}/livez", network.get):
-        eventually(lambda: count_runs() >= 20)
+        eventually(lambda: count_runs() >= 40)
         before = count_threads(exporter), count_descriptors(exporter)
-        eventually(lambda: count_runs() >= 120, what="a hundred further runs")
+        eventually(lambda: count_runs() >= 140, what="a hundred further runs")
         after = count_threads(exporter), count_descriptors(exporter)
 
     metrics = network(exporter.metrics)
@@ -88,8 +88,8 @@ def test_the_network_goes_away_and_comes_back(network, remote, start, serve):
         return all(metrics[sample("up", name)] == up for name in names)
 
     def measure() -> tuple[float, int]:
-        """The CPU time of five runs of every check, and the size of the metrics."""
-        cpu, until = measure_cpu(exporter), count_runs() + 250
+        """The CPU time of three runs of every check, and the size of the metrics."""
+        cpu, until = measure_cpu(exporter), count_runs() + 150
         while count_runs() < until:
             time.sleep(0.5)
         return measure_cpu(exporter) - cpu, len(network.get(f"{exporter.url}/metrics").body)

@@ -42,7 +42,7 @@ def test_a_hundred_targets_that_hang_delay_no_other_check(start):
         return None if index < 100 and not released.is_set() else OK
 
     with webs(*[("127.0.0.1", 0)] * 500, respond=respond) as servers:
-        options = ["periodSeconds: 600, timeoutSeconds: 600"] * 100 + ["periodSeconds: 4, timeoutSeconds: 2"] * 400
+        options = ["periodSeconds: 600, timeoutSeconds: 600"] * 100 + ["periodSeconds: 3, timeoutSeconds: 2"] * 400
         checks = ", ".join(
             f"{{name: web{number}, httpGet: {{port: {port}}}, {option}}}"
             for number, (port, option) in enumerate(zip(servers.ports, options, strict=True))
