@@ -199,7 +199,8 @@ class Exporter(Process):
 
     def metrics(self) -> dict[str, float]:
         """Every sample of the exposition, by its name and labels as written there."""
-        samples = (line.rpartition(" ") for line in self.get("/metrics").text.splitlines() if not line.startswith("#"))
+        answer = eventually(lambda: (found := self.get("/metrics")).status == 200 and found, what="metrics are served")
+        samples = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 
 
