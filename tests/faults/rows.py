@@ -38,6 +38,7 @@ CLOCKS = "faults/test_clocks.py::test_"
 CODE = "faults/test_code.py::test_"
 TARGETS = "faults/test_targets.py::test_"
 LIFETIME = "faults/test_lifetime.py::test_"
+STORMS = "faults/test_storms.py::test_"
 CLIENTS = "faults/test_clients.py::test_"
 PROCESS = "server/test_process.py::test_"
 ROUTES = "server/test_routes.py::test_"
@@ -348,7 +349,7 @@ OWN_RESOURCES = (
     Row(
         "handshake-storm",
         "Clients complete TLS handshakes as fast as they can.",
-        "faults/test_handshakes.py::test_a_storm_of_handshakes_leaves_the_probe_listener_usable",
+        STORMS + "a_storm_of_handshakes_leaves_the_probe_listener_usable",
     ),
 )
 
@@ -378,7 +379,9 @@ CLIENTS_THAT_MISBEHAVE = (
     Row(
         "scrape-storm",
         "More clients scrape than there are threads.",
-        CLIENTS + "a_burst_of_scrapes_keeps_no_probe_waiting",
+        STORMS + "a_storm_of_scrapes_keeps_no_probe_waiting",
+        CLIENTS + "probes_wait_for_no_thread",
+        CLIENTS + "equal_scrapes_share_one_exposition",
         CLIENTS + "checks_go_on_while_answers_are_given",
     ),
     Row(
@@ -421,6 +424,7 @@ CLIENTS_THAT_MISBEHAVE = (
         "Credentials are missing, wrong, huge or malformed.",
         ROUTES + "without_the_right_password_every_path_is_401",
         PROCESS + "wrong_passwords_do_not_delay_probes",
+        "server/test_credentials.py::test_malformed_headers_are_not_credentials",
         "server/test_users.py::test_an_unknown_user_takes_as_long_as_a_known_one",
     ),
     Row(
@@ -438,18 +442,22 @@ CLIENTS_THAT_MISBEHAVE = (
     Row(
         "abandoned-requests",
         "Thousands of clients send a request and disconnect before its answer.",
+        CLIENTS + "thousands_of_abandoned_scrapes_keep_nobody_waiting",
+        CLIENTS + "nothing_is_done_for_clients_that_are_gone",
         CLIENTS + "clients_that_go_away_are_no_errors",
-        CLIENTS + "a_client_that_goes_away_with_a_request_in_waiting_leaves_nothing_behind",
     ),
     Row(
         "guessers",
         "Many clients guess passwords, while the right user waits.",
-        PROCESS + "wrong_passwords_do_not_delay_probes",
+        STORMS + "a_storm_of_wrong_passwords_delays_neither_the_right_one_nor_a_probe",
+        "server/test_users.py::test_one_guesser_does_not_delay_another_address",
     ),
     Row(
         "revoked-access",
         "A user, a password or the authority of client certificates is replaced.",
+        STORMS + "a_removed_user_and_a_changed_password_count_without_a_restart",
         "server/test_tls.py::test_a_new_authority_counts_from_the_next_handshake_on",
+        "server/test_tls.py::test_no_session_outlives_its_authority",
     ),
 )
 
