@@ -32,6 +32,10 @@ def test_a_wall_clock_that_jumps_changes_times_and_nothing_else(start, tmp_path)
                 eventually(lambda moved=offset: abs(last_run(exporter) - time.time() - moved) < HOUR / 2, what="a run")
                 assert exporter.metrics()[sample("duration_seconds", "often")] >= 0
 
+        changed = tmp_path / "health.yml"
+        changed.write_text(changed.read_text() + "  # the file is still watched\n")
+        exporter.line('msg="configuration loaded"')
+
     metrics = exporter.metrics()
     assert servers.requests[1] == 1
     assert metrics[sample("runs_total", "rare")] == 1
