@@ -39,6 +39,7 @@ CODE = "faults/test_code.py::test_"
 TARGETS = "faults/test_targets.py::test_"
 LIFETIME = "faults/test_lifetime.py::test_"
 STORMS = "faults/test_storms.py::test_"
+KEEPER = "faults/test_keeper.py::test_"
 CLIENTS = "faults/test_clients.py::test_"
 PROCESS = "server/test_process.py::test_"
 ROUTES = "server/test_routes.py::test_"
@@ -317,6 +318,24 @@ OWN_RESOURCES = (
         "evaluation/test_schedule.py::test_a_check_that_is_overdue_means_that_the_schedule_is_not_running",
     ),
     Row(
+        "crashes",
+        "The process that runs the checks is killed, stopped or crashes, again and again.",
+        KEEPER + "ten_crashes_leave_liveness_alone",
+        KEEPER + "a_worker_that_dies_while_it_loads_is_started_again_with_a_growing_back_off",
+    ),
+    Row(
+        "killed-for-its-memory",
+        "The kernel kills the process that runs the checks, because the cgroup has no memory left.",
+        KEEPER + "a_worker_that_is_killed_for_its_memory_is_replaced",
+    ),
+    Row(
+        "blocked-interpreter",
+        "Nothing in the process that runs the checks makes progress.",
+        KEEPER + "liveness_is_answered_while_the_interpreter_is_blocked",
+        KEEPER + "a_worker_that_hangs_is_replaced",
+        KEEPER + "a_worker_that_cannot_be_killed_is_replaced",
+    ),
+    Row(
         "wall-clock-jumps",
         "The wall clock jumps by hours and years, forward and backward.",
         CLOCKS + "a_wall_clock_that_jumps_changes_times_and_nothing_else",
@@ -561,12 +580,14 @@ CONFIGURATION_AND_LIFETIME = (
         CODE + "if_every_worker_is_stuck_the_application_stays_alive_and_the_exporter_reports_itself",
         PROCESS + "exec_children_end_with_the_exporter",
         PROCESS + "a_hung_check_does_not_delay_the_end",
+        KEEPER + "sigterm_ends_even_if_the_worker_hangs",
     ),
     Row(
         "signals-at-bad-moments",
         "Signals arrive during the start, twice, or in a storm.",
         PROCESS + "sigterm_during_the_start_is_a_clean_end",
         PROCESS + "a_second_signal_ends_the_drain_at_once",
+        KEEPER + "a_signal_before_the_worker_serves_ends_both_at_once",
         PROCESS + "a_storm_of_reloads_ends_with_the_latest_file",
     ),
     Row(
@@ -600,12 +621,14 @@ CONFIGURATION_AND_LIFETIME = (
     Row(
         "inherited-state",
         "The parent process ignores SIGCHLD, blocks signals, or closes the standard streams.",
+        KEEPER + "what_the_parent_process_has_set_and_closed_does_not_matter",
         PROCESS + "it_runs_with_a_closed_standard_output",
     ),
     Row(
         "start-without-cpu",
         "The exporter starts with a small share of one CPU.",
         CGROUPS + "a_start_without_cpu_time_is_alive_from_the_first_answer",
+        KEEPER + "it_answers_before_the_libraries_are_loaded",
     ),
     Row(
         "start-with-a-broken-configuration",
