@@ -31,6 +31,7 @@ GRPC = "kinds/test_grpc.py::test_"
 EXEC = "kinds/test_exec.py::test_"
 DIAL = "net/test_dial.py::test_"
 RESOLVER = "net/test_resolver.py::test_"
+NAMES = "faults/test_names.py::test_"
 NETWORK = "faults/test_network.py::test_"
 MOUNTS = "faults/test_mounts.py::test_"
 CGROUPS = "faults/test_cgroups.py::test_"
@@ -39,6 +40,7 @@ CODE = "faults/test_code.py::test_"
 TARGETS = "faults/test_targets.py::test_"
 LIFETIME = "faults/test_lifetime.py::test_"
 STORMS = "faults/test_storms.py::test_"
+SECRETS = "faults/test_secrets.py::test_"
 KEEPER = "faults/test_keeper.py::test_"
 CLIENTS = "faults/test_clients.py::test_"
 PROCESS = "server/test_process.py::test_"
@@ -142,24 +144,32 @@ TARGETS_THAT_MISBEHAVE = (
     Row(
         "silent-name-server",
         "The name server never responds.",
+        NAMES + "a_dead_zone_fails_only_its_own_checks",
         RESOLVER + "a_lookup_that_never_returns_fails_at_the_deadline",
         "kinds/test_dns.py::test_a_silent_server_fails_at_the_deadline",
     ),
     Row(
+        "dead-zone",
+        "The name server of many names is silent, and other names work.",
+        NAMES + "a_dead_zone_fails_only_its_own_checks",
+        RESOLVER + "no_number_of_dead_names_holds_up_a_name_of_another_zone",
+    ),
+    Row(
         "name-errors",
         "A name does not exist, its server fails, has no address for it, or sends aliases in a circle.",
-        HTTP + "a_name_that_is_not_resolved_fails_with_the_reason_dns",
+        NAMES + "errors_of_a_name_server_fail_the_check_at_once",
         "kinds/test_dns.py::test_an_error_or_a_missing_record_fails",
     ),
     Row(
         "dead-first-address",
         "The first address of a name is dead, and the second one works.",
-        DIAL + "the_second_address_is_tried_when_the_first_refuses",
+        NAMES + "a_name_with_a_dead_address_passes_if_another_one_responds",
         DIAL + "a_silent_address_leaves_the_next_one_its_share_of_the_time",
     ),
     Row(
         "name-that-moves",
         "A name gets another address between two runs.",
+        NAMES + "every_run_connects_to_the_address_that_the_name_has_now",
         RESOLVER + "a_name_is_looked_up_again_for_each_connection",
     ),
     Row(
@@ -193,6 +203,12 @@ TARGETS_THAT_MISBEHAVE = (
         "catastrophic-expression",
         "A regular expression meets a text on which others take exponential time.",
         "probe/test_expect.py::test_a_regular_expression_takes_linear_time",
+    ),
+    Row(
+        "costly-json",
+        "A search in a JSON response takes more time than the check has, or the response is nested too deeply.",
+        "probe/test_expect.py::test_the_deadline_ends_the_search_for_values",
+        "probe/test_expect.py::test_values_that_are_nested_too_deeply_to_compare_are_a_fault",
     ),
     Row(
         "hostile-grpc",
@@ -245,7 +261,8 @@ LOCAL_CHECKS = (
     Row(
         "environment-of-commands",
         "The environment of the exporter contains secrets, and commands could read them.",
-        reason="Commands inherit the environment of the exporter, as the documentation says.",
+        SECRETS + "a_command_gets_no_variable_that_a_secret_of_any_check_is_read_from",
+        SECRETS + "a_shard_withholds_secrets_of_checks_that_another_shard_runs",
     ),
     Row(
         "hung-mount",
@@ -333,7 +350,6 @@ OWN_RESOURCES = (
         "Nothing in the process that runs the checks makes progress.",
         KEEPER + "liveness_is_answered_while_the_interpreter_is_blocked",
         KEEPER + "a_worker_that_hangs_is_replaced",
-        KEEPER + "a_worker_that_cannot_be_killed_is_replaced",
     ),
     Row(
         "wall-clock-jumps",
@@ -513,9 +529,11 @@ TRUTH_OF_THE_METRICS = (
     ),
     Row(
         "secrets-on-failure",
-        "Every place that can hold a secret holds one, and every check fails.",
-        "faults/test_secrets.py::test_a_serving_exporter_shows_no_secret",
-        "faults/test_secrets.py::test_the_commands_show_no_secret",
+        "Every place that can hold a secret holds one, also a wrong one, and every check fails.",
+        SECRETS + "a_serving_exporter_shows_no_secret",
+        SECRETS + "the_commands_show_no_secret",
+        SECRETS + "a_reload_of_a_wrong_file_shows_no_secret",
+        SECRETS + "a_command_with_a_wrong_file_shows_no_secret",
     ),
     Row(
         "killed-and-started",
@@ -525,6 +543,7 @@ TRUTH_OF_THE_METRICS = (
     Row(
         "impossible-numbers",
         "A target sends NaN or infinity, or the clock goes backward during a run.",
+        "probe/test_expect.py::test_a_number_that_is_not_finite_never_passes",
         RENDERED + "numbers_beyond_every_measure_are_refused_before_they_get_here",
         "evaluation/test_run.py::test_the_duration_is_never_negative",
         CLOCKS + "a_wall_clock_that_jumps_changes_times_and_nothing_else",
