@@ -287,7 +287,7 @@ LOCAL_CHECKS = (
         "strange-proc",
         "/proc hides the processes of others, and processes end while it is read.",
         MOUNTS + "processes_that_proc_hides_make_the_result_unknown",
-        MOUNTS + "processes_that_come_and_go_are_no_error",
+        MOUNTS + "processes_that_come_and_go_are_not_an_error",
     ),
     Row(
         "strange-load-average",
