@@ -12,6 +12,15 @@ def list_processes(process: Process) -> list[psutil.Process]:
     return [itself, *itself.children(recursive=True)]
 
 
+def list_statuses(process: Process) -> list[str]:
+    """The states of the processes, such as `psutil.STATUS_DISK_SLEEP`."""
+    statuses = []
+    for member in list_processes(process):
+        with suppress(psutil.NoSuchProcess):
+            statuses.append(member.status())
+    return statuses
+
+
 def count_descriptors(process: Process) -> int:
     return _add(process, "num_fds")
 
