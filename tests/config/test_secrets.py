@@ -64,7 +64,9 @@ def test_a_canary_in_any_place_of_a_kind_is_not_shown(file, kind):
 def test_a_canary_in_an_error_of_yaml_is_not_shown(file, text, caplog):
     file.write_text(text)
     reloader = Reloader(file, lambda: len(load(file).checks))
+    reloader.start()
     response = reloader.reload()
+    reloader.stop()
     result = CliRunner().invoke(cli, ["validate", str(file)])
 
     assert response
