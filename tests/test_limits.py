@@ -18,8 +18,8 @@ from exporter.model import Group, Reason, Status, Vitals
 from exporter.probe.secret import MAX_SECRET, Secret
 from exporter.render import metrics, page
 from exporter.render.metrics import MAX_LABEL, OPEN_METRICS, TEXT
+from exporter.server.answers import MAX_LOGGED_PATH
 from exporter.server.negotiation import MAX_ACCEPT, choose_format
-from exporter.server.routes import MAX_LOGGED_PATH
 
 ROOT = Path(__file__).parent.parent
 _spec = importlib.util.spec_from_file_location("limits", ROOT / "docs" / "limits.py")
