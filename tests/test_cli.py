@@ -25,7 +25,9 @@ ILL = "checks:\n  - {name: ill, exec: {command: ['false']}, groups: [liveness, r
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the exporter as a process until it ends."""
+    """Run the exporter as a process until it ends. `serve` gets a free port, because the default may be taken."""
+    if arguments[:1] == ("serve",) and "--help" not in arguments and "--web.listen-address" not in arguments:
+        arguments = ("serve", "--web.listen-address", "127.0.0.1:0", *arguments[1:])
     env = {**os.environ, **options.pop("env", {})}
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
     return subprocess.run(

@@ -127,7 +127,8 @@ def test_a_new_kind_is_in_the_generated_reference(extended, tmp_path):
 def test_a_broken_kind_stops_the_start_and_is_named(extended, tmp_path, content, complaint):
     """If the kind silently disappeared, so would its checks."""
     (tmp_path / "kinds" / "broken.py").write_text(content)
-    started = run(extended, "-m", "exporter", "serve", "--config.file", str(tmp_path / "health.yml"))
+    listen = ("--web.listen-address", "127.0.0.1:0")
+    started = run(extended, "-m", "exporter", "serve", *listen, "--config.file", str(tmp_path / "health.yml"))
 
     assert started.returncode == 2
     assert complaint in started.stderr

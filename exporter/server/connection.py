@@ -138,8 +138,8 @@ class Connection:
             self._wait()
 
     def respond(self, response: Response) -> None:
-        """Send the response, unless the connection is closed."""
-        if self.phase is Phase.CLOSED:
+        """Send the response, unless there is one already, or the connection is closed."""
+        if self.phase is not Phase.WAITING:
             return
         head, body = response.render_head(self._owner.date()), response.body
         if self._is_head:

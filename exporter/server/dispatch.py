@@ -84,6 +84,16 @@ class Dispatcher:
 
     def receive(self, connection: Connection, request: Request) -> None:
         """Respond to a request, now or later."""
+        self._attempt(connection, request, partial(self._authenticate, connection, request))
+
+    def _attempt(self, connection: Connection, request: Request, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception:  # noqa: BLE001  # a defect costs one response, and no client waits forever
+            log_failure(request.method, request.path)
+            connection.respond(self.refuse(500).to_response())
+
+    def _authenticate(self, connection: Connection, request: Request) -> None:
         if self._guard is None:
             self._dispatch(connection, request)
             return
@@ -95,7 +105,9 @@ class Dispatcher:
         self._guard.verify(
             header,
             request.peer,
-            lambda right: connection.call_soon(partial(self._admit, connection, request, right)),
+            lambda right: connection.call_soon(
+                partial(self._attempt, connection, request, partial(self._admit, connection, request, right))
+            ),
             lambda: connection.phase is Phase.CLOSED,
         )
 

@@ -8,7 +8,7 @@ from exporter.render import metrics
 
 HEALTH_JSON = "application/health+json"
 
-MAX_ACCEPT = 4096  # characters; a longer header expresses no preference
+MAX_ACCEPT = 1024  # characters; a longer header expresses no preference
 
 _NOT_ACCEPTABLE = (0.0, 3)
 """A quality of 0 with the highest specificity. A media type must rank above this to be chosen."""

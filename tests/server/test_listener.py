@@ -4,6 +4,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
+import pytest
 from stage import Stage, exchange, served
 
 from exporter.server import listener
@@ -83,3 +84,23 @@ def test_repeated_headers_are_joined_and_paths_are_decoded():
     assert seen["HTTP_ACCEPT"] == "a/b,c/d"
     assert seen["REMOTE_ADDR"] == "127.0.0.1"
     assert not {"HTTP_HOST", "HTTP_X_Y"} & seen.keys()  # no answer depends on them
+
+
+class BrokenGuard:
+    def check(self, header):
+        if header == b"Later":
+            return
+        raise RuntimeError("secret")
+
+    def verify(self, header, peer, done, gone):
+        done(True)
+        raise RuntimeError("secret")
+
+
+@pytest.mark.parametrize("header", [b"Now", b"Later"])
+def test_a_defect_before_the_response_is_a_500_and_the_next_request_is_served(header):
+    stage = Stage()
+    with served(stage.dispatch(guard=BrokenGuard())) as url:
+        answers = [exchange(url, b"GET /livez HTTP/1.0\r\nAuthorization: " + header + b"\r\n\r\n") for _ in range(2)]
+
+    assert all(answer.startswith(b"HTTP/1.1 500 ") and b"secret" not in answer for answer in answers)

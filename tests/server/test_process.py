@@ -44,8 +44,9 @@ def ready(exporter: Exporter) -> Exporter:
 
 
 def refused(*arguments: str) -> subprocess.CompletedProcess[str]:
+    listen = () if "--web.listen-address" in arguments else ("--web.listen-address", "127.0.0.1:0")
     return subprocess.run(
-        [sys.executable, "-m", "exporter", "serve", *arguments], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "exporter", "serve", *listen, *arguments], capture_output=True, text=True, timeout=30
     )
 
 
