@@ -79,15 +79,15 @@ class Cgroup:
         """Let the cgroup of this process have limited children: then it must contain no process itself."""
         listing = Path("/proc/self/cgroup").read_text()
         parent = ROOT / listing.rpartition("::")[2].strip().lstrip("/")
-        wanted = " ".join(f"+{kind}" for kind in kinds)
+        controllers = " ".join(f"+{kind}" for kind in kinds)
         try:
-            (parent / "cgroup.subtree_control").write_text(wanted)
+            (parent / "cgroup.subtree_control").write_text(controllers)
         except OSError:
             (parent / "tests").mkdir(exist_ok=True)
             for pid in (parent / "cgroup.procs").read_text().split():
                 with suppress(OSError):  # it has ended, or belongs to the kernel
                     (parent / "tests" / "cgroup.procs").write_text(pid)
-            (parent / "cgroup.subtree_control").write_text(wanted)
+            (parent / "cgroup.subtree_control").write_text(controllers)
         return parent
 
 

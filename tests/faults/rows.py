@@ -41,6 +41,7 @@ TARGETS = "faults/test_targets.py::test_"
 LIFETIME = "faults/test_lifetime.py::test_"
 STORMS = "faults/test_storms.py::test_"
 SECRETS = "faults/test_secrets.py::test_"
+FILES = "faults/test_files.py::test_"
 KEEPER = "faults/test_keeper.py::test_"
 CLIENTS = "faults/test_clients.py::test_"
 PROCESS = "server/test_process.py::test_"
@@ -309,14 +310,17 @@ OWN_RESOURCES = (
     ),
     Row(
         "few-descriptors",
-        "The process may open 64 files.",
+        "Clients or checks use all descriptors that the process may have.",
+        "faults/test_descriptors.py::test_probes_are_answered_while_checks_hold_all_other_descriptors",
         CLIENTS + "more_clients_than_the_process_may_have_files_is_survived",
         DIAL + "without_a_free_file_descriptor_the_probe_itself_fails",
     ),
     Row(
         "no-more-threads",
         "The system refuses to start a thread.",
-        reason="The test of a reload without threads uses a stand-in: server/test_reload.py.",
+        "faults/test_threads.py::test_a_request_for_a_reload_without_enough_threads_gets_the_reason",
+        "host/test_helpers.py::test_without_a_thread_a_call_fails_and_a_later_one_works",
+        CGROUPS + "a_fork_bomb_fails_its_own_check_and_no_probe",
     ),
     Row(
         "stuck-workers",
@@ -350,6 +354,7 @@ OWN_RESOURCES = (
         "Nothing in the process that runs the checks makes progress.",
         KEEPER + "liveness_is_answered_while_the_interpreter_is_blocked",
         KEEPER + "a_worker_that_hangs_is_replaced",
+        KEEPER + "a_worker_that_cannot_be_killed_is_replaced",
     ),
     Row(
         "wall-clock-jumps",
@@ -630,18 +635,26 @@ CONFIGURATION_AND_LIFETIME = (
     Row(
         "own-file-hangs",
         "A file that the exporter itself reads is on a mount that hangs, or is a FIFO.",
-        reason="The configuration is read without a deadline.",
+        FILES + "a_configuration_that_hangs_stops_no_check_no_answer_and_not_the_end",
+        FILES + "a_fifo_in_place_of_the_configuration_is_a_failed_reload",
+        FILES + "a_start_with_a_file_that_hangs_ends_with_one_line",
+        FILES + "checks_whose_files_hang_end_by_their_deadlines_and_name_the_files",
+        FILES + "a_certificate_that_hangs_is_not_loaded_and_a_later_one_is",
+        "host/test_reader.py::test_only_regular_files_are_read",
     ),
     Row(
         "reload-without-threads",
         "A reload needs threads, and the system refuses to start them.",
-        reason="The test of a reload without threads uses a stand-in: server/test_reload.py.",
+        "faults/test_threads.py::test_a_reload_without_enough_threads_changes_nothing_and_is_repeated",
     ),
     Row(
         "inherited-state",
         "The parent process ignores SIGCHLD, blocks signals, or closes the standard streams.",
+        "test_inherited.py::test_every_verdict_is_right_and_signals_end_it",
+        "test_inherited.py::test_with_closed_standard_streams_no_socket_gets_their_numbers",
         KEEPER + "what_the_parent_process_has_set_and_closed_does_not_matter",
         PROCESS + "it_runs_with_a_closed_standard_output",
+        EXEC + "a_status_that_another_handler_collected_is_not_a_pass",
     ),
     Row(
         "start-without-cpu",
