@@ -6,6 +6,7 @@ reported.
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from tests.bench import peers
 from tests.support import Exporter, eventually, free_port, get
 
 EXEC_PROBE = Path(__file__).with_name("exec_probe.py")
+STORM = Path(__file__).with_name("storm.py")
 WARM = 2.0  # seconds of runs before anything is measured: all checks have run, and more than once
 
 
@@ -95,7 +97,7 @@ def cpu_of_an_answer(url: str, effort: Effort) -> Iterator[Figure]:
                 assert get(process.url + "/livez", headers=peers.KUBELET).status == 200
             ours.append((peers.cpu(process.pid) - before) / effort.requests)
             theirs.append(median(peers.cpu_of_run([sys.executable, str(EXEC_PROBE), url]) for _ in range(3)))
-    yield Figure("CPU of a /livez answer", "ms", 1e3 * median(ours), "exec probe", 1e3 * median(theirs), 1 / 150)
+    yield Figure("CPU of a /livez answer", "ms", 1e3 * median(ours), "exec probe", 1e3 * median(theirs), 1 / 300)
 
 
 def memory(url: str, effort: Effort) -> Iterator[Figure]:
@@ -123,8 +125,8 @@ def cpu_of_a_scrape(url: str, effort: Effort) -> Iterator[Figure]:
         with peers.keep_alive(int(process.url.rpartition(":")[2])) as connection:
             for _ in range(effort.rounds):
                 before = peers.cpu(process.pid)
-                for _ in range(3):
-                    peers.fetch(connection, "/metrics", peers.PROMETHEUS)
+                for number in range(3):  # equal scrapes of one second would share an exposition
+                    peers.fetch(connection, f"/metrics?number={number}", peers.PROMETHEUS)
                 ours.append((peers.cpu(process.pid) - before) / 3)
                 theirs.append(blackbox.probe(url, 1000))
     yield Figure("CPU of a scrape, 1000 checks", "ms", 1e3 * median(ours), "1000 probes", 1e3 * median(theirs), 0.4)
@@ -153,6 +155,35 @@ def _latency_p99(others: list[str], url: str, effort: Effort) -> float:
             taken.append(time.perf_counter() - began)
             time.sleep(0.002)
         return _p99(taken)
+
+
+def storms(url: str, effort: Effort) -> Iterator[Figure]:
+    """/livez with 300 checks: quiet, with 200 clients that scrape in a loop, and with 4000 abandoned scrapes."""
+    checks = [peers.http_get(f"check-{n}", url, period=10, groups="liveness") for n in range(300)]
+    with peers.exporter(*checks) as process:
+        time.sleep(WARM)
+        before = peers.resident(process.pid)
+        quiet = _p99(_livez_during(process, ["-c", f"import time; time.sleep({effort.seconds})"]))
+        for name, storm in (("200 scrapers in a loop", "loop"), ("4000 abandoned scrapes", "abandon")):
+            arguments = [str(STORM), storm, process.url, str(effort.seconds)]
+            taken = _livez_during(process, arguments)
+            yield Figure(f"/livez p99, {name}", "ms", 1e3 * _p99(taken), "quiet", 1e3 * quiet, below=500)
+            yield Figure(f"/livez slowest, {name}", "ms", 1e3 * max(taken), below=500)
+        yield Figure("growth of resident memory in storms", "MiB", peers.resident(process.pid) - before, below=10)
+
+
+def _livez_during(process: Exporter, arguments: list[str]) -> list[float]:
+    """How long /livez took, each 20 ms while another Python runs and a second longer."""
+    taken, until = [], float("inf")
+    with subprocess.Popen([sys.executable, *arguments]) as other:
+        while time.monotonic() < until:
+            began = time.perf_counter()
+            assert get(process.url + "/livez", headers=peers.KUBELET).status == 200
+            taken.append(time.perf_counter() - began)
+            time.sleep(0.02)
+            if other.poll() is not None and until == float("inf"):
+                until = time.monotonic() + 1
+    return taken
 
 
 def lag(url: str, effort: Effort) -> Iterator[Figure]:
@@ -227,6 +258,7 @@ ALL: tuple[Callable[[str, Effort], Iterator[Figure]], ...] = (
     memory,
     cpu_of_a_scrape,
     latency,
+    storms,
     lag,
     start,
 )
