@@ -114,7 +114,11 @@ class Keeper:
             if self._worker.closed:
                 self._poller.unregister(descriptor)
         else:
-            self._server.receive(descriptor)
+            try:
+                self._server.receive(descriptor)
+            except Exception as error:  # noqa: BLE001  # a defect may cost a client its answer, but never the keeper
+                self._log.write("error", "a connection failed", {"error": repr(error)})
+                self._server.drop(descriptor)
 
     def _update_server(self) -> None:
         """Let the server answer while no worker does."""
@@ -179,8 +183,11 @@ class Keeper:
             self._code = INTERRUPTED if number == signals.SIGINT else 0
         else:
             worker.send(STOP)
-            delay = self._delay if self._stop_deadline is None else 0.0  # the second signal ends the drain
-            self._stop_deadline = time.monotonic() + delay + GRACE
+            now = time.monotonic()
+            if self._stop_deadline is None:
+                self._stop_deadline = now + self._delay + GRACE
+            else:  # the second signal ends the drain
+                self._stop_deadline = min(self._stop_deadline, now + GRACE)
 
     def _start_worker(self) -> Link | None:
         """Fork a worker. In the worker, return its link."""

@@ -74,7 +74,8 @@ class Server:
         """Read from a descriptor that is readable: accept connections, or answer a request."""
         if descriptor in self._listeners:
             self._accept(self._listeners[descriptor])
-        elif descriptor in self._connections:
+        elif descriptor in self._connections and descriptor not in self._waiting:
+            # A waiting one is not watched, but the poller may have reported its number for a connection closed since.
             self._read(descriptor, self._connections[descriptor])
 
     def tick(self) -> None:
@@ -85,6 +86,11 @@ class Server:
             self.receive(descriptor)
         now = time.monotonic()
         for descriptor in [key for key, connection in self._connections.items() if connection.deadline <= now]:
+            self._close(descriptor)
+
+    def drop(self, descriptor: int) -> None:
+        """Close a connection, if this is one."""
+        if descriptor in self._connections:
             self._close(descriptor)
 
     def close_connections(self) -> None:

@@ -5,6 +5,7 @@ because probes and scrapes are seconds apart and use a new connection anyway.
 """
 
 import contextlib
+import re
 import socket
 import ssl
 from asyncio import AbstractEventLoop
@@ -20,10 +21,14 @@ CLIENT_TIMEOUT = 5.0
 """Seconds for a client's handshake and request, and for it to take each part of a response."""
 MAX_HEAD = 16 * 1024
 """Bytes of a request line and its headers."""
+MAX_LINES = 100
+"""Lines of a request line and its headers. Each costs microseconds on the event loop."""
 PART = 64 * 1024
 """Bytes of a response that a client must take within CLIENT_TIMEOUT."""
 MAX_PARTS = 16
 """Parts that are sent to one client before the others have their turn."""
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
 
 
 class Phase(Enum):
@@ -72,15 +77,14 @@ class Connection:
     """
 
     __slots__ = (
-        "_data", "_descriptor", "_ended", "_is_head", "_owner", "_parser", "_parts", "_socket", "_taken", "_watch",
-        "deadline", "peer", "phase",
+        "_data", "_descriptor", "_ended", "_is_head", "_owner", "_parts", "_socket", "_taken", "_watch", "deadline",
+        "peer", "phase",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, sock: socket.socket, peer: str) -> None:
         self._owner = owner
         self._socket = sock
         self._descriptor = sock.fileno()
-        self._parser: h11.Connection | None = None
         self._parts: list[memoryview] = []
         self._data = b""
         self._taken = 0
@@ -112,29 +116,27 @@ class Connection:
             self.close()
 
     def proceed(self) -> None:
-        """Parse what has been received."""
-        if self.phase is not Phase.READING:
+        """Parse the request, whose head has been received."""
+        if self.phase is not Phase.READING:  # closed in the meantime
             return
-        parser = self._parser = self._parser or h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-        data, self._data = self._data, b""
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         try:
-            parser.receive_data(data)
+            parser.receive_data(self._data)
             event = parser.next_event()
-            if isinstance(event, h11.Request):
-                if event.http_version not in (b"1.1", b"1.0"):
-                    self._reject(505)
-                    return
-                self._ended = isinstance(parser.next_event(), h11.EndOfMessage) and not parser.trailing_data[0]
-                self.phase = Phase.WAITING
-                self._is_head = event.method == b"HEAD"
-                self._owner.receive(self, Request(event.method, event.target, event.headers, self.peer))
-            elif event is not h11.NEED_DATA:  # the client has closed the connection
-                self.close()
-                return
+            self._ended = isinstance(parser.next_event(), h11.EndOfMessage) and not parser.trailing_data[0]
         except h11.RemoteProtocolError as error:
             self._reject(error.error_status_hint)
             return
-        if self.phase in (Phase.READING, Phase.WAITING):
+        if not isinstance(event, h11.Request):
+            self._reject(400)
+            return
+        if event.http_version not in (b"1.1", b"1.0"):
+            self._reject(505)
+            return
+        self.phase = Phase.WAITING
+        self._is_head = event.method == b"HEAD"
+        self._owner.receive(self, Request(event.method, event.target, event.headers, self.peer))
+        if self.phase is Phase.WAITING:
             self._wait()
 
     def respond(self, response: Response) -> None:
@@ -176,14 +178,22 @@ class Connection:
         self.close()
 
     def _read(self) -> None:
-        data = self._socket.recv(PART)
-        first = not self._data and self._parser is None
+        data = self._socket.recv(MAX_HEAD - len(self._data))
+        if not data:
+            self.close()
+            return
+        begin = max(0, len(self._data) - 2)
         self._data += data
-        if first and data and not self._owner.is_urgent(data):
+        end = _END_OF_HEAD.search(self._data, begin)
+        if end is None and len(self._data) < MAX_HEAD and self._data[0] > 0x20:  # a printable character
+            self._wait()
+        elif end is None or self._data.count(b"\n", 0, end.end()) > MAX_LINES:
+            self._reject(431 if self._data[0] > 0x20 else 400)
+        elif self._owner.is_urgent(self._data):
+            self.proceed()
+        else:
             self._unwatch()
             self._owner.defer(self)
-        else:
-            self.proceed()
 
     def _discard(self) -> None:
         """Read and discard, until the client has closed its side."""

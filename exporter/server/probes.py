@@ -31,7 +31,11 @@ OWN_PATHS = ("/-/healthy", "/-/ready")
 MAX_CACHED = 64
 """Plain answers that are kept for the current generation."""
 
+MAX_QUERY = 2048
+"""Characters of a probe's query. Longer ones would cost the event loop milliseconds."""
+
 _READ = ("GET", "HEAD")
+_ALLOW = ("Allow", ", ".join(_READ))
 
 
 class _Memory:
@@ -68,8 +72,8 @@ class Probes:
         memory = self._refresh()
         if group is not None and slash and not _find(memory.snapshot, group, name):
             return refuse(memory.snapshot, 404)
-        if method not in _READ:
-            return refuse(memory.snapshot, 405, ("Allow", ", ".join(_READ)))
+        if method not in _READ or len(query) > MAX_QUERY:
+            return refuse(memory.snapshot, 414) if method in _READ else refuse(memory.snapshot, 405, _ALLOW)
         if group is None:
             return self._answer_own(memory.snapshot, path)
         if slash:
@@ -103,7 +107,7 @@ class Probes:
 
 def prefers_json(path: str, query: str, accept: str) -> bool:
     """Return whether a request is for a group's verdict as health+json, by `?format=` or by its Accept header."""
-    if path not in PROBE_PATHS:
+    if path not in PROBE_PATHS or len(query) > MAX_QUERY:
         return False
     if "format" in query:
         form = parse_qs(query, keep_blank_values=True).get("format")

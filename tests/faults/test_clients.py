@@ -21,9 +21,10 @@ from make import PASS
 from stage import Stage, exchange, served
 from support import PATIENCE, Exporter, Process, ended, eventually, get
 
-from exporter.server.connection import CLIENT_TIMEOUT
+from exporter.server.connection import CLIENT_TIMEOUT, MAX_HEAD, MAX_LINES
 from exporter.server.dispatch import MAX_WAITING, THREADS
 from exporter.server.listener import MAX_CONNECTIONS
+from exporter.server.probes import MAX_QUERY
 
 BODY = b"x" * 30_000_000  # more than the kernel holds for a client that does not read
 PROBES = ("/livez", "/readyz", "/startupz", "/healthz", "/livez/c0", "/readyz?verbose", "/-/healthy", "/-/ready")
@@ -326,6 +327,23 @@ def test_an_upgrade_to_a_web_socket_is_ignored(stage, path):
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+def test_the_longest_head_and_query_are_served(stage):
+    lines = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Y: z\r\n" * (MAX_LINES - 3) + b"\r\n"
+    query = b"GET /livez?exclude=" + b"x" * (MAX_QUERY - 8) + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    start, end = b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Y: ", b"\r\n\r\n"
+    long = start + b"z" * (MAX_HEAD - len(start) - len(end)) + end
+
+    for request in (lines, query, long):
+        assert exchange(stage.url, request).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_head_that_arrives_byte_by_byte_is_served(stage):
+    with connect(stage.url) as client:
+        for byte in REQUEST:
+            client.sendall(bytes([byte]))
+        assert read_until(client, b"ok").startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -337,6 +355,10 @@ def test_an_upgrade_to_a_web_socket_is_ignored(stage, path):
         b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n",
         b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n",
         b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Y: z\r\n" * 30_000,
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Y: z\r\n" * MAX_LINES + b"\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Y: " + b"z" * MAX_HEAD + b"\r\n\r\n",
+        b"GET /livez?exclude=" + b"x" * MAX_QUERY + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
     ids=lambda content: repr(content[:24]),
 )

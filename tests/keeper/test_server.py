@@ -209,3 +209,17 @@ def accept(listener: _socket.socket) -> tuple[int, object] | None:
         return listener._accept()
     except BlockingIOError:
         return None
+
+
+def test_an_event_of_a_closed_connection_whose_number_was_reused_is_ignored(door):
+    """The poller reports many events at once; those of a connection closed since name another one that waits."""
+    door.connect(b"GET /li")
+    door.work()
+    (number,) = door.server._connections
+
+    for _ in range(3):
+        door.server.receive(number)
+
+    assert door.server._waiting == [number]
+    door.clients[0].sendall(LIVEZ[len(b"GET /li") :])
+    assert door.answer(door.clients[0]).startswith(b"HTTP/1.1 200 ")
