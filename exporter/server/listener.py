@@ -3,8 +3,8 @@
 Theory of operation:
 
 The event loop accepts connections in batches and reads from each at once. A request that begins like a probe's is
-answered immediately. All others are parsed after that, a few in each round of the loop, so a burst of them delays the
-next probe by milliseconds.
+answered immediately. All others are parsed after that, a few in each round of the loop, and so are the handshakes of
+TLS. A burst of them delays the next probe on a plain listener by milliseconds.
 
 The number of connections is limited. A new connection is always accepted: at the limit, the oldest one is closed, with
 a 503 if its request has arrived. An honest client is done within milliseconds, so it is never the oldest for long. The
@@ -20,7 +20,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from werkzeug.http import http_date
@@ -38,7 +38,7 @@ GRACE = 3.0
 """Seconds for responses in progress when the listeners close."""
 
 _BATCH = 64  # connections that are accepted before those with data have their turn
-_TURN = 8  # requests other than probes that are parsed in one round of the event loop
+_TURN = 8  # handshakes, and requests other than probes, in one round of the event loop
 _SWEEP = 0.5  # seconds between two looks at the deadlines
 _PAUSE = 0.1  # seconds until the next attempt to accept, if the system refuses
 _URGENT = tuple(f"{method} {path}".encode() for method in ("GET", "HEAD") for path in (*PROBE_PATHS, *OWN_PATHS))
@@ -70,7 +70,7 @@ class Listener:
         self._dispatch = dispatch
         self._tls = tls
         self._connections: dict[Connection, None] = {}  # in the order in which they were accepted
-        self._deferred: deque[Connection] = deque()
+        self._deferred: deque[Callable[[], None]] = deque()
         self._second, self._date = 0, ""
         self._refusal: tuple[tuple[int, str], bytes] = (0, ""), b""
         self._over: asyncio.Event
@@ -110,11 +110,11 @@ class Listener:
             connection.close()
         self._over.set()
 
-    def defer(self, connection: Connection) -> None:
-        """Parse the request of a connection after those of probes."""
+    def defer(self, act: Callable[[], None]) -> None:
+        """Do something after the requests of probes, a few in each round of the event loop."""
         if not self._deferred:
             self.loop.call_soon(self._proceed)
-        self._deferred.append(connection)
+        self._deferred.append(act)
 
     def receive(self, connection: Connection, request: Request) -> None:
         """Respond to a request, now or later."""
@@ -200,7 +200,7 @@ class Listener:
 
     def _proceed(self) -> None:
         for _ in range(min(_TURN, len(self._deferred))):
-            self._deferred.popleft().proceed()
+            self._deferred.popleft()()
         if self._deferred:
             self.loop.call_soon(self._proceed)
 
