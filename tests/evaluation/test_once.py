@@ -5,7 +5,7 @@ import threading
 from make import FAIL, PASS, UNKNOWN, WARN, check
 from support import PATIENCE
 
-from exporter.evaluation.once import run_all
+from exporter.evaluation.once import MAX_WORKERS, run_all
 
 
 def statuses(snapshot) -> dict[str, str]:
@@ -26,6 +26,21 @@ def test_more_checks_than_workers_all_run():
     snapshot = run_all([check(f"c{number}", timeout=PATIENCE) for number in range(5)], workers=2)
 
     assert [state.runs for state in snapshot.states.values()] == [1] * 5
+
+
+def test_a_limited_number_of_checks_run_at_the_same_time():
+    """Each run waits until so many others run too, so with fewer threads the runs would fail."""
+    together, threads = threading.Barrier(MAX_WORKERS, timeout=PATIENCE), set()
+
+    def meet(deadline):
+        threads.add(threading.get_ident())
+        together.wait()
+        return PASS
+
+    snapshot = run_all([check(f"c{number}", meet, timeout=PATIENCE) for number in range(3 * MAX_WORKERS)])
+
+    assert set(statuses(snapshot).values()) == {"pass"}
+    assert len(threads) == MAX_WORKERS
 
 
 def test_without_checks_the_snapshot_is_empty():

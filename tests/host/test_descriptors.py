@@ -6,7 +6,8 @@ import sys
 import pytest
 from support import PATIENCE, Exporter, Process, ended, eventually, get
 
-from exporter.host.descriptors import BASE, PER_RUN, Descriptors
+from exporter.host import descriptors
+from exporter.host.descriptors import BASE, MAX_DESCRIPTORS, PER_RUN, RESERVE, Descriptors, raise_limit
 
 STARVED = """
 import os, resource, socket
@@ -60,6 +61,26 @@ def test_the_soft_limit_is_raised_and_the_hard_one_stays():
     first, *_ = run("ulimit -S -n 64; ulimit -H -n 4096")
 
     assert first == "4064 4096 (4064, 4096)"
+    assert RESERVE == 4096 - 4064
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "total"),
+    [
+        (1024, 2**20, MAX_DESCRIPTORS),
+        (1024, descriptors.resource.RLIM_INFINITY, MAX_DESCRIPTORS),
+        (2**20, 2**20, 2**20),
+    ],
+    ids=["high", "unlimited", "already higher"],
+)
+def test_the_soft_limit_is_not_raised_beyond_a_maximum(monkeypatch, soft, hard, total):
+    limits = [(soft, hard)]
+    monkeypatch.setattr(descriptors, "_limits", Descriptors(0, 0))
+    monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(descriptors.resource, "setrlimit", lambda _, pair: limits.append(pair))
+
+    assert raise_limit().total == total
+    assert limits[1:] == [(total - RESERVE, hard)]
 
 
 @pytest.mark.parametrize(("workers", "enough"), [(1, True), (100, True), (101, False)])

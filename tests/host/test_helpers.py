@@ -8,7 +8,8 @@ import threading
 import pytest
 from support import PATIENCE, Clock, eventually, within
 
-from exporter.host.helpers import Helpers
+from exporter.host import helpers as helpers_module
+from exporter.host.helpers import MAX_HELPERS, Helpers
 from exporter.model import Deadline
 
 
@@ -39,6 +40,14 @@ def test_one_helper_makes_many_calls():
     threads = {helpers.run("a", threading.get_ident, "read", within(PATIENCE)) for _ in range(100)}
 
     assert (len(threads), helpers.count()) == (1, 1)
+
+
+def test_a_helper_without_work_ends(monkeypatch):
+    monkeypatch.setattr(helpers_module, "IDLE", 0.01)
+    helpers = Helpers()
+    for _ in range(3):
+        assert helpers.run("a", lambda: 1, "read", within(PATIENCE)) == 1
+        eventually(lambda: helpers.count() == 0)
 
 
 def test_a_call_that_hangs_ends_at_its_deadline_and_is_not_repeated(release):
@@ -92,15 +101,20 @@ def test_callers_with_the_same_path_wait_for_one_call(release):
 
 
 def test_when_all_helpers_are_stuck_calls_fail_at_once(release):
-    helpers = Helpers(max_helpers=3)
-    for number in range(3):
-        with pytest.raises(TimeoutError):
-            helpers.run(f"dead {number}", release.wait, "read", within(0.05))
+    helpers = Helpers()
 
-    with pytest.raises(OSError, match="not tried, because 3 other files do not respond") as raised:
+    def is_stuck(path: str) -> bool:
+        with pytest.raises(TimeoutError) as raised:
+            helpers.run(path, release.wait, "read", within(0.02))
+        return raised.value.strerror == "still no response"  # otherwise its helper may not have begun
+
+    for number in range(MAX_HELPERS):
+        eventually(lambda path=f"dead {number}": is_stuck(path))
+
+    with pytest.raises(OSError, match=f"not tried, because {MAX_HELPERS} other files do not respond") as raised:
         helpers.run("a", lambda: 1, "read", Deadline(1e9, Clock()))
     assert (raised.value.errno, raised.value.filename) == (errno.EAGAIN, "a")
-    assert helpers.count() == 3
+    assert helpers.count() == MAX_HELPERS
 
     release.set()
     assert eventually(lambda: recovers(helpers))

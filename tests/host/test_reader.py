@@ -2,15 +2,17 @@
 
 import os
 import socket
+from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from faults.fuse import mounted
-from support import eventually, within
+from support import Clock, eventually, within
 
 from exporter.host import reader
-from exporter.host.reader import explained, read, read_pem, sign
-from exporter.model import ProbeError, Reason
+from exporter.host.reader import MAX_KEPT, MAX_PEM, MAX_WAIT, explained, read, read_pem, sign
+from exporter.model import Deadline, ProbeError, Reason
 
 
 def test_the_beginning_of_a_file_is_read(tmp_path):
@@ -71,7 +73,7 @@ def test_a_signature_changes_with_the_file(tmp_path):
     assert sign(tmp_path / "link") != before
 
 
-def test_the_content_of_certificates_is_the_same_object_until_it_changes(tmp_path, monkeypatch):
+def test_the_content_of_certificates_is_the_same_object_until_it_changes(tmp_path):
     (tmp_path / "file").write_text("one")
     first = read_pem(tmp_path / "file")
     assert first == b"one"
@@ -80,10 +82,36 @@ def test_the_content_of_certificates_is_the_same_object_until_it_changes(tmp_pat
     (tmp_path / "file").write_text("another")
     assert read_pem(tmp_path / "file") == b"another"
 
-    monkeypatch.setattr(reader, "MAX_PEM", 3)
-    (tmp_path / "file").write_text("longer")
-    with pytest.raises(OSError, match="larger than"):
+
+def test_a_file_of_certificates_has_a_maximum_size(tmp_path):
+    (tmp_path / "file").write_bytes(b"x" * MAX_PEM)
+    assert len(read_pem(tmp_path / "file")) == MAX_PEM
+
+    (tmp_path / "file").write_bytes(b"x" * (MAX_PEM + 1))
+    with pytest.raises(OSError, match="larger than 4 MiB"):
         read_pem(tmp_path / "file")
+
+
+def test_the_content_of_a_limited_number_of_files_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "_kept", OrderedDict())
+    paths = [tmp_path / str(number) for number in range(MAX_KEPT + 1)]
+    for path in paths:
+        path.write_text("content")
+    first, second, *_ = [read_pem(path) for path in paths]
+
+    assert read_pem(paths[1]) is second
+    assert read_pem(paths[0]) is not first
+    assert len(reader._kept) == MAX_KEPT
+
+
+def test_a_read_that_belongs_to_no_check_has_a_time_limit(monkeypatch):
+    deadlines: list[Deadline] = []
+    clock = Clock()
+    monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(reader._HELPERS, "run", lambda *arguments: deadlines.append(arguments[-1]))
+    read("/dev/null", 1)
+
+    assert [deadline.at for deadline in deadlines] == [clock() + MAX_WAIT]
 
 
 @pytest.mark.parametrize("operation", ["stat", "open", "read"])

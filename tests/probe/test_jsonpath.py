@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import within
 
-from exporter.probe.jsonpath import compile_path
+from exporter.probe.jsonpath import MAX_VISITS, Query, compile_path
 from exporter.probe.jsonvalue import is_equal
 
 DOCUMENT = {
@@ -104,5 +104,22 @@ def test_a_deep_content_needs_no_recursion():
         deep = [deep]
 
     assert find("$..[?@ == 'end']", deep) == ["end"]
+    while isinstance(deep, list):  # or freeing it would recurse
+        (deep,) = deep
+
+
+def test_a_query_visits_a_limited_number_of_values():
+    """Nested descendant segments visit a value once for each value above it."""
+    query = Query(None, within(60))
+    query.spend(MAX_VISITS)
+    with pytest.raises(ValueError, match=r"^visits more than 1000000 values$"):
+        query.spend(1)
+
+    deep: Any = "end"
+    for _ in range(2000):
+        deep = [deep]
+    assert len(find("$..*", deep)) == 2000
+    with pytest.raises(ValueError, match=r"^visits more than 1000000 values$"):
+        find("$..*..*", deep)
     while isinstance(deep, list):  # or freeing it would recurse
         (deep,) = deep

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.server.attempts import MAX_REQUESTS, Attempt, Request, Waiting
+from exporter.server.attempts import MAX_REQUESTS, MAX_WAITING, Attempt, Request, Waiting
 from exporter.server.credentials import Credentials
 
 
@@ -57,6 +57,16 @@ def test_requests_with_the_same_credentials_share_one_attempt():
     taken = waiting.take()
     assert taken is not None
     assert len(taken.requests) == MAX_REQUESTS
+
+
+def test_a_limited_number_of_attempts_wait():
+    waiting = Waiting()
+    for number in range(MAX_WAITING):
+        assert waiting.add(attempt(f"address {number}")) is None
+    late = attempt("late")
+
+    assert waiting.add(late) is late
+    assert len(waiting) == MAX_WAITING
 
 
 def test_an_address_that_fills_the_queue_loses_its_newest_attempt_to_a_newcomer():

@@ -2,11 +2,13 @@
 
 import re
 import socket
+import struct
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from exporter.addresses import ListenError
+from exporter.addresses import BACKLOG, ListenError
 from exporter.server.sockets import format_url, listen
 
 
@@ -60,3 +62,12 @@ def test_an_invalid_address_is_refused_and_named(address):
 
     assert str(refusal.value).startswith(f"{address}: ")
     assert "\n" not in str(refusal.value)
+
+
+def test_the_kernel_holds_a_limited_number_of_connections():
+    """For a listener, TCP_INFO has the maximum of this queue in the place of tcpi_sacked (tcp_get_info in tcp.c)."""
+    allowed = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    with listen("127.0.0.1:0") as door:
+        (most,) = struct.unpack_from("=I", door.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
+
+    assert most == min(BACKLOG, allowed)
