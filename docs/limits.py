@@ -1,13 +1,15 @@
 """Generates limits.md in this folder: every fixed limit, with its number from the code. Run it with `make docs`.
 
 A new limit is one `Limit(...)` line below, and one line in tests/test_limits.py that names the test that reaches it. A
-constant `MAX_...` without a line fails the tests.
+number at the top of a module that has no line in either fails the tests.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+
+from exporter.keeper.worker import TICK
 
 HERE = Path(__file__).parent
 INTRODUCTION = """\
@@ -28,34 +30,36 @@ class Limit:
     unit: str
     beyond: str
     option: str = ""
+    step: float = 1.0
+    """What one unit of the constant stands for: the keeper counts ticks instead of seconds."""
 
     @property
     def value(self) -> float:
         """The number, from the code."""
         module, _, name = self.constant.partition(":")
         value: float = getattr(import_module(f"exporter.{module}"), name)
-        return value
+        return value * self.step
 
 
 SECTIONS: dict[str, tuple[Limit, ...]] = {
     "Clients of the exporter": (
         Limit(
-            "server.listener:GRACE",
-            "Time to finish responses in progress when the exporter ends, after `--shutdown-delay`",
-            "s",
-            "The connections are closed.",
-        ),
-        Limit(
-            "server.negotiation:MAX_ACCEPT",
-            "Header `Accept`",
-            "characters",
-            "The header is ignored, and the response has the default format.",
+            "addresses:BACKLOG",
+            "Connections that the kernel holds until a listener accepts them, if `net.core.somaxconn` allows so many",
+            "",
+            "The kernel ignores further attempts to connect, and clients repeat them.",
         ),
         Limit(
             "server.listener:MAX_CONNECTIONS",
-            "Connections of a listener",
+            "Connections of the web listeners, and of the probe listeners",
             "",
             "The oldest one is closed, with 503 if its request has arrived.",
+        ),
+        Limit(
+            "host.descriptors:RESERVE",
+            "File descriptors that only listeners can use; an eighth of the process's limit if that is less",
+            "",
+            "The oldest connection is closed to make room.",
         ),
         Limit(
             "server.connection:CLIENT_TIMEOUT",
@@ -63,7 +67,6 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "s",
             "The connection is closed.",
         ),
-        Limit("server.connection:MAX_HEAD", "Request line and headers", "bytes", "The response is 431."),
         Limit(
             "server.connection:PART",
             "Part of a response that a client must take in that time",
@@ -76,24 +79,51 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "",
             "The rest waits.",
         ),
+        Limit("server.connection:MAX_HEAD", "Request line and headers", "bytes", "The response is 431."),
+        Limit("server.connection:MAX_LINES", "Lines of a request line and its headers", "", "The response is 431."),
+        Limit("server.probes:MAX_QUERY", "Query of a probe", "characters", "The response is 414."),
+        Limit(
+            "server.negotiation:MAX_ACCEPT",
+            "Header `Accept`",
+            "characters",
+            "The header is ignored, and the response has the default format.",
+        ),
+        Limit(
+            "server.listener:GRACE",
+            "Time to finish responses in progress when the exporter ends, after `--shutdown-delay`",
+            "s",
+            "The connections are closed.",
+        ),
+        Limit(
+            "server.run:SWITCH_INTERVAL",
+            "Time for which another thread may keep the interpreter while a probe or another client waits",
+            "s",
+            "The thread is interrupted.",
+        ),
         Limit("server.dispatch:THREADS", "Threads for metrics, the status page and reloads", "", "Requests wait."),
         Limit(
             "server.dispatch:MAX_WAITING",
-            "Requests that wait for such a thread; probes never do",
+            "Requests that wait for such a thread; of probes, only those that request JSON",
             "",
-            "The response is 503 with `Retry-After`.",
+            "The response is 503 with `Retry-After`. A probe gets its verdict in plain text.",
         ),
         Limit(
             "server.dispatch:MAX_RECENT",
             "Rendered responses that are kept, each for at most a second",
             "",
-            "They are rendered again.",
+            "The oldest one is dropped, and rendered again on request.",
         ),
         Limit(
             "server.probes:MAX_CACHED",
             "Responses to probes that are kept for a generation",
             "",
-            "They are rendered again.",
+            "Further ones are rendered for each request.",
+        ),
+        Limit(
+            "server.reload:MAX_WAIT",
+            "Time that a request for a reload waits for the result",
+            "s",
+            "The response is 503 with `Retry-After`. The reload goes on.",
         ),
         Limit("server.answers:MAX_LOGGED_PATH", "Path of a request in a log line", "characters", "It is cut."),
         Limit(
@@ -123,22 +153,37 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit(
             "keeper.worker:MAX_START",
-            "Time for the worker to load, in steps of 0.25 s",
-            "",
+            "Time for the worker to load",
+            "s",
             "It is killed, and another one starts.",
+            step=TICK,
         ),
         Limit(
             "keeper.worker:MAX_SILENCE",
-            "Time without a heartbeat of the worker, in steps of 0.25 s",
-            "",
+            "Time without a heartbeat of the worker",
+            "s",
             "It is killed, and another one starts.",
+            step=TICK,
         ),
-        Limit("keeper.worker:MAX_BACK_OFF", "Delay of the next worker", "s", "It is not longer."),
+        Limit(
+            "keeper.worker:DEATH",
+            "Time for a killed worker to end",
+            "s",
+            "Another one starts without waiting for it.",
+            step=TICK,
+        ),
+        Limit("keeper.worker:MAX_BACK_OFF", "Delay of the next worker", "s", "The delay grows no further."),
         Limit(
             "keeper.run:MAX_ABANDONED",
             "Killed workers that do not end, because the kernel blocks them",
             "",
             "No further worker starts until one of them ends.",
+        ),
+        Limit(
+            "keeper.run:GRACE",
+            "Time for the worker to end when the exporter ends, after `--shutdown-delay`",
+            "s",
+            "It is killed.",
         ),
         Limit("keeper.log:MAX_LINES", "Log lines of the keeper that wait", "", "Further lines are dropped."),
         Limit("keeper.log:MAX_FLUSH", "Time to write them when the keeper ends", "s", "They are lost."),
@@ -151,6 +196,13 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "bytes",
             "The rest is not read. A JSON document that is cut is a failure.",
         ),
+        Limit(
+            "net.head:MAX_HEAD",
+            "`httpGet`: all headers, those of interim responses included",
+            "bytes",
+            "The check fails with the reason `status`.",
+        ),
+        Limit("net.head:MAX_LINES", "`httpGet`: lines of all headers", "", "The check fails with the reason `status`."),
         Limit(
             "net.head:MAX_LINE",
             "`httpGet`: a line of the headers",
@@ -165,10 +217,11 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit(
             "net.response:MAX_EXCESS",
-            "`httpGet`: bytes of chunk lines in excess of the body",
+            "`httpGet`: chunk lines in excess of the body",
             "bytes",
             "The body counts as broken.",
         ),
+        Limit("net.response:MAX_CHUNKS", "`httpGet`: chunks of a body", "", "The body counts as broken."),
         Limit(
             "net.fetch:MAX_REQUESTS",
             "`httpGet`: requests of a run, redirects included",
@@ -183,6 +236,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The check fails with the reason `body`.",
         ),
         Limit("kinds.promql:MAX_RESPONSE", "`promql`: response", "bytes", "The check fails with the reason `body`."),
+        Limit(
+            "net.client:MAX_OVERHEAD",
+            "`promql`: everything in addition to the body",
+            "bytes",
+            "The check fails with the reason `status`.",
+        ),
         Limit("kinds.grpc:MAX_RESPONSE", "`grpc`: response", "bytes", "The check fails with the reason `status`."),
         Limit(
             "probe.driver:MAX_RESPONSE",
@@ -191,20 +250,18 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The check fails with the reason `status`.",
         ),
         Limit(
-            "net.head:MAX_HEAD",
-            "`httpGet`: all headers, those of interim responses included",
+            "kinds.postgresql:MAX_RESPONSE",
+            "`postgresql`: all responses on a connection",
             "bytes",
             "The check fails with the reason `status`.",
         ),
-        Limit("net.head:MAX_LINES", "`httpGet`: lines of all headers", "", "The check fails with the reason `status`."),
-        Limit("net.response:MAX_CHUNKS", "`httpGet`: chunks of a body", "", "The body counts as broken."),
+        Limit("net.relay:PORTION", "`postgresql`: bytes that its library reads at once", "bytes", "The rest waits."),
         Limit(
-            "net.client:MAX_OVERHEAD",
-            "`promql`: everything in addition to the body",
-            "bytes",
-            "The check fails with the reason `body`.",
+            "probe.jsonvalue:MAX_VALUES",
+            "Values of a JSON document",
+            "",
+            "The check fails: `httpGet` with the reason `body`, and `promql` with `status`.",
         ),
-        Limit("probe.jsonvalue:MAX_VALUES", "Values of a JSON document", "", "The check fails with the reason `body`."),
         Limit(
             "probe.jsonpath:MAX_VISITS",
             "Values that a `jsonPath` visits",
@@ -233,7 +290,27 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "s",
             "`/-/healthy` returns 503.",
         ),
-        Limit("net.resolver:MAX_THREADS", "Threads that resolve names", "", "Further names wait."),
+        Limit(
+            "host.descriptors:MAX_DESCRIPTORS",
+            "File descriptors that the exporter claims when it starts, if its hard limit (`ulimit -Hn`) allows so many",
+            "",
+            "A higher soft limit stays as it is.",
+        ),
+        Limit(
+            "net.resolver:MAX_THREADS",
+            "Names that are resolved at the same time, each in a thread",
+            "",
+            "Further names wait. A check whose timeout ends while it waits is `unknown`.",
+        ),
+        Limit(
+            "net.resolver:MAX_ZONES",
+            "Of these, names in different zones (the last two labels of a name), one in each",
+            "",
+            "Further zones use the next two rows.",
+        ),
+        Limit("net.resolver:SHARED", "Of these, any further names", "", "Only names of the next row are resolved."),
+        Limit("net.resolver:RESERVE", "Of these, names that were resolved the last time", "", "Further names wait."),
+        Limit("net.resolver:IDLE_SECONDS", "Time for which such a thread is kept without a name", "s", "It ends."),
         Limit(
             "kinds.exec:MAX_OUTPUT",
             "`exec`: output of a command, first stdout and then stderr",
@@ -244,8 +321,8 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit(
             "probe.secret:MAX_SECRET",
             "File with a password or a token",
-            "characters",
-            "The rest is not read.",
+            "bytes",
+            "The check is `unknown` with the reason `error`.",
         ),
         Limit(
             "host.child:MAX_REAP_WAIT",
@@ -253,11 +330,27 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "s",
             "The run ends without it.",
         ),
+    ),
+    "Files that the exporter reads": (
         Limit(
-            "net.resolver:MAX_ZONES",
-            "Zones (the last two labels of a name) in which a name is being resolved at the same time",
+            "host.reader:MAX_WAIT",
+            "Time to read a file for no check, such as the configuration",
+            "s",
+            "It cannot be read. A thread waits for the file until it responds.",
+        ),
+        Limit(
+            "host.helpers:MAX_HELPERS",
+            "Threads that read files",
             "",
-            "Further zones share the remaining threads.",
+            "Further files wait. If none of these files responds, further ones cannot be read.",
+        ),
+        Limit("host.helpers:IDLE", "Time for which such a thread is kept without a file", "s", "It ends."),
+        Limit("host.reader:MAX_PEM", "File of certificates or keys", "bytes", "It cannot be read."),
+        Limit(
+            "host.reader:MAX_KEPT",
+            "Files of certificates or keys whose content is kept until they change",
+            "",
+            "The content that has been kept the longest is dropped, and read again when it is needed.",
         ),
     ),
     "Configuration": (
@@ -269,8 +362,14 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("cli:MAX_SHARDS", "Shards", "", "`serve` exits with 2.", "--shards"),
         Limit("config.web:MAX_COST", "Cost of a bcrypt hash", "", "The file is rejected."),
         Limit(
+            "server.reload:MAX_PAUSE",
+            "Time from one attempt to the next while a reload lacks a resource, such as threads",
+            "s",
+            "The delay grows no further.",
+        ),
+        Limit(
             "config.unknown_keys:MAX_COMPARED",
-            "Unknown key that is compared with the known ones",
+            "Unknown key, when the key that was meant is searched",
             "characters",
             "The rest is ignored.",
         ),
@@ -281,7 +380,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("probe.expect:MAX_SHOWN_VALUE", "Value of a response in a summary", "characters", "It is cut."),
         Limit("render.page:MAX_NAMES", "Failing checks of a group on the status page", "", "It shows how many more."),
         Limit("render.report:MAX_WIDTH", "Column of the report", "characters", "A longer cell shifts its own line."),
-        Limit("config.explain:MAX_EXPLANATION", "Message by the code of a plugin", "characters", "It is cut."),
+        Limit("config.explain:MAX_EXPLANATION", "Message of a plugin's validator", "characters", "It is cut."),
         Limit("redaction:MAX_REDACTED", "Text in which credentials are masked", "characters", "It is cut."),
     ),
     "Log": (
@@ -329,7 +428,7 @@ BOUNDS = (
     Bound(
         "Open files and connections",
         "the process's limit (`ulimit -n`)",
-        "Clients wait in the kernel's queue. Checks that need a connection cannot run.",
+        "The oldest connections of clients are closed. Checks that need a connection cannot run.",
     ),
     Bound("Series of `/metrics`", "those of the current configuration", "Removed checks have no series."),
     Bound("Values of the label `reason`", "13", "Further details of a failure never become a label."),
