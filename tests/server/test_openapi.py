@@ -1,5 +1,6 @@
 """docs/openapi.yaml describes exactly the paths of the exporter, and every response is as it says."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from stage import Stage
+from stage import Stage, exchange, served
 from support import Exporter, ended, eventually, unavailable
 
+from exporter.keeper.answers import PATHS, Request, respond
 from exporter.model import Group, Reason, Severity, Status
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
@@ -29,6 +31,14 @@ checks:
   - {name: slow, exec: {command: [sleep, "60"]}, groups: [], periodSeconds: 1, failureThreshold: 1}
   - {name: machine, loadAverage: {failRatio: 1000}, dependsOn: [slow], groups: []}
 """
+
+
+REFUSED = {
+    400: b"GET /livez HTTP/1.1\r\n\r\n",
+    431: b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Y: " + b"z" * 20_000 + b"\r\n\r\n",
+    501: b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n",
+    505: b"GET /livez HTTP/1.2\r\nHost: x\r\n\r\n",
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +79,18 @@ def test_every_response_says_what_its_body_is(document):
     assert all(response["content"] for response in resolved)
 
 
+@pytest.mark.parametrize("status", REFUSED)
+def test_every_operation_has_the_statuses_of_requests_that_are_not_valid(document, status):
+    with served(Stage().dispatch()) as url:
+        head = exchange(url, REFUSED[status]).partition(b"\r\n\r\n")[0].decode()
+    operations = [item[method] for item in document["paths"].values() for method in METHODS & item.keys()]
+    (name,) = {operation["responses"].get(str(status), {}).get("$ref") for operation in operations}
+    described = document["components"]["responses"][name.rpartition("/")[2]]
+
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert {name.lower() for name in described["headers"]} < {line.partition(":")[0] for line in head.splitlines()}
+
+
 def test_a_server_follows_it_whatever_is_requested(tmp_path):
     """Schemathesis generates requests from the document, and compares each response with it."""
     if not SCHEMATHESIS.exists():
@@ -96,3 +118,15 @@ def test_its_schema_rejects_a_document_without_results(document):
     schema = {"$ref": "#/components/schemas/Health", "components": document["components"]}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"status": "pass"}, schema)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_its_schema_accepts_what_the_keeper_knows(document, path):
+    """Without the version, which only the worker knows, and only with the generation 0."""
+    schema = {"$ref": "#/components/schemas/Health", "components": document["components"]}
+    response = respond(Request(f"GET {path}?format=json HTTP/1.1".encode()), "starting")
+    health = json.loads(response.partition(b"\r\n\r\n")[2])
+
+    jsonschema.validate(health, schema)
+    with pytest.raises(jsonschema.ValidationError, match="'releaseId' is a required property"):
+        jsonschema.validate(health | {"generation": 1}, schema)
