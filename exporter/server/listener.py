@@ -3,8 +3,8 @@
 Theory of operation:
 
 The event loop accepts connections in batches and reads from each at once. A request that begins like a probe's is
-answered immediately. All others are parsed after that, a few in each round of the loop, and so are the handshakes of
-TLS. A burst of them delays the next probe on a plain listener by milliseconds.
+answered immediately. All others, and TLS handshakes, have their turn after that, a few in each round of the loop. A
+burst of them delays the next probe on a plain listener by milliseconds.
 
 The number of connections is limited. A new connection is always accepted: at the limit, the oldest one is closed, with
 a 503 if its request has arrived. An honest client is done within milliseconds, so it is never the oldest for long. The
