@@ -5,14 +5,20 @@ Prometheus servers and people all read the results of the same runs, and none of
 
 Theory of operation:
 
-The workers share one Timetable, which knows when each check is due, and one condition that guards it. A worker that
-finds a due check takes it, runs it, records the Result in the Store, and comes back for another one. So a check
-occupies at most one worker, and a check that hangs delays no other one while the pool has a free worker.
+The workers share one Timetable, which knows when each check is due, and one lock that guards it. A worker that finds a
+due check takes it, runs it, records the Result in the Store, and comes back for another one. So a check occupies at
+most one worker, and a check that hangs delays no other one while the pool has a free worker.
 
 Workers without a check are one leader and its followers. The leader waits for the clock until the next check is due.
 The followers wait to be notified. When the leader takes a check, it notifies one follower, which becomes the next
 leader. So a start wakes one thread instead of all of them. A worker that comes back and finds a check due before the
 leader wakes up waits for that earlier time itself: it is then the leader, and the previous leader becomes a follower.
+
+The worker that began to wait last is notified first. A thread's stack and its cache of free memory grow to what the
+most demanding check needs, and never shrink. So the same few workers do the work, and those that are only needed when
+many targets hang stay small. Each waits on a condition of its own, because a `threading.Condition` notifies the oldest
+waiter first. If there are more workers than needed, it is the oldest that are notified: each leaves, and notifies the
+next.
 
 The lag of a start is the time from its due time until it is taken. If a due check waits longer than OVERDUE for a
 worker, or if workers are missing, the exporter reports that its schedule is not running.
@@ -22,6 +28,7 @@ import logging
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -88,7 +95,8 @@ class Schedule:
         self._store = store
         self._clock = clock
         self._timetable = Timetable(compute_shift(host))
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
+        self._waiting: OrderedDict[threading.Condition, None] = OrderedDict()  # workers without a check, latest last
         self._wake_at = math.inf  # when the leader wakes up; followers wait to be notified
         self._size = 0
         self._workers: set[threading.Thread] = set()
@@ -99,7 +107,7 @@ class Schedule:
 
         Raises PoolError if the system cannot start enough threads. Then nothing has changed.
         """
-        with self._condition:
+        with self._lock:
             before = self._size
             self._size = max(before, compute_pool_size(check.spec for check in checks))
             try:
@@ -107,7 +115,7 @@ class Schedule:
             except (RuntimeError, MemoryError) as error:
                 message = f"the checks need {self._size} threads, and only {len(self._workers)} could be started"
                 self._size = before
-                self._condition.notify_all()  # those that have started in vain end
+                self._notify()  # those that have started in vain end
                 raise PoolError(f"{message}: {error}") from error
 
     def replace(self, checks: Iterable[Check]) -> None:
@@ -116,11 +124,11 @@ class Schedule:
         Raises PoolError as `hire` does.
         """
         checks = tuple(checks)
-        with self._condition:
+        with self._lock:
             self.hire(checks)
             removed = self._timetable.replace(checks, self._clock())
             self._size = compute_pool_size(check.spec for check in checks)
-            self._condition.notify_all()
+            self._notify()
         for check in removed:
             try:
                 check.probe.close()
@@ -133,7 +141,7 @@ class Schedule:
 
     def vitals(self) -> Vitals:
         """Return the condition of the pool now."""
-        with self._condition:
+        with self._lock:
             now = self._clock()
             overdue = max(0.0, now - self._timetable.next_due())
             self._peak.note(overdue, now)
@@ -157,7 +165,7 @@ class Schedule:
             while (check := self._take()) is not None:
                 self._run(check)
         finally:
-            with self._condition:
+            with self._lock:
                 self._workers.discard(threading.current_thread())
 
     def _run(self, check: Check) -> None:
@@ -166,30 +174,40 @@ class Schedule:
         except Exception:  # noqa: BLE001  # such as MemoryError: this result is lost, but not the worker
             _log.error("check %s: the result could not be recorded", check.spec.name, exc_info=True)
         finally:
-            with self._condition:
+            with self._lock:
                 self._timetable.finish(check, self._clock())
 
     def _take(self) -> Check | None:
         """Wait for a check that is due, and take it. Return None if there are more workers than needed."""
-        with self._condition:
+        with self._lock:
             while len(self._workers) <= self._size:
                 now = self._clock()
                 if start := self._timetable.take(now):
                     check, lag = start
                     self._peak.note(lag, now)
-                    self._condition.notify()
+                    self._notify()
                     return check
                 self._wait(now)
             self._workers.discard(threading.current_thread())  # under this lock, or too many workers would leave
+            self._notify()  # this may have been the leader
             return None
 
     def _wait(self, now: float) -> None:
         """Wait as the leader if a check is due before the current leader wakes up, else as a follower."""
+        condition = threading.Condition(self._lock)
+        self._waiting[condition] = None
         due = self._timetable.next_due()
         if due >= self._wake_at or due == math.inf:
-            self._condition.wait()
+            condition.wait()
             return
         self._wake_at = due
-        self._condition.wait(min(due - now, threading.TIMEOUT_MAX))
+        condition.wait(min(due - now, threading.TIMEOUT_MAX))
+        self._waiting.pop(condition, None)  # it is still there after a timeout
         if self._wake_at == due:  # otherwise another worker leads, for an earlier time
             self._wake_at = math.inf
+
+    def _notify(self) -> None:
+        """Wake the worker that began to wait last; if there are more workers than needed, the one that began first."""
+        if self._waiting:
+            condition, _ = self._waiting.popitem(last=len(self._workers) <= self._size)
+            condition.notify()

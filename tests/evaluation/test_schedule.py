@@ -3,6 +3,7 @@
 import math
 import sys
 import threading
+import time
 
 import pytest
 from make import FAIL, PASS, check
@@ -219,6 +220,30 @@ def test_a_start_wakes_one_worker(monkeypatch):
     runs = sum(state.runs for state in store.snapshot().states.values())
 
     assert 50 <= len(waits) < 4 * runs
+
+
+def test_the_same_few_workers_do_the_work(running):
+    """If the worker that has waited longest was notified, or a reload woke all of them, all 34 would take turns."""
+    store, schedule = running
+    workers = set()
+
+    def note(deadline):
+        workers.add(threading.current_thread())
+        time.sleep(0.005)  # until another worker leads
+        return PASS
+
+    often = [check(f"often-{number}", note, period=0.05) for number in range(4)]
+    rare = [check(f"rare-{number}", period=3600, timeout=3600) for number in range(30)]
+    schedule.replace(store.configure([*often, *rare]))
+    eventually(lambda: all(state.runs for state in store.snapshot().states.values()))
+    workers.clear()
+    for _ in range(40):
+        runs = store.snapshot().states["often-0"].runs
+        eventually(lambda runs=runs: store.snapshot().states["often-0"].runs > runs)
+        schedule.replace(store.configure([*often, *rare]))
+
+    assert schedule.vitals().workers == 34
+    assert len(workers) < 15, len(workers)
 
 
 def test_the_reported_lag_is_the_largest_of_the_last_two_windows():
