@@ -67,7 +67,7 @@ def cli() -> None:
     health-exporter serve                             watch this machine, on port 4584
     health-exporter serve --config.file health.yml    run the checks in the file
     health-exporter check --config.file health.yml    run every check once, now
-    health-exporter ask livez                         ask the running exporter
+    health-exporter ask livez                         query the running exporter
     health-exporter validate health.yml               find errors and probable mistakes
 
     A configuration is a list of Kubernetes probes with names:
@@ -123,7 +123,7 @@ def cli() -> None:
     default=5,
     show_default=True,
     metavar="SECONDS",
-    help="How long to keep serving after SIGTERM, while /readyz returns 503.",
+    help="Time to keep serving after SIGTERM, while /readyz returns 503.",
 )
 @click.option(
     "--log.level",
@@ -172,8 +172,9 @@ def serve(
 
     \b
     Exit codes:
-      0   after SIGTERM
-      2   invalid configuration, address or option
+      0   after SIGTERM or SIGINT
+      2   invalid configuration, address or option, or an internal error at the start
+      130 after SIGINT before the exporter serves
     """
     from exporter import log
     from exporter.addresses import ListenError
@@ -212,7 +213,7 @@ def serve(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="A report for people, or a JSON object.",
+    help="Format of the report: text for people, or a JSON object.",
 )
 def check(config_file: Path | None, group: str, names: Sequence[str], form: str) -> int:
     """Run every check once, now, and report the results.
@@ -253,7 +254,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     return 0 if verdict.up else 1
 
 
-@cli.command(short_help="Ask the running exporter, for exec probes and scripts.")
+@cli.command(short_help="Query the running exporter, for exec probes and scripts.")
 @click.argument("path", metavar=f"{{{'|'.join(ENDPOINTS)}}}", type=click.Choice(list(ENDPOINTS)))
 @_ask_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
 @_ask_option(
@@ -269,10 +270,10 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     type=click.FloatRange(min=0, max=MAX_TIMEOUT),
     default=0,
     metavar="SECONDS",
-    help="Time limit for asking again until the verdict is healthy. Default: ask once.",
+    help="Time limit for repeating the request until the verdict is healthy. Default: one request.",
 )
-@_ask_option("--ca-file", default="", metavar="FILE", help="Trusts the authorities in this PEM file.")
-@_ask_option("--insecure", is_flag=True, help="Accepts any certificate.")
+@_ask_option("--ca-file", default="", metavar="FILE", help="Trust the CAs in this PEM file.")
+@_ask_option("--insecure", is_flag=True, help="Accept any certificate.")
 @_ask_option("--username", default="", metavar="NAME", help="User to authenticate as.")
 @_ask_option("--password-file", default="", metavar="FILE", help="File that contains the password.")
 def ask(
@@ -285,9 +286,9 @@ def ask(
     username: str,
     password_file: str,
 ) -> int:
-    """Ask the running exporter for a verdict: for exec probes, scripts and Docker's HEALTHCHECK.
+    """Query the running exporter: for exec probes, scripts and Docker's HEALTHCHECK.
 
-    Prints the verdict and the checks that decided it. `exporter` asks whether the exporter itself is healthy,
+    Prints the verdict and the checks that decided it. `exporter` queries the health of the exporter itself,
     regardless of its checks.
 
     \b
@@ -303,7 +304,7 @@ def ask(
     Exit codes:
       0   healthy
       1   not healthy
-      3   could not ask (no connection, no response in time, not a health exporter),
+      3   no valid response (no connection, no response in time, not a health exporter),
           or invalid command line
     """
     from exporter.ask import Access, run

@@ -273,7 +273,7 @@ def test_prometheus_takes_the_page_s_configuration(certified):
 def test_the_page_s_commands_work(certified, start):
     """`serve` with the web configuration, the command that hashes a password, and `ask`."""
     (code,) = (code for code in blocks(AUTHENTICATION, "sh") if "htpasswd" in code)
-    (program,) = re.findall(r"python3 -c '(.*)'", code)
+    (program,) = re.findall(r"\.venv/bin/python -c '(.*)'", code)
     program = program.replace("getpass.getpass()", "'secret'").replace("import bcrypt, getpass", "import bcrypt")
     hashed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     (certified / "health-exporter.password").write_text("secret\n")
@@ -322,8 +322,8 @@ def test_the_guide_lists_the_exit_codes_of_every_command():
     for name, codes in rows:
         arguments = [sys.executable, "-m", "exporter", name, "--help"]
         text = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT).stdout
-        documented = re.findall(r"^    (\d)   ", text, re.MULTILINE) or ["0"]
-        assert re.findall(r"\b(\d) ?(?=[a-z]|$)", codes.strip()) == documented, name
+        documented = re.findall(r"^    (?=\d.{3}\S)(\d+) +", text, re.MULTILINE) or ["0"]
+        assert re.findall(r"\b(\d+) ?(?=[a-z]|$)", codes.strip()) == documented, name
 
 
 # Links

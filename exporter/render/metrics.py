@@ -278,7 +278,7 @@ def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
     for name, help_text, value in (
         (
             "config_last_reload_successful",
-            "1 if the latest attempt to load the configuration succeeded, otherwise 0.",
+            "1 if the latest loads of the configuration, web configuration and certificates succeeded, otherwise 0.",
             vitals.reload_ok,
         ),
         (

@@ -78,7 +78,9 @@ def test_only_three_arguments_are_added(guarded: dict[str, tuple[Object, ...]], 
 
 @by_overlay
 def test_every_probe_uses_the_listener_without_credentials(guarded: dict[str, tuple[Object, ...]], name: str) -> None:
-    own = [exporter_of(guarded[name])[type_]["httpGet"] for type_ in PROBES if type_ in exporter_of(guarded[name])]
+    exporter = exporter_of(guarded[name])
+    own = {type_: exporter[type_]["httpGet"] for type_ in PROBES if type_ in exporter}
+    paths = {type_: "/-/ready" if type_ == "startupProbe" else "/-/healthy" for type_ in own}
     applications = [
         container[type_]["httpGet"]["port"]
         for container in containers(pod_of(guarded[name]))
@@ -86,7 +88,7 @@ def test_every_probe_uses_the_listener_without_credentials(guarded: dict[str, tu
         for type_ in PROBES
     ]
     assert own
-    assert own == [{"path": "/-/healthy", "port": "http-probes"}] * len(own)
+    assert own == {type_: {"path": path, "port": "http-probes"} for type_, path in paths.items()}
     assert applications == ([4584] * 3 if name in SIDECARS else [])
 
 
