@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.config.checks import load
+from exporter.config.checks import Config, load
+from exporter.config.complaint import ConfigError
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
@@ -92,7 +93,7 @@ class Exporter:
         from exporter.server.threads import Threads
 
         descriptors = raise_limit()
-        checks = load(self._config_file).checks
+        config = self._load_at_start()
         if self._link:
             web, probe = [*map(adopt, self._link.web)], [*map(adopt, self._link.probe)]
         else:
@@ -103,7 +104,7 @@ class Exporter:
         listeners = [Listener(web, dispatch, self._web_config.context)]
         if probe:
             listeners.append(Listener(probe, Dispatcher(self.store, self._probes, threads)))
-        self.watch(checks)
+        self._use(config)
         workers = self.schedule.vitals().workers
         if not descriptors.suffice(workers):
             fields = {"limit": descriptors.usual, "needed": estimate_need(workers), "checks_at_once": workers}
@@ -122,4 +123,21 @@ class Exporter:
         return self._reloader.ok and self._web_config.ok, self._reloader.time
 
     def _load(self) -> int:
-        return self.watch(load(self._config_file).checks)
+        return self._use(load(self._config_file))
+
+    def _use(self, config: Config) -> int:
+        count = self.watch(config.checks)
+        if self._link:
+            self._link.shared.configuration = config.document.content
+        return count
+
+    def _load_at_start(self) -> Config:
+        """Load the file. A worker that follows another one continues with its configuration if the file is invalid."""
+        try:
+            return load(self._config_file)
+        except ConfigError as error:
+            content = self._link.shared.configuration if self._link else b""
+            if not content:
+                raise
+            self._reloader.reject(error)
+            return load(self._config_file, content)

@@ -134,9 +134,15 @@ def build_model() -> type[_Configuration]:
     return create_model("Configuration", __base__=_Configuration, checks=(list[check], ...))
 
 
-def load(path: Path | None) -> Config:
-    """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint."""
-    document = Document.parse(BUILT_IN.encode(), "built-in default") if path is None else Document.read(path)
+def load(path: Path | None, content: bytes | None = None) -> Config:
+    """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint.
+
+    `content` is used instead of the file's own, as from an earlier time.
+    """
+    if path is None:
+        document = Document.parse(BUILT_IN.encode(), "built-in default")
+    else:
+        document = Document.read(path) if content is None else Document.parse(content, str(path))
     try:
         kinds_model = build_model()
     except KindError as error:

@@ -48,6 +48,7 @@ class Document:
     complaints: list[Complaint] = field(default_factory=list)
     unreadable: set[Keys] = field(default_factory=set)
     """Places whose value is unknown. `complaints` has the reason; complaints that only follow from it are left out."""
+    content: bytes = field(default=b"", repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "Document":
@@ -66,9 +67,9 @@ class Document:
             raise ConfigError([Complaint(source, None, (), message)])
         root = compose(content, source)
         if root is None:
-            return cls(source)
+            return cls(source, content=content)
         builder = Builder(source)
-        return cls(source, builder.build(root), builder.lines, builder.complaints, builder.unreadable)
+        return cls(source, builder.build(root), builder.lines, builder.complaints, builder.unreadable, content)
 
     def find_line(self, path: Keys) -> int | None:
         """Return the line of a place, or of the nearest enclosing place if this one is not in the file."""

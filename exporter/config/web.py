@@ -1,6 +1,6 @@
 """The file of `--web.config.file`: TLS and basic authentication, in the Prometheus exporter-toolkit's format."""
 
-import importlib.util
+import importlib
 import re
 import ssl
 from collections.abc import Iterator
@@ -127,8 +127,19 @@ def _check_users(document: Document) -> Iterator[tuple[Keys, str]]:
                 ("basic_auth_users", user),
                 f"must have a cost of at most {MAX_COST}: make one with `htpasswd -nB -C 10`",
             )
-    if users and importlib.util.find_spec("bcrypt") is None:
-        yield ("basic_auth_users",), MISSING_EXTRA.format(extra="auth", module="bcrypt")
+    if users and (error := _find_import_error("bcrypt")):
+        yield ("basic_auth_users",), error
+
+
+def _find_import_error(module: str) -> str | None:
+    """Return why a module cannot be imported, or None. A module that is there but broken would fail later."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError:
+        return MISSING_EXTRA.format(extra="auth", module=module)
+    except ImportError as error:
+        return f"the module {module} cannot be imported: {error}"
+    return None
 
 
 def _check_unsupported_keys(document: Document) -> Iterator[tuple[Keys, str]]:

@@ -145,9 +145,13 @@ class Keeper:
         self._server.tick()
 
     def _supervise(self, worker: Worker) -> None:
-        """Kill the worker if it hangs or has to end, and give up on it if it cannot be killed."""
+        """Kill the worker if it hangs or has to end, and give up on it if it cannot be killed or reaped."""
         reason = worker.tick()
-        if self._stop_deadline is not None and time.monotonic() >= self._stop_deadline:
+        code = worker.find_exit_code()
+        if code is not None and len(self._abandoned) < MAX_ABANDONED:
+            self._note_end(worker.pid, code)
+            self._abandoned.add(worker.pid)
+        elif self._stop_deadline is not None and time.monotonic() >= self._stop_deadline:
             self._kill(worker, "the worker has not ended in time")
             worker.wait()
             self._code = 0
@@ -164,7 +168,7 @@ class Keeper:
             self._code = 0
         elif len(self._abandoned) < MAX_ABANDONED:
             self._abandoned.add(worker.pid)
-            self._replace(worker, {"error": "blocked in the kernel"})
+            self._replace(worker, {}, "the killed worker is blocked in the kernel; another one follows")
 
     def _kill(self, worker: Worker, reason: str) -> None:
         self._log.write("warn", f"{reason}; killing it", {"worker": worker.pid})
@@ -222,7 +226,7 @@ class Keeper:
         else:
             self._replace(worker, describe_end(code))
 
-    def _replace(self, worker: Worker, how: dict[str, object]) -> None:
+    def _replace(self, worker: Worker, how: dict[str, object], message: str = "the worker has ended") -> None:
         self._worker = None
         if not worker.closed:
             self._poller.unregister(worker.control)
@@ -230,7 +234,7 @@ class Keeper:
         self._shared.restarts += 1
         delay = self._back_off.extend(steady=worker.served_for >= STEADY)
         fields = {"worker": worker.pid, **how, "age": round(worker.age, 1), "next_start_in": delay}
-        self._log.write("warn", "the worker has ended", fields)
+        self._log.write("warn", message, fields)
 
     def _close(self) -> None:
         self._log.close()

@@ -1,4 +1,4 @@
-"""Numbers in memory that the keeper shares with its workers. They outlive a worker that crashes."""
+"""Memory that the keeper shares with its workers. It outlives a worker that crashes."""
 
 import mmap
 import time
@@ -8,11 +8,15 @@ GROUPS = ("liveness", "readiness", "startup", "all")
 STARTING, SERVING, ENDED = range(3)
 """The states of a worker: it loads, it serves, and it has closed its listeners after the drain."""
 
+MAX_CONFIGURATION = 4 * 1024 * 1024
+"""Bytes of the configuration that is kept for the next worker. The maximum of a configuration file is the same."""
+
+_LENGTH = 8  # bytes of the length before the configuration
 _HEARTBEAT, _GENERATION, _RESTARTS, _STATE, _ANSWERS = range(5)
 
 
 class Shared:
-    """64-bit numbers in a page of memory that every process forked from this one can read and write.
+    """Numbers, and the configuration in use, in memory that every process forked from this one can read and write.
 
     Each number has one writer at a time: the worker writes its heartbeat, its state and the generation, and the keeper
     writes the rest. Before it starts a worker, the keeper resets the state.
@@ -20,6 +24,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+        self._configuration = mmap.mmap(-1, _LENGTH + MAX_CONFIGURATION)  # pages that are not written take no memory
 
     @property
     def heartbeat(self) -> int:
@@ -52,6 +57,20 @@ class Shared:
     @state.setter
     def state(self, value: int) -> None:
         self._numbers[_STATE] = value
+
+    @property
+    def configuration(self) -> bytes:
+        """The content of the configuration file that a worker has used last; empty if there is none."""
+        length = int.from_bytes(self._configuration[:_LENGTH], "little")
+        return self._configuration[_LENGTH : _LENGTH + length]
+
+    @configuration.setter
+    def configuration(self, content: bytes) -> None:
+        if len(content) > MAX_CONFIGURATION:
+            content = b""
+        self._configuration[:_LENGTH] = bytes(_LENGTH)  # a worker may crash before the end of the content is written
+        self._configuration[_LENGTH : _LENGTH + len(content)] = content
+        self._configuration[:_LENGTH] = len(content).to_bytes(_LENGTH, "little")
 
     def beat(self) -> None:
         """Show that the worker's event loop runs."""

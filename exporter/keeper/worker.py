@@ -79,11 +79,21 @@ class Worker:
         self._heartbeat = heartbeat
         if self.killed:
             return None
-        if self.silence >= SILENT and _is_stopped(self.pid):
+        if self.silence >= SILENT and _read_state(self.pid)[0] == "T":  # t is a debugger's
             return "the worker is stopped"
         if self.silence >= (MAX_START if self.loading else MAX_SILENCE):
             return "the worker does not respond"
         return None
+
+    def find_exit_code(self) -> int | None:
+        """Return the exit code, negative after a signal, if the process has ended but cannot be reaped.
+
+        That is so while the kernel blocks one of its threads, for example on a mount that does not respond.
+        """
+        if self.silence < SILENT:
+            return None
+        letter, status = _read_state(self.pid)
+        return os.waitstatus_to_exitcode(status) if letter == "Z" else None
 
     def send(self, command: bytes) -> None:
         """Send a command, if the worker still takes commands."""
@@ -195,16 +205,19 @@ def describe_end(code: int) -> dict[str, object]:
     return {"exit_code": code} if code >= 0 else {"signal": signals.name(-code)}
 
 
-def _is_stopped(pid: int) -> bool:
-    """Return whether a signal has stopped the process: state T in /proc, not t, which a debugger causes."""
+def _read_state(pid: int) -> tuple[str, int]:
+    """Return the state of a process as one letter, and its wait status if it is a zombie (man 5 proc_pid_stat).
+
+    The letter is empty if the state cannot be read.
+    """
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return "", 0
     try:
-        text = os.read(descriptor, 512)
+        fields = os.read(descriptor, 1024).rpartition(b") ")[2].split()
     except OSError:
-        return False
+        return "", 0
     finally:
         os.close(descriptor)
-    return text.rpartition(b") ")[2].startswith(b"T")
+    return (fields[0].decode(), int(fields[-1])) if fields else ("", 0)

@@ -63,6 +63,11 @@ class Reloader:
         self.ok = True
         self.time = wall()
 
+    def reject(self, error: Exception) -> None:
+        """Report that the file could not be used at the start, as after a failed reload."""
+        self.ok = False
+        self._report(error, retry=False)
+
     def start(self) -> None:
         """Begin to poll. Raises RuntimeError if the system cannot start another thread."""
         self._poller.start()

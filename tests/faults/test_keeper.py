@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from faults.fuse import mounted
-from support import PATIENCE, Answer, Exporter, eventually, free_port, get, unavailable
+from support import PATIENCE, Answer, Exporter, ended, eventually, free_port, get, unavailable
 
 CHECKS = """
 checks:
@@ -236,7 +236,7 @@ def test_a_worker_that_cannot_be_killed_is_replaced(serve, tmp_path):
         mount.hang()
         exporter.order(f"read {mount.path}/file")
         with asking(exporter, "/livez") as live:
-            exporter.line(f"the worker has ended.* worker={worker} error=")
+            exporter.line(f"the killed worker is blocked in the kernel; another one follows.* worker={worker}")
             another = exporter.await_worker(after=worker)
         assert psutil.pid_exists(worker)
         assert set(live.statuses) == {200}
@@ -245,6 +245,38 @@ def test_a_worker_that_cannot_be_killed_is_replaced(serve, tmp_path):
         exporter.signal(signal.SIGTERM)
         assert exporter.wait() == 0
         assert psutil.pid_exists(another)
+
+
+def test_a_worker_that_cannot_read_its_configuration_ends_although_the_mount_blocks_it(tmp_path):
+    """The worker is a zombie with a blocked thread, which nobody can reap."""
+    with mounted(tmp_path) as mount:
+        (mount.files / "health.yml").write_text("checks: []\n")
+        mount.hang()
+        with ended(Exporter(config=Path(mount.path) / "health.yml")) as exporter:
+            assert exporter.wait() == 2
+            assert (
+                "cannot be read: still no response" in "\n".join(exporter.lines) or "no response" in exporter.lines[-1]
+            )
+
+
+def test_a_worker_that_follows_another_one_keeps_its_configuration_if_the_file_has_become_invalid(tmp_path):
+    config = tmp_path / "health.yml"
+    config.write_text("checks: [{name: before, exec: {command: ['true']}, periodSeconds: 1}]\n")
+    with ended(Exporter(config=config)) as exporter:
+        eventually(lambda: exporter.get("/healthz/before").status == 200)
+        config.write_text("checks: [{name: after, exec: {command: []}}]\n")
+        exporter.line("configuration not loaded; keeping the previous one")
+        (worker,) = psutil.Process(exporter.pid).children()
+        worker.kill()
+
+        exporter.line("configuration not loaded; keeping the previous one", after=len(exporter.lines))
+        eventually(lambda: exporter.get("/healthz/before").status == 200)
+        assert exporter.metrics()["health_exporter_config_last_reload_successful"] == 0
+        assert exporter.metrics()[RESTARTS] == 1
+
+        config.write_text("checks: [{name: after, exec: {command: ['true']}, periodSeconds: 1}]\n")
+        eventually(lambda: exporter.get("/healthz/after").status == 200)
+        assert exporter.metrics()["health_exporter_config_last_reload_successful"] == 1
 
 
 # Signals and exit codes
