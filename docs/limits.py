@@ -50,6 +50,18 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The kernel ignores further attempts to connect, and clients repeat them.",
         ),
         Limit(
+            "server.listener:SHARE",
+            "Divisor of the limit of open files that gives the maximum number of connections of a listener",
+            "",
+            "The oldest connection is closed.",
+        ),
+        Limit(
+            "server.listener:MAX_SENDING",
+            "Different large bodies that a listener sends at the same time",
+            "bytes",
+            "The oldest connection with such a body is closed.",
+        ),
+        Limit(
             "server.listener:MAX_CONNECTIONS",
             "Connections of the web listeners, and of the probe listeners",
             "",
@@ -143,6 +155,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("server.users:MAX_WRONG", "Wrong credentials that are remembered", "", "The oldest ones are forgotten."),
     ),
     "Keeper and worker": (
+        Limit(
+            "keeper.shared:MAX_CONFIGURATION",
+            "Configuration that is kept for the next worker",
+            "bytes",
+            "It is not kept.",
+        ),
         Limit("keeper.server:MAX_CONNECTIONS", "Connections of the keeper", "", "The oldest one is closed."),
         Limit("keeper.server:MAX_HEAD", "Request line and headers, for the keeper", "bytes", "The response is 431."),
         Limit(
@@ -392,10 +410,13 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit("log:MAX_FLUSH", "Time to write the last lines when the exporter ends", "s", "They are lost."),
         Limit(
-            "server.answers:MAX_LOGGED_REFUSALS",
-            "Lines per second about requests that were refused",
+            "server.answers:MAX_LOGGED_ANSWERS",
+            "Lines per second about verdicts other than 200, and about refused requests, each",
             "",
             "Further lines are dropped and counted.",
+        ),
+        Limit(
+            "server.answers:MAX_LOGGED_REASONS", "Failing checks in the line of a verdict", "", "The rest is counted."
         ),
         Limit("evaluation.failure:MAX_CHAIN", "Exceptions of a traceback", "", "The others are left out."),
     ),

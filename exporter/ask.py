@@ -108,7 +108,7 @@ def ask(endpoint: str, url: str, timeout: float, access: Access = Access()) -> t
     _check_access(parts.scheme, access)
     address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{path}"
     answer = _run_within(timeout, lambda: _request(parts, path, timeout, access), address)
-    status, body = _parse_answer(answer, address)
+    status, head, body = _parse_answer(answer, address)
     if status == 401:
         hint = "the user name or the password is wrong" if access.username else "use --username and --password-file"
         raise AskError(f"{address} returned 401: {hint}")
@@ -116,6 +116,8 @@ def ask(endpoint: str, url: str, timeout: float, access: Access = Access()) -> t
         raise AskError(f"{address} returned {status}, expected 200 or 503")
     if endpoint == "exporter" and body == _EXPORTER_BODIES[status]:
         return status == 200, [body.decode().strip()]
+    if lines := _explain_plain(path, status, head, body):
+        return status == 200, lines
     try:
         health = json.loads(body)
         if health["status"] in _STATUSES[status]:
@@ -261,8 +263,8 @@ def _build_context(access: Access) -> "ssl.SSLContext":
         raise AskError(f"the CA file {access.ca_file} cannot be read: {reason}") from None
 
 
-def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes]:
-    """Return the status code and the body. Raises AskError if the bytes are not HTTP."""
+def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes, bytes]:
+    """Return the status code, the head and the body. Raises AskError if the bytes are not HTTP."""
     if not answer:
         hint = _CLOSED[address.partition(":")[0]]
         raise AskError(f"{address} closed the connection without a response ({hint})")
@@ -270,7 +272,15 @@ def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes]:
     version, _, status = head.partition(b"\r\n")[0].partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
         raise AskError(f"{address} did not respond with HTTP")
-    return int(status[:3]), body
+    return int(status[:3]), head, body
+
+
+def _explain_plain(path: str, status: int, head: bytes, body: bytes) -> list[str]:
+    """Return the lines of a verdict in plain text, which an exporter sends if too many requests wait for JSON."""
+    plain = body == b"ok" if status == 200 else body.endswith(f"\n{path} check failed\n".encode())
+    if not plain or b"\nhealth-generation:" not in head.lower():
+        return []
+    return [replace_unprintable(line) for line in body.decode("utf-8", "replace").splitlines()]
 
 
 def _explain(endpoint: str, health: "dict[str, Any]") -> list[str]:

@@ -108,9 +108,15 @@ REACHED = {  # the test that reaches each limit
     "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",
     "render.report:MAX_WIDTH": "render/test_report.py::test_a_long_name_moves_its_own_line_alone",
     "server.answers:MAX_LOGGED_PATH": f"{HERE}::test_a_long_path_is_cut_in_the_log",
-    "server.answers:MAX_LOGGED_REFUSALS": (
-        "server/test_answers.py::test_refused_requests_cause_a_limited_number_of_lines_per_second"
+    "server.answers:MAX_LOGGED_ANSWERS": (
+        "server/test_answers.py::test_answers_cause_a_limited_number_of_lines_per_second"
     ),
+    "server.answers:MAX_LOGGED_REASONS": (
+        "server/test_answers.py::test_a_verdict_names_some_failing_checks_and_counts_the_others"
+    ),
+    "server.listener:SHARE": "faults/test_clients.py::test_more_clients_than_the_process_may_have_files_is_survived",
+    "server.listener:MAX_SENDING": "faults/test_clients.py::test_slow_readers_of_different_bodies_do_not_fill_the_memory",  # noqa: E501
+    "keeper.shared:MAX_CONFIGURATION": "keeper/test_shared.py::test_a_configuration_that_is_too_large_is_not_kept",
     "server.attempts:MAX_REQUESTS": (
         "server/test_attempts.py::test_requests_with_the_same_credentials_share_one_attempt"
     ),

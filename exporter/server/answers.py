@@ -15,8 +15,10 @@ PLAIN = "text/plain; charset=utf-8"
 
 MAX_LOGGED_PATH = 200
 """Characters of a path in a log line."""
-MAX_LOGGED_REFUSALS = 10
-"""Log lines per second about requests that the exporter refused. Strangers must not displace the other log lines."""
+MAX_LOGGED_ANSWERS = 10
+"""Log lines per second about verdicts, and about refused requests. Clients must not displace the other log lines."""
+MAX_LOGGED_REASONS = 20
+"""Failing checks that the log line of a verdict names."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ _log = logging.getLogger(__name__)
 class Answer:
     """One response of the exporter. Every answer carries the generation that it was made from.
 
-    `because` is the reason, for the log, if the status is not 200.
+    `because` is the reason, for the log, if the status is not 200. `refused` means that nothing was evaluated.
     """
 
     status: int
@@ -34,6 +36,7 @@ class Answer:
     content_type: str = PLAIN
     headers: tuple[tuple[str, str], ...] = ()
     because: tuple[str, ...] = ()
+    refused: bool = False
 
     def to_response(self) -> Response:
         """Return the answer as a response of the exporter's own server."""
@@ -58,7 +61,7 @@ def log_failure(method: str, path: str) -> None:
 def refuse(snapshot: Snapshot, status: int, *headers: tuple[str, str], because: Sequence[str] = ()) -> Answer:
     """Return an answer whose body is the name of its status code."""
     body = f"{status} {HTTPStatus(status).phrase}\n".encode()
-    return Answer(status, body, snapshot.generation, headers=headers, because=tuple(because))
+    return Answer(status, body, snapshot.generation, headers=headers, because=tuple(because), refused=True)
 
 
 class AnswerCounter:
@@ -81,8 +84,8 @@ class AnswerCounter:
             return dict(self._counts + Counter(self._others()))
 
 
-class _Refusals:
-    """Limits the log lines about refused requests to MAX_LOGGED_REFUSALS per second."""
+class _Pace:
+    """Limits log lines to MAX_LOGGED_ANSWERS per second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -93,7 +96,7 @@ class _Refusals:
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._logged = second, 0
-        if self._logged >= MAX_LOGGED_REFUSALS:
+        if self._logged >= MAX_LOGGED_ANSWERS:
             self._suppressed += 1
             return None
         self._logged += 1
@@ -101,20 +104,22 @@ class _Refusals:
         return suppressed
 
 
-_refusals = _Refusals()
+_verdicts, _refusals = _Pace(), _Pace()
 
 
-def log_answer(method: str, path: str, answer: Answer) -> None:
-    """Log one line if the status is not 200. Verdicts are always logged, refused requests up to a limit."""
+def log_answer(method: str, path: str, answer: Answer, client: str | None = None) -> None:
+    """Log one line if the status is not 200, up to a limit. The client is logged only if the request was refused."""
     if answer.status == 200:
         return
-    suppressed = 0 if answer.because else _refusals.admit()
+    suppressed = (_refusals if answer.refused else _verdicts).admit()
     if suppressed is None:
         return
+    reasons, others = answer.because[:MAX_LOGGED_REASONS], len(answer.because) - MAX_LOGGED_REASONS
     fields = {
         "method": method,
         "path": path[:MAX_LOGGED_PATH],
-        "because": ", ".join(answer.because) or None,
+        "client": client if answer.refused else None,
+        "because": ", ".join([*reasons, *([f"{others} more"] if others > 0 else [])]) or None,
         "generation": answer.generation,
         "suppressed": suppressed or None,
     }

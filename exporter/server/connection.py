@@ -65,6 +65,12 @@ class Owner(Protocol):
     def is_urgent(self, data: bytes) -> bool:
         """Return whether these first bytes of a request are a probe's."""
 
+    def hold(self, connection: "Connection", body: bytes) -> None:
+        """Note that this large body is being sent."""
+
+    def release(self, body: bytes) -> None:
+        """Note that one connection needs this body no more."""
+
     def date(self) -> str:
         """Return the time for the Date header (RFC 9110, section 6.6.1)."""
 
@@ -77,8 +83,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_data", "_descriptor", "_ended", "_is_head", "_owner", "_parts", "_socket", "_taken", "_watch", "deadline",
-        "peer", "phase",
+        "_body", "_data", "_descriptor", "_ended", "_is_head", "_owner", "_parts", "_socket", "_taken", "_watch",
+        "deadline", "peer", "phase",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, sock: socket.socket, peer: str) -> None:
@@ -86,7 +92,7 @@ class Connection:
         self._socket = sock
         self._descriptor = sock.fileno()
         self._parts: list[memoryview] = []
-        self._data = b""
+        self._data = self._body = b""  # what has been received, and the large body that is being sent
         self._taken = 0
         self._watch: Callable[[int], object] | None = None  # removes the watch on the socket
         self._ended = False  # the request has no body, and nothing follows it
@@ -145,7 +151,7 @@ class Connection:
         if event.http_version not in (b"1.1", b"1.0"):
             self._reject(505)
             return
-        self.phase = Phase.WAITING
+        self.phase, self._data = Phase.WAITING, b""
         self._is_head = event.method == b"HEAD"
         self._owner.receive(self, Request(event.method, event.target, event.headers, self.peer))
         if self.phase is Phase.WAITING:
@@ -158,9 +164,13 @@ class Connection:
         head, body = response.render_head(self._owner.date()), response.body
         if self._is_head:
             body = b""
-        self._parts = [memoryview(head + body)] if len(body) < PART else [memoryview(head), memoryview(body)]
         self.phase = Phase.WRITING
         self._extend()
+        if len(body) < PART:
+            self._parts = [memoryview(head + body)]
+        else:
+            self._parts, self._body = [memoryview(head), memoryview(body)], body
+            self._owner.hold(self, body)
         self.step()
 
     def call_soon(self, function: Callable[[], object]) -> None:
@@ -177,14 +187,14 @@ class Connection:
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
-        self._parts = []
+        self._drop_body()
         self._unwatch()
         self._socket.close()
         self._owner.forget(self)
 
     def turn_away(self, response: bytes) -> None:
         """Close the connection in favor of others; if its request has arrived, with this short response."""
-        if self.phase is Phase.WAITING or self._data:
+        if self.phase is Phase.WAITING or (self.phase is Phase.READING and self._data):
             with contextlib.suppress(OSError):
                 self._socket.send(response)
         self.close()
@@ -235,7 +245,14 @@ class Connection:
                 self._extend()
         self._wait(write=True)
 
+    def _drop_body(self) -> None:
+        self._parts = []
+        if self._body:
+            body, self._body = self._body, b""
+            self._owner.release(body)
+
     def _finish(self) -> None:
+        self._drop_body()
         if isinstance(self._socket, ssl.SSLSocket):
             with contextlib.suppress(OSError):
                 self._socket.unwrap()  # sends close_notify, and does not wait for the client's

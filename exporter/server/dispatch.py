@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
+from urllib.parse import parse_qs
 
 from exporter.evaluation.store import Store
 from exporter.server.answers import Answer, log_answer, log_failure, refuse
@@ -126,17 +127,19 @@ class Dispatcher:
             self._threads.cancel(pending.job)
             self._unshare(pending)
 
-    def refuse(self, status: int, *headers: tuple[str, str]) -> Answer:
+    def refuse(self, status: int, *headers: tuple[str, str], because: str = "") -> Answer:
         """Return the answer for a request that is not served."""
-        return refuse(self._store.snapshot(), status, *headers)
+        return refuse(self._store.snapshot(), status, *headers, because=[because] if because else [])
 
     def _admit(self, connection: Connection, request: Request, right: bool | None) -> None:  # noqa: FBT001
         if right:
             self._dispatch(connection, request)
         elif right is None:
-            self._answer(connection, request, self.refuse(503, _RETRY))
+            refusal = self.refuse(503, _RETRY, because="too many passwords wait for bcrypt, or it could not run")
+            self._answer(connection, request, refusal)
         else:
-            self._answer(connection, request, self.refuse(401, _CHALLENGE))
+            because = "wrong credentials" if request.header(b"authorization") else "no credentials"
+            self._answer(connection, request, self.refuse(401, _CHALLENGE, because=because))
 
     def _dispatch(self, connection: Connection, request: Request) -> None:
         if prefers_json(request.path, request.query, request.header(b"accept")):
@@ -146,7 +149,7 @@ class Dispatcher:
             if self._app is None:
                 self._answer(connection, request, self.refuse(404))
             elif not self._render(connection, request, self._app):
-                self._answer(connection, request, self.refuse(503, _RETRY))
+                self._answer(connection, request, self.refuse(503, _RETRY, because="too many requests"))
 
     def _answer_probe(self, connection: Connection, request: Request) -> bool:
         answer = self._probes.answer(request.method, request.path, request.query)
@@ -156,7 +159,7 @@ class Dispatcher:
         return True
 
     def _answer(self, connection: Connection, request: Request, answer: Answer) -> None:
-        log_answer(request.method, request.path, answer)
+        log_answer(request.method, request.path, answer, request.peer)
         connection.respond(answer.to_response())
 
     def _answer_json(self, request: Request) -> Response:
@@ -170,7 +173,7 @@ class Dispatcher:
         if request.path not in _SHARED or request.method not in ("GET", "HEAD"):
             return self._submit(connection, request, partial(call, app, request))
         headers = request.header(b"accept"), request.header(b"accept-encoding")
-        key = (request.method, request.path, request.query, *headers)
+        key = (request.method, request.path, _reduce_query(request), *headers)
         if (response := self._recall(key, self._version(connection.now()))) is not None:
             connection.respond(response)
             return True
@@ -229,3 +232,9 @@ class Dispatcher:
         if len(self._recent) >= MAX_RECENT:
             del self._recent[next(iter(self._recent))]
         self._recent[key] = version, response
+
+
+def _reduce_query(request: Request) -> str:
+    """Return the part of a query that the exposition or the page depends on."""
+    name = {"/metrics": "name[]", "/": "still"}[request.path]
+    return repr(parse_qs(request.query, keep_blank_values=True).get(name)) if request.query else ""

@@ -16,6 +16,7 @@ Each connection has a deadline, for its request and then for each part of its re
 import asyncio
 import contextlib
 import errno
+import resource
 import socket
 import ssl
 import time
@@ -34,6 +35,10 @@ from exporter.server.sockets import format_url
 
 MAX_CONNECTIONS = 512
 """Connections of a listener. Beyond it, the oldest connection is closed."""
+SHARE = 4
+"""A listener uses at most one in so many of the files that the process may open; checks need the others."""
+MAX_SENDING = 16 * 1024 * 1024
+"""Bytes of different large bodies that are being sent. Beyond it, the oldest connection with one is closed."""
 GRACE = 3.0
 """Seconds for responses in progress when the listeners close."""
 
@@ -71,6 +76,8 @@ class Listener:
         self._tls = tls
         self._connections: dict[Connection, None] = {}  # in the order in which they were accepted
         self._deferred: deque[Callable[[], None]] = deque()
+        self._bodies: dict[int, int] = {}  # the large bodies by their identity, and how many connections send them
+        self._sending = 0  # bytes of these bodies
         self._second, self._date = 0, ""
         self._refusal: tuple[tuple[int, str], bytes] = (0, ""), b""
         self._over: asyncio.Event
@@ -79,6 +86,7 @@ class Listener:
         """Accept connections on the running event loop."""
         self.loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
+        self._max_connections = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE)
         for sock in self._sockets:
             sock.settimeout(0)
             # Linux copies this to every connection that the socket accepts.
@@ -139,6 +147,23 @@ class Listener:
         """Return whether these first bytes of a request are a probe's."""
         return data.startswith(_URGENT)
 
+    def hold(self, connection: Connection, body: bytes) -> None:
+        """Note that a large body is being sent. Equal requests share one."""
+        self._bodies[id(body)] = self._bodies.get(id(body), 0) + 1
+        self._sending += len(body) if self._bodies[id(body)] == 1 else 0
+        for other in tuple(self._connections):
+            if self._sending <= MAX_SENDING:
+                return
+            if other.phase is Phase.WRITING and other is not connection:
+                other.close()
+
+    def release(self, body: bytes) -> None:
+        """Note that one connection needs this body no more."""
+        self._bodies[id(body)] -= 1
+        if not self._bodies[id(body)]:
+            del self._bodies[id(body)]
+            self._sending -= len(body)
+
     def date(self) -> str:
         """Return the time for the Date header (RFC 9110, section 6.6.1)."""
         second = int(time.time())
@@ -159,7 +184,7 @@ class Listener:
             self._adopt(accepted, address[0])
 
     def _adopt(self, accepted: socket.socket, peer: str) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._connections) >= self._max_connections:
             self._turn_away_oldest()
         try:
             accepted.settimeout(0)

@@ -63,7 +63,7 @@ def _route(app: Flask, path: str, view: Callable[..., Answer], methods: tuple[st
 
 
 def _to_response(answer: Answer) -> Response:
-    log_answer(request.method, request.path, answer)
+    log_answer(request.method, request.path, answer, request.remote_addr)
     return Response(answer.body, answer.status, answer.list_headers())
 
 

@@ -23,7 +23,7 @@ from support import PATIENCE, Exporter, Process, ended, eventually, get
 
 from exporter.server.connection import CLIENT_TIMEOUT, MAX_HEAD, MAX_LINES
 from exporter.server.dispatch import MAX_WAITING, THREADS
-from exporter.server.listener import MAX_CONNECTIONS
+from exporter.server.listener import MAX_CONNECTIONS, MAX_SENDING
 from exporter.server.probes import MAX_QUERY
 
 BODY = b"x" * 30_000_000  # more than the kernel holds for a client that does not read
@@ -390,7 +390,7 @@ class Gate:
         """Serve with all threads at the gate; yields a pool for that many clients more."""
         with served(self.stage.dispatch(self)) as self.stage.url, ThreadPoolExecutor(THREADS + clients) as pool:
             try:
-                first = [pool.submit(self.stage.get, f"/metrics?first={number}") for number in range(THREADS)]
+                first = [pool.submit(self.stage.get, f"/metrics?name[]=first{number}") for number in range(THREADS)]
                 eventually(lambda: len(self.begun) == THREADS, what="every thread of the server is taken")
                 yield pool
             finally:
@@ -405,7 +405,7 @@ def test_probes_wait_for_no_thread():
     """With all threads busy and the queue full, probes are answered, also as JSON: then in plain text."""
     gate = Gate()
     with gate.serve(MAX_WAITING + 10) as pool:
-        scrapes = [pool.submit(gate.stage.get, f"/metrics?number={number}") for number in range(MAX_WAITING + 10)]
+        scrapes = [pool.submit(gate.stage.get, f"/metrics?name[]={number}") for number in range(MAX_WAITING + 10)]
         eventually(lambda: sum(scrape.done() for scrape in scrapes) == 10, what="the queue is full")
         waiting = [scrape for scrape in scrapes if not scrape.done()]
         refused = gate.stage.get("/")
@@ -440,14 +440,36 @@ def test_nothing_is_done_for_clients_that_are_gone():
     with gate.serve(1) as pool:
         for number in range(5 * MAX_WAITING):
             with connect(gate.stage.url) as client:
-                client.sendall(f"GET /metrics?gone={number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                client.sendall(f"GET /metrics?name[]=gone{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         eventually(lambda: len(list(clients(gate.stage.url))) == THREADS)
-        last = pool.submit(gate.stage.get, "/metrics?last")
+        last = pool.submit(gate.stage.get, "/metrics?name[]=last")
         eventually(lambda: len(list(clients(gate.stage.url))) == THREADS + 1)
         gate.open()
         assert last.result().status == 200
 
-    assert sorted(gate.begun) == [*(f"/metrics?first={number}" for number in range(THREADS)), "/metrics?last"]
+    assert sorted(gate.begun) == [
+        *(f"/metrics?name[]=first{number}" for number in range(THREADS)),
+        "/metrics?name[]=last",
+    ]
+
+
+def test_slow_readers_of_different_bodies_do_not_fill_the_memory():
+    """The oldest of them are closed. Those that share a body count once."""
+    size, stage = MAX_SENDING // 4, Stage()
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(size))])
+        return [environ["QUERY_STRING"].encode() * size]
+
+    with served(stage.dispatch(application)) as url, ExitStack() as stack:
+        readers = []
+        for number in range(8):
+            readers.append(stack.enter_context(connect(url, receive=4096)))
+            readers[-1].sendall(f"GET /big?{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert readers[-1].recv(12) == b"HTTP/1.1 200"
+        eventually(lambda: len(list(clients(url))) == 4)
+        held = {reader.getsockname()[1] for reader in readers[4:]}
+        assert set(clients(url)) == held
 
 
 def test_at_the_limit_the_oldest_connection_makes_room(stage):
@@ -455,7 +477,7 @@ def test_at_the_limit_the_oldest_connection_makes_room(stage):
     gate = Gate()
     gate.keep = False
     with gate.serve(1) as pool, ExitStack() as stack:
-        waiting = pool.submit(gate.stage.get, "/metrics?waiting")
+        waiting = pool.submit(gate.stage.get, "/metrics?name[]=waiting")
         eventually(lambda: len(list(clients(gate.stage.url))) == THREADS + 1)
         idle = [stack.enter_context(connect(gate.stage.url)) for _ in range(MAX_CONNECTIONS)]
         assert gate.stage.get("/livez").status == 200
@@ -491,7 +513,7 @@ def test_checks_go_on_while_answers_are_given():
 
     with served(stage.dispatch(held)) as stage.url, ThreadPoolExecutor(THREADS + 1) as threads:
         try:
-            asked = [threads.submit(stage.get, f"/metrics?{number}") for number in range(THREADS)]
+            asked = [threads.submit(stage.get, f"/metrics?name[]={number}") for number in range(THREADS)]
             eventually(lambda: len(reading) == THREADS, what="every thread of the server is in the middle of an answer")
             before = stage.store.snapshot().generation
             threads.submit(lambda: [stage.conclude("c0", PASS) for _ in range(200)]).result(PATIENCE / 2)

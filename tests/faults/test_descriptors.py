@@ -27,7 +27,6 @@ def test_probes_are_answered_while_checks_hold_all_other_descriptors(tmp_path):
         (tmp_path / "health.yml").write_text(f"checks: [{checks}]")
         exporter = stack.enter_context(ended(Limited(tmp_path / "health.yml")))
         exporter.line("the limit of open files is too low for these checks")
-        assert exporter.metrics()['health_group_up{group="liveness"}'] == 1  # loads what Python loads on first use
         eventually(
             lambda: any("Too many open files" in line for line in exporter.lines), what="checks lack descriptors"
         )

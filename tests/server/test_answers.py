@@ -6,7 +6,7 @@ import pytest
 from support import Clock
 
 from exporter.server import answers
-from exporter.server.answers import MAX_LOGGED_REFUSALS, Answer, log_answer
+from exporter.server.answers import MAX_LOGGED_ANSWERS, MAX_LOGGED_REASONS, Answer, log_answer
 
 
 @pytest.fixture
@@ -14,21 +14,40 @@ def clock(monkeypatch):
     """The clock of the log lines about refused requests, of which there have been none yet."""
     clock = Clock()
     monkeypatch.setattr(answers, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(answers, "_refusals", answers._Refusals())
+    monkeypatch.setattr(answers, "_refusals", answers._Pace())
+    monkeypatch.setattr(answers, "_verdicts", answers._Pace())
     return clock
 
 
-def test_refused_requests_cause_a_limited_number_of_lines_per_second(clock, caplog):
-    """The first line of the next second has the number of those that were left out. Verdicts are always logged."""
+@pytest.mark.parametrize("refused", [True, False])
+def test_answers_cause_a_limited_number_of_lines_per_second(clock, caplog, refused):
+    """The first line of the next second has the number of those left out. Refusals do not displace verdicts."""
     caplog.set_level("INFO")
-    for _ in range(MAX_LOGGED_REFUSALS + 5):
-        log_answer("GET", "/admin", Answer(404, b"", 1))
-    assert len(caplog.records) == MAX_LOGGED_REFUSALS
-    log_answer("GET", "/livez", Answer(503, b"", 1, because=("web (timeout)",)))
-    assert len(caplog.records) == MAX_LOGGED_REFUSALS + 1
+    for _ in range(MAX_LOGGED_ANSWERS + 5):
+        log_answer("GET", "/readyz", Answer(503, b"", 1, refused=refused))
+    assert len(caplog.records) == MAX_LOGGED_ANSWERS
+    log_answer("GET", "/readyz", Answer(503, b"", 1, refused=not refused))
+    assert len(caplog.records) == MAX_LOGGED_ANSWERS + 1
 
     clock.advance(1)
     for _ in range(2):
-        log_answer("GET", "/admin", Answer(404, b"", 1))
+        log_answer("GET", "/readyz", Answer(503, b"", 1, refused=refused))
     suppressed = [record.fields["suppressed"] for record in caplog.records]
-    assert suppressed == [None] * (MAX_LOGGED_REFUSALS + 1) + [5, None]
+    assert suppressed == [None] * (MAX_LOGGED_ANSWERS + 1) + [5, None]
+
+
+def test_a_verdict_names_some_failing_checks_and_counts_the_others(clock, caplog):
+    names = [f"c{number} (connect)" for number in range(MAX_LOGGED_REASONS + 3)]
+    log_answer("GET", "/readyz", Answer(503, b"", 1, because=tuple(names)), "192.0.2.1")
+
+    fields = caplog.records[0].fields
+    assert fields["because"] == ", ".join([*names[:MAX_LOGGED_REASONS], "3 more"])
+    assert fields["client"] is None
+
+
+def test_a_refusal_names_the_client(clock, caplog):
+    caplog.set_level("INFO")
+    log_answer("GET", "/metrics", Answer(401, b"", 1, because=("wrong credentials",), refused=True), "192.0.2.1")
+
+    assert caplog.records[0].fields["client"] == "192.0.2.1"
+    assert caplog.records[0].fields["because"] == "wrong credentials"

@@ -56,6 +56,12 @@ class Owner:
     def reject(self, connection: Connection, status: int) -> None:
         self.results.append(status)
 
+    def hold(self, connection: Connection, body: bytes) -> None:
+        pass
+
+    def release(self, body: bytes) -> None:
+        pass
+
     def add_reader(self, descriptor: int, function: object) -> None:
         pass
 

@@ -10,8 +10,8 @@ def test_a_limited_number_of_rendered_responses_is_kept():
     stage.show({"web": "P"})
     dispatch = stage.dispatch()
     with served(dispatch) as stage.url:
-        statuses = {stage.get(f"/metrics?number={number}").status for number in range(MAX_RECENT + 3)}
+        statuses = {stage.get(f"/metrics?name[]={number}").status for number in range(MAX_RECENT + 3)}
 
     queries = [query for _, _, query, *_ in dispatch._recent]
     assert statuses == {200}
-    assert queries == [f"number={number}" for number in range(3, MAX_RECENT + 3)]
+    assert queries == [repr([str(number)]) for number in range(3, MAX_RECENT + 3)]

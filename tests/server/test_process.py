@@ -475,8 +475,8 @@ def test_transitions_and_failures_are_logged_and_successful_requests_are_not(sta
     exporter.line("level=error", after=before)
 
     assert [re.sub(r"^ts=\S+ ", "", re.sub(r"generation=\d+", "", line)) for line in exporter.lines[before:]] == [
-        'level=info msg="answered 404" method=GET path=/nope ',
-        'level=info msg="answered 404" method=GET path="/\\nlevel=error\\r\\"" ',
+        'level=info msg="answered 404" method=GET path=/nope client=127.0.0.1 ',
+        'level=info msg="answered 404" method=GET path="/\\nlevel=error\\r\\"" client=127.0.0.1 ',
     ]
 
 

@@ -71,7 +71,12 @@ def seen(tmp_path_factory) -> dict[str, str]:
             urls = {"web listener": exporter.url, "probe listener": f"http://127.0.0.1:{probe_port}"}
             seen = {name: "\n".join(get(url + path).text for path in PATHS) for name, url in urls.items()}
             seen["web listener"] += exporter.get("/-/reload", method="POST").text
-            eventually(lambda: any("path=/healthz/command" in line for line in exporter.lines))
+            eventually(  # again and again, because the lines are limited
+                lambda: (
+                    get(f"{exporter.url}/healthz/command")
+                    and any("path=/healthz/command" in line for line in exporter.lines)
+                )
+            )
             return {**seen, "log": "\n".join(exporter.lines), "port": str(server.port)}
 
 
