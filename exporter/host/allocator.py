@@ -21,11 +21,12 @@ _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
 def limit_arenas() -> None:
     """Save memory in a process with many threads. To be called before the first of them starts.
 
-    Does nothing with another C library than glibc.
+    Does nothing with another C library than glibc, or without a ctypes that works.
     """
-    import ctypes  # 0.2 MiB, only for a process that runs checks
+    # A hardened kernel forbids memory that ctypes allocates when it is imported: MemoryError or OSError.
+    with suppress(ImportError, AttributeError, MemoryError, OSError):
+        import ctypes  # 0.2 MiB, only for a process that runs checks
 
-    with suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, ARENAS)
         mallopt(_M_MMAP_THRESHOLD, DIRECT_SIZE)
