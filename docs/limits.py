@@ -281,6 +281,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The check fails: `httpGet` with the reason `body`, and `promql` with `status`.",
         ),
         Limit(
+            "probe.jsonvalue:MAX_DEPTH",
+            "Levels of a JSON document",
+            "",
+            "The check fails: `httpGet` with the reason `body`, and `promql` with `status`.",
+        ),
+        Limit(
             "probe.jsonpath:MAX_VISITS",
             "Values that a `jsonPath` visits",
             "",

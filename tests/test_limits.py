@@ -101,6 +101,7 @@ REACHED = {  # the test that reaches each limit
     "probe.driver:MAX_RESPONSE": "kinds/test_redis.py::test_a_server_that_breaks_the_protocol_fails",
     "probe.expect:MAX_SHOWN_VALUE": "probe/test_expect.py::test_a_long_value_is_shortened",
     "probe.jsonpath:MAX_VISITS": "probe/test_jsonpath.py::test_a_query_visits_a_limited_number_of_values",
+    "probe.jsonvalue:MAX_DEPTH": "probe/test_jsonvalue.py::test_a_text_has_a_maximum_number_of_levels",
     "probe.jsonvalue:MAX_VALUES": "probe/test_jsonvalue.py::test_a_text_has_a_maximum_number_of_values",
     "probe.secret:MAX_SECRET": "probe/test_secret.py::test_without_its_secret_a_check_cannot_run",
     "redaction:MAX_REDACTED": "test_redaction.py::test_a_long_text_is_cut",

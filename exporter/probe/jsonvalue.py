@@ -2,10 +2,18 @@
 
 import json
 import math
+import re
+from itertools import accumulate
 from typing import Any, NoReturn
 
 MAX_VALUES = 100_000
 """Values in a text. Python takes up to 250 bytes for each, so a MiB of them would take many times its size."""
+MAX_DEPTH = 100
+"""Levels of arrays and objects. Python's parser uses some of the thread's stack for each, and a stack never shrinks."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # also one that does not end
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def parse_json(text: bytes) -> Any:
@@ -16,9 +24,11 @@ def parse_json(text: bytes) -> Any:
     """
     if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise ValueError(f"has more than {MAX_VALUES} values")
+    if _find_depth(text) > MAX_DEPTH:
+        raise ValueError("is nested too deeply")
     try:
         return json.loads(text, parse_constant=_reject_constant, parse_float=_parse_float)
-    except RecursionError:
+    except RecursionError:  # in UTF-16, which Python accepts, `_find_depth` can take brackets for part of a string
         raise ValueError("is nested too deeply") from None
     except OverflowError as error:
         raise ValueError(str(error)) from None
@@ -41,6 +51,14 @@ def is_less(one: Any, other: Any) -> bool:
     """Compare two numbers or two strings; other values have no order."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
     return bool(one < other) if numbers or (isinstance(one, str) and isinstance(other, str)) else False
+
+
+def _find_depth(text: bytes) -> int:
+    """Return the number of levels of arrays and objects, or 0 if there cannot be more than MAX_DEPTH."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return 0
+    brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def _reject_constant(name: str) -> NoReturn:
