@@ -112,13 +112,15 @@ def test_http_to_a_tls_port_fails():
 
 
 def test_a_server_that_requires_a_client_certificate_fails():
+    """In TLS 1.3 its alert follows the handshake, and is lost if it resets the connection at the same time."""
     context = tls()
     context.verify_mode = ssl.CERT_REQUIRED
     authority().configure_trust(context)
     with serving((OK,), tls=context) as server:
         outcome = check(server.port, scheme="HTTPS").outcome
 
-        assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+        assert outcome.status is Status.FAIL
+        assert outcome.reason in (Reason.TLS, Reason.CONNECT)
 
 
 def test_a_connection_that_ends_within_the_handshake_fails():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import time
 import tracemalloc
 from typing import Any
@@ -185,7 +186,8 @@ def test_values_that_are_nested_too_deeply_to_compare_are_a_fault():
         fault = expectation.find_fault([deep, copy_nested(5000)], within(60))
         assert fault == f"{path} compares values that are nested too deeply"
     fault = JsonExpectation.model_validate({"path": "$[0]", "equals": 1}).find_fault([deep], within(60))
-    assert fault == "$[0] is a deeply nested value, expected 1"
+    # How deep json.dumps goes depends on the version of Python.
+    assert re.fullmatch(r"\$\[0\] is (a deeply nested value|\[+…), expected 1", fault or "")
 
 
 def copy_nested(depth: int) -> Any:
