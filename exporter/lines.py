@@ -15,7 +15,8 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 def format_time(moment: float) -> str:
     """Return a Unix time in the format of RFC 3339, in UTC with milliseconds."""
     seconds, fraction = divmod(moment, 1)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(fraction * 1000):03}Z"
+    carry, microseconds = divmod(round(fraction * 1_000_000), 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds + carry))}.{microseconds // 1000:03}Z"
 
 
 def format_logfmt(pairs: "Mapping[str, object]", quote: "Callable[[str], str]") -> str:

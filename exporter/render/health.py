@@ -6,11 +6,11 @@ from their closed list. Neither contains free text.
 
 import json
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any
 
 from exporter import __version__
 from exporter.evaluation.judge import find_causes, satisfies
+from exporter.lines import format_time
 from exporter.model import Group, Snapshot, State, Verdict
 from exporter.text import replace_unprintable
 
@@ -47,7 +47,7 @@ def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
             "description": f"verdict for the group {verdict.group}",
             "generation": snapshot.generation,
             "group": verdict.group,
-            "time": _format_time(snapshot.timestamp),
+            "time": format_time(snapshot.timestamp),
             **({"notes": ["shutting down"]} if verdict.draining else {}),
             "checks": {state.spec.name: [_describe_check(snapshot, state)] for state in verdict.members},
         }
@@ -64,11 +64,11 @@ def _describe_check(snapshot: Snapshot, state: State) -> dict[str, Any]:
         "componentType": state.spec.kind,
         "status": state.status,
         "reason": state.reason,
-        "time": _format_time(last.started) if last else None,
+        "time": format_time(last.started) if last else None,
         "lastStatus": last.outcome.status if last else None,
         "lastReason": last.outcome.reason if last else None,
         "durationSeconds": last.duration if last else None,
-        "since": _format_time(state.since) if state.since else None,
+        "since": format_time(state.since) if state.since else None,
         "runs": state.runs,
         "failures": sum(state.failures.values()),
         "consecutiveFailures": state.consecutive_failures,
@@ -84,8 +84,3 @@ def _render_line(state: State, group: Group, exclude: Collection[str]) -> str:
     if state.spec.name in exclude:
         return f"[+]{state.spec.name} excluded: ok"
     return f"[+]{state.spec.name} ok" if satisfies(state, group) else f"[-]{state.spec.name} failed: reason withheld"
-
-
-def _format_time(moment: float) -> str:
-    """Return a time in the format of RFC 3339, in UTC with milliseconds."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
