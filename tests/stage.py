@@ -18,12 +18,13 @@ from exporter.evaluation.store import Store
 from exporter.model import Group, Outcome, Vitals
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
-from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher, Guard
+from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher
 from exporter.server.listener import Listener
 from exporter.server.probes import Probes
 from exporter.server.routes import create_app
 from exporter.server.sockets import listen
 from exporter.server.threads import Threads
+from exporter.server.users import Users
 from exporter.server.wsgi import WSGI
 
 
@@ -84,9 +85,9 @@ class Stage:
         wsgi: WSGI = create_app(self.store, self.probes, self.answers, lambda: self.vitals, **options).wsgi_app
         return wsgi
 
-    def dispatch(self, app: WSGI | None = None, guard: Guard | None = None, **options: Any) -> Dispatcher:
+    def dispatch(self, app: WSGI | None = None, users: Users | None = None, **options: Any) -> Dispatcher:
         """Return what the web listener serves; `app` replaces the Flask application."""
-        return Dispatcher(self.store, self.probes, self._threads(), app or self.app(**options), guard)
+        return Dispatcher(self.store, self.probes, self._threads(), app or self.app(**options), users)
 
     def _threads(self) -> Threads:
         return Threads(THREADS, MAX_WAITING, "web")

@@ -8,14 +8,16 @@ import contextlib
 import re
 import socket
 import ssl
-from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import h11
 
 from exporter.server.messages import Request, Response
+
+if TYPE_CHECKING:
+    from exporter.server.listener import Listener
 
 CLIENT_TIMEOUT = 5.0
 """Seconds for a client's handshake and request, and for it to take each part of a response."""
@@ -42,53 +44,20 @@ class Phase(Enum):
     CLOSED = auto()
 
 
-class Owner(Protocol):
-    """The listener of a connection."""
-
-    loop: AbstractEventLoop
-
-    def defer(self, act: Callable[[], None]) -> None:
-        """Do something after the requests that must not wait: what costs a millisecond, and can come in hundreds."""
-
-    def receive(self, connection: "Connection", request: Request) -> None:
-        """Respond to a request, now or later."""
-
-    def reject(self, connection: "Connection", status: int) -> None:
-        """Respond to bytes that are not a request."""
-
-    def has_begun(self, connection: "Connection") -> bool:
-        """Return whether its response is being made."""
-
-    def forget(self, connection: "Connection") -> None:
-        """Forget a closed connection and its request."""
-
-    def is_urgent(self, data: bytes) -> bool:
-        """Return whether these first bytes of a request are a probe's."""
-
-    def hold(self, connection: "Connection", body: bytes) -> None:
-        """Note that this large body is being sent."""
-
-    def release(self, body: bytes) -> None:
-        """Note that one connection needs this body no more."""
-
-    def date(self) -> str:
-        """Return the time for the Date header (RFC 9110, section 6.6.1)."""
-
-
 class Connection:
     """A client's connection and the state of its request.
 
-    `step` does as much as is possible without waiting. The event loop calls it when the socket is ready. The owner
+    `step` does as much as is possible without waiting. The event loop calls it when the socket is ready. The listener
     closes the connection when `deadline` has passed, on the clock of the event loop.
     """
 
     __slots__ = (
-        "_body", "_data", "_descriptor", "_ended", "_is_head", "_owner", "_parts", "_socket", "_taken", "_watch",
+        "_body", "_data", "_descriptor", "_ended", "_is_head", "_listener", "_parts", "_socket", "_taken", "_watch",
         "deadline", "peer", "phase",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, sock: socket.socket, peer: str) -> None:
-        self._owner = owner
+    def __init__(self, listener: "Listener", sock: socket.socket, peer: str) -> None:
+        self._listener = listener
         self._socket = sock
         self._descriptor = sock.fileno()
         self._parts: list[memoryview] = []
@@ -105,7 +74,7 @@ class Connection:
         """Continue until the connection has to wait for its client, or is closed."""
         if self.phase is Phase.HANDSHAKE:
             self._unwatch()
-            self._owner.defer(self._shake_hands)
+            self._listener.defer(self._shake_hands)
         elif self.phase is Phase.READING:
             self._try(self._read)
         elif self.phase is Phase.WRITING:
@@ -153,7 +122,7 @@ class Connection:
             return
         self.phase, self._data = Phase.WAITING, b""
         self._is_head = event.method == b"HEAD"
-        self._owner.receive(self, Request(event.method, event.target, event.headers, self.peer))
+        self._listener.receive(self, Request(event.method, event.target, event.headers, self.peer))
         if self.phase is Phase.WAITING:
             self._wait()
 
@@ -161,7 +130,7 @@ class Connection:
         """Send the response, unless there is one already, or the connection is closed."""
         if self.phase is not Phase.WAITING:
             return
-        head, body = response.render_head(self._owner.date()), response.body
+        head, body = response.render_head(self._listener.date()), response.body
         if self._is_head:
             body = b""
         self.phase = Phase.WRITING
@@ -170,17 +139,17 @@ class Connection:
             self._parts = [memoryview(head + body)]
         else:
             self._parts, self._body = [memoryview(head), memoryview(body)], body
-            self._owner.hold(self, body)
+            self._listener.hold(self, body)
         self.step()
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Call a function on the event loop, from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._owner.loop.call_soon_threadsafe(function)
+            self._listener.loop.call_soon_threadsafe(function)
 
     def now(self) -> float:
         """Return the time on the clock of the event loop."""
-        return self._owner.loop.time()
+        return self._listener.loop.time()
 
     def close(self) -> None:
         """Close the connection. The response is cut off if the client has not taken all of it."""
@@ -190,7 +159,7 @@ class Connection:
         self._drop_body()
         self._unwatch()
         self._socket.close()
-        self._owner.forget(self)
+        self._listener.forget(self)
 
     def turn_away(self, response: bytes) -> None:
         """Close the connection in favor of others; if its request has arrived, with this short response."""
@@ -211,17 +180,17 @@ class Connection:
             self._wait()
         elif end is None or self._data.count(b"\n", 0, end.end()) > MAX_LINES:
             self._reject(431 if self._data[0] > 0x20 else 400)
-        elif self._owner.is_urgent(self._data):
+        elif self._listener.is_urgent(self._data):
             self.proceed()
         else:
             self._unwatch()
-            self._owner.defer(self.proceed)
+            self._listener.defer(self.proceed)
 
     def _discard(self) -> None:
         """Read and discard, until the client has closed its side."""
         for _ in range(MAX_PARTS):
             if not self._socket.recv(PART):
-                if self.phase is Phase.WAITING and self._owner.has_begun(self):
+                if self.phase is Phase.WAITING and self._listener.has_begun(self):
                     self._unwatch()  # a client that has closed only its own side still wants its response
                 else:
                     self.close()
@@ -249,7 +218,7 @@ class Connection:
         self._parts = []
         if self._body:
             body, self._body = self._body, b""
-            self._owner.release(body)
+            self._listener.release(body)
 
     def _finish(self) -> None:
         self._drop_body()
@@ -265,13 +234,13 @@ class Connection:
 
     def _reject(self, status: int) -> None:
         self.phase = Phase.WAITING
-        self._owner.reject(self, status)
+        self._listener.reject(self, status)
 
     def _extend(self) -> None:
         self.deadline = self.now() + CLIENT_TIMEOUT
 
     def _wait(self, *, write: bool = False) -> None:
-        loop = self._owner.loop
+        loop = self._listener.loop
         remove = loop.remove_writer if write else loop.remove_reader
         if self._watch == remove:
             return

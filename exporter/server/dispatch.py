@@ -15,7 +15,6 @@ loop. Unknown ones wait for bcrypt in a queue of their own (see `users`).
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 from urllib.parse import parse_qs
 
 from exporter.evaluation.store import Store
@@ -24,7 +23,7 @@ from exporter.server.connection import Connection, Phase
 from exporter.server.messages import Request, Response
 from exporter.server.probes import Probes, prefers_json
 from exporter.server.threads import Job, Threads
-from exporter.server.users import CHALLENGE
+from exporter.server.users import CHALLENGE, Users
 from exporter.server.wsgi import WSGI, call
 
 THREADS = 2
@@ -39,16 +38,6 @@ _CHALLENGE = ("WWW-Authenticate", CHALLENGE)
 _RETRY = ("Retry-After", "1")
 
 Key = tuple[str, ...]
-
-
-class Guard(Protocol):
-    """The users of basic authentication."""
-
-    def check(self, header: bytes | None) -> bool | None:
-        """Return whether an Authorization header is right; None if that takes bcrypt."""
-
-    def verify(self, header: bytes, peer: str, done: Callable[[bool | None], object], gone: Callable[[], bool]) -> None:
-        """Run bcrypt unless the client is gone, and call `done` with the result; with None if too many wait."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,14 +58,14 @@ class Dispatcher:
         probes: Probes,
         threads: Threads,
         app: WSGI | None = None,
-        guard: Guard | None = None,
+        users: Users | None = None,
         condition: Callable[[], object] = lambda: None,
     ) -> None:
         """`condition` returns what a rendered response depends on, apart from the generation."""
         self._store = store
         self._probes = probes
         self._app = app
-        self._guard = guard
+        self._users = users
         self._threads = threads
         self._condition = condition
         self._pending: dict[Connection, _Pending] = {}
@@ -95,15 +84,15 @@ class Dispatcher:
             connection.respond(self.refuse(500).to_response())
 
     def _authenticate(self, connection: Connection, request: Request) -> None:
-        if self._guard is None:
+        if self._users is None:
             self._dispatch(connection, request)
             return
         header = request.header(b"authorization").encode("latin-1")
-        right = self._guard.check(header or None)
+        right = self._users.check(header or None)
         if right is not None:
             self._admit(connection, request, right)
             return
-        self._guard.verify(
+        self._users.verify(
             header,
             request.peer,
             lambda right: connection.call_soon(

@@ -22,13 +22,12 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from werkzeug.http import http_date
 
 from exporter.host.descriptors import reserve
-from exporter.server.answers import Answer
 from exporter.server.connection import CLIENT_TIMEOUT, Connection, Phase
+from exporter.server.dispatch import Dispatcher
 from exporter.server.messages import Request
 from exporter.server.probes import OWN_PATHS, PROBE_PATHS
 from exporter.server.sockets import format_url
@@ -50,26 +49,12 @@ _URGENT = tuple(f"{method} {path}".encode() for method in ("GET", "HEAD") for pa
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Dispatch(Protocol):
-    """Decides what happens to a request."""
-
-    def receive(self, connection: Connection, request: Request) -> None:
-        """Respond to a request, now or later."""
-
-    def has_begun(self, connection: Connection) -> bool:
-        """Return whether the response to a request is being made."""
-
-    def forget(self, connection: Connection) -> None:
-        """Forget the request of a connection that is closed."""
-
-    def refuse(self, status: int, *headers: tuple[str, str]) -> Answer:
-        """Return the answer for a request that is not served."""
-
-
 class Listener:
     """Listening sockets, and the connections of their clients."""
 
-    def __init__(self, sockets: Sequence[socket.socket], dispatch: Dispatch, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, sockets: Sequence[socket.socket], dispatch: Dispatcher, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.urls = [format_url(sock, "https" if tls else "http") for sock in sockets]
         self._sockets = sockets
         self._dispatch = dispatch

@@ -101,7 +101,7 @@ def test_a_client_has_the_whole_time_again_for_each_part():
     connection = respond(client, 2 * PART)
     begun = connection.now()
 
-    connection._owner.time.advance(1)
+    connection._listener.time.advance(1)
     connection.step()
     assert 0 < sum(client.taken) < PART
     assert connection.deadline == begun + CLIENT_TIMEOUT

@@ -100,7 +100,7 @@ class BrokenGuard:
 @pytest.mark.parametrize("header", [b"Now", b"Later"])
 def test_a_defect_before_the_response_is_a_500_and_the_next_request_is_served(header):
     stage = Stage()
-    with served(stage.dispatch(guard=BrokenGuard())) as url:
+    with served(stage.dispatch(users=BrokenGuard())) as url:
         answers = [exchange(url, b"GET /livez HTTP/1.0\r\nAuthorization: " + header + b"\r\n\r\n") for _ in range(2)]
 
     assert all(answer.startswith(b"HTTP/1.1 500 ") and b"secret" not in answer for answer in answers)

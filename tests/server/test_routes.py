@@ -444,7 +444,7 @@ class Guard:
 @pytest.fixture(scope="module")
 def guarded():
     stage = Stage()
-    with served(stage.dispatch(guard=Guard())) as stage.url:
+    with served(stage.dispatch(users=Guard())) as stage.url:
         yield stage
 
 
