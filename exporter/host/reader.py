@@ -75,6 +75,17 @@ def sign(path: str | Path, deadline: Deadline | None = None) -> Signature:
     return call(text, lambda: _sign(Path(text).stat()), "sign", deadline)
 
 
+def read_signature(path: Path) -> object:
+    """Return the signature of a path, or the number of the error: both change with what can be read there.
+
+    They also change with the target of a symbolic link, as in the volume of a ConfigMap or a Secret.
+    """
+    try:
+        return sign(path)
+    except OSError as error:
+        return error.errno
+
+
 def call(path: str, function: Callable[[], _T], name: str, deadline: Deadline | None = None) -> _T:
     """Return what a function returns that makes system calls on a path. `name` tells it from other functions.
 

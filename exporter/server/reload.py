@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exporter.config.complaint import UnreadableError
-from exporter.host.reader import sign
+from exporter.host.reader import read_signature
 from exporter.server.poller import Poller
 
 MAX_WAIT = 10.0
@@ -150,8 +150,4 @@ class Reloader:
         return text
 
     def _read_signature(self) -> object:
-        """Return a value that changes with the content, and with a symbolic link's target, as in a ConfigMap volume."""
-        try:
-            return sign(self._path) if self._path is not None else None
-        except OSError as error:
-            return error.errno
+        return read_signature(self._path) if self._path is not None else None

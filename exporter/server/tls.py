@@ -2,11 +2,10 @@
 
 import logging
 import ssl
-from pathlib import Path
 from typing import Any, Self
 
 from exporter.config.web import Tls
-from exporter.host.reader import sign
+from exporter.host.reader import read_signature
 
 _log = logging.getLogger(__name__)
 
@@ -82,11 +81,3 @@ class _Latest(ssl.SSLContext):
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
         """Return a connection for a blocking socket."""
         return self._rotation.current.wrap_socket(*args, **options)
-
-
-def read_signature(path: Path) -> object:
-    """Return a value that changes with the content, and with a symbolic link's target, as in a Secret volume."""
-    try:
-        return sign(path)
-    except OSError as error:
-        return error.errno

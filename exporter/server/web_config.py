@@ -7,7 +7,8 @@ from pathlib import Path
 
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.web import WebConfig
-from exporter.server.tls import Rotation, read_signature
+from exporter.host.reader import read_signature
+from exporter.server.tls import Rotation
 
 _log = logging.getLogger(__name__)
 
