@@ -19,6 +19,7 @@ from exporter import __version__
 from exporter.addresses import DEFAULT_ADDRESS
 from exporter.ask import ENDPOINTS, ENVIRONMENT, MAX_TIMEOUT, TIMEOUT, URL
 from exporter.console import echo
+from exporter.keeper.arguments import FORMS, LEVELS
 from exporter.model import Group
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def cli() -> None:
 @click.option(
     "--log.level",
     "level",
-    type=click.Choice(["debug", "info", "warn", "error"]),
+    type=click.Choice(LEVELS),
     default="info",
     show_default=True,
     help="Lowest level to log.",
@@ -136,7 +137,7 @@ def cli() -> None:
 @click.option(
     "--log.format",
     "form",
-    type=click.Choice(["logfmt", "json"]),
+    type=click.Choice(FORMS),
     default="logfmt",
     show_default=True,
     help="Format of the log on standard output.",

@@ -7,6 +7,7 @@ its own writes the lines.
 import os
 import time
 
+from exporter.keeper.arguments import LEVELS
 from exporter.lines import format_logfmt, format_time
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
@@ -19,14 +20,13 @@ MAX_LINES = 100  # that wait to be written; further lines are dropped
 MAX_FLUSH = 1.0  # seconds that the keeper waits for the last lines before it ends
 _WRITE_TIME = 10  # seconds after which a process that cannot write is ended
 _DESCRIPTORS = 4096  # more than the keeper ever has
-_LEVELS = ("debug", "info", "warn", "error")
 
 
 class Log:
     """Writes log lines like the worker's: in this form, and from this level on."""
 
     def __init__(self, level: str, form: str) -> None:
-        self._levels = _LEVELS[_LEVELS.index(level) :]
+        self._levels = LEVELS[LEVELS.index(level) :]
         self._form = form
         self._lines: list[str] = []
         self._writer: int | None = None
