@@ -45,27 +45,30 @@ def find_misspelled(model: type[BaseModel], errors: list[ErrorDetails]) -> set[K
 
 def find_models(model: type[BaseModel], path: Keys) -> Iterator[type[BaseModel]]:
     """Yield the models of the mappings along a path, as far as the path leads through models."""
-    yield model
-    for key in path:
-        if isinstance(key, str):
-            inner = dict(_list_inner_models(model)).get(key)
-            if inner is None:
-                return
-            model = inner
-            yield model
+    return (inner for _, inner in _follow(model, path))
 
 
 def hide_secret_keys(model: type[BaseModel], path: Keys) -> Keys:
     """Return the path up to a Secret's unknown key: in `password: {hunter2}`, the key is the secret."""
-    for end, key in enumerate(path):
+    for position, inner in _follow(model, path):
+        if inner is Secret and position < len(path) and path[position] not in _list_keys(Secret):
+            return path[:position]
+    return path
+
+
+def _follow(model: type[BaseModel], path: Keys) -> Iterator[tuple[int, type[BaseModel]]]:
+    """Yield the models along a path, as far as it leads through models, each with the position of the key in it.
+
+    The position of the last one is the end of the path.
+    """
+    for position, key in enumerate(path):
         if isinstance(key, str):
-            if model is Secret and key not in _list_keys(Secret):
-                return path[:end]
+            yield position, model
             inner = dict(_list_inner_models(model)).get(key)
             if inner is None:
-                return path
+                return
             model = inner
-    return path
+    yield len(path), model
 
 
 @lru_cache(1000)
