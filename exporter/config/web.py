@@ -1,6 +1,5 @@
 """The file of `--web.config.file`: TLS and basic authentication, in the Prometheus exporter-toolkit's format."""
 
-import importlib
 import re
 import ssl
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.document import Document
 from exporter.host.reader import read_pem
 from exporter.net.tls import load_authorities, load_certificate
-from exporter.probe.check import MISSING_EXTRA
+from exporter.probe.check import require
 
 BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
 MAX_COST = 14  # of a bcrypt hash: about a second of CPU for each comparison, twice as much for each further step
@@ -127,19 +126,11 @@ def _check_users(document: Document) -> Iterator[tuple[Keys, str]]:
                 ("basic_auth_users", user),
                 f"must have a cost of at most {MAX_COST}: make one with `htpasswd -nB -C 10`",
             )
-    if users and (error := _find_import_error("bcrypt")):
-        yield ("basic_auth_users",), error
-
-
-def _find_import_error(module: str) -> str | None:
-    """Return why a module cannot be imported, or None. A module that is there but broken would fail later."""
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError:
-        return MISSING_EXTRA.format(extra="auth", module=module)
-    except ImportError as error:
-        return f"the module {module} cannot be imported: {error}"
-    return None
+    if users:
+        try:
+            require("bcrypt", "auth")
+        except ValueError as error:
+            yield ("basic_auth_users",), str(error)
 
 
 def _check_unsupported_keys(document: Document) -> Iterator[tuple[Keys, str]]:

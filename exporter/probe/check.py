@@ -18,11 +18,13 @@ MISSING_EXTRA = "requires the extra {extra} (package {module} is missing): in a 
 
 
 def require(module: str, extra: str) -> Any:
-    """Import a module that only an extra installs. If it is missing, raises ValueError, which names the extra."""
+    """Import a module that only an extra installs. If it is missing or broken, raises ValueError, which says so."""
     try:
         return importlib.import_module(module)
-    except ImportError:
+    except ModuleNotFoundError:
         raise ValueError(MISSING_EXTRA.format(extra=extra, module=module)) from None
+    except ImportError as error:
+        raise ValueError(f"the module {module} cannot be imported: {error}") from None
 
 
 class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hashable
