@@ -4,7 +4,7 @@ Theory of operation:
 
 A probe must be answered even if everything else is overloaded, so its answer costs next to nothing. Whatever can be
 computed once per generation is: the verdicts, and the plain answers. A new generation discards all of it. Nothing here
-waits, takes a lock, or uses a library.
+waits for a check, a file or a thread that renders; the counter and the schedule hold their locks for microseconds.
 
 health+json lists every check with its measurements, which takes milliseconds if there are many. The server renders it
 in a thread. If too many requests wait for one, the client gets the same verdict in plain text: no probe is refused.

@@ -74,10 +74,6 @@ class _Latest(ssl.SSLContext):
     def __init__(self, rotation: Rotation) -> None:
         self._rotation = rotation
 
-    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
-        """Return a connection for asyncio."""
-        return self._rotation.current.wrap_bio(*args, **options)
-
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
-        """Return a connection for a blocking socket."""
+        """Return a connection that begins with the latest context."""
         return self._rotation.current.wrap_socket(*args, **options)

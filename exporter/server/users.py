@@ -36,11 +36,6 @@ class Users:
         self._busy = False  # whether the thread runs
         self._lock = threading.Lock()  # guards the fields above; never held while bcrypt runs
 
-    @property
-    def enabled(self) -> bool:
-        """Whether requests need credentials."""
-        return bool(self._hashes())
-
     def check(self, header: bytes | None) -> bool | None:
         """Return whether a request with this Authorization header is allowed; None if only `verify` can tell.
 

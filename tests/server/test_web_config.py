@@ -168,21 +168,23 @@ def test_a_certificate_that_cannot_be_used_is_visible_until_it_can(folder: Path,
     assert web.ok
 
 
-def begin(web: WebConfigFile) -> ssl.SSLObject:
-    """The server's side of a new connection."""
+def begin(web: WebConfigFile) -> ssl.SSLContext:
+    """The context of the server's side of a new connection."""
     assert web.context is not None
-    return web.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    ours, theirs = socket.socketpair()
+    with theirs, web.context.wrap_socket(ours, server_side=True, do_handshake_on_connect=False) as secured:
+        return secured.context
 
 
 def test_changed_tls_settings_are_used_for_new_connections(folder):
     """Also in a file that has never had users."""
     web = WebConfigFile(written(folder, TLS))
-    assert begin(web).context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert begin(web).minimum_version == ssl.TLSVersion.TLSv1_2
     written(folder, TLS + "  min_version: TLS13\n")
     poll(web)
 
     assert web.ok
-    assert begin(web).context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert begin(web).minimum_version == ssl.TLSVersion.TLSv1_3
 
 
 def test_other_files_replace_a_certificate_that_cannot_be_used(folder, authority):
