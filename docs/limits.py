@@ -363,12 +363,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "It cannot be read. A thread waits for the file until it responds.",
         ),
         Limit(
-            "host.helpers:MAX_HELPERS",
+            "host.path_threads:MAX_THREADS",
             "Threads that read files",
             "",
             "Further files wait. If none of these files responds, further ones cannot be read.",
         ),
-        Limit("host.helpers:IDLE", "Time for which such a thread is kept without a file", "s", "It ends."),
+        Limit("host.path_threads:IDLE", "Time for which such a thread is kept without a file", "s", "It ends."),
         Limit("host.reader:MAX_PEM", "File of certificates or keys", "bytes", "It cannot be read."),
         Limit(
             "host.reader:MAX_KEPT",

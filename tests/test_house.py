@@ -150,7 +150,7 @@ def test_broad_excepts_are_only_around_probes_plugins_and_the_process():
     ]
 
     assert sorted(set(broad)) == [
-        *("__main__.py", "config/document.py", "evaluation/run.py", "evaluation/schedule.py", "host/helpers.py"),
+        *("__main__.py", "config/document.py", "evaluation/run.py", "evaluation/schedule.py", "host/path_threads.py"),
         *("keeper/run.py", "kinds/__init__.py", "server/dispatch.py", "server/poller.py", "server/reload.py"),
     ]
 

@@ -1,8 +1,8 @@
 """Reads the files that the exporter itself needs: configurations, secrets, certificates, keys and pid files.
 
 A file may be on a mount that no longer responds, or a FIFO may have taken its place. So every read has a deadline and a
-maximum of bytes, and the helpers make the system calls. Only regular files are opened, because opening a device can
-have effects.
+maximum of bytes, and the threads of `path_threads` make the system calls. Only regular files are opened, because
+opening a device can have effects.
 """
 
 import errno
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from exporter.host.helpers import Helpers
+from exporter.host.path_threads import PathThreads
 from exporter.model import Deadline, ProbeError, Reason
 
 MAX_WAIT = 5.0
@@ -31,9 +31,9 @@ _T = TypeVar("_T")
 Signature = tuple[int, ...]
 """A value that changes when a file is written or replaced, and with the target of a symbolic link."""
 
-_HELPERS = Helpers()
+_THREADS = PathThreads()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_HELPERS.retire, after_in_child=_HELPERS.reset)
+    os.register_at_fork(before=_THREADS.retire, after_in_child=_THREADS.reset)
 
 _kept: OrderedDict[str, tuple[Signature, bytes]] = OrderedDict()
 
@@ -91,7 +91,7 @@ def call(path: str, function: Callable[[], _T], name: str, deadline: Deadline | 
 
     Raises what it raises; an OSError if it does not return by the deadline.
     """
-    return _HELPERS.run(path, function, name, deadline or _default_deadline())
+    return _THREADS.run(path, function, name, deadline or _default_deadline())
 
 
 def require_response(path: str, deadline: Deadline, name: str) -> None:

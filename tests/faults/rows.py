@@ -319,7 +319,7 @@ OWN_RESOURCES = (
         "no-more-threads",
         "The system refuses to start a thread.",
         "faults/test_threads.py::test_a_request_for_a_reload_without_enough_threads_gets_the_reason",
-        "host/test_helpers.py::test_without_a_thread_a_call_fails_and_a_later_one_works",
+        "host/test_path_threads.py::test_without_a_thread_a_call_fails_and_a_later_one_works",
         CGROUPS + "a_fork_bomb_fails_its_own_check_and_no_probe",
     ),
     Row(

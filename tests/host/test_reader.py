@@ -108,7 +108,7 @@ def test_a_read_that_belongs_to_no_check_has_a_time_limit(monkeypatch):
     deadlines: list[Deadline] = []
     clock = Clock()
     monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(reader._HELPERS, "run", lambda *arguments: deadlines.append(arguments[-1]))
+    monkeypatch.setattr(reader._THREADS, "run", lambda *arguments: deadlines.append(arguments[-1]))
     read("/dev/null", 1)
 
     assert [deadline.at for deadline in deadlines] == [clock() + MAX_WAIT]

@@ -1,12 +1,12 @@
 """Threads that make system calls on paths, any of which may block forever.
 
-Theory of operation. A system call on a mount that no longer responds cannot be interrupted. So a helper thread makes
-the call, and the caller waits for it no longer than its deadline. A helper that does not come back is written off.
+Theory of operation. A system call on a mount that no longer responds cannot be interrupted. So another thread makes the
+call, and the caller waits for it no longer than its deadline. A thread that does not come back is written off.
 Until it does come back, every further call on its path fails at once, so a dead mount costs few threads, however often
 its files are read.
 
-At most MAX_HELPERS threads exist. If all of them are written off, every call fails at once; if some are only busy, a
-call waits for one of them. Helpers without work end after a while, and before a fork, because threads do not survive
+At most MAX_THREADS threads exist. If all of them are written off, every call fails at once; if some are only busy, a
+call waits for one of them. Threads without work end after a while, and before a fork, because threads do not survive
 it.
 """
 
@@ -19,8 +19,8 @@ from typing import TypeVar, cast
 
 from exporter.model import Deadline
 
-MAX_HELPERS = 32
-IDLE = 10.0  # seconds after which a helper without work ends
+MAX_THREADS = 32
+IDLE = 10.0  # seconds after which a thread without work ends
 
 _T = TypeVar("_T")
 
@@ -38,7 +38,7 @@ class _Task:
 
     @property
     def stuck(self) -> bool:
-        """Whether a helper has been written off for this call."""
+        """Whether a thread has been written off for this call."""
         return self.started and self.abandoned
 
     def run(self) -> None:
@@ -50,11 +50,11 @@ class _Task:
         self.done.set()
 
 
-class Helpers:
+class PathThreads:
     """Threads that make system calls on paths, each of which may block forever."""
 
-    def __init__(self, max_helpers: int = MAX_HELPERS) -> None:
-        self._max = max_helpers
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self._max = max_threads
         self.reset()
 
     def reset(self) -> None:
@@ -84,7 +84,7 @@ class Helpers:
         return cast("_T", task.result)
 
     def retire(self) -> None:
-        """End the helpers, unless one of them has work, and wait for their end. To be called before a fork."""
+        """End the threads, unless one of them has work, and wait for their end. To be called before a fork."""
         with self._news:
             if self._tasks:
                 return
@@ -105,13 +105,13 @@ class Helpers:
             raise TimeoutError(errno.ETIMEDOUT, "still no response", path)
         if key not in self._tasks:
             task = _Task(path, function)
-            self._find_helper(path)
+            self._find_thread(path)
             self._tasks[key] = task
             self._queue.append((key, task))
         return self._tasks[key]
 
-    def _find_helper(self, path: str) -> None:
-        """Wake a helper, start one, or leave the task to a busy one. Raises OSError if there cannot be a helper."""
+    def _find_thread(self, path: str) -> None:
+        """Wake a thread, start one, or leave the task to a busy one. Raises OSError if there cannot be a thread."""
         if self._idle > len(self._queue):
             self._news.notify()
         elif len(self._threads) < self._max:
@@ -135,7 +135,7 @@ class Helpers:
     def _abandon(self, key: tuple[str, str], task: _Task) -> None:
         with self._news:
             task.abandoned = True
-            if not task.started and self._tasks.get(key) is task:  # every helper was busy; the next caller tries again
+            if not task.started and self._tasks.get(key) is task:  # every thread was busy; the next caller tries again
                 self._queue.remove((key, task))
                 del self._tasks[key]
 

@@ -8,8 +8,8 @@ import threading
 import pytest
 from support import PATIENCE, Clock, eventually, within
 
-from exporter.host import helpers as helpers_module
-from exporter.host.helpers import MAX_HELPERS, Helpers
+from exporter.host import path_threads
+from exporter.host.path_threads import MAX_THREADS, PathThreads
 from exporter.model import Deadline
 
 
@@ -22,36 +22,36 @@ def release():
 
 
 def test_a_call_returns_or_raises_what_the_function_does():
-    helpers = Helpers()
+    pool = PathThreads()
 
     def fail() -> None:
         raise FileNotFoundError(errno.ENOENT, "gone")
 
-    assert helpers.run("a", lambda: 1, "read", within(PATIENCE)) == 1
+    assert pool.run("a", lambda: 1, "read", within(PATIENCE)) == 1
     with pytest.raises(FileNotFoundError) as raised:
-        helpers.run("a", fail, "read", within(PATIENCE))
+        pool.run("a", fail, "read", within(PATIENCE))
     assert (raised.value.filename, raised.value.strerror) == ("a", "gone")
     with pytest.raises(KeyError):
-        helpers.run("a", lambda: {}["x"], "read", within(PATIENCE))
+        pool.run("a", lambda: {}["x"], "read", within(PATIENCE))
 
 
-def test_one_helper_makes_many_calls():
-    helpers = Helpers()
-    threads = {helpers.run("a", threading.get_ident, "read", within(PATIENCE)) for _ in range(100)}
+def test_one_thread_makes_many_calls():
+    pool = PathThreads()
+    threads = {pool.run("a", threading.get_ident, "read", within(PATIENCE)) for _ in range(100)}
 
-    assert (len(threads), helpers.count()) == (1, 1)
+    assert (len(threads), pool.count()) == (1, 1)
 
 
-def test_a_helper_without_work_ends(monkeypatch):
-    monkeypatch.setattr(helpers_module, "IDLE", 0.01)
-    helpers = Helpers()
+def test_a_thread_without_work_ends(monkeypatch):
+    monkeypatch.setattr(path_threads, "IDLE", 0.01)
+    pool = PathThreads()
     for _ in range(3):
-        assert helpers.run("a", lambda: 1, "read", within(PATIENCE)) == 1
-        eventually(lambda: helpers.count() == 0)
+        assert pool.run("a", lambda: 1, "read", within(PATIENCE)) == 1
+        eventually(lambda: pool.count() == 0)
 
 
 def test_a_call_that_hangs_ends_at_its_deadline_and_is_not_repeated(release):
-    helpers, calls = Helpers(), []
+    pool, calls = PathThreads(), []
 
     def hang() -> str:
         calls.append(1)
@@ -59,26 +59,26 @@ def test_a_call_that_hangs_ends_at_its_deadline_and_is_not_repeated(release):
         return "late"
 
     with pytest.raises(TimeoutError, match="no response in time"):
-        helpers.run("a", hang, "read", within(0.05))
+        pool.run("a", hang, "read", within(0.05))
     for name in ("read", "sign"):
         with pytest.raises(TimeoutError, match="still no response"):
-            helpers.run("a", hang, name, Deadline(1e9, Clock()))
-    assert helpers.run("b", lambda: 2, "read", within(PATIENCE)) == 2
+            pool.run("a", hang, name, Deadline(1e9, Clock()))
+    assert pool.run("b", lambda: 2, "read", within(PATIENCE)) == 2
     assert len(calls) == 1
 
     release.set()
-    assert eventually(lambda: works(helpers, "a"))
+    assert eventually(lambda: works(pool, "a"))
 
 
-def works(helpers: Helpers, path: str) -> bool:
+def works(pool: PathThreads, path: str) -> bool:
     try:
-        return helpers.run(path, lambda: True, "read", within(PATIENCE))
+        return pool.run(path, lambda: True, "read", within(PATIENCE))
     except TimeoutError:
         return False
 
 
 def test_callers_with_the_same_path_wait_for_one_call(release):
-    helpers, calls, results = Helpers(), [], []
+    pool, calls, results = PathThreads(), [], []
 
     def slow() -> str:
         calls.append(1)
@@ -86,7 +86,7 @@ def test_callers_with_the_same_path_wait_for_one_call(release):
         return "same"
 
     def run() -> None:
-        results.append(helpers.run("a", slow, "read", within(PATIENCE)))
+        results.append(pool.run("a", slow, "read", within(PATIENCE)))
 
     callers = [threading.Thread(target=run) for _ in range(5)]
     for caller in callers:
@@ -100,48 +100,48 @@ def test_callers_with_the_same_path_wait_for_one_call(release):
     assert len(calls) == 1
 
 
-def test_when_all_helpers_are_stuck_calls_fail_at_once(release):
-    helpers = Helpers()
+def test_when_all_threads_are_stuck_calls_fail_at_once(release):
+    pool = PathThreads()
 
     def is_stuck(path: str) -> bool:
         with pytest.raises(TimeoutError) as raised:
-            helpers.run(path, release.wait, "read", within(0.02))
-        return raised.value.strerror == "still no response"  # otherwise its helper may not have begun
+            pool.run(path, release.wait, "read", within(0.02))
+        return raised.value.strerror == "still no response"  # otherwise its thread may not have begun
 
-    for number in range(MAX_HELPERS):
+    for number in range(MAX_THREADS):
         eventually(lambda path=f"dead {number}": is_stuck(path))
 
-    with pytest.raises(OSError, match=f"not tried, because {MAX_HELPERS} other files do not respond") as raised:
-        helpers.run("a", lambda: 1, "read", Deadline(1e9, Clock()))
+    with pytest.raises(OSError, match=f"not tried, because {MAX_THREADS} other files do not respond") as raised:
+        pool.run("a", lambda: 1, "read", Deadline(1e9, Clock()))
     assert (raised.value.errno, raised.value.filename) == (errno.EAGAIN, "a")
-    assert helpers.count() == MAX_HELPERS
+    assert pool.count() == MAX_THREADS
 
     release.set()
-    assert eventually(lambda: recovers(helpers))
+    assert eventually(lambda: recovers(pool))
 
 
-def recovers(helpers: Helpers) -> bool:
+def recovers(pool: PathThreads) -> bool:
     try:
-        return helpers.run("a", lambda: True, "read", within(PATIENCE))
+        return pool.run("a", lambda: True, "read", within(PATIENCE))
     except OSError:
         return False
 
 
-def test_a_call_waits_for_a_helper_that_is_only_busy(release):
-    helpers = Helpers(max_helpers=1)
-    busy = threading.Thread(target=helpers.run, args=("a", release.wait, "read", within(PATIENCE)))
+def test_a_call_waits_for_a_thread_that_is_only_busy(release):
+    pool = PathThreads(max_threads=1)
+    busy = threading.Thread(target=pool.run, args=("a", release.wait, "read", within(PATIENCE)))
     busy.start()
-    eventually(lambda: helpers.count() == 1)
+    eventually(lambda: pool.count() == 1)
 
     with pytest.raises(TimeoutError, match="no response in time"):
-        helpers.run("b", lambda: 1, "read", within(0.05))
+        pool.run("b", lambda: 1, "read", within(0.05))
     threading.Timer(0.05, release.set).start()
-    assert helpers.run("b", lambda: 2, "read", within(PATIENCE)) == 2
+    assert pool.run("b", lambda: 2, "read", within(PATIENCE)) == 2
     busy.join(PATIENCE)
 
 
 def test_without_a_thread_a_call_fails_and_a_later_one_works(monkeypatch):
-    helpers = Helpers()
+    pool = PathThreads()
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -149,16 +149,16 @@ def test_without_a_thread_a_call_fails_and_a_later_one_works(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(OSError, match="can't start new thread"):
-            helpers.run("a", lambda: 1, "read", within(PATIENCE))
-    assert helpers.run("a", lambda: 1, "read", within(PATIENCE)) == 1
+            pool.run("a", lambda: 1, "read", within(PATIENCE))
+    assert pool.run("a", lambda: 1, "read", within(PATIENCE)) == 1
 
 
-def test_helpers_end_before_a_fork_and_work_in_both_processes():
-    helpers = Helpers()
-    assert helpers.run("a", lambda: 1, "read", within(PATIENCE)) == 1
-    helpers.retire()
-    assert helpers.count() == 0
-    assert helpers.run("a", lambda: 2, "read", within(PATIENCE)) == 2
+def test_threads_end_before_a_fork_and_work_in_both_processes():
+    pool = PathThreads()
+    assert pool.run("a", lambda: 1, "read", within(PATIENCE)) == 1
+    pool.retire()
+    assert pool.count() == 0
+    assert pool.run("a", lambda: 2, "read", within(PATIENCE)) == 2
 
 
 FORK = """
