@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import h2.config
 import h2.connection
-import psutil
 import pytest
 import trustme
+from faults.usage import list_processes
 from make import PASS
 from stage import Stage, exchange, served
 from support import PATIENCE, Exporter, Process, ended, eventually, get
@@ -581,5 +581,4 @@ def probe_until(over, url):
 
 def resident(exporter):
     """The memory of all processes of the exporter, in KiB."""
-    process = psutil.Process(exporter.pid)
-    return sum(part.memory_info().rss for part in (process, *process.children(recursive=True))) // 1024
+    return sum(process.memory_info().rss for process in list_processes(exporter)) // 1024
