@@ -150,6 +150,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "",
             "The response is 503 with `Retry-After`.",
         ),
+        Limit(
+            "server.attempts:MAX_SUSPECTS",
+            "Addresses that are remembered because their latest password was wrong",
+            "",
+            "The oldest ones are forgotten.",
+        ),
         Limit("server.credentials:MAX_HEADER", "Header `Authorization`", "bytes", "The response is 401."),
         Limit("server.passwords:MAX_PASSWORD", "Password; bcrypt reads no more", "bytes", "The rest is ignored."),
         Limit("server.users:MAX_WRONG", "Wrong credentials that are remembered", "", "The oldest ones are forgotten."),

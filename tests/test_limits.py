@@ -121,6 +121,9 @@ REACHED = {  # the test that reaches each limit
     "server.attempts:MAX_REQUESTS": (
         "server/test_attempts.py::test_requests_with_the_same_credentials_share_one_attempt"
     ),
+    "server.attempts:MAX_SUSPECTS": (
+        "server/test_attempts.py::test_a_limited_number_of_guessing_addresses_are_remembered"
+    ),
     "server.attempts:MAX_WAITING": "server/test_attempts.py::test_a_limited_number_of_attempts_wait",
     "server.connection:CLIENT_TIMEOUT": "faults/test_clients.py::test_nobody_is_held_forever",
     "server.connection:MAX_HEAD": "server/test_connection.py::test_a_head_has_a_maximum_size",

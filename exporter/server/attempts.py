@@ -1,9 +1,11 @@
 """The attempts to authenticate that wait for bcrypt, in a bounded and fair queue.
 
 A guesser who sends many wrong passwords must not delay anybody else. So the addresses take turns, however much each of
-them sends, and an address that fills the queue loses its own newest attempt to the attempt of another address.
+them sends, and an address that fills the queue loses its own newest attempt to the attempt of another address. An
+address whose latest password was wrong waits until no other does, so many guessing addresses delay nobody for long.
 """
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +14,7 @@ from exporter.server.credentials import Credentials
 
 MAX_WAITING = 16  # attempts
 MAX_REQUESTS = 16  # requests with the same credentials from the same address that share one attempt
+MAX_SUSPECTS = 1000  # addresses that are remembered because their latest password was wrong
 
 
 class Request(NamedTuple):
@@ -27,7 +30,7 @@ class Request(NamedTuple):
 
 @dataclass(slots=True)
 class Attempt:
-    """Credentials to verify, the address they came from, and the requests that wait for the result."""
+    """Credentials to verify, the address they came from (see `name_source`), and the requests that wait."""
 
     peer: str
     credentials: Credentials
@@ -47,12 +50,26 @@ class Attempt:
         return not self.requests
 
 
+def name_source(address: str) -> str:
+    """Return the name under which an address takes its turn: itself or, for IPv6, its network of 64 bits.
+
+    One machine can use every address of such a network (RFC 4291, section 2.5.4).
+    """
+    if ":" not in address:
+        return address
+    parsed = ipaddress.IPv6Address(address)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
 class Waiting:
     """The attempts that wait: at most one per address and user, and at most `size`. It is not thread-safe."""
 
     def __init__(self, size: int = MAX_WAITING) -> None:
         self._size = size
         self._peers: dict[str, dict[str, Attempt]] = {}  # the next address, and its next user, come first
+        self._suspects: dict[str, None] = {}  # addresses whose latest password was wrong, the latest last
 
     def __len__(self) -> int:
         return sum(map(len, self._peers.values()))
@@ -72,14 +89,24 @@ class Waiting:
         return displaced
 
     def take(self) -> Attempt | None:
-        """Remove and return the next attempt: of each address in turn, its oldest."""
-        for peer in self._peers:
-            attempts = self._peers.pop(peer)
-            attempt = attempts.pop(next(iter(attempts)))
-            if attempts:
-                self._peers[peer] = attempts  # at the end
-            return attempt
-        return None
+        """Remove and return the next attempt: of each address in turn, its oldest. Suspects come last."""
+        if not self._peers:
+            return None
+        peer = min(self._peers, key=self._suspects.__contains__)  # the first of those that come first
+        attempts = self._peers.pop(peer)
+        attempt = attempts.pop(next(iter(attempts)))
+        if attempts:
+            self._peers[peer] = attempts  # at the end
+        return attempt
+
+    def note(self, peer: str, *, right: bool) -> None:
+        """Note whether the password of this address was right."""
+        self._suspects.pop(peer, None)
+        if right:
+            return
+        self._suspects[peer] = None
+        if len(self._suspects) > MAX_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
 
     def _forget_abandoned(self) -> None:
         for peer, attempts in list(self._peers.items()):
@@ -90,11 +117,16 @@ class Waiting:
                 del self._peers[peer]
 
     def _displace(self, newcomer: str) -> Attempt | None:
-        """Remove the newest attempt of the address that has the most.
+        """Remove the newest attempt of the address that has the most: of a suspect, if one waits.
 
-        Return None if it has at most one more than the newcomer: they would only take turns in displacing each other.
+        Return None if that address is as good as the newcomer and has at most one attempt more than it: they would only
+        take turns in displacing each other.
         """
-        peer, attempts = max(self._peers.items(), key=lambda entry: len(entry[1]))
-        if len(attempts) < len(self._peers.get(newcomer, {})) + 2:
+        peer = max(self._peers, key=lambda peer: (peer in self._suspects, len(self._peers[peer])))
+        preferred = peer in self._suspects and newcomer not in self._suspects
+        if not preferred and len(self._peers[peer]) < len(self._peers.get(newcomer, {})) + 2:
             return None
-        return self._peers[peer].popitem()[1]
+        attempt = self._peers[peer].popitem()[1]
+        if not self._peers[peer]:
+            del self._peers[peer]
+        return attempt

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 
-from exporter.server.attempts import Attempt, Request, Waiting
+from exporter.server.attempts import Attempt, Request, Waiting, name_source
 from exporter.server.credentials import Credentials, parse
 from exporter.server.passwords import compare
 
@@ -68,7 +68,7 @@ class Users:
         if credentials is None:
             done(False)  # noqa: FBT003  # the result
             return
-        attempt = Attempt(peer, credentials, [Request(done, gone)])
+        attempt = Attempt(name_source(peer), credentials, [Request(done, gone)])
         with self._lock:
             refused = self._waiting.add(attempt)
         self._start()
@@ -123,6 +123,7 @@ class Users:
             if right is not None and hashes:
                 with self._lock:
                     self._memory.add(attempt.credentials, hashes, right=right)
+                    self._waiting.note(attempt.peer, right=right)
             _report(attempt.requests, right=right)
 
 

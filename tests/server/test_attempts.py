@@ -2,10 +2,19 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.server.attempts import MAX_REQUESTS, MAX_WAITING, Attempt, Request, Waiting
+from exporter.server.attempts import (
+    MAX_REQUESTS,
+    MAX_SUSPECTS,
+    MAX_WAITING,
+    Attempt,
+    Request,
+    Waiting,
+    name_source,
+)
 from exporter.server.credentials import Credentials
 
 
@@ -101,6 +110,68 @@ def test_addresses_with_one_attempt_each_do_not_displace_each_other():
 
     assert waiting.add(newcomer) is newcomer
     assert take_all(waiting) == [("a", "ops"), ("b", "ops")]
+
+
+def test_an_address_whose_latest_password_was_wrong_waits_until_nobody_else_does():
+    waiting = Waiting()
+    waiting.note("guesser", right=False)
+    waiting.note("forgiven", right=False)
+    waiting.note("forgiven", right=True)
+    for peer in ("guesser", "a", "forgiven"):
+        waiting.add(attempt(peer))
+
+    assert take_all(waiting) == [("a", "ops"), ("forgiven", "ops"), ("guesser", "ops")]
+
+
+def test_many_guessing_addresses_make_room_for_one_that_has_not_guessed():
+    waiting = Waiting(size=3)
+    for peer in "abcd":
+        waiting.note(peer, right=False)
+    for peer in "abc":
+        waiting.add(attempt(peer))
+    guess = attempt("d")
+
+    assert waiting.add(guess) is guess
+    displaced = waiting.add(attempt("newcomer"))
+    assert displaced is not None
+    assert displaced.peer in "abc"
+    assert take_all(waiting)[0] == ("newcomer", "ops")
+
+
+def test_guessing_addresses_do_not_displace_others():
+    waiting = Waiting(size=2)
+    for peer in "ab":
+        waiting.add(attempt(peer))
+    waiting.note("guesser", right=False)
+    guess = attempt("guesser")
+
+    assert waiting.add(guess) is guess
+
+
+def test_a_limited_number_of_guessing_addresses_are_remembered():
+    waiting = Waiting()
+    for number in range(MAX_SUSPECTS + 1):
+        waiting.note(str(number), right=False)
+    for peer in ("1", "0"):
+        waiting.add(attempt(peer))
+
+    assert take_all(waiting) == [("0", "ops"), ("1", "ops")]
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:0:0:1", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_the_addresses_of_one_ipv6_network_take_one_turn(address, source):
+    assert name_source(address) == source
 
 
 def test_an_abandoned_attempt_has_no_place():
