@@ -6,6 +6,7 @@ commands do is elsewhere.
 """
 
 import json
+import math
 import os
 import socket
 import sys
@@ -37,6 +38,16 @@ class _File(click.Path):
 
     def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> Path:
         return Path(value)
+
+
+class _Seconds(click.FloatRange):
+    """A finite number. click's ranges accept `nan`, and `inf` if they have no maximum."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number of seconds.", param, ctx)
+        return number
 
 
 _config_file = click.option(
@@ -120,7 +131,7 @@ def cli() -> None:
 @click.option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloads by POST /-/reload.")
 @click.option(
     "--shutdown-delay",
-    type=click.FloatRange(min=0),
+    type=_Seconds(min=0),
     default=5,
     show_default=True,
     metavar="SECONDS",
@@ -260,7 +271,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
 @_ask_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
 @_ask_option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT),
+    type=_Seconds(min=0, min_open=True, max=MAX_TIMEOUT),
     default=TIMEOUT,
     show_default=True,
     metavar="SECONDS",
@@ -268,7 +279,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
 )
 @_ask_option(
     "--wait",
-    type=click.FloatRange(min=0, max=MAX_TIMEOUT),
+    type=_Seconds(min=0, max=MAX_TIMEOUT),
     default=0,
     metavar="SECONDS",
     help="Time limit for repeating the request until the verdict is healthy. Default: one request.",
@@ -317,7 +328,7 @@ def ask(
 @click.argument("config_file", type=_File(), metavar="FILE")
 @click.option(
     "--scrape-interval",
-    type=click.FloatRange(min=0),
+    type=_Seconds(min=0),
     default=30,
     show_default=True,
     metavar="SECONDS",

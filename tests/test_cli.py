@@ -112,6 +112,8 @@ def test_the_version():
         (["validate", "a", "b"], 2, "unexpected extra argument"),
         (["schema", "x"], 2, "unexpected extra argument"),
         (["serve", "--shutdown-delay", "-1"], 2, "-1.0 is not in the range x>=0"),
+        (["serve", "--shutdown-delay", "inf"], 2, "inf is not a finite number of seconds"),
+        (["serve", "--shutdown-delay", "nan"], 2, "nan is not a finite number of seconds"),
         (["serve", "--log.level", "loud"], 2, "'loud' is not one of"),
         (["serve", "--web.listen-address", "nowhere"], 2, "nowhere: not an address; write HOST:PORT or :PORT"),
         (["ask"], 3, "Missing argument"),

@@ -67,4 +67,4 @@ def _apply_delay(arguments: Arguments, value: str) -> bool:
         arguments.delay = float(value)
     except ValueError:
         return False
-    return arguments.delay >= 0
+    return 0 <= arguments.delay < float("inf")

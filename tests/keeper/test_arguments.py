@@ -54,6 +54,7 @@ def test_options_are_read_in_both_spellings():
         ["--shutdown-delay", "soon"],
         ["--shutdown-delay=-1"],
         ["--shutdown-delay", "nan"],
+        ["--shutdown-delay=inf"],
         ["--log.level=loud"],
         ["--log.format", "xml"],
     ],
