@@ -70,3 +70,12 @@ def _bind(family: int, host: str, port: int, *, dual_stack: bool = False) -> _so
         raise
     sock.settimeout(0)
     return sock
+
+
+def drop_authority(target: str) -> str:
+    """Return the target of a request without scheme and host, which every server must accept (RFC 9112, 3.2.2)."""
+    scheme, found, rest = target.partition("://")
+    if not found or scheme.lower() not in ("http", "https"):
+        return target
+    begin = min((rest.index(mark) for mark in "/?" if mark in rest), default=len(rest))
+    return rest[begin:] if rest[begin:].startswith("/") else f"/{rest[begin:]}"

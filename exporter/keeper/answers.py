@@ -5,6 +5,7 @@ They have generation 0, and liveness is 200, because a restart needs evidence. E
 
 import time
 
+from exporter.addresses import drop_authority
 from exporter.keeper.shared import GROUPS
 from exporter.lines import format_time
 
@@ -21,11 +22,11 @@ class Request:
     """A request, as far as the keeper reads it."""
 
     def __init__(self, head: bytes) -> None:
-        lines = head.decode("latin-1").split("\r\n")
+        lines = [line.rstrip("\r") for line in head.decode("latin-1").split("\n")]
         words = lines[0].split(" ")
         self.valid = len(words) == 3 and "" not in words and words[2].startswith("HTTP/1.")
         self.method = words[0]
-        self.path, _, query = words[1].partition("?") if self.valid else ("", "", "")
+        self.path, _, query = drop_authority(words[1]).partition("?") if self.valid else ("", "", "")
         self.parameters = query.split("&")
         self._accept = [line for line in lines[1:] if line[:7].lower() == "accept:"]
 

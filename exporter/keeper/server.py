@@ -8,7 +8,7 @@ import time
 from exporter.keeper.answers import Request, render, respond
 
 MAX_CONNECTIONS = 64  # beyond that, the oldest is closed: a probe that has just connected always gets its answer
-MAX_HEAD = 8192  # bytes
+MAX_HEAD = 16 * 1024  # bytes, as for the worker
 CLIENT_TIMEOUT = 5.0  # seconds for a client to send its request, get its answer, and close the connection
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _BATCH = 16  # connections accepted at once from one listener
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_HEAD_END = b"\r\n\r\n"
+_HEAD_ENDS = (b"\n\r\n", b"\n\n")  # CR is optional (RFC 9112, section 2.2)
 
 
 class _Connection:
@@ -133,12 +133,12 @@ class Server:
         received = connection.sock.recv(MAX_HEAD, _socket.MSG_PEEK)
         if not received:
             return True
-        head, end, _ = received.partition(_HEAD_END)
-        request = Request(head)
+        end = min((received.index(end) + len(end) for end in _HEAD_ENDS if end in received), default=0)
+        request = Request(received[:end])
         if end and self.hold and request.valid and not request.about_liveness:
             self._wait(descriptor)
         elif end:
-            connection.sock.recv(len(head) + len(end))
+            connection.sock.recv(end)
             self._send(connection, respond(request, self.condition))
             if request.group is not None:
                 self._count(request.group)

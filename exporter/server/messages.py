@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import unquote
 
+from exporter.addresses import drop_authority
+
 
 class Request:
     """The head of a request. The path is decoded, the query is not. Header names are in lower case."""
@@ -12,10 +14,9 @@ class Request:
     __slots__ = ("_headers", "method", "path", "peer", "query")
 
     def __init__(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], peer: str) -> None:
-        path, _, query = target.partition(b"?")
+        path, _, self.query = drop_authority(target.decode("latin-1")).partition("?")
         self.method = method.decode("latin-1")
-        self.path = unquote(path.decode("latin-1"), errors="replace")
-        self.query = query.decode("latin-1")
+        self.path = unquote(path, errors="replace")
         self.peer = peer
         self._headers = headers
 

@@ -45,7 +45,7 @@ def test_the_groups_are_those_of_the_worker():
         ("POST /livez HTTP/1.1", 503, "Health Exporter is starting.\n"),
         ("POST /-/reload HTTP/1.1", 503, "Health Exporter is starting.\n"),
         ("OPTIONS * HTTP/1.1", 503, "Health Exporter is starting.\n"),
-        ("GET http://x/livez HTTP/1.1", 503, "Health Exporter is starting.\n"),
+        ("GET http://x/livez HTTP/1.1", 200, "ok"),
         ("GET /livez", 400, "400 Bad Request\n"),
         ("GET /livez HTTP/2.0", 400, "400 Bad Request\n"),
         ("GET /li vez HTTP/1.1", 400, "400 Bad Request\n"),

@@ -112,6 +112,13 @@ def test_a_request_in_parts_is_answered_when_it_is_complete(door):
     assert door.counted == [1]
 
 
+def test_lines_may_end_without_a_carriage_return(door):
+    client = door.connect(b"GET /livez HTTP/1.1\nHost: exporter\n\n")
+
+    assert door.answer(client).endswith(b"\r\n\r\nok")
+    assert door.counted == [0]
+
+
 def test_a_body_does_not_cost_the_client_its_answer(door):
     """If the connection were closed with unread bytes, the client would get a reset."""
     client = door.connect(b"POST /-/reload HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)

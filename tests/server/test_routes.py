@@ -301,7 +301,6 @@ def test_other_methods_are_refused_with_the_allowed_ones(stage):
         "/livez/%2e%2e/metrics",
         "/" + "a" * 8192,
         "/livez/" + "a" * 8192,
-        "http://127.0.0.1/livez",
         "http://evil.example//",
         "?",
         "?verbose",
@@ -317,6 +316,15 @@ def test_a_path_matches_exactly_or_is_404(stage, target):
 
     assert answer.startswith(b"HTTP/1.1 404 "), answer
     assert b"evil.example" not in answer
+
+
+def test_a_whole_url_is_accepted_as_the_target(stage):
+    stage.show({"api": "P"})
+
+    answer = exchange(stage.url, b"GET http://exporter/livez?verbose HTTP/1.1\r\nHost: exporter\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"livez check passed\n")
 
 
 PIECES = st.sampled_from(
