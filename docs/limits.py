@@ -163,7 +163,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
     "Keeper and worker": (
         Limit(
             "keeper.shared:MAX_CONFIGURATION",
-            "Configuration that is kept for the next worker",
+            "Configuration, and web configuration with its files, that is kept for the next worker",
             "bytes",
             "It is not kept.",
         ),

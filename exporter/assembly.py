@@ -12,6 +12,7 @@ from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
 from exporter.host.descriptors import estimate_need, raise_limit
 from exporter.keeper.link import Link
+from exporter.keeper.shared import Kept
 from exporter.model import Vitals
 from exporter.probe.check import Check
 from exporter.probe.secret import withhold_secrets
@@ -49,7 +50,8 @@ class Exporter:
     ) -> None:
         self._config_file = config_file
         self._shard = shard
-        self._web_config = WebConfigFile(web_config_file)
+        kept = link.shared.web_configuration if link else Kept()
+        self._web_config = WebConfigFile(web_config_file, kept.read(), kept.write)
         self._web_poller = Poller("web configuration", self._web_config.poll) if web_config_file else None
         self._reloader = Reloader(config_file, self._load)
         self._link = link
@@ -128,7 +130,7 @@ class Exporter:
     def _use(self, config: Config) -> int:
         count = self.watch(config.checks)
         if self._link:
-            self._link.shared.configuration = config.document.content
+            self._link.shared.configuration.write(config.document.content)
         return count
 
     def _load_at_start(self) -> Config:
@@ -136,7 +138,7 @@ class Exporter:
         try:
             return load(self._config_file)
         except ConfigError as error:
-            content = self._link.shared.configuration if self._link else b""
+            content = self._link.shared.configuration.read() if self._link else b""
             if not content:
                 raise
             self._reloader.reject(error)

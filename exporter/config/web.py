@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -39,13 +39,17 @@ class Tls(_Section):
     client_ca_file: Path | None = None
     min_version: Literal["TLS12", "TLS13"] = "TLS12"
 
-    def build_context(self) -> ssl.SSLContext:
-        """Return the server's TLS context. Raises OSError or ssl.SSLError for files that cannot be used."""
+    def read_files(self) -> dict[str, bytes]:
+        """Return the contents of the files, by key. Raises OSError."""
+        return {key: read_pem(path) for key, path in self.files().items()}
+
+    def build_context(self, files: Mapping[str, bytes]) -> ssl.SSLContext:
+        """Return the server's TLS context with these contents of the files. Raises ssl.SSLError for unusable ones."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if self.min_version == "TLS13" else ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])  # h2 has no advantage here, and its own ways to exhaust a server
         if self.client_ca_file:
-            load_authorities(context, read_pem(self.client_ca_file))
+            load_authorities(context, files["client_ca_file"])
         context.verify_mode = {
             "NoClientCert": ssl.CERT_NONE,
             "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -54,7 +58,7 @@ class Tls(_Section):
         # No tickets: a resumed session skips the verification of the client's certificate.
         context.options |= ssl.OP_NO_TICKET  # TLS 1.2
         context.num_tickets = 0  # TLS 1.3
-        load_certificate(context, read_pem(self.cert_file), read_pem(self.key_file))
+        load_certificate(context, files["cert_file"], files["key_file"])
         return context
 
     def files(self) -> dict[str, Path]:
@@ -89,19 +93,18 @@ class WebConfig(_Section):
 
 def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
     """Yield complaints about certificates and keys that cannot be read or used."""
-    unreadable = False
+    contents = {}
     for key, path in tls.files().items():
         try:
-            read_pem(path)
+            contents[key] = read_pem(path)
         except OSError as error:
-            unreadable = True
             absolute = Path(document.find_mapping("tls_server_config")[key]).is_absolute()
             where = "" if absolute else ", relative to the folder of this file"
             yield document.make_complaint(("tls_server_config", key), f"cannot be read: {error.strerror}{where}")
-    if unreadable:
+    if contents.keys() != tls.files().keys():
         return
     try:
-        tls.build_context()
+        tls.build_context(contents)
     except ssl.SSLError as error:
         message = "a file is not in PEM format, or needs a password"
         if error.reason == "KEY_VALUES_MISMATCH":

@@ -9,14 +9,34 @@ STARTING, SERVING, ENDED = range(3)
 """The states of a worker: it loads, it serves, and it has closed its listeners after the drain."""
 
 MAX_CONFIGURATION = 4 * 1024 * 1024
-"""Bytes of the configuration that is kept for the next worker. The maximum of a configuration file is the same."""
+"""Bytes of a configuration that is kept for the next worker. The maximum of a configuration file is the same."""
 
-_LENGTH = 8  # bytes of the length before the configuration
+_LENGTH = 8  # bytes of the length before the content
 _HEARTBEAT, _GENERATION, _RESTARTS, _STATE, _ANSWERS = range(5)
 
 
+class Kept:
+    """The content that a worker has written last, for the next worker; empty if there is none."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _LENGTH + MAX_CONFIGURATION)  # pages that are not written take no memory
+
+    def read(self) -> bytes:
+        """Return the content."""
+        length = int.from_bytes(self._memory[:_LENGTH], "little")
+        return self._memory[_LENGTH : _LENGTH + length]
+
+    def write(self, content: bytes) -> None:
+        """Keep this content instead. If it is too large, keep none."""
+        if len(content) > MAX_CONFIGURATION:
+            content = b""
+        self._memory[:_LENGTH] = bytes(_LENGTH)  # a worker may crash before the end of the content is written
+        self._memory[_LENGTH : _LENGTH + len(content)] = content
+        self._memory[:_LENGTH] = len(content).to_bytes(_LENGTH, "little")
+
+
 class Shared:
-    """Numbers, and the configuration in use, in memory that every process forked from this one can read and write.
+    """Numbers, and the configurations in use, in memory that every process forked from this one can read and write.
 
     Each number has one writer at a time: the worker writes its heartbeat, its state and the generation, and the keeper
     writes the rest. Before it starts a worker, the keeper resets the state.
@@ -24,7 +44,8 @@ class Shared:
 
     def __init__(self) -> None:
         self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
-        self._configuration = mmap.mmap(-1, _LENGTH + MAX_CONFIGURATION)  # pages that are not written take no memory
+        self.configuration = Kept()
+        self.web_configuration = Kept()  # with the contents of its files
 
     @property
     def heartbeat(self) -> int:
@@ -57,20 +78,6 @@ class Shared:
     @state.setter
     def state(self, value: int) -> None:
         self._numbers[_STATE] = value
-
-    @property
-    def configuration(self) -> bytes:
-        """The content of the configuration file that a worker has used last; empty if there is none."""
-        length = int.from_bytes(self._configuration[:_LENGTH], "little")
-        return self._configuration[_LENGTH : _LENGTH + length]
-
-    @configuration.setter
-    def configuration(self, content: bytes) -> None:
-        if len(content) > MAX_CONFIGURATION:
-            content = b""
-        self._configuration[:_LENGTH] = bytes(_LENGTH)  # a worker may crash before the end of the content is written
-        self._configuration[_LENGTH : _LENGTH + len(content)] = content
-        self._configuration[:_LENGTH] = len(content).to_bytes(_LENGTH, "little")
 
     def beat(self) -> None:
         """Show that the worker's event loop runs."""

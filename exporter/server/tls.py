@@ -11,14 +11,22 @@ _log = logging.getLogger(__name__)
 
 
 class Rotation:
-    """Keeps the served certificate up to date with its files; unusable files leave the previous one in place."""
+    """Keeps the served certificate up to date with its files; unusable files leave the previous one in place.
 
-    def __init__(self, tls: Tls) -> None:
+    `contents` are those of the files that the current context was built from, by key.
+    """
+
+    def __init__(self, tls: Tls, contents: dict[str, bytes] | None = None) -> None:
+        """With `contents`, begin with these instead of the files' own, as from an earlier time.
+
+        Raises OSError or ssl.SSLError for files that cannot be used.
+        """
         self._tls = tls
-        self._seen = self._read_signatures()
-        self._current = tls.build_context()
+        self._seen = None if contents else self._read_signatures()
+        self.contents = contents or tls.read_files()
+        self._current = tls.build_context(self.contents)
         self.context = _Latest(self)
-        self.ok = True
+        self.ok = not contents
         self._error = ""
 
     @property
@@ -31,7 +39,7 @@ class Rotation:
         previous, self._tls = self._tls, tls
         signatures = self._read_signatures()
         try:
-            self._current = tls.build_context()
+            self._build()
         except OSError:
             self._tls = previous
             raise
@@ -43,7 +51,7 @@ class Rotation:
         if signatures == self._seen:
             return
         try:
-            self._current = self._tls.build_context()
+            self._build()
         except OSError as error:
             self.ok = False
             if str(error) != self._error:
@@ -54,6 +62,10 @@ class Rotation:
         else:
             self.ok, self._error, self._seen = True, "", signatures
             _log.info("certificate loaded", extra={"fields": {"file": str(self._tls.cert_file)}})
+
+    def _build(self) -> None:
+        contents = self._tls.read_files()
+        self._current, self.contents = self._tls.build_context(contents), contents
 
     def _read_signatures(self) -> object:
         return [read_signature(path) for path in self._tls.files().values()]

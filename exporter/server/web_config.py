@@ -1,8 +1,9 @@
 """The web configuration in use: the users and the TLS context, read again when the files change."""
 
 import logging
+import marshal
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from exporter.config.complaint import Complaint, ConfigError
@@ -20,16 +21,35 @@ _NO_USERS = "authentication cannot be turned off while the exporter runs; restar
 class WebConfigFile:
     """The file of `--web.config.file`. If a change is invalid, it is logged, and the previous configuration stays.
 
-    Without a file there are neither users nor TLS. Raises ConfigError if the file is invalid at the start.
+    Without a file there are neither users nor TLS.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, kept: bytes = b"", keep: Callable[[bytes], object] = lambda _: None
+    ) -> None:
+        """`keep` is called with what is in use, at the start and whenever it has changed.
+
+        `kept` is what an earlier process has kept, or empty. It is used if the files are invalid now. Without it, this
+        raises ConfigError or OSError.
+        """
         self._path = path
-        self._loaded = self._latest = self._read_signature()
-        self._config = WebConfig.read(path) if path else WebConfig()
-        tls = self._config.tls_server_config
-        self._rotation = Rotation(tls) if tls else None
+        self._keep = keep
         self._errors = ""
+        self._loaded: object = None
+        self._latest = self._read_signature()
+        try:
+            self._config = WebConfig.read(path) if path else WebConfig()
+            self._rotation = self._make_rotation()
+        except (ConfigError, OSError) as error:
+            if not path or not kept:
+                raise
+            self._report(error)
+            fields, contents = marshal.loads(kept)  # noqa: S302  # of a process with the same interpreter and code
+            self._config = WebConfig.model_validate(fields)
+            self._rotation = self._make_rotation(contents)
+        else:
+            self._loaded = self._latest
+            self._keep_current()
 
     @property
     def ok(self) -> bool:
@@ -49,6 +69,7 @@ class WebConfigFile:
     def poll(self) -> None:
         """Use changed files: the configuration if it has stayed the same since the last poll, certificates at once."""
         signature = self._read_signature()
+        config, contents = self._config, self._contents
         if self._path and signature != self._loaded and signature == self._latest:
             self._load(self._path, signature)
         elif self._rotation:
@@ -56,20 +77,37 @@ class WebConfigFile:
         if signature == self._loaded:
             self._errors = ""
         self._latest = signature
+        if config is not self._config or contents is not self._contents:
+            self._keep_current()
 
     def _load(self, path: Path, signature: object) -> None:
         """Use the file, or log its errors once. It is tried again at each poll, because it refers to other files."""
         try:
             self._replace(path, WebConfig.read(path))
         except (ConfigError, OSError) as error:
-            if str(error) != self._errors:
-                for complaint in str(error).splitlines():
-                    fields = {"error": complaint}
-                    _log.error("web configuration not loaded; keeping the previous one", extra={"fields": fields})
-            self._errors = str(error)
+            self._report(error)
         else:
             self._loaded, self._errors = signature, ""
             _log.info("web configuration loaded", extra={"fields": {"users": len(self.users)}})
+
+    def _report(self, error: Exception) -> None:
+        """Log the errors, unless they are the latest ones."""
+        if str(error) != self._errors:
+            for complaint in str(error).splitlines():
+                fields = {"error": complaint}
+                _log.error("web configuration not loaded; keeping the previous one", extra={"fields": fields})
+        self._errors = str(error)
+
+    def _make_rotation(self, contents: dict[str, bytes] | None = None) -> Rotation | None:
+        tls = self._config.tls_server_config
+        return Rotation(tls, contents) if tls else None
+
+    @property
+    def _contents(self) -> dict[str, bytes] | None:
+        return self._rotation.contents if self._rotation else None
+
+    def _keep_current(self) -> None:
+        self._keep(marshal.dumps((self._config.model_dump(mode="json"), self._contents)))
 
     def _replace(self, path: Path, config: WebConfig) -> None:
         """Use this configuration. Raises ConfigError or OSError, and changes nothing, if that is not possible.

@@ -1,22 +1,22 @@
 """The memory that the keeper shares with its workers."""
 
 from exporter.config.document import MAX_BYTES
-from exporter.keeper.shared import MAX_CONFIGURATION, Shared
+from exporter.keeper.shared import MAX_CONFIGURATION, Kept
 
 
 def test_a_configuration_is_kept_until_the_next_one():
-    shared = Shared()
-    assert shared.configuration == b""
+    kept = Kept()
+    assert kept.read() == b""
 
     for content in (b"x" * MAX_CONFIGURATION, b"checks: []\n"):
-        shared.configuration = content
-        assert shared.configuration == content
+        kept.write(content)
+        assert kept.read() == content
 
 
 def test_a_configuration_that_is_too_large_is_not_kept():
-    shared = Shared()
-    shared.configuration = b"checks: []\n"
-    shared.configuration = b"x" * (MAX_CONFIGURATION + 1)
+    kept = Kept()
+    kept.write(b"checks: []\n")
+    kept.write(b"x" * (MAX_CONFIGURATION + 1))
 
-    assert shared.configuration == b""
+    assert kept.read() == b""
     assert MAX_CONFIGURATION == MAX_BYTES

@@ -65,7 +65,7 @@ def shake(
 def context(folder: Path, text: str = TLS) -> ssl.SSLContext:
     tls = WebConfig.read(written(folder, text)).tls_server_config
     assert tls is not None
-    return tls.build_context()
+    return tls.build_context(tls.read_files())
 
 
 def test_the_certificate_is_served(folder, authority):

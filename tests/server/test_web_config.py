@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import trustme
 from support import PATIENCE, Exporter
@@ -199,6 +200,49 @@ def test_other_files_replace_a_certificate_that_cannot_be_used(folder, authority
     assert web.ok
 
 
+def test_what_an_earlier_process_has_kept_is_used_while_the_files_are_invalid(folder, authority, caplog):
+    kept: list[bytes] = []
+    WebConfigFile(written(folder, TLS + ALICE), keep=kept.append)
+    issue(authority, folder)
+    (folder / "server.key").write_text("")
+    (path := written(folder, "basic_auth_users: {alice: secret}\n")).touch()
+
+    web = WebConfigFile(path, kept[-1], kept.append)
+    poll(web)
+
+    assert list(web.users) == ["alice"]
+    assert web.context is not None
+    assert not web.ok
+    assert errors(caplog) == [f"{path}:1: basic_auth_users.alice: must be a bcrypt hash: make one with `htpasswd -nB`"]
+    assert len(kept) == 1
+
+    issue(authority, folder)
+    written(folder, TLS + BOB)
+    poll(web)
+
+    assert list(web.users) == ["bob"]
+    assert web.ok
+    assert WebConfigFile(written(folder, "}"), kept[-1]).users == web.users
+
+
+def test_kept_certificates_are_replaced_by_valid_ones(folder, authority):
+    kept: list[bytes] = []
+    path = written(folder, TLS)
+    WebConfigFile(path, keep=kept.append)
+    (folder / "server.key").unlink()
+    web = WebConfigFile(path, kept[-1], kept.append)
+    poll(web)
+    assert (web.ok, len(kept)) == (False, 1)
+
+    issue(authority, folder)
+    poll(web)
+    assert (web.ok, len(kept)) == (True, 2)
+
+    issue(authority, folder)
+    poll(web)
+    assert (web.ok, len(kept)) == (True, 3)
+
+
 # The real exporter
 
 
@@ -259,3 +303,23 @@ def test_the_exporter_resumes_no_session_of_a_removed_authority(folder, authorit
     for _ in range(2):
         with pytest.raises(OSError, match=r"alert|reset|EOF"):
             scrape(session)
+
+
+def test_a_worker_that_follows_another_one_serves_as_before_if_the_files_have_become_invalid(folder, authority, start):
+    web = written(folder, TLS + ALICE)
+    exporter = start("checks: [{name: a, exec: {command: ['true']}}]\n", "--web.config.file", str(web))
+    assert request(exporter, authority, "alice").status == 200
+
+    (folder / "server.key").unlink()
+    written(folder, TLS + "basic_auth_users: {alice: secret}\n")
+    exporter.line("web configuration not loaded; keeping the previous one.*must be a bcrypt hash")
+    (worker,) = psutil.Process(exporter.pid).children()
+    worker.kill()
+
+    exporter.line("web configuration not loaded; keeping the previous one", after=len(exporter.lines))
+    assert [request(exporter, authority, user).status for user in ("alice", "")] == [200, 401]
+
+    issue(authority, folder)
+    written(folder, TLS + BOB)
+    exporter.line('msg="web configuration loaded" users=1')
+    assert [request(exporter, authority, user).status for user in ("alice", "bob")] == [401, 200]
