@@ -240,7 +240,7 @@ def _authorize(access: Access) -> str:
         return ""
     try:
         with open(access.password_file, "rb") as file:  # noqa: PTH123  # pathlib takes long to import
-            password = file.read(MAX_PASSWORD_FILE + 1).rstrip(b"\r\n")
+            password = file.read(MAX_PASSWORD_FILE + 1).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     except OSError as error:
         raise AskError(f"the password file {access.password_file} cannot be read: {error.strerror}") from None
     if len(password) > MAX_PASSWORD_FILE:

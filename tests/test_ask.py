@@ -486,8 +486,8 @@ def test_options_that_contradict_each_other_are_an_error(url, access, message):
     assert tls_error(url, access) == message
 
 
-@pytest.mark.parametrize("content", ["pass:wörd", "pass:wörd\n", "pass:wörd\r\n"])
-def test_the_password_is_sent_without_the_end_of_its_line(tmp_path, content):
+@pytest.mark.parametrize("content", ["pass:wörd", "pass:wörd\n", "\ufeffpass:wörd\r\n"])
+def test_the_password_is_sent_without_what_editors_add(tmp_path, content):
     (tmp_path / "password").write_bytes(content.encode())
     requests = []
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from exporter.model import Deadline
-from exporter.net.request import encode_basic_authorization
+from exporter.model import Deadline, ProbeError, Reason
+from exporter.net.request import encode_basic_authorization, has_control_character
 from exporter.probe.secret import BasicAuth, Secret, remember
 
 
@@ -16,7 +16,7 @@ class Authorization:
 
 
 def read_authorization(basic_auth: BasicAuth | None, bearer_token: Secret | None, deadline: Deadline) -> Authorization:
-    """Read the configured secret. Raises ProbeError if it cannot be read."""
+    """Read the configured secret. Raises ProbeError if it cannot be read or sent."""
     if basic_auth:
         password = basic_auth.password.read(deadline)
         header = encode_basic_authorization(basic_auth.username.encode(), password.encode())
@@ -25,6 +25,8 @@ def read_authorization(basic_auth: BasicAuth | None, bearer_token: Secret | None
         return Authorization(header, (password, encoded))
     if bearer_token:
         token = bearer_token.read(deadline)
+        if has_control_character(token):
+            raise ProbeError(Reason.ERROR, "the bearer token contains a control character, which no header can hold")
         return Authorization(f"Bearer {token}", (token,))
     return Authorization()
 

@@ -1,5 +1,6 @@
 """Secrets: the configuration names their source, a run of the check reads them, and nothing shows them."""
 
+import codecs
 import os
 import re
 import threading
@@ -48,9 +49,9 @@ class Secret(Options):
     """A value given as `{env: NAME}` or `{file: PATH}`. Every run reads it again, so a rotated file needs no reload."""
 
     env: str | None = None
-    """Name of an environment variable of the exporter."""
+    """Name of an environment variable of the exporter. Line breaks at its end are removed."""
     file: Path | None = None
-    """Path of a file with the value. Line breaks at its end are removed."""
+    """Path of a file with the value, in UTF-8. Line breaks at its end and a byte order mark are removed."""
 
     @model_validator(mode="after")
     def _validate_source(self) -> Self:
@@ -65,7 +66,7 @@ class Secret(Options):
         summary of the run shows the value, nor a relative path, which may be the secret in the wrong place.
         """
         try:
-            value = self._read(deadline)
+            value = _decode(*self._read(deadline))
         except ProbeError as error:
             text = str(error)
             if self.file is not None and not self.file.is_absolute():
@@ -74,22 +75,35 @@ class Secret(Options):
         remember(value)
         return value
 
-    def _read(self, deadline: Deadline | None) -> str:
+    def _read(self, deadline: Deadline | None) -> tuple[bytes, str]:
+        """Return the content and the name of the source."""
         if self.env is not None:
+            name = self.env if _VARIABLE.fullmatch(self.env) else f"({describe(self.env)})"
             value = os.environ.get(self.env)
             if value is None:
-                name = self.env if _VARIABLE.fullmatch(self.env) else f"({describe(self.env)})"
                 raise ProbeError(Reason.MISSING, f"the environment variable {name} is not set")
-            return value
+            return os.fsencode(value), f"the environment variable {name}"
         assert self.file is not None
         with explained():
             content = read(self.file, MAX_SECRET + 1, deadline)
         if len(content) > MAX_SECRET:
             raise ProbeError(Reason.ERROR, f"the file {self.file} is larger than {MAX_SECRET // 1024} KiB")
-        try:
-            return content.decode().rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise ProbeError(Reason.ERROR, f"the file {self.file} is not UTF-8 text") from None
+        return content, f"the file {self.file}"
+
+
+def _decode(content: bytes, source: str) -> str:
+    """Return the text without what editors and shells add: line breaks at its end, and a byte order mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise ProbeError(Reason.ERROR, f"{source} is UTF-16 or binary: save it as UTF-8 text")
+    try:
+        return content.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ProbeError(Reason.ERROR, f"{source} is not UTF-8 text") from None
+
+
+def hint_at_password(password: str) -> str:
+    """Return what a message about denied access adds if the password looks like a mistake."""
+    return " (the password begins or ends with white space)" if password != password.strip() else ""
 
 
 class BasicAuth(Options):

@@ -273,13 +273,20 @@ class TestAuthorization:
             assert (outcome.status, outcome.reason) == (Status.UNKNOWN, Reason.MISSING)
             assert server.accepted == 0
 
-    def test_a_secret_that_no_header_can_hold_is_not_shown(self, monkeypatch):
+    def test_a_token_that_no_header_can_hold_is_not_sent_and_not_shown(self, monkeypatch):
         monkeypatch.setenv("PROBE_TOKEN", "tweety\r\nX: y")
         with serving((OK,)) as server:
             outcome = check(server.port, bearerToken={"env": "PROBE_TOKEN"}).outcome
+            assert server.accepted == 0
 
-        assert outcome.status is Status.FAIL
-        assert "tweety" not in outcome.summary
+        assert (outcome.status, outcome.reason) == (Status.UNKNOWN, Reason.ERROR)
+        assert outcome.summary == "the bearer token contains a control character, which no header can hold"
+
+    def test_a_token_outside_ascii_is_sent_as_utf_8(self, monkeypatch):
+        monkeypatch.setenv("PROBE_TOKEN", "grün€\n")
+        with serving((OK,)) as server:
+            assert check(server.port, bearerToken={"env": "PROBE_TOKEN"}).outcome.status is Status.PASS
+            assert self.authorization(server) == "Bearer grün€"
 
     def test_a_redirect_to_the_same_server_keeps_the_authorization(self, monkeypatch):
         monkeypatch.setenv("PROBE_TOKEN", "tweety")

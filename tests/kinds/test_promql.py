@@ -235,6 +235,14 @@ def test_the_query_and_the_token_are_sent():
     assert f"Authorization: Bearer {PASSWORD}" in headers
 
 
+def test_a_token_outside_ascii_is_sent_as_utf_8(monkeypatch):
+    monkeypatch.setenv("PASSWORD", "grün€")
+    with serving((vector("7"),)) as server:
+        run_probe(Promql(url=f"http://127.0.0.1:{server.port}", query="up", bearer_token={"env": "PASSWORD"}))
+
+    assert "Authorization: Bearer grün€" in server.requests[0].decode().splitlines()
+
+
 @pytest.mark.parametrize(
     "credentials",
     [{"bearer_token": {"env": "PASSWORD"}}, {"basic_auth": {"username": "health", "password": {"env": "PASSWORD"}}}],

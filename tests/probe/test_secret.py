@@ -9,7 +9,7 @@ from support import within
 from exporter.model import Deadline, Outcome, ProbeError, Reason, Spec
 from exporter.probe.check import Check, Probe
 from exporter.probe.options import Options
-from exporter.probe.secret import MAX_SECRET, BasicAuth, Secret, withhold_secrets
+from exporter.probe.secret import MAX_SECRET, BasicAuth, Secret, hint_at_password, withhold_secrets
 
 
 def test_a_secret_is_read_from_the_environment(monkeypatch):
@@ -24,6 +24,74 @@ def test_the_longest_secret_is_read_whole(tmp_path):
     (tmp_path / "token").write_bytes(b"x" * MAX_SECRET)
 
     assert Secret(file=tmp_path / "token").read(within(60)) == "x" * MAX_SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (b"sesame\n", "sesame"),
+        (b"sesame\r\n", "sesame"),
+        (b"sesame\n\n", "sesame"),
+        (b"sesame", "sesame"),
+        (b"\n sesame \n", "\n sesame "),
+        (b"ses\name", "ses\name"),
+        (b"\xef\xbb\xbfsesame\r\n", "sesame"),
+        ("grün€\n".encode(), "grün€"),
+        (b"\n", ""),
+    ],
+    ids=str,
+)
+def test_a_secret_is_read_alike_from_the_environment_and_from_a_file(tmp_path, monkeypatch, content, value):
+    (tmp_path / "token").write_bytes(content)
+    monkeypatch.setitem(os.environb, b"API_TOKEN", content)
+
+    assert Secret(file=tmp_path / "token").read() == value
+    assert Secret(env="API_TOKEN").read() == value
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("grün".encode("latin-1"), "not UTF-8 text"),
+        (b"\xff\xfe" + "grün".encode("utf-16-le"), "UTF-16 or binary: save it as UTF-8 text"),
+        (b"\xfe\xff" + "grün".encode("utf-16-be"), "UTF-16 or binary: save it as UTF-8 text"),
+        ("sesame".encode("utf-16-le"), "UTF-16 or binary: save it as UTF-8 text"),
+        (b"ses\0ame", "UTF-16 or binary: save it as UTF-8 text"),
+    ],
+    ids=["Latin-1", "UTF-16LE", "UTF-16BE", "no mark", "NUL"],
+)
+def test_a_secret_in_another_encoding_is_refused(tmp_path, content, words):
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ProbeError) as raised:
+        Secret(file=tmp_path / "token").read()
+
+    assert str(raised.value) == f"the file {tmp_path}/token is {words}"
+
+
+def test_an_environment_variable_that_is_not_utf_8_is_refused(monkeypatch):
+    monkeypatch.setitem(os.environb, b"API_TOKEN", b"gr\xfcn")
+    with pytest.raises(ProbeError) as raised:
+        Secret(env="API_TOKEN").read()
+
+    assert (raised.value.reason, str(raised.value)) == (
+        Reason.ERROR,
+        "the environment variable API_TOKEN is not UTF-8 text",
+    )
+
+
+@pytest.mark.parametrize(
+    ("password", "hinted"),
+    [
+        ("", False),
+        ("sesame", False),
+        ("open sesame", False),
+        (" sesame", True),
+        ("sesame\t", True),
+        ("sesame\xa0", True),
+    ],
+)
+def test_white_space_around_a_password_is_named(password, hinted):
+    assert hint_at_password(password) == (" (the password begins or ends with white space)" if hinted else "")
 
 
 def test_every_run_reads_a_secret_from_its_file_again(tmp_path):
