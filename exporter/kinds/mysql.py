@@ -1,14 +1,19 @@
 """The kind `mysql`: the value that a query on a MySQL or MariaDB server returns."""
 
-import struct
+import importlib.util
+import math
+import time
+from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from exporter.model import Deadline, Reason
+from pydantic import PrivateAttr
+
+from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
-from exporter.probe.driver import MAX_RESPONSE, SqlProbe
+from exporter.probe.driver import MAX_RESPONSE, SqlProbe, blame_server
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
 
@@ -16,6 +21,13 @@ _DENIED = (1044, 1045, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
 """Access denied to a database, user, host, table, column, operation or routine, or because the account is locked."""
 _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
 _LOST = (2003, 2006, 2013)  # the driver's own numbers for a broken connection
+_CANCELED = (1969, 3024)  # by max_statement_time of MariaDB, by max_execution_time of MySQL
+_INSECURE = 3159  # the server requires TLS
+_NO_PLUGIN = 2059  # the driver's own number for an unknown way to authenticate
+_POLL = 0.05  # seconds between two looks for a query that is being killed
+_GRACE = 1.0
+"""Seconds after the deadline at which the server cancels a query. `SLEEP` and `BENCHMARK` return a value when they are
+canceled, so it must not arrive in time."""
 
 
 class Mysql(SqlProbe):
@@ -25,6 +37,14 @@ class Mysql(SqlProbe):
     If one of them is set, a result without a row or with NULL fails with the reason `missing`, and any other value that
     is not a number with the reason `body`. If the server denies access, the check fails with the reason `permission`.
     The password is never sent in clear text, even if the server asks for that.
+
+    A failed login does not count toward `max_connect_errors`, at which the server blocks the address of a host. A run
+    that times out before the login counts, until a login succeeds. If the user or the server requires TLS, the login
+    fails.
+
+    The server cancels a query that times out within a second: MariaDB any statement (`max_statement_time`), MySQL a
+    `SELECT` (`max_execution_time`). If the query still runs when the next run begins, that run kills it and waits for
+    its end before it sends the query again.
     """
 
     measures: ClassVar = {**LATENCY, "mysql_value": "Number that the query returned in the latest run."}
@@ -41,40 +61,98 @@ class Mysql(SqlProbe):
     query: SELECT COUNT(*) FROM orders WHERE state = 'new'
     warn: 100
     fail: 1000""",
+        """\
+- name: replica
+  mysql:
+    username: health
+    password: {file: /etc/health/mysql}
+    query: SHOW REPLICA STATUS
+    column: Seconds_Behind_Master  # MySQL: Seconds_Behind_Source
+    warn: 10
+    fail: 60""",
     )
 
     port: Port = 3306
     """Port to connect to."""
 
-    def fetch_value(self, password: str, deadline: Deadline) -> Any:
-        try:
-            return self._run_query(password, deadline)
-        except _import_library().errors as error:
-            raise _translate(error) from None
+    _abandoned: int | None = PrivateAttr(default=None)
+    """The server's thread with a query whose result this check did not wait for: the query may still run."""
 
-    def _run_query(self, password: str, deadline: Deadline) -> Any:
-        connection = _import_library().connection(user=self.username, password=password, database=self.database)
+    def fetch_value(self, password: str, deadline: Deadline) -> Any:
+        library = _import_library()
+        options = {"user": self.username, "password": password.encode(), "database": self.database}
+        connection = library.connection(**options)
         sock = connect(self.host, self.port, deadline)
         sock.allowance = MAX_RESPONSE
         try:
-            connection.connect(sock)
-            cursor = connection.cursor()
-            cursor.execute(self.query)
-            row = cursor.fetchone()
+            with blame_server("pymysql", "MySQL's protocol"):
+                connection.connect(sock)
+                self._end_abandoned_query(connection, deadline)
+                _limit_time(connection, deadline)
+                return self._run_query(connection)
+        except library.error as error:
+            raise _translate(error) from None
         finally:
             if connection.open:
                 connection.close()  # sends a goodbye, without which the server would count the connection as aborted
-        return row[0] if row else None
+
+    def _run_query(self, connection: Any) -> Any:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(self.query)
+        except DialError:
+            self._abandoned = connection.thread_id()
+            raise
+        row = cursor.fetchone()
+        return row[self.find_column([column[0] for column in cursor.description])] if row else None
+
+    def _end_abandoned_query(self, connection: Any, deadline: Deadline) -> None:
+        """Kill the query that an earlier run did not wait for. Raises DialError if it still runs at the deadline."""
+        while self._abandoned is not None:
+            if not self._is_running(connection, self._abandoned):
+                self._abandoned = None
+                return
+            _try_statement(connection, f"KILL {self._abandoned}")
+            if deadline.remaining() <= _POLL:
+                raise DialError(Reason.TIMEOUT, "the query of an earlier run still runs, although it was killed")
+            time.sleep(_POLL)
+
+    def _is_running(self, connection: Any, thread: int) -> bool:
+        """Return whether this thread runs the query: after a restart, its number can belong to a connection."""
+        cursor = connection.cursor()
+        cursor.execute("SELECT LEFT(info, 1000) FROM information_schema.processlist WHERE id = %s", (thread,))
+        row = cursor.fetchone()
+        return row is not None and bool(row[0]) and self.query.strip().startswith(row[0].strip())
 
 
-def _translate(error: Exception) -> DialError:
+def _limit_time(connection: Any, deadline: Deadline) -> None:
+    """Let the server cancel the query after the deadline. Servers before MariaDB 10.1 and MySQL 5.7 cannot."""
+    milliseconds = math.ceil((max(0.0, deadline.remaining()) + _GRACE) * 1000)
+    limit = f"max_execution_time = {milliseconds}"
+    if "MariaDB" in connection.get_server_info():
+        limit = f"max_statement_time = {milliseconds / 1000}"
+    _try_statement(connection, f"SET SESSION {limit}")
+
+
+def _try_statement(connection: Any, statement: str) -> None:
+    """Run a statement. An error of the server is ignored, because the server may not support or allow it."""
+    try:
+        connection.query(statement)
+    except _import_library().error:
+        if not connection.open:
+            raise
+
+
+def _translate(error: Exception) -> DialError | ProbeError:
     """Return the driver's exception as one with a Reason."""
     match error.args:
+        case (int(number), str(message)) if number == _NO_PLUGIN:
+            return ProbeError(Reason.ERROR, f"the driver cannot authenticate this user: {message}")
         case (int(number), str(message)):
             return DialError(_find_reason(number), f"{message} ({number})")
         case (str(message),) if isinstance(error, _import_library().plain_text_error):
             return DialError(Reason.PERMISSION, message)
-    return DialError(Reason.STATUS, "the response does not follow MySQL's protocol")
+    return DialError(Reason.STATUS, f"the response does not follow MySQL's protocol: {error}")
 
 
 def _find_reason(number: int) -> Reason:
@@ -82,12 +160,16 @@ def _find_reason(number: int) -> Reason:
         return Reason.PERMISSION
     if number in _ABSENT:
         return Reason.MISSING
+    if number in _CANCELED:
+        return Reason.TIMEOUT
+    if number == _INSECURE:
+        return Reason.TLS
     return Reason.CONNECT if number in _LOST else Reason.STATUS
 
 
 @cache
 def _import_library() -> Any:
-    """Import PyMySQL, over our own sockets. It raises many types of exceptions if a server violates the protocol."""
+    """Import PyMySQL, over our own sockets."""
     from pymysql import connections, err
 
     class PlainTextError(err.OperationalError):
@@ -97,13 +179,29 @@ def _import_library() -> Any:
         def __init__(self, _: Any) -> None: ...
 
         def authenticate(self, _: Any) -> None:
-            raise PlainTextError("the server asks for the password in clear text")
+            raise PlainTextError("the server asks for the password in clear text (or does not know the user)")
+
+    class RejectEd25519:
+        """Ends the handshake with a signature that is wrong: the server counts one that breaks off against the host."""
+
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def authenticate(self, _: Any) -> None:
+            self._connection.write_packet(bytes(64))
+            with suppress(err.MySQLError):
+                self._connection._read_packet()  # noqa: SLF001  # a plugin has no other way to read
+            raise ProbeError(
+                Reason.MISSING, "the server asks for ed25519 (or does not know the user), which requires PyNaCl"
+            )
+
+    plugins: dict[str, Any] = dict.fromkeys(("mysql_clear_password", "dialog"), RejectPlainText)
+    if importlib.util.find_spec("nacl") is None:
+        plugins["client_ed25519"] = RejectEd25519
 
     def connection(**options: Any) -> Any:
-        plugins: dict[str, Any] = dict.fromkeys(("mysql_clear_password", "dialog"), RejectPlainText)
         return connections.Connection(
             **options, defer_connect=True, ssl_disabled=True, autocommit=None, auth_plugin_map=plugins
         )
 
-    others = (RuntimeError, ValueError, LookupError, TypeError, NameError, AttributeError, AssertionError, struct.error)
-    return SimpleNamespace(connection=connection, plain_text_error=PlainTextError, errors=(err.MySQLError, *others))
+    return SimpleNamespace(connection=connection, plain_text_error=PlainTextError, error=err.MySQLError)

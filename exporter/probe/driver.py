@@ -1,19 +1,59 @@
 """Base classes of the kinds that query a database server through its driver."""
 
+import struct
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from exporter.model import Deadline, Outcome
+from exporter.model import Deadline, Outcome, Reason
 from exporter.net.errors import DialError
 from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
 from exporter.probe.options import Host, Port, Text, find_host_risk
-from exporter.probe.secret import Secret, hide
-from exporter.redaction import find_strings, redact
+from exporter.probe.secret import Secret, hide, hint_at_password
+from exporter.redaction import find_strings, redact, show_key
 from exporter.text import format_endpoint
 
 MAX_RESPONSE = 64 * 1024  # bytes of all responses in a run, for drivers that set no maximum themselves
+
+
+_PARSER_ERRORS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    NameError,
+    AssertionError,
+    RecursionError,
+    struct.error,
+)
+"""What drivers raise, in addition to their own exceptions, when a response breaks the protocol."""
+
+
+@contextmanager
+def blame_server(package: str, protocol: str) -> Iterator[None]:
+    """Turn an exception with which the driver's own code failed at a response into a DialError `status`.
+
+    Any other exception has a cause on this side, such as a password that cannot be encoded, a missing package or
+    patched sockets. It is no evidence against the server, so it passes, and the result of the run is `unknown`.
+    """
+    try:
+        yield
+    except _PARSER_ERRORS as error:
+        if isinstance(error, UnicodeEncodeError) or not _is_raised_in(package, error):
+            raise
+        raise DialError(Reason.STATUS, f"the response does not follow {protocol}") from None
+
+
+def _is_raised_in(package: str, error: Exception) -> bool:
+    """Return whether the code of this package raised the exception. Recursion ends anywhere."""
+    if isinstance(error, RecursionError):
+        return True
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals["__name__"].partition(".")[0] == package
 
 
 class DatabaseProbe(Limited):
@@ -42,7 +82,8 @@ class DatabaseProbe(Limited):
         try:
             value = self.fetch_value(password, deadline)
         except DialError as error:
-            text = hide(str(error.with_endpoint(self.target)), password)
+            hint = hint_at_password(password) if error.reason is Reason.PERMISSION else ""
+            text = hide(f"{error.with_endpoint(self.target)}{hint}", password)
             return Outcome.failed(error.reason, redact(text, self.confidential, f"{self.target} {self.statement}"))
         latency = timer.stop()
         return self.compare(self.measurement, f"{self.target} responded to {self.statement}", value, latency)
@@ -71,6 +112,8 @@ class SqlProbe(DatabaseProbe):
     """Database to connect to."""
     query: Text = "SELECT 1"
     """SQL query to run."""
+    column: Text | None = None
+    """Name of the column whose value counts, in any case. By default, the first column."""
 
     @property
     def confidential(self) -> Sequence[str]:
@@ -79,3 +122,13 @@ class SqlProbe(DatabaseProbe):
     @property
     def target(self) -> str:
         return f"{super().target}/{self.database}" if self.database else super().target
+
+    def find_column(self, names: Sequence[str]) -> int:
+        """Return the index of the configured column among those of a result. Raises DialError if it is not there."""
+        if self.column is None:
+            return 0
+        for index, name in enumerate(names):
+            if name.casefold() == self.column.casefold():
+                return index
+        message = f"the result has no column {show_key(self.column)}, only {', '.join(names)}"
+        raise DialError(Reason.MISSING, message)

@@ -3,13 +3,15 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from support import Process, command, eventually
+from support import Process, command, ended, eventually, free_port, unavailable
 
 from exporter.model import Deadline, Outcome
 from exporter.probe.check import Probe
@@ -28,6 +30,53 @@ def folder(user: str) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def mariadb(home: Path, statements: str, *options: str, start: Callable[..., Process] = Process) -> Iterator[Process]:
+    """A MariaDB server with its data in this folder, which belongs to `mysql`, after these statements, one per line.
+
+    Its socket is `home/socket`. `start` starts it, for example in namespaces.
+    """
+    (home / "start.sql").write_text("".join(line + "\n" for line in statements.strip().splitlines()))
+    common = ["--no-defaults", f"--datadir={home / 'data'}"]
+    install = [command("mariadb-install-db"), *common, "--skip-test-db", "--skip-name-resolve"]
+    subprocess.run(as_user("mysql", *install), check=True, capture_output=True, timeout=60, cwd=home)
+    serve = [command("mariadbd"), *common, f"--socket={home}/socket", f"--init-file={home}/start.sql", *options]
+    with ended(start(as_user("mysql", *serve), cwd=home)) as process:
+        process.line("ready for connections")
+        yield process
+
+
+def run_postgres_program(home: Path, program: str, *arguments: str, **options: Any) -> None:
+    """Run a program of PostgreSQL, such as `initdb` or `psql`, as the user `postgres` in this folder."""
+    words = as_user("postgres", str(_find_postgres() / program), *arguments)
+    done = subprocess.run(words, capture_output=True, timeout=60, cwd=home, text=True, **options)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+
+
+@contextmanager
+def postgres(home: Path, data: Path, **settings: object) -> Iterator[Process]:
+    """A PostgreSQL server with its data in this folder, on a free port of loopback. Its socket is in `home`."""
+    port = free_port()
+    all_settings = {
+        "port": port,
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": home,
+        "fsync": "off",
+        **settings,
+    }
+    words = [part for name, value in all_settings.items() for part in ("-c", f"{name}={value}")]
+    start = as_user("postgres", str(_find_postgres() / "postgres"), "-D", str(data), *words)
+    with ended(Process(start, cwd=home)) as process:
+        process.line("ready to accept .*connections")
+        process.port = port
+        yield process
+
+
+def _find_postgres() -> Path:
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return programs[-1] if programs else unavailable("postgresql is not installed (tests/peers.sh installs it)")
 
 
 def as_user(user: str, *arguments: str) -> list[str]:

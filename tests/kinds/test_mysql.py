@@ -1,17 +1,17 @@
 """The kind `mysql` against a real MariaDB, and against scripted servers that break its protocol."""
 
 import struct
-import subprocess
 import time
 
 import pytest
-from kinds.daemons import as_user, folder, frozen, run_probe
+from kinds.daemons import folder, frozen, mariadb, run_probe
 from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
-from support import Process, command, ended, eventually, free_port
+from support import eventually, free_port
 
 from exporter.kinds.mysql import Mysql
 from exporter.model import Deadline, ProbeError, Reason, Status
+from exporter.net.sockets import Socket
 
 PASSWORD = "open sesame"
 USERS = """
@@ -21,24 +21,27 @@ INSERT INTO shop.orders VALUES ('new', 1.25), ('new', 2.5), ('sent', NULL);
 CREATE USER health@'%' IDENTIFIED BY 'open sesame';
 GRANT SELECT ON shop.* TO health@'%';
 CREATE USER anybody@'%';
+CREATE USER latin@'%' IDENTIFIED BY 'grün';
+CREATE USER euro@'%' IDENTIFIED BY 'grün€🔑';
+CREATE USER spaces@'%' IDENTIFIED BY ' open sesame ';
+CREATE USER watcher@'%';
+GRANT PROCESS ON *.* TO watcher@'%';
+GRANT SLAVE MONITOR ON *.* TO health@'%';
+CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='nobody';
 """
+HEAVY = "SELECT BENCHMARK(60000000000, 1+1)"
+UNLIMITED = "SET STATEMENT max_statement_time=0 FOR SELECT SLEEP(60000000)"  # as a server that limits no query
+RUNNING = "SELECT {} FROM information_schema.processlist WHERE info LIKE '%(60000000%' AND id != connection_id()"
 
 
 @pytest.fixture(scope="module")
 def server():
     """A MariaDB server with a table of three orders and a user who may read it."""
-    with folder("mysql") as home:
-        data, port = home / "data", free_port()
-        (home / "users.sql").write_text("".join(line + "\n" for line in USERS.strip().splitlines()))
-        common = ["--no-defaults", f"--datadir={data}"]
-        install = [command("mariadb-install-db"), *common, "--skip-test-db", "--skip-name-resolve"]
-        subprocess.run(as_user("mysql", *install), check=True, capture_output=True, timeout=60, cwd=home)
-        listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={home}/socket", "--skip-name-resolve"]
-        start = [command("mariadbd"), *common, *listen, f"--init-file={home}/users.sql"]
-        with ended(Process(as_user("mysql", *start), cwd=home)) as process:
-            process.line("ready for connections", within=30)
-            process.port = port
-            yield process
+    port = free_port()
+    listen = [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+    with folder("mysql") as home, mariadb(home, USERS, *listen) as process:
+        process.port = port
+        yield process
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +89,38 @@ def test_denied_access_fails_with_permission(server, options):
     assert "shibboleth" not in outcome.summary
 
 
+@pytest.mark.parametrize(("username", "password"), [("latin", "grün"), ("euro", "grün€🔑")])
+def test_a_password_outside_ascii_passes(server, monkeypatch, username, password):
+    monkeypatch.setenv("PASSWORD", password)
+
+    assert run_probe(mysql(server, username=username)).status is Status.PASS
+
+
+def test_a_wrong_password_outside_ascii_fails_with_permission(server, monkeypatch):
+    monkeypatch.setenv("PASSWORD", "grün€🔒")
+    outcome = run_probe(mysql(server, username="euro"))
+
+    assert outcome.reason is Reason.PERMISSION
+    assert "denied" in outcome.summary
+
+
+def test_a_password_that_ends_with_white_space_is_sent_and_named_when_it_is_wrong(server, monkeypatch):
+    monkeypatch.setenv("PASSWORD", " open sesame ")
+
+    assert run_probe(mysql(server, username="spaces")).status is Status.PASS
+    assert run_probe(mysql(server)).summary.endswith("(1045) (the password begins or ends with white space)")
+
+
+@pytest.mark.parametrize("written", ["open sesame\n", "open sesame\r\n", "\ufeffopen sesame\n"], ids=ascii)
+@pytest.mark.parametrize("source", ["env", "file"])
+def test_a_password_is_read_without_what_editors_add(server, monkeypatch, tmp_path, source, written):
+    (tmp_path / "password").write_text(written, newline="")
+    monkeypatch.setenv("PASSWORD", written)
+    password = {"env": "PASSWORD"} if source == "env" else {"file": tmp_path / "password"}
+
+    assert run_probe(Mysql(port=server.port, username="health", password=password)).status is Status.PASS
+
+
 @pytest.mark.parametrize(
     ("limits", "status"),
     [({"fail": 3}, "pass"), ({"fail": 2}, "fail"), ({"warn": 2}, "warn"), ({"fail": 2, "falling": True}, "fail")],
@@ -106,6 +141,34 @@ def test_a_number_is_compared_with_its_limits(server, limits, status):
 )
 def test_every_numeric_type_is_a_number(server, query, value):
     assert run_probe(mysql(server, query=query)).measurements[0].value == value
+
+
+@pytest.mark.parametrize(
+    ("query", "column", "least"),
+    [
+        ("SHOW GLOBAL STATUS LIKE 'Threads_connected'", "Value", 1),
+        ("SHOW GLOBAL STATUS LIKE 'Threads_connected'", "VALUE", 1),
+        ("SHOW REPLICA STATUS", "Master_Port", 1),
+        ("SELECT 1 AS a, 2 AS b, 3 AS b", "b", 2),
+    ],
+)
+def test_the_value_of_a_named_column_is_the_number(server, query, column, least):
+    assert run_probe(mysql(server, query=query, column=column)).measurements[0].value >= least
+
+
+@pytest.mark.parametrize("column", [None, "Seconds_Behind_Master"])
+def test_a_replica_that_does_not_replicate_fails(server, column):
+    """The first column is a text, and the lag is NULL."""
+    outcome = run_probe(mysql(server, query="SHOW REPLICA STATUS", column=column, warn=30, fail=300))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING if column else Reason.BODY)
+
+
+def test_a_column_that_does_not_exist_fails_with_those_that_do(server):
+    outcome = run_probe(mysql(server, query="SHOW GLOBAL STATUS LIKE 'Uptime'", column="Number"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+    assert outcome.summary.endswith("the result has no column Number, only Variable_name, Value")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +211,79 @@ def test_a_query_that_takes_too_long_fails_at_the_deadline(server):
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
 
 
+def test_a_query_that_times_out_is_canceled_on_the_server(server):
+    probe = mysql(server, query=HEAVY)
+    for _ in range(3):
+        outcome = run_probe(probe, timeout=0.3)
+        assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+
+    assert eventually(lambda: count_running(server) == 0)
+
+
+def test_the_time_limit_of_the_server_fails_with_timeout(server):
+    outcome = run_probe(mysql(server, query="SET STATEMENT max_statement_time=0.1 FOR SELECT SLEEP(3600)"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+    assert "max_statement_time exceeded" in outcome.summary
+
+
+def test_a_query_that_the_server_did_not_cancel_is_killed_before_it_is_sent_again(server):
+    probe = mysql(server, query=UNLIMITED)
+    abandon(server, probe)
+    for _ in range(3):
+        assert run_probe(probe, timeout=1).reason is Reason.TIMEOUT
+        assert count_running(server) <= 1
+
+    end_running(server)
+
+
+def test_a_query_is_not_sent_again_while_it_cannot_be_killed(server):
+    """This user sees the queries of others, and may not kill them."""
+    abandon(server, mysql(server, query=UNLIMITED))
+    probe = mysql(server, username="watcher", password=None, query=UNLIMITED)
+    probe._abandoned = find_running(server)
+    words = "the query of an earlier run still runs, although it was killed"
+    outcome = eventually(lambda: with_words(run_probe(probe, timeout=1), words))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+    assert count_running(server) == 1
+    end_running(server)
+
+
+def test_a_connection_with_the_number_of_an_abandoned_query_is_not_killed(server):
+    """After a restart, the server counts its connections from 1 again."""
+    abandon(server, mysql(server, query=UNLIMITED))
+    probe = mysql(server)
+    probe._abandoned = find_running(server)
+
+    assert run_probe(probe).status is Status.PASS
+    assert count_running(server) == 1
+    end_running(server)
+
+
+def abandon(server, probe: Mysql) -> None:
+    """Run the probe until it has left its query behind. On a busy machine, a run may end before it sends one."""
+    eventually(lambda: run_probe(probe, timeout=1).reason is Reason.TIMEOUT and count_running(server) == 1)
+
+
+def end_running(server) -> None:
+    run_probe(mysql(server, query=f"KILL {find_running(server)}"))
+    eventually(lambda: count_running(server) == 0)
+
+
+def with_words(outcome, words: str):
+    return outcome if words in outcome.summary else None
+
+
+def count_running(server) -> float:
+    """The copies of the long queries that the server runs."""
+    return run_probe(mysql(server, query=RUNNING.format("COUNT(*)"))).measurements[0].value
+
+
+def find_running(server) -> int:
+    return int(run_probe(mysql(server, query=RUNNING.format("MAX(id)"))).measurements[0].value)
+
+
 def test_a_closed_port_fails():
     outcome = run_probe(Mysql(port=free_port(), username="health"))
 
@@ -166,11 +302,17 @@ def packet(number: int, payload: bytes) -> bytes:
     return struct.pack("<I", len(payload))[:3] + bytes([number]) + payload
 
 
-GREETING = packet(
-    0,
-    b"\n8.0.0\0" + b"\1\0\0\0" + b"12345678\0" + b"\xff\xf7" + b"\x2d" + b"\2\0" + b"\xff\x81\x15" + bytes(10)
-    + b"123456789012\0" + b"mysql_native_password\0",
-)  # fmt: skip
+def greeting(version: bytes = b"8.0.0") -> bytes:
+    content = (
+        b"\n" + version + b"\0" + b"\1\0\0\0" + b"12345678\0" + b"\xff\xf7" + b"\x2d" + b"\2\0" + b"\xff\x81\x15"
+        + bytes(10) + b"123456789012\0" + b"mysql_native_password\0"
+    )  # fmt: skip
+    return packet(0, content)
+
+
+GREETING = greeting()
+OK = bytes.fromhex("00 00 00 02 00 00 00")
+UNKNOWN_VARIABLE = b"\xff\xa9\x04#HY000Unknown system variable"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +337,36 @@ def test_a_server_that_breaks_the_protocol_fails(script, reason):
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
+def test_sockets_that_another_library_has_patched_are_no_fault_of_the_server(server, monkeypatch):
+    def sendall(self, data):
+        raise TypeError("send() got an unexpected keyword argument 'timeout'")
+
+    monkeypatch.setattr(Socket, "sendall", sendall)
+    with pytest.raises(TypeError, match="timeout"):
+        run_probe(mysql(server))
+
+
+@pytest.mark.parametrize(
+    ("version", "statement"), [(b"8.4.0", "max_execution_time"), (b"5.5.5-10.11.19-MariaDB", "max_statement_time")]
+)
+@pytest.mark.parametrize("response", [OK, UNKNOWN_VARIABLE], ids=["accepted", "unknown"])
+def test_the_server_is_asked_to_limit_the_time(version, statement, response):
+    received = []
+
+    def receive(server, connection):
+        received.append(connection.recv(65536))
+
+    script = (greeting(version), receive, packet(2, OK), receive, packet(1, OK))
+    script = (*script, receive, packet(1, response), receive, packet(1, OK), receive)
+    with serving(script, listens=False) as server:
+        assert run_probe(mysql(server), timeout=60).status is Status.PASS
+
+    assert f"SET SESSION {statement} = ".encode() in received[2]
+    value = float(received[2].rpartition(b"= ")[2])
+    assert 0 < value <= 61 * (1 if b"MariaDB" in version else 1000)
+    assert b"SELECT 1" in received[3]
+
+
 @pytest.mark.parametrize("plugin", [b"mysql_clear_password\0", b"dialog\0\4Password: "])
 def test_the_password_is_never_sent_in_clear_text(plugin):
     received = []
@@ -208,7 +380,7 @@ def test_the_password_is_never_sent_in_clear_text(plugin):
         outcome = run_probe(mysql(server), timeout=1.0)
 
     assert outcome.reason is Reason.PERMISSION
-    assert outcome.summary.endswith("the server asks for the password in clear text")
+    assert outcome.summary.endswith("asks for the password in clear text (or does not know the user)")
     assert received == [b""]
 
 
