@@ -19,6 +19,7 @@ need redis-server redis-server
 need mariadbd mariadb-server
 need mariadb-install-db mariadb-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+need pgbouncer pgbouncer
 need openssl openssl
 need buildah buildah
 need podman podman

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 from exporter.host.reader import explained, read_pem
-from exporter.model import Deadline, Reason
+from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.errors import DialError
 from exporter.net.relay import ADDRESS, Relay
 from exporter.net.tls import in_memory
@@ -63,9 +63,33 @@ class Postgresql(SqlProbe):
     username: health
     password: {file: /etc/health/postgresql}
     database: shop
-    query: SELECT extract(epoch FROM now() - pg_last_xact_replay_timestamp())
+    query: |
+      SELECT CASE
+        WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+        ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp())
+      END
     warn: 10
     fail: 60""",
+        """\
+- name: replication
+  postgresql:
+    username: health
+    password: {file: /etc/health/postgresql}
+    database: shop
+    query: SELECT NOT pg_is_in_recovery() OR EXISTS (SELECT FROM pg_stat_wal_receiver)
+    fail: 0
+    falling: true
+  groups: []""",
+        """\
+- name: pool
+  postgresql:
+    port: 6432
+    username: health
+    password: {file: /etc/health/pgbouncer}
+    database: pgbouncer
+    query: SHOW POOLS
+    column: cl_waiting
+    fail: 50""",
     )
 
     port: Port = 5432
@@ -85,7 +109,7 @@ class Postgresql(SqlProbe):
             contextlib.closing(Relay(self.host, self.port, deadline, MAX_RESPONSE)) as relay,
             _connect(self._make_parameters(password, path if self.ca_file else None, relay.port), relay) as connection,
         ):
-            return _run_query(connection, self.query, relay, deadline)
+            return self._run_query(connection, relay, deadline)
 
     def _make_parameters(self, password: str, authorities: str | None, port: int) -> dict[str, str | int | None]:
         """Return libpq's parameters. It connects to the relay, and verifies the certificate of the host."""
@@ -103,6 +127,26 @@ class Postgresql(SqlProbe):
             "client_encoding": "UTF8",
             "application_name": "health-exporter",
         }
+
+    def _run_query(self, connection: Any, relay: Relay, deadline: Deadline) -> Any:
+        """Return the value of the first row; None without a row. Raises DialError.
+
+        Further rows are not read.
+        """
+        connection.send_query(_compose(connection, self.query, deadline).encode())
+        connection.set_single_row_mode()
+        while connection.flush():
+            relay.wait(connection.socket, select.POLLIN | select.POLLOUT)
+            connection.consume_input()
+        rows: list[Any] = []
+        while len(rows) < 2 and (result := _fetch_result(connection, relay)) is not None:
+            if result.ntuples and result.nfields:
+                column = self.find_column(
+                    [result.fname(index).decode(errors="replace") for index in range(result.nfields)]
+                )
+                value = result.get_value(0, column)
+                rows.append(_BOOLEANS[value] if result.ftype(column) == _BOOLEAN and value else value)
+        return rows[0] if rows else None
 
 
 @contextmanager
@@ -123,23 +167,15 @@ def _connect(parameters: dict[str, str | int | None], relay: Relay) -> Iterator[
         connection.finish()
 
 
-def _run_query(connection: Any, query: str, relay: Relay, deadline: Deadline) -> Any:
-    """Return the first value of the first row; None without a row. Raises DialError.
+def _compose(connection: Any, query: str, deadline: Deadline) -> str:
+    """Return the query in a read-only transaction that the server cancels at the deadline.
 
-    Further rows are not read.
+    PgBouncer's console has no transactions, and responds at once.
     """
+    if (connection.parameter_status(b"server_version") or b"").endswith(b"/bouncer"):
+        return query
     timeout = max(1, math.ceil(deadline.remaining() * 1000))
-    connection.send_query(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout}; {query}\n; ROLLBACK".encode())
-    connection.set_single_row_mode()
-    while connection.flush():
-        relay.wait(connection.socket, select.POLLIN | select.POLLOUT)
-        connection.consume_input()
-    rows: list[Any] = []
-    while len(rows) < 2 and (result := _fetch_result(connection, relay)) is not None:
-        if result.ntuples and result.nfields:
-            value = result.get_value(0, 0)
-            rows.append(_BOOLEANS[value] if result.ftype(0) == _BOOLEAN and value else value)
-    return rows[0] if rows else None
+    return f"BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout}; {query}\n; ROLLBACK"
 
 
 def _fetch_result(connection: Any, relay: Relay) -> Any:
@@ -151,15 +187,17 @@ def _fetch_result(connection: Any, relay: Relay) -> Any:
     result = connection.get_result()
     if result is None or result.status in library.success:
         return result
-    code = (result.error_field(library.field.SQLSTATE) or b"").decode()
+    code = (result.error_field(library.field.SQLSTATE) or b"").decode(errors="replace")
     message = result.error_field(library.field.MESSAGE_PRIMARY) or b"the query does not return rows"
     reason = next((reason for reason, codes in _CODES if code.startswith(codes)), Reason.STATUS)
     raise DialError(reason, f"{message.decode(errors='replace')} ({code})" if code else message.decode())
 
 
-def _translate(message: str) -> DialError:
+def _translate(message: str) -> DialError | ProbeError:
     """Return libpq's message as an exception with a Reason. After several attempts, the last message counts."""
     text = message.rpartition("failed: ")[2].strip()
+    if "root certificate file" in text:
+        return ProbeError(Reason.ERROR, f"caFile cannot be used: {text.rpartition(': ')[2]}")
     reason = next((reason for reason, pattern in _CONNECTION_ERRORS if pattern.search(text)), Reason.CONNECT)
     return DialError(reason, " ".join(text.removeprefix("FATAL:").split()))
 

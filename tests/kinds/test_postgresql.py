@@ -3,14 +3,13 @@
 import struct
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import trustme
-from kinds.daemons import as_user, folder, frozen, run_probe
+from kinds.daemons import as_user, folder, frozen, postgres, run_postgres_program, run_probe
 from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
-from support import Process, ended, eventually, free_port, unavailable
+from support import eventually, free_port
 
 from exporter.kinds.postgresql import Postgresql
 from exporter.model import Deadline, ProbeError, Reason, Status
@@ -20,6 +19,7 @@ USERS = """
 CREATE USER health PASSWORD 'open '' sesame';
 CREATE DATABASE shop OWNER health;
 CREATE TABLE secrets (value text);
+CREATE USER euro PASSWORD 'grün€🔑';
 \\connect shop health
 CREATE TABLE orders (state text, price numeric);
 INSERT INTO orders VALUES ('new', 1.25), ('new', 2.5), ('sent', NULL);
@@ -29,11 +29,8 @@ INSERT INTO orders VALUES ('new', 1.25), ('new', 2.5), ('sent', NULL);
 @pytest.fixture(scope="module")
 def server():
     """A PostgreSQL server with TLS and a table of three orders, which requires passwords over TCP."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        unavailable("postgresql is not installed (tests/peers.sh installs it)")
     with folder("postgres") as home:
-        data, port = home / "data", free_port()
+        data = home / "data"
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
         (home / "server.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
@@ -41,27 +38,13 @@ def server():
         authority.cert_pem.write_to_path(home / "authority.pem")
         secure = ["install", "-m", "600", *(["-o", "postgres"] if as_user("postgres") else [])]
         subprocess.run([*secure, home / "server.key", home / "own.key"], check=True)
-
-        def run(program: str, *arguments: str, **options) -> None:
-            command = as_user("postgres", str(programs[-1] / program), *arguments)
-            subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=home, text=True, **options)
-
-        run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        create = ["-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        run_postgres_program(home, "initdb", *create)
         (data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         tls = {"ssl": "on", "ssl_cert_file": home / "server.pem", "ssl_key_file": home / "own.key"}
-        options = {
-            "port": port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": home,
-            "fsync": "off",
-            **tls,
-        }
-        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        start = as_user("postgres", str(programs[-1] / "postgres"), "-D", str(data), *settings)
-        with ended(Process(start, cwd=home)) as process:
-            process.line("ready to accept connections", within=30)
-            run("psql", "-v", "ON_ERROR_STOP=1", "-h", str(home), "-p", str(port), "-U", "postgres", input=USERS)
-            process.port = port
+        with postgres(home, data, **tls) as process:
+            client = ["-v", "ON_ERROR_STOP=1", "-h", str(home), "-p", str(process.port), "-U", "postgres"]
+            run_postgres_program(home, "psql", *client, input=USERS)
             process.authority = home / "authority.pem"
             yield process
 
@@ -128,6 +111,40 @@ def test_denied_access_fails_with_permission(server, options):
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION), outcome.summary
     assert "shibboleth" not in outcome.summary
+
+
+def test_a_password_outside_ascii_passes(server, monkeypatch):
+    monkeypatch.setenv("PASSWORD", "grün€🔑")
+
+    assert run_probe(postgresql(server, username="euro")).status is Status.PASS
+
+
+def test_a_wrong_password_that_ends_with_white_space_is_named(server, monkeypatch):
+    monkeypatch.setenv("WRONG", f"{PASSWORD} ")
+    outcome = run_probe(postgresql(server, password="WRONG"))
+
+    assert outcome.reason is Reason.PERMISSION
+    assert outcome.summary.endswith(" (the password begins or ends with white space)")
+
+
+def test_without_certificates_in_its_file_the_check_cannot_run(server, tmp_path):
+    (tmp_path / "authority.pem").write_text("garbage")
+    with pytest.raises(ProbeError, match="caFile cannot be used: no certificate"):
+        run_probe(postgresql(server, ssl_mode="verify-ca", ca_file=tmp_path / "authority.pem"))
+
+
+@pytest.mark.parametrize(("column", "value"), [(None, 1), ("b", 2), ("TRUE", 1)])
+def test_the_value_of_a_named_column_is_the_number(server, column, value):
+    outcome = run_probe(postgresql(server, query='SELECT 1 AS a, 2 AS b, true AS "true"', column=column))
+
+    assert outcome.measurements[0].value == value
+
+
+def test_a_column_that_does_not_exist_fails_with_those_that_do(server):
+    outcome = run_probe(postgresql(server, query="SELECT 1 AS a, 2 AS b", column="c"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+    assert outcome.summary.endswith("the result has no column c, only a, b")
 
 
 def test_a_database_that_does_not_exist_fails(server):
