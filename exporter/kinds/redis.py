@@ -1,6 +1,7 @@
 """The kind `redis`: the value that a command on a Redis server returns."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, Self
@@ -10,9 +11,10 @@ from pydantic import Field, model_validator
 from exporter.model import Deadline, Reason
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
-from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe
+from exporter.net.sockets import Socket
+from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe, blame_server
 from exporter.probe.latency import LATENCY
-from exporter.probe.options import Count, Port
+from exporter.probe.options import Count, Port, Text
 from exporter.probe.secret import Secret
 
 
@@ -22,6 +24,9 @@ class Redis(DatabaseProbe):
     An error response fails; a wrong or missing password fails with the reason `permission`. If the command returns a
     number, it becomes the metric, and `warn` and `fail` are compared with it. If one of them is set, nil fails with the
     reason `missing`, and any other value that is not a number with the reason `body`.
+
+    When a run times out, a blocking command such as `BLPOP` ends, because the connection closes. Redis cannot cancel a
+    script for one client; while it runs, the next runs fail and do not send the command again.
     """
 
     measures: ClassVar = {**LATENCY, "redis_value": "Number that the command returned in the latest run."}
@@ -30,6 +35,7 @@ class Redis(DatabaseProbe):
     examples: ClassVar = (
         "- name: cache\n  redis: {password: {env: REDIS_PASSWORD}}",
         "- name: queue\n  redis: {command: [LLEN, queue], warn: 100, fail: 1000}",
+        '- name: replica\n  redis: {command: [INFO, replication], expect: "master_link_status:up"}',
     )
 
     port: Port = 6379
@@ -42,6 +48,8 @@ class Redis(DatabaseProbe):
     """Number of the database to select."""
     command: Annotated[tuple[str, ...], Field(min_length=1)] = ("PING",)
     """Command to send, with its arguments."""
+    expect: Text | None = None
+    """Fails when the response does not contain this text."""
 
     @model_validator(mode="after")
     def _validate_credentials(self) -> Self:
@@ -58,20 +66,51 @@ class Redis(DatabaseProbe):
         return self.command
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
-        try:
-            return self._run_command(password, deadline)
-        except _import_library().errors as error:
-            raise _translate(error) from None
-
-    def _run_command(self, password: str, deadline: Deadline) -> Any:
         options = {"username": self.username, "password": password or None, "db": self.database}
         connection = _import_library().connection(self.host, self.port, deadline, **options)
         try:
-            connection.connect()
-            connection.send_command(*self.command)
-            return connection.read_response()
+            with blame_server("redis", "Redis' protocol"):
+                return self._run_command(connection)
+        except _import_library().error as error:
+            raise _hint_at_tls(_translate(error), connection) from None
+        except DialError as error:
+            raise _hint_at_tls(error, connection) from None
         finally:
             connection.disconnect()
+
+    def _run_command(self, connection: Any) -> Any:
+        connection.connect()
+        if self.command[0].upper() != "PING":
+            _require_idle_server(connection)
+        connection.send_command(*self.command)
+        value = connection.read_response()
+        if self.expect is not None and self.expect.encode() not in _join(value):
+            raise DialError(Reason.BODY, f"the response to {self.statement} does not contain the expected text")
+        return value
+
+
+def _require_idle_server(connection: Any) -> None:
+    """Wait for a response to PING, so that no command waits at a server that still runs the one of an earlier run.
+
+    The server would run it later, even though this check has given up by then. Raises the driver's exceptions.
+    """
+    connection.send_command("PING")
+    with suppress(_import_library().exceptions.NoPermissionError):
+        connection.read_response()
+
+
+def _join(value: Any) -> bytes:
+    """Return a response as text: of a list, each item on a line."""
+    if isinstance(value, list):
+        return b"\n".join(_join(item) for item in value)
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _hint_at_tls(error: DialError, connection: Any) -> DialError:
+    if error.reason is not Reason.CONNECT or not connection.is_silent:
+        return error
+    hint = "does the server require TLS? This kind connects without TLS"
+    return DialError(error.reason, f"{str(error).rstrip('.')}, before any response: {hint}")
 
 
 def _translate(error: Exception) -> DialError:
@@ -82,6 +121,8 @@ def _translate(error: Exception) -> DialError:
     library = _import_library().exceptions
     match error:
         case library.AuthenticationError() | library.NoPermissionError():
+            return DialError(Reason.PERMISSION, str(error))
+        case library.ResponseError() if str(error).startswith("DENIED "):  # protected mode
             return DialError(Reason.PERMISSION, str(error))
         case library.BusyLoadingError() | library.ResponseError():
             return DialError(Reason.STATUS, str(error))
@@ -99,11 +140,16 @@ def _import_library() -> Any:
         def __init__(self, host: str, port: int, deadline: Deadline, **options: Any) -> None:
             super().__init__(host, port, protocol=2, driver_info=None, **options)  # type: ignore[no-untyped-call]
             self._deadline = deadline
+            self._connected: Socket | None = None
 
         def _connect(self) -> Any:
-            sock = connect(self.host, self.port, self._deadline)
-            sock.allowance = MAX_RESPONSE
-            return sock
+            self._connected = connect(self.host, self.port, self._deadline)
+            self._connected.allowance = MAX_RESPONSE
+            return self._connected
 
-    errors = (exceptions.RedisError, ValueError, RecursionError)
-    return SimpleNamespace(connection=DeadlineConnection, exceptions=exceptions, errors=errors)
+        @property
+        def is_silent(self) -> bool:
+            """Whether the server accepted the connection and sent nothing."""
+            return self._connected is not None and self._connected.allowance == MAX_RESPONSE
+
+    return SimpleNamespace(connection=DeadlineConnection, exceptions=exceptions, error=exceptions.RedisError)

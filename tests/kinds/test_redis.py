@@ -3,6 +3,8 @@
 import time
 
 import pytest
+import trustme
+from faults.namespaces import namespaces
 from kinds.daemons import frozen, run_probe
 from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
@@ -18,6 +20,8 @@ bind 127.0.0.1
 save ""
 requirepass "open sesame"
 user reader on >reader-secret ~* +llen +ping
+user lister on >reader-secret ~* +llen
+user euro on >grün€🔑 ~* +ping
 """
 
 
@@ -75,6 +79,24 @@ def test_a_user_in_the_access_control_list_passes(server):
     assert run_probe(redis(server, password="READER", username="reader")).status is Status.PASS
 
 
+def test_a_user_who_may_only_run_the_command_passes(server):
+    lister = redis(server, password="READER", username="lister", command=["LLEN", "nothing"])
+
+    assert run_probe(lister).measurements[0].value == 0
+
+
+def test_a_password_outside_ascii_passes(server, monkeypatch):
+    monkeypatch.setenv("PASSWORD", "grün€🔑")
+
+    assert run_probe(redis(server, username="euro")).status is Status.PASS
+
+
+def test_a_wrong_password_that_ends_with_white_space_is_named(server, monkeypatch):
+    monkeypatch.setenv("PASSWORD", f"{PASSWORD} ")
+
+    assert run_probe(redis(server)).summary.endswith(" (the password begins or ends with white space)")
+
+
 @pytest.mark.parametrize(
     ("limits", "status"),
     [
@@ -117,6 +139,88 @@ def test_with_limits_a_value_that_is_not_a_number_fails(server):
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.BODY)
     assert "private words" not in outcome.summary
     assert run_probe(redis(server, command=["GET", "name"])).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "found"),
+    [
+        (["INFO", "replication"], "role:master", True),
+        (["INFO", "replication"], "master_link_status:up", False),
+        (["PING"], "PONG", True),
+        (["LLEN", "nothing"], "0", True),
+        (["GET", "nothing"], "grün", False),
+        (["CONFIG", "GET", "port"], "port\n", True),
+    ],
+    ids=str,
+)
+def test_the_response_contains_the_expected_text(server, command, text, found):
+    outcome = run_probe(redis(server, command=command, expect=text))
+
+    assert outcome.status is (Status.PASS if found else Status.FAIL)
+    if not found:
+        assert outcome.reason is Reason.BODY
+        assert outcome.summary.endswith(f"the response to {command[0]} does not contain the expected text")
+
+
+def test_a_replica_without_its_primary_fails(server, tmp_path):
+    port, nobody = free_port(), free_port()
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--replicaof", f"127.0.0.1 {nobody}"]
+    with ended(Process([command("redis-server"), *arguments], cwd=tmp_path)) as replica:
+        replica.line("Ready to accept connections")
+        outcome = run_probe(Redis(port=port, command=["INFO", "replication"], expect="master_link_status:up"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.BODY)
+
+
+def test_a_server_that_expects_tls_is_named_as_one(tmp_path):
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    port = free_port()
+    tls = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.pem", "--tls-auth-clients", "no"]
+    arguments = ["--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", "", *tls]
+    with ended(Process([command("redis-server"), *arguments], cwd=tmp_path)) as secured:
+        secured.line("Ready to accept connections")
+        outcome = run_probe(Redis(port=port))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+    assert outcome.summary.endswith(
+        ", before any response: does the server require TLS? This kind connects without TLS"
+    )
+
+
+def test_protected_mode_fails_with_permission(tmp_path):
+    """It accepts connections only from loopback, as long as there is no password."""
+    with namespaces("network") as inside:
+        inside.run("ip", "address", "add", "10.213.7.1/24", "dev", "lo")
+        arguments = ["--port", "6379", "--bind", "10.213.7.1", "--save", ""]
+        with ended(inside(Process, [command("redis-server"), *arguments], cwd=tmp_path)) as protected:
+            protected.line("Ready to accept connections")
+            outcome = inside(run_probe, Redis(host="10.213.7.1"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION)
+    assert "protected mode" in outcome.summary
+
+
+def test_a_blocking_command_that_times_out_ends_on_the_server(server):
+    assert run_probe(redis(server, command=["BLPOP", "nothing", "0"]), timeout=0.3).reason is Reason.TIMEOUT
+
+    clients = redis(server, command=["INFO", "clients"], expect="blocked_clients:0")
+    assert eventually(lambda: run_probe(clients).status is Status.PASS)
+
+
+def test_a_command_is_not_left_behind_at_a_server_that_is_busy(server):
+    run_probe(redis(server, command=["CONFIG", "SET", "requirepass", ""]))
+    try:
+        with frozen(server):
+            for _ in range(3):
+                probe = redis(server, password=None, command=["INCR", "runs"])
+                assert run_probe(probe, timeout=0.3).reason is Reason.TIMEOUT
+        eventually(lambda: run_probe(redis(server, password=None)).status is Status.PASS)
+
+        runs = redis(server, password=None, command=["GET", "runs"], fail=1)
+        assert run_probe(runs).reason is Reason.MISSING
+    finally:
+        run_probe(redis(server, password=None, command=["CONFIG", "SET", "requirepass", PASSWORD]))
 
 
 def test_an_error_response_fails(server):
