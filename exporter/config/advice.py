@@ -6,9 +6,12 @@ from exporter.config.checks import Config
 from exporter.config.complaint import Complaint, Keys
 from exporter.model import Group
 from exporter.probe.check import Check
+from exporter.probe.options import find_host_risk
 
 IMPLAUSIBLE_RATIO = 10.0
 """A ratio is a share of 1, or a load per CPU. Above this, a percentage was probably meant."""
+
+_MYSQL_PORT = 3306
 
 
 def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
@@ -18,7 +21,12 @@ def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
     complaints = [
         config.document.make_complaint(("checks", index, *path), message)
         for index, check in enumerate(config.checks)
-        for path, message in (*_check_timing(check), *_check_liveness(check, scrape_interval), *_check_ratios(check))
+        for path, message in (
+            *_check_timing(check),
+            *_check_liveness(check, scrape_interval),
+            *_check_ratios(check),
+            *_check_mysql_port(check),
+        )
     ]
     yield from sorted(complaints, key=lambda complaint: complaint.line or 0)
 
@@ -55,3 +63,13 @@ def _check_ratios(check: Check) -> Iterator[tuple[Keys, str]]:
     warn, fail = limits.values()
     if warn is not None and fail is not None and warn >= fail:
         yield (check.spec.kind, "warnRatio"), f"never warns, because failRatio ({fail:g}) is not above it"
+
+
+def _check_mysql_port(check: Check) -> Iterator[tuple[Keys, str]]:
+    port, host = getattr(check.probe, "port", None), getattr(check.probe, "host", "")
+    if check.spec.kind == "tcpSocket" and port == _MYSQL_PORT and find_host_risk(host):
+        message = (
+            "MySQL and MariaDB count each connection without a login as an error, and block this host's address after "
+            "100 in a row (max_connect_errors), also for the application; use the kind mysql"
+        )
+        yield (check.spec.kind, "port"), message

@@ -27,11 +27,15 @@ class TcpSocket(Probe):
     The options `send`, `expect` and `expectMatches` do not exist in Kubernetes. With `expect` or `expectMatches` the
     check passes once the server has sent the expected text, before the deadline and within the first 10 KiB. The text
     received so far is searched each time more arrives.
+
+    Do not use this kind for MySQL or MariaDB on another host. They count each connection without a login as an error,
+    and after 100 in a row (`max_connect_errors`) they block the address of the host, also for the application. Use the
+    kind [`mysql`](#mysql).
     """
 
     measures: ClassVar = LATENCY
     examples: ClassVar = (
-        "- name: mysql\n  tcpSocket: {port: 3306}",
+        "- name: memcached\n  tcpSocket: {port: 11211}",
         '- name: mail\n  tcpSocket: {port: 25, expect: "220 "}',
         '- name: cache\n  tcpSocket: {port: 6379, send: "PING\\r\\n", expect: +PONG}',
     )

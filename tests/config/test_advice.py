@@ -40,13 +40,29 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
             """\
             checks:
               - name: db
-                tcpSocket: {port: 3306, host: db.example}
+                tcpSocket: {port: 5432, host: db.example}
                 groups: [liveness]
             """,
             [
                 (
                     "x.yml:4: checks[0].groups: liveness restarts the application, and the target is on a different "
                     "host; restarting this application cannot fix it"
+                )
+            ],
+        ),
+        (
+            """\
+            checks:
+              - name: db
+                tcpSocket:
+                  host: db.example
+                  port: 3306
+            """,
+            [
+                (
+                    "x.yml:5: checks[0].tcpSocket.port: MySQL and MariaDB count each connection without a login as an "
+                    "error, and block this host's address after 100 in a row (max_connect_errors), also for the "
+                    "application; use the kind mysql"
                 )
             ],
         ),
@@ -103,7 +119,7 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
             ["x.yml:4: checks[0].disk.warnRatio: never warns, because failRatio (0.9) is not above it"],
         ),
     ],
-    ids=["nothing", "timeout", "another-host", "whole-machine", "kill-unseen", "percent", "warn-above-fail"],
+    ids=["nothing", "timeout", "another-host", "mysql", "whole-machine", "kill-unseen", "percent", "warn-above-fail"],
 )
 def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):
     assert advice_on(tmp_path, text) == expected
@@ -117,6 +133,9 @@ def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):
         "{name: a, tcpSocket: {port: 80, host: localhost}, groups: [liveness]}",
         "{name: a, tcpSocket: {port: 80, host: '::1'}, groups: [liveness]}",
         "{name: a, tcpSocket: {port: 80, host: db.example}, groups: [readiness]}",
+        "{name: a, tcpSocket: {port: 3306}}",
+        "{name: a, tcpSocket: {port: 3306, host: localhost}}",
+        "{name: a, mysql: {host: db.example, username: health}}",
         "{name: a, exec: {command: ['true']}, groups: [liveness]}",
         "{name: a, loadAverage: {failRatio: 4, warnRatio: 2}}",
         "{name: a, disk: {failRatio: 0.9, warnRatio: 0.8}}",
