@@ -209,8 +209,11 @@ def _run_within(timeout: float, function: Callable[[], bytes], address: str) -> 
 
 def _describe(error: Exception) -> str:
     """Return the reason of a failed request, and what to do about it."""
-    reason = str(getattr(error, "reason", ""))
-    text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+    if not hasattr(error, "library"):  # only an ssl.SSLError names OpenSSL's
+        return getattr(error, "strerror", None) or str(error)
+    from exporter.tls import describe
+
+    text, reason = describe(error), str(error.reason)  # type: ignore[arg-type,attr-defined]
     return f"{text} ({_HINTS[reason]})" if reason in _HINTS else text
 
 
@@ -252,15 +255,18 @@ def _authorize(access: Access) -> str:
 def _build_context(access: Access) -> "ssl.SSLContext":
     import ssl
 
+    from exporter.tls import make_context
+
+    context = make_context()
     if access.insecure:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
     try:
-        return ssl.create_default_context(cafile=access.ca_file or None)
+        context.load_verify_locations(access.ca_file) if access.ca_file else context.load_default_certs()
     except OSError as error:
         reason = "not in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
         raise AskError(f"the CA file {access.ca_file} cannot be read: {reason}") from None
+    return context
 
 
 def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes, bytes]:

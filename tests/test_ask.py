@@ -405,7 +405,7 @@ def test_an_unknown_authority_is_an_error_that_says_what_to_do(authority, folder
     with tls_peer(trustme.CA()) as url:
         message = tls_error(url, Access(ca_file=str(folder / "ca.pem")))
 
-    assert message == f"{url}/livez: the request failed: unable to get local issuer certificate {WHAT_TO_DO}"
+    assert message == f"{url}/livez: the request failed: TLS: unable to get local issuer certificate {WHAT_TO_DO}"
 
 
 def test_a_certificate_for_another_host_is_an_error_that_says_what_to_do(authority, folder):
@@ -413,7 +413,8 @@ def test_a_certificate_for_another_host_is_an_error_that_says_what_to_do(authori
         message = tls_error(url, Access(ca_file=str(folder / "ca.pem")))
 
     assert message == (
-        f"{url}/livez: the request failed: IP address mismatch, certificate is not valid for '127.0.0.1'. {WHAT_TO_DO}"
+        f"{url}/livez: the request failed: TLS: IP address mismatch, certificate is not valid for '127.0.0.1' "
+        f"{WHAT_TO_DO}"
     )
 
 

@@ -13,6 +13,7 @@ from exporter.config.document import Document
 from exporter.host.reader import read_pem
 from exporter.net.tls import load_authorities, load_certificate
 from exporter.probe.check import require
+from exporter.tls import apply_rules, describe_file_error
 
 BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
 MAX_COST = 14  # of a bcrypt hash: about a second of CPU for each comparison, twice as much for each further step
@@ -45,7 +46,8 @@ class Tls(_Section):
 
     def build_context(self, files: Mapping[str, bytes]) -> ssl.SSLContext:
         """Return the server's TLS context with these contents of the files. Raises ssl.SSLError for unusable ones."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        apply_rules(context)
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if self.min_version == "TLS13" else ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])  # h2 has no advantage here, and its own ways to exhaust a server
         if self.client_ca_file:
@@ -106,10 +108,7 @@ def _check_files(tls: Tls, document: Document) -> Iterator[Complaint]:
     try:
         tls.build_context(contents)
     except ssl.SSLError as error:
-        message = "a file is not in PEM format, or needs a password"
-        if error.reason == "KEY_VALUES_MISMATCH":
-            message = "key_file does not match cert_file"
-        yield document.make_complaint(("tls_server_config",), message)
+        yield document.make_complaint(("tls_server_config",), describe_file_error(error))
 
 
 def _find_violations(document: Document) -> list[Complaint]:

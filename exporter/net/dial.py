@@ -58,19 +58,36 @@ def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline)
 
     Raises DialError `tls`, `timeout`, or `connect` if the connection breaks; the connection is then closed.
     """
+    secured = wrap(sock, context, host, deadline)
+    try:
+        secured.do_handshake()
+    except DialError:
+        secured.close()
+        raise
+    return secured
+
+
+def wrap(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> TLSSocket:
+    """Return the connection as `secure` does, but before the handshake. Raises DialError for an invalid name."""
     context.sslsocket_class = TLSSocket
-    name = host.rstrip(".") if context.check_hostname or not parse_numeric(host, 0) else None
+    name = None
+    if context.check_hostname or not parse_numeric(host, 0):
+        name = host.rstrip(".")
+        if not _is_server_name(name):  # ssl would raise after it has taken the socket
+            sock.close()
+            raise DialError(Reason.TLS, f"TLS: {host!r} is not a valid name for a server")
     secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     assert isinstance(secured, TLSSocket)
     secured.deadline = deadline
-    try:
-        secured.do_handshake()
-    except DialError as error:
-        secured.close()
-        if error.reason is Reason.TIMEOUT:
-            raise DialError(Reason.TIMEOUT, "the TLS handshake did not end in time") from None
-        raise
     return secured
+
+
+def _is_server_name(name: str) -> bool:
+    """Whether ssl and OpenSSL can send this name (TLSEXT_MAXLEN_host_name) or compare it with a certificate."""
+    try:
+        return 0 < len(name.encode("idna")) <= 255 and "\0" not in name
+    except UnicodeError:  # an empty or a long label
+        return False
 
 
 def _connect(family: socket.AddressFamily, address: Any, deadline: Deadline, shares: int) -> Socket:

@@ -2,6 +2,7 @@
 
 import ssl
 
+from exporter import tls
 from exporter.model import Outcome, Reason
 
 
@@ -27,8 +28,6 @@ class DialError(Exception):
 
 def describe(error: Exception) -> str:
     """Return the cause of a socket or TLS error in words, without error numbers and names of functions."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message.rstrip(".")
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "broken").replace("_", " ").lower()
+        return tls.describe(error)
     return getattr(error, "strerror", None) or str(error)

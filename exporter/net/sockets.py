@@ -10,6 +10,7 @@ import ssl
 from typing import Any
 
 from exporter.model import Deadline, Reason
+from exporter.net.certificates import X509, decode, explain
 from exporter.net.errors import DialError, describe
 
 
@@ -30,7 +31,7 @@ class _Bounded:
             except TimeoutError:
                 pass
             except ssl.SSLError as error:
-                raise DialError(Reason.TLS, f"TLS: {describe(error)}") from None
+                raise DialError(Reason.TLS, describe(error)) from None
             except OSError as error:
                 raise DialError(Reason.CONNECT, describe(error)) from None
         raise DialError(Reason.TIMEOUT, "no complete response in time")
@@ -65,7 +66,38 @@ class TLSSocket(_Bounded, ssl.SSLSocket):
     """A TLS socket with a deadline."""
 
     def do_handshake(self, *args: Any) -> None:  # noqa: D102  # documented in ssl
-        self._call(super().do_handshake, *args)
+        try:
+            self._call(self._shake_hands, *args)
+        except DialError as error:
+            if error.reason is Reason.TIMEOUT:
+                raise DialError(Reason.TIMEOUT, "the TLS handshake did not end in time") from None
+            raise
+
+    def _shake_hands(self, *args: Any) -> None:
+        try:
+            super().do_handshake(*args)
+        except ssl.SSLCertVerificationError as error:
+            raise DialError(Reason.TLS, explain(error, self.chain)) from None
+        except ssl.SSLEOFError:
+            message = "the server closed the connection in the TLS handshake; it may speak TLS only after STARTTLS"
+            raise DialError(Reason.TLS, message) from None
+
+    @property
+    def sent(self) -> tuple[X509, ...]:
+        """The certificates that the server has sent, its own first; also after a failed handshake."""
+        # From 3.13 on ssl has public methods for both, but they return DER, which only other packages can read.
+        return self._decode(self._sslobj.get_unverified_chain())  # type: ignore[attr-defined]
+
+    @property
+    def chain(self) -> tuple[X509, ...]:
+        """The certificates from the server's own to a trusted one; after a failed handshake, as far as it went."""
+        return self._decode(self._sslobj.get_verified_chain())  # type: ignore[attr-defined]
+
+    def _decode(self, certificates: Any) -> tuple[X509, ...]:
+        try:
+            return decode(certificates)
+        except ValueError:
+            raise DialError(Reason.TLS, "the server sent a certificate that cannot be read") from None
 
     def getpeername(self) -> Any:
         """Return the peer's address, or None if the peer has gone.

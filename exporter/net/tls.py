@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 
+from exporter.tls import make_context
+
 
 @cache
 def make_kubelet_context() -> ssl.SSLContext:
-    """Return the kubelet's TLS: version 1.2 or newer, Go's cipher suites, any certificate accepted."""
-    context = _make_unverified_context()
-    context.set_ciphers("@SECLEVEL=1:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA")
-    return context
+    """Return the kubelet's TLS, which accepts any certificate."""
+    return _accept_any(make_context())
 
 
 @cache
 def make_inspection_context() -> ssl.SSLContext:
     """Return TLS that accepts any certificate and key length, for a connection that only reads the certificates."""
-    context = _make_unverified_context()
+    context = _accept_any(make_context())
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     return context
 
@@ -31,18 +31,19 @@ def make_client_context(
     verify: bool = True,
     folder: tuple[str, object] | None = None,
 ) -> ssl.SSLContext:
-    """Return TLS that verifies chain and name against these CA certificates, in PEM.
+    """Return TLS that verifies chain and name against these CA certificates, in PEM; without any, it trusts none.
 
     `certificate` is the client's own: its chain and its key, in PEM. `folder` is one of CA certificates, by their
     hashes, and a value that differs when it has changed. Raises ssl.SSLError for contents that cannot be used. Contexts
     are cached, because parsing the CA certificates of a system takes tens of milliseconds.
     """
-    with in_memory(authorities or b"") as path:
-        file = None if authorities is None else path
-        context = ssl.create_default_context(cafile=file, capath=folder[0] if folder else None)
+    context = make_context()
+    if authorities is not None:
+        load_authorities(context, authorities)
+    if folder:
+        context.load_verify_locations(capath=folder[0])
     if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        _accept_any(context)
     if certificate:
         load_certificate(context, *certificate)
     return context
@@ -74,9 +75,7 @@ def in_memory(content: bytes) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
 
 
-def _make_unverified_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _accept_any(context: ssl.SSLContext) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

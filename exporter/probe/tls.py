@@ -6,6 +6,7 @@ from pathlib import Path
 from exporter.host.reader import call, explained, read_pem, read_pem_now
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.tls import make_client_context
+from exporter.tls import describe_file_error
 
 
 def read_client_context(
@@ -27,7 +28,7 @@ def read_client_context(
         return make_client_context(authorities, pair, verify=verify, folder=folder)
     except ssl.SSLError as error:
         files = ", ".join(str(path) for path in (ca_file, *(certificate or ())) if path) or "of the system"
-        message = f"a certificate file cannot be used ({files}): {error.reason or error}"
+        message = f"a certificate file cannot be used ({files}): {describe_file_error(error)}"
         raise ProbeError(Reason.ERROR, message) from None
 
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from exporter.config.web import Tls
 from exporter.host.reader import read_signature
+from exporter.tls import describe_file_error
 
 _log = logging.getLogger(__name__)
 
@@ -54,9 +55,10 @@ class Rotation:
             self._build()
         except OSError as error:
             self.ok = False
-            if str(error) != self._error:
-                _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": str(error)}})
-            self._error = str(error)
+            text = describe_file_error(error) if isinstance(error, ssl.SSLError) else str(error)
+            if text != self._error:
+                _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": text}})
+            self._error = text
             if isinstance(error, ssl.SSLError):  # anything else may pass without a change of the files
                 self._seen = signatures
         else:

@@ -92,7 +92,7 @@ NO_FILE = "cannot be read: No such file or directory, relative to the folder of 
             "web.yml:3: tls_server_config.key_file: cannot be read: Is a directory, relative to the folder of this file"
         ]),
         (TLS.replace("server.key", "other.key"), [
-            "web.yml:1: tls_server_config: key_file does not match cert_file"
+            "web.yml:1: tls_server_config: the key does not match the certificate"
         ]),
         ("basic_auth_users:\n  alice: secret\n  bob: 12345\n", [
             "web.yml:2: basic_auth_users.alice: must be a bcrypt hash: make one with `htpasswd -nB`",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import certificates
 import pytest
 import trustme
 from support import Exporter, ended
@@ -303,3 +304,18 @@ def test_no_session_ticket_is_issued(folder, authority, version, tickets):
         client.resumes(port)
 
     assert client.session is None or not client.session.has_ticket
+
+
+@pytest.mark.parametrize("trusted", ["the issuing authority", "a home-made root"])
+def test_clients_are_verified_by_the_same_rules_as_servers(trusted, folder, authority):
+    """Python's default differs between its versions: 3.11 refuses the first, and 3.13 the second."""
+    if trusted == "the issuing authority":
+        issuer = certificates.issue("My Intermediate", certificates.issue("Root", authority=True), authority=True)
+    else:
+        issuer = certificates.issue("Home-made Root", authority=True, critical=False)
+    client = certificates.issue("client", issuer, "client.example")
+    (folder / "clients.pem").write_bytes(issuer.pem)
+    text = TLS + "  client_ca_file: clients.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
+
+    with serving(context(folder, text)) as port:
+        assert shake(port, authority, client)

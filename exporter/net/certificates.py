@@ -1,0 +1,63 @@
+"""The certificates of a TLS peer, and why a chain of them was not accepted."""
+
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.tls import describe
+
+
+@dataclass(frozen=True, slots=True)
+class X509:
+    """A certificate: the names of its subject and its issuer, and the Unix times between which it is valid."""
+
+    name: str
+    issuer: str
+    alternative: bool
+    """Whether subjectAltName names a host, because only these names are verified."""
+    serial: str
+    since: float
+    until: float
+
+
+def decode(certificates: Iterable[Any] | None) -> tuple[X509, ...]:
+    """Return the certificates of a chain of the module _ssl. Raises ValueError if one cannot be read."""
+    try:
+        return tuple(_decode(certificate.get_info()) for certificate in certificates or ())
+    except (LookupError, OSError):
+        raise ValueError("a certificate cannot be read") from None
+
+
+def explain(error: ssl.SSLCertVerificationError, chain: Sequence[X509]) -> str:
+    """Return why a certificate was not accepted. The chain is as far as it could be built, beginning with the server's.
+
+    The codes are those of OpenSSL's x509_vfy.h.
+    """
+    text = describe(error)
+    if not chain:
+        return text
+    last = chain[-1]
+    if error.verify_code == 20 and len(chain) == 1:  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+        return f"{text}: the server sends no certificate of its issuer, {last.issuer}, and none is trusted here"
+    if error.verify_code in (2, 19, 20):  # ..._UNABLE_TO_GET_ISSUER_CERT, ..._SELF_SIGNED_CERT_IN_CHAIN
+        return f"{text}: {last.issuer} is not trusted here"
+    if error.verify_code == 10:  # X509_V_ERR_CERT_HAS_EXPIRED
+        return f"{text}: that of {min(chain, key=lambda certificate: certificate.until).name}"
+    if error.verify_code in (62, 64) and not chain[0].alternative:  # ..._HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH
+        return f"{text}: its subjectAltName names no host, and a Common Name does not count"
+    return text
+
+
+def _decode(info: dict[str, Any]) -> X509:
+    alternative = [value for kind, value in info.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    names = (*_find_names(info["subject"]), *alternative)
+    since, until = (ssl.cert_time_to_seconds(info[key]) for key in ("notBefore", "notAfter"))
+    issuer = next(iter(_find_names(info["issuer"])), "an unnamed issuer")
+    name = next(iter(names), "an unnamed subject")
+    return X509(name, issuer, bool(alternative), info["serialNumber"], since, until)
+
+
+def _find_names(subject: Any) -> list[str]:
+    found = [(key, value) for part in subject for key, value in part]
+    return [value for wanted in ("commonName", "organizationName") for key, value in found if key == wanted]
