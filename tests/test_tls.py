@@ -67,6 +67,7 @@ ROOT = issue("My Root", authority=True)
 ISSUER = issue("My Intermediate", ROOT, authority=True)
 LOOSE = issue("Home-made Root", authority=True, critical=False)
 FOREIGN = issue("Foreign Root", authority=True)
+EXPIRED = issue("Old Intermediate", ROOT, authority=True, days=-3)
 LEAF = issue("a leaf", ISSUER, "localhost")
 ACCEPTED = {
     "the root": (LEAF, [ISSUER], ROOT),
@@ -96,6 +97,11 @@ REFUSED = {
         issue("a leaf", FOREIGN, "localhost"),
         [FOREIGN],
         "self-signed certificate in certificate chain: Foreign Root is not trusted here",
+    ),
+    "an expired intermediate": (
+        issue("a leaf", EXPIRED, "localhost"),
+        [EXPIRED],
+        "certificate has expired: that of Old Intermediate",
     ),
     "self-signed": (issue("a leaf", None, "localhost"), [], "self-signed certificate"),
 }

@@ -2,17 +2,17 @@
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from exporter.model import Deadline, Measurement, Outcome, Reason, Status
-from exporter.net.dial import connect, secure
+from exporter.net.certificates import X509
+from exporter.net.dial import connect, wrap
 from exporter.net.errors import DialError
-from exporter.net.sockets import TLSSocket
 from exporter.net.tls import make_inspection_context
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
@@ -29,7 +29,14 @@ class Certificate(Probe):
     """Reads the certificates that a TLS server sends; the check uses the one that expires first.
 
     Invalid certificates are read too: expired, self-signed, or for a different name. A certificate that is not valid
-    yet fails with the reason `tls`. With `verify`, a second connection verifies chain and name as a client does.
+    yet fails with the reason `tls`. A server that requires a client certificate is read as well.
+
+    With `verify`, chain and name are verified with the rules of Prometheus and other Go programs. The certificate of
+    the verified chain that expires first counts, that of the authority included. If the server also sends an expired
+    certificate that is not needed to verify, the check warns.
+
+    If a server has two certificates, for RSA and ECDSA, it sends one of them to each client, here usually ECDSA. The
+    other one is not checked.
     """
 
     measures: ClassVar = {
@@ -76,20 +83,50 @@ class Certificate(Probe):
         return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline, wall: Callable[[], float] = time.time) -> Outcome:
+        context = read_client_context(deadline, self.ca_file) if self.verify else make_inspection_context()
         timer = LatencyTimer()
         try:
-            with self._connect(make_inspection_context(), deadline) as sock:
-                certificates = _read_certificates(sock)
-            latency = timer.stop()
-            outcome = self._conclude(certificates, wall(), latency)
+            received = self._receive(context, deadline)
         except DialError as error:
             return error.outcome(self.target)
-        return self._verify(outcome, deadline) if self.verify and outcome.status is not Status.FAIL else outcome
+        latency = timer.stop()
+        return self._verify(received, wall(), latency) if self.verify else self._judge(received.sent, wall(), latency)
 
-    def _connect(self, context: ssl.SSLContext, deadline: Deadline) -> TLSSocket:
-        return secure(connect(self.host, self.port, deadline), context, self.server_name or self.host, deadline)
+    def _receive(self, context: ssl.SSLContext, deadline: Deadline) -> "_Received":
+        """Return the server's certificates. Raises DialError if it sends none, or without `verify` if it refuses."""
+        sock = connect(self.host, self.port, deadline)
+        with wrap(sock, context, self.server_name or self.host, deadline) as secured:
+            refusal = None
+            try:
+                secured.do_handshake()
+            except DialError as error:
+                # A TLS 1.2 server that requires a client certificate refuses at the very end, when it has proved its
+                # key and the exporter has sent its last message. A TLS 1.3 server refuses after the handshake.
+                if error.reason is Reason.TIMEOUT or secured.get_channel_binding("tls-unique") is None:
+                    refusal = error
+            sent = secured.sent
+            if refusal and not (self.verify and refusal.reason is Reason.TLS and sent):
+                raise refusal
+            if not sent:
+                raise DialError(Reason.TLS, "the server sent no certificate")
+            return _Received(sent, secured.chain, refusal)
 
-    def _conclude(self, certificates: "list[_Validity]", now: float, latency: Measurement) -> Outcome:
+    def _verify(self, received: "_Received", now: float, latency: Measurement) -> Outcome:
+        if received.refusal:
+            outcome = self._judge(received.sent[:1], now, latency)
+            if outcome.status is Status.FAIL:
+                return outcome
+            text = str(received.refusal.with_endpoint(self.target))
+            return Outcome.failed(received.refusal.reason, text, *outcome.measurements)
+        outcome = self._judge(received.chain, now, latency)
+        expired = [certificate for certificate in received.sent if certificate.until < now]
+        if outcome.status is not Status.PASS or self.warn_days is None or not expired:
+            return outcome
+        # It is not in the chain, because that is valid.
+        note = f"the server also sends an expired certificate of {expired[0].name}, not needed to verify"
+        return Outcome(Status.WARN, Reason.TLS, f"{outcome.summary}; {note}", outcome.measurements)
+
+    def _judge(self, certificates: Sequence[X509], now: float, latency: Measurement) -> Outcome:
         first = min(certificates, key=lambda certificate: certificate.until)
         warn = None if self.warn_days is None else self.warn_days * DAY
         left = Measurement("certificate_remaining_seconds", first.until - now, warn, self.fail_days * DAY, falling=True)
@@ -106,39 +143,11 @@ class Certificate(Probe):
         summary = f"{self.target}: the certificate of {first.name} {expires}{limit}"
         return Outcome(status, reason, summary, (left, expiry, latency))
 
-    def _verify(self, outcome: Outcome, deadline: Deadline) -> Outcome:
-        """Return this outcome if a client that verifies accepts the certificates, otherwise a failed one."""
-        try:
-            self._connect(read_client_context(deadline, self.ca_file), deadline).close()
-        except DialError as error:
-            return Outcome.failed(error.reason, str(error.with_endpoint(self.target)), *outcome.measurements)
-        return outcome
-
 
 @dataclass(frozen=True, slots=True)
-class _Validity:
-    """The name in a certificate, and the times between which it is valid, as Unix time."""
+class _Received:
+    """The certificates that the server sent, the chain that was verified, and why it was not accepted, if so."""
 
-    name: str
-    since: float
-    until: float
-
-
-def _read_certificates(sock: TLSSocket) -> list[_Validity]:
-    """Return the certificates that the server sent. Raises DialError if there are none, or one cannot be read."""
-    # From 3.13 on ssl has a public method for this, but it returns DER, which only other packages can read.
-    chain = sock._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]  # noqa: SLF001
-    try:
-        validities = [_read_validity(certificate.get_info()) for certificate in chain]
-    except (ValueError, LookupError, OSError):
-        raise DialError(Reason.TLS, "the server sent a certificate that cannot be read") from None
-    if not validities:
-        raise DialError(Reason.TLS, "the server sent no certificate")
-    return validities
-
-
-def _read_validity(info: dict[str, Any]) -> _Validity:
-    names = [value for part in info["subject"] for key, value in part if key == "commonName"]
-    names += [value for key, value in info.get("subjectAltName", ()) if key in ("DNS", "IP Address")]
-    times = (ssl.cert_time_to_seconds(info[key]) for key in ("notBefore", "notAfter"))
-    return _Validity(names[0] if names else "an unnamed subject", *times)
+    sent: tuple[X509, ...]
+    chain: tuple[X509, ...]
+    refusal: DialError | None

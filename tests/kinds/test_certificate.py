@@ -1,12 +1,15 @@
 """The kind `certificate` against TLS servers with certificates of every sort."""
 
 import datetime as dt
+import socket
 import ssl
 import time
+from contextlib import suppress
 from functools import partial
 
 import pytest
 import trustme
+from certificates import issue
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -174,12 +177,113 @@ def test_a_certificate_expires_as_time_passes(issued):
     assert later.status is Status.FAIL
 
 
-def test_a_valid_chain_and_name_are_verified_over_a_second_connection(issued, authority_file):
+def test_a_valid_chain_and_name_pass_on_one_connection(issued, authority_file):
     with secured(tls=issued("shop.example")) as server:
         outcome = read(server, server_name="shop.example", verify=True, ca_file=authority_file)
 
     assert outcome.status is Status.PASS, outcome.summary
-    assert server.accepted == 2
+    assert server.accepted == 1
+
+
+ROOT = issue("My Root", authority=True, days=30)
+NEW_ROOT = issue("New Root", authority=True)
+CROSS_SIGNED = issue("My Root", issue("Old Root", authority=True), authority=True, days=-2155, key=ROOT.key)
+
+
+def verify(leaf, *chain, trusted=ROOT, folder, **options):
+    (folder / "ca.pem").write_bytes(trusted.pem)
+    with secured(tls=leaf.tls(*chain)) as server:
+        return read(server, verify=True, ca_file=folder / "ca.pem", **{"host": "localhost", **options})
+
+
+def test_the_verified_chain_decides_its_root_included(tmp_path):
+    outcome = verify(issue("leaf", ROOT, "localhost"), folder=tmp_path, warn_days=40)
+
+    assert outcome.status is Status.WARN
+    assert "the certificate of My Root expires in 30.0 days" in outcome.summary
+
+
+def test_an_expired_certificate_that_the_chain_does_not_need_only_warns(tmp_path):
+    outcome = verify(issue("leaf", ROOT, "localhost"), CROSS_SIGNED, folder=tmp_path)
+
+    assert (outcome.status, outcome.reason) == (Status.WARN, Reason.TLS)
+    assert outcome.summary.endswith(
+        "expires in 30.0 days; the server also sends an expired certificate of My Root, not needed to verify"
+    )
+    assert outcome.measurements[0].value == pytest.approx(30 * DAY.total_seconds(), abs=900)
+
+
+def test_no_warning_is_given_if_warnings_are_turned_off(tmp_path):
+    outcome = verify(issue("leaf", ROOT, "localhost"), CROSS_SIGNED, folder=tmp_path, warn_days=None)
+
+    assert outcome.status is Status.PASS
+
+
+def test_a_failed_verification_is_reported_and_not_a_certificate_that_the_chain_does_not_need(tmp_path):
+    outcome = verify(issue("leaf", ROOT, "other.example"), CROSS_SIGNED, folder=tmp_path)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert "Hostname mismatch" in outcome.summary
+    assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
+
+
+TLS_VERSIONS = pytest.mark.parametrize(
+    "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name
+)
+
+
+@TLS_VERSIONS
+@pytest.mark.parametrize("verifies", [False, True], ids=["read", "verified"])
+def test_the_certificate_of_a_server_that_requires_one_of_the_client_is_read(version, verifies, tmp_path):
+    (tmp_path / "ca.pem").write_bytes(NEW_ROOT.pem)
+    context = issue("leaf", NEW_ROOT, "localhost").tls()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(tmp_path / "ca.pem")
+    context.maximum_version = version
+    options = {"verify": True, "ca_file": tmp_path / "ca.pem"} if verifies else {}
+    with secured(tls=context) as server:
+        outcome = read(server, host="localhost", **options)
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
+
+
+@pytest.mark.parametrize("verifies", [False, True], ids=["read", "verified"])
+def test_a_certificate_whose_key_the_server_has_not_proved_fails(verifies, tmp_path):
+    """Anybody can send the certificates of others. The next message in TLS 1.2 proves that the server has the key."""
+    (tmp_path / "ca.pem").write_bytes(NEW_ROOT.pem)
+    context = issue("leaf", NEW_ROOT, "localhost").tls()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def send_two_messages_and_an_alert(_: object, connection: socket.socket) -> None:
+        received, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
+        received.write(connection.recv(65536))
+        with suppress(ssl.SSLWantReadError):
+            context.wrap_bio(received, answer, server_side=True).do_handshake()
+        hello_and_certificate = b"".join(split_handshake(answer.read())[:2])
+        size = len(hello_and_certificate).to_bytes(2, "big")
+        connection.sendall(b"\x16\x03\x03" + size + hello_and_certificate + b"\x15\x03\x03\x00\x02\x02\x28")
+
+    options = {"verify": True, "ca_file": tmp_path / "ca.pem"} if verifies else {}
+    with serving((send_two_messages_and_an_alert, hang), listens=False) as server:
+        outcome = read(server, host="localhost", **options)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert outcome.summary.endswith("the server refused the TLS handshake: handshake failure")
+
+
+def split_handshake(data: bytes) -> list[bytes]:
+    """The messages of a handshake in TLS 1.2, without their records."""
+    stream = b""
+    while data:
+        size = int.from_bytes(data[3:5], "big")
+        stream, data = stream + data[5 : 5 + size], data[5 + size :]
+    messages = []
+    while stream:
+        size = 4 + int.from_bytes(stream[1:4], "big")
+        messages.append(stream[:size])
+        stream = stream[size:]
+    return messages
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
@@ -234,6 +338,25 @@ def test_a_server_that_does_not_speak_tls_fails(script, reason):
         outcome = read(server, timeout=0.5 if reason is Reason.TIMEOUT else 20.0)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+
+
+@pytest.mark.parametrize("verifies", [False, True], ids=["read", "verified"])
+def test_the_message_says_that_a_server_does_not_speak_tls(verifies):
+    with serving((b"220 mail.example ESMTP\r\n", hang), listens=False) as server:
+        outcome = read(server, verify=verifies)
+
+    assert outcome.summary == f"127.0.0.1:{server.port}: the server does not speak TLS, or only after STARTTLS"
+
+
+def test_a_server_that_closes_the_connection_in_the_handshake_fails():
+    """Like PostgreSQL, which closes the connection when its first message is not one of its own protocol."""
+    with serving((lambda _, connection: connection.recv(65536),), listens=False) as server:
+        outcome = read(server)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert outcome.summary.endswith(
+        "the server closed the connection in the TLS handshake; it may speak TLS only after STARTTLS"
+    )
 
 
 def test_a_missing_file_of_authorities_is_a_probe_error(issued, tmp_path):
