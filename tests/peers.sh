@@ -15,6 +15,8 @@ need vmalert victoria-metrics
 need prometheus-blackbox-exporter prometheus-blackbox-exporter
 need nginx nginx-light
 need apache2 apache2-bin
+need haproxy haproxy
+need gnutls-serv gnutls-bin
 need redis-server redis-server
 need mariadbd mariadb-server
 need mariadb-install-db mariadb-server

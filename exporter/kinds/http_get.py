@@ -87,6 +87,13 @@ class HttpGet(Probe):
     verifyTLS: true
     caFile: /etc/ssl/internal.pem
     clientCertificate: {certFile: /etc/ssl/probe.pem, keyFile: /etc/ssl/probe.key}""",
+        """- name: ingress
+  httpGet:
+    host: 10.0.0.7
+    port: 443
+    scheme: HTTPS
+    serverName: shop.example.com
+    httpHeaders: [{name: Host, value: shop.example.com}]""",
         "- name: private\n  httpGet: {port: 8080, basicAuth: {username: probe, password: {env: PROBE_PASSWORD}}}",
         "- name: token\n  httpGet: {port: 8080, bearerToken: {file: /var/run/secrets/token}}",
         "- name: redirect\n  httpGet: {path: /old, port: 8080, followRedirects: false, expectStatus: [301]}",
@@ -121,6 +128,8 @@ class HttpGet(Probe):
     """Warns when the latency reaches this value, in seconds."""
     verify_tls: Annotated[bool, Field(alias="verifyTLS", strict=True)] = False
     """Verifies the certificate's chain and name against the system's CA certificates, or those in caFile."""
+    server_name: Host | None = None
+    """Name to request from the server (SNI) and to verify. By default, the host. The Host header stays the host."""
     ca_file: Path | None = None
     """CA certificates to verify the server's certificate with, in PEM. Requires verifyTLS."""
     client_certificate: ClientCertificate | None = None
@@ -221,6 +230,7 @@ class HttpGet(Probe):
             self.unix_socket,
             self.follow_redirects,
             MAX_EXPECTED_BODY if checks_body else MAX_BODY,
+            self.server_name,
         )
 
     def _choose_context(self, deadline: Deadline) -> ssl.SSLContext | None:

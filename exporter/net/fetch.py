@@ -49,6 +49,8 @@ class Route:
     follow: bool = True
     """Whether redirects on the same host name are followed."""
     max_body: int = MAX_BODY
+    server_name: str | None = None
+    """The name for SNI and for the verification of the certificate, instead of the URL's host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ def _connect(request: Request, route: Route, watch: Stopwatch) -> Socket:
 def _secure(sock: Socket, request: Request, route: Route, watch: Stopwatch) -> socket.socket:
     if request.url.scheme != "https":
         return sock
-    secured = dial.secure(sock, route.context or make_kubelet_context(), request.url.hostname, route.deadline)
+    name = route.server_name or request.url.hostname
+    secured = dial.secure(sock, route.context or make_kubelet_context(), name, route.deadline)
     watch.lap("tls")
     return secured
 

@@ -9,7 +9,20 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from kinds.pages import OK, authority, check, check_case, chunked, fails, passes, redirect, response, tls, unknown
+from kinds.pages import (
+    OK,
+    authority,
+    check,
+    check_case,
+    chunked,
+    fails,
+    passes,
+    redirect,
+    request_text,
+    response,
+    tls,
+    unknown,
+)
 from kinds.servers import drip, flood, hang, pause, serving
 from pydantic import ValidationError
 
@@ -225,6 +238,25 @@ class TestVerifiedTls:
 
         assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
         assert "127.0.0.1" in outcome.summary
+
+    def test_the_server_name_is_verified_and_sent_instead_of_the_host(self, ca_file):
+        names = []
+        context = tls("shop.example")
+        context.sni_callback = lambda _, name, __: names.append(name)
+        with serving((OK,), tls=context) as server:
+            assert self.verified(server.port, caFile=ca_file, serverName="shop.example").status is Status.PASS
+            assert check(server.port, scheme="HTTPS", serverName="any.example").outcome.status is Status.PASS
+            outcome = self.verified(server.port, caFile=ca_file, host="localhost", serverName="other.example")
+
+        assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+        assert "certificate is not valid for 'other.example'" in outcome.summary
+        assert names == ["shop.example", "any.example", "other.example"]
+        assert "Host: 127.0.0.1:PORT" in request_text(server)
+
+    def test_the_server_name_applies_to_redirects(self, ca_file):
+        with serving((redirect("/b"),), (OK,), tls=tls("shop.example")) as server:
+            assert self.verified(server.port, caFile=ca_file, serverName="shop.example").status is Status.PASS
+        assert server.accepted == 2
 
     def test_without_its_authorities_the_run_is_unknown(self, tmp_path):
         (tmp_path / "empty.pem").write_text("no certificate\n")
