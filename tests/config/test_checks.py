@@ -193,6 +193,12 @@ ports
     "name_missing": """
     :2: checks[0].name: is required
     """,
+    "name_of_a_server_is_invalid": """
+    :2: checks[0].certificate.serverName: must be a name or an address: no scheme, port, brackets or empty label
+    :3: checks[1].httpGet.serverName: must be a name or an address: no scheme, port, brackets or empty label
+    :4: checks[2].grpc.host: must be a name or an address: no scheme, port, brackets or empty label
+    :5: checks[3].redis.host: must be a name or an address: no scheme, port, brackets or empty label
+    """,
     "name_taken": """
     :4: checks[2].name: the name is already used by the check on line 2
     """,
@@ -321,9 +327,9 @@ configuration
     :3: checks[0].httpGet.scheme: must be 'HTTP' or 'HTTPS', did you mean 'HTTPS'?
     """,
     "v11_host_is_invalid": """
-    :2: checks[0].httpGet.host: must be a name or an address, with no scheme, port or brackets
-    :3: checks[1].tcpSocket.host: must be a name or an address, with no scheme, port or brackets, not empty text
-    :4: checks[2].tcpSocket.host: must be a name or an address, with no scheme, port or brackets
+    :2: checks[0].httpGet.host: must be a name or an address: no scheme, port, brackets or empty label
+    :3: checks[1].tcpSocket.host: must be a name or an address: no scheme, port, brackets or empty label, not empty text
+    :4: checks[2].tcpSocket.host: must be a name or an address: no scheme, port, brackets or empty label
     """,
     "v12_header_name": """
     :6: checks[0].httpGet.httpHeaders[0].name: must be letters, digits and '-'

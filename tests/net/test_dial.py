@@ -9,16 +9,19 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kinds.pages import tls
 from kinds.servers import drip, hang, reset, serving, wait_for
 from net.reaching import failure, resolving
 from support import eventually, free_port, within
 
 from exporter.model import ProbeError, Reason
-from exporter.net.dial import connect, connect_unix, secure
+from exporter.net.dial import connect, connect_unix, secure, wrap
 from exporter.net.errors import DialError
+from exporter.net.sockets import Socket
 from exporter.net.stopwatch import Stopwatch
-from exporter.net.tls import make_inspection_context
+from exporter.net.tls import make_client_context, make_inspection_context
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
@@ -179,3 +182,28 @@ def test_failed_handshakes_leave_nothing_open():
             assert failure(secured, server.port).reason in (Reason.TLS, Reason.CONNECT)
 
         eventually(lambda: open_files() <= before, within=60)
+
+
+INVALID_NAMES = (".example.com", "a..b", "x" * 64, "a\0b", "\ud800", "", ".", "\u00fc" * 60, ".".join(["a" * 60] * 5))
+
+
+def wrapped(name: str, context: ssl.SSLContext) -> None:
+    left, right = socket.socketpair()
+    with right:
+        wrap(Socket(fileno=left.detach()), context, name, within(5)).close()
+
+
+@pytest.mark.parametrize("name", INVALID_NAMES, ids=ascii)
+@pytest.mark.parametrize("make", [make_inspection_context, make_client_context])
+def test_a_name_that_is_not_valid_in_tls_fails(make, name):
+    error = failure(wrapped, name, make())
+
+    assert error.reason is Reason.TLS
+    assert "is not a valid name for a server" in str(error)
+
+
+@given(st.text(st.characters()) | st.from_regex(r"[-_.a-z0-9%:\u00df\u00fc]+", fullmatch=True))
+def test_no_name_raises_anything_else(name):
+    for context in (make_inspection_context(), make_client_context()):
+        with suppress(DialError):
+            wrapped(name, context)
