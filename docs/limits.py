@@ -327,6 +327,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "A higher soft limit stays as it is.",
         ),
         Limit(
+            "self_connection:MAX_SELF_CONNECTIONS",
+            "Attempts to connect to a port if each one reaches itself, because nothing listens there",
+            "",
+            "The connection counts as refused.",
+        ),
+        Limit(
             "net.resolver:MAX_THREADS",
             "Names that are resolved at the same time, each in a thread",
             "",

@@ -4,6 +4,7 @@ It imports as little as possible, because exec probes run it every few seconds.
 """
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from exporter.console import echo
 from exporter.exitcodes import COULD_NOT_ASK, HEALTHY, UNHEALTHY
+from exporter.self_connection import MAX_SELF_CONNECTIONS, discard_self_connection
 from exporter.text import replace_unprintable
 
 ENDPOINTS = {
@@ -226,7 +228,7 @@ def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> b
     request = f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\n{_authorize(access)}Connection: close\r\n\r\n"
     context = _build_context(access) if parts.scheme == "https" else None
     port = parts.port or (443 if context else 80)
-    sock = socket.create_connection((host, port), timeout)
+    sock = _connect(host, port, timeout)
     with context.wrap_socket(sock, server_hostname=host) if context else sock as secured:
         answer = bytearray()
         # A server that has not read everything resets the connection instead of ending it.
@@ -235,6 +237,14 @@ def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> b
             while (data := secured.recv(65536)) and len(answer) <= MAX_ANSWER:
                 answer += data
     return bytes(answer)
+
+
+def _connect(host: str, port: int, timeout: float) -> socket.socket:
+    for _ in range(MAX_SELF_CONNECTIONS):
+        sock = socket.create_connection((host, port), timeout)
+        if not discard_self_connection(sock):
+            return sock
+    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 def _authorize(access: Access) -> str:

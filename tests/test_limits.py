@@ -108,6 +108,9 @@ REACHED = {  # the test that reaches each limit
     "render.metrics:MAX_LABEL": f"{HERE}::test_a_long_label_is_cut",
     "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",
     "render.report:MAX_WIDTH": "render/test_report.py::test_a_long_name_moves_its_own_line_alone",
+    "self_connection:MAX_SELF_CONNECTIONS": (
+        "faults/test_network.py::test_a_connection_to_itself_is_refused_and_does_not_occupy_the_port"
+    ),
     "server.answers:MAX_LOGGED_PATH": f"{HERE}::test_a_long_path_is_cut_in_the_log",
     "server.answers:MAX_LOGGED_ANSWERS": (
         "server/test_answers.py::test_answers_cause_a_limited_number_of_lines_per_second"

@@ -21,6 +21,16 @@ _CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a new connection for every attempt
     ("grpc.max_receive_message_length", MAX_RESPONSE),
 )
+_CAUSES = {
+    "got frame type 32)": "the response is not HTTP/2, or nothing listens there and the request reached itself",
+    "got frame type": "the response is not HTTP/2",
+    "Socket closed": "the server closed the connection (does it expect TLS?)",
+    "Connection reset by peer": "the server reset the connection (does it expect TLS?)",
+}
+"""What a part of grpcio's description of a failed connection means; the first one counts.
+
+grpcio takes the fourth byte for the type of a frame. In its own request, `PRI * HTTP/2.0`, that is a space.
+"""
 
 
 class Grpc(Probe):
@@ -83,13 +93,19 @@ class Grpc(Probe):
         if code == "UNAVAILABLE":
             details = error.details()
             reason = Reason.DNS if "resol" in details else Reason.CONNECT
-            cause = details.rpartition(": ")[2].rstrip("]")  # the innermost of the errors that grpcio nests
+            cause = _explain(details.rpartition(": ")[2].rstrip("]"))  # the innermost of the errors that grpcio nests
             return Outcome.failed(reason, f"{self.target} is not reachable by gRPC: {cause}")
         if code == "DEADLINE_EXCEEDED":
             return Outcome.failed(Reason.TIMEOUT, f"{self.target} did not respond in time")
         if code == "UNIMPLEMENTED":
             return Outcome.failed(Reason.STATUS, f"{self.target} has no grpc.health.v1.Health service")
-        return Outcome.failed(Reason.STATUS, f"{self.target} returned {code}")
+        hint = ": the server does not know this service" if code == "NOT_FOUND" else ""
+        return Outcome.failed(Reason.STATUS, f"{self.target} returned {code}{hint}")
+
+
+def _explain(cause: str) -> str:
+    """Return what grpcio's description of a failed connection means."""
+    return next((meaning for fragment, meaning in _CAUSES.items() if fragment in cause), cause)
 
 
 @cache

@@ -9,6 +9,7 @@ database driver or an HTTP client.
 """
 
 import errno
+import os
 import socket
 import ssl
 from typing import Any
@@ -18,6 +19,7 @@ from exporter.net.errors import DialError, describe
 from exporter.net.resolver import RESOLVER, Resolver, parse_numeric
 from exporter.net.sockets import Socket, TLSSocket
 from exporter.net.stopwatch import Stopwatch
+from exporter.self_connection import MAX_SELF_CONNECTIONS, discard_self_connection
 from exporter.text import format_endpoint
 
 
@@ -91,13 +93,24 @@ def _is_server_name(name: str) -> bool:
 
 
 def _connect(family: socket.AddressFamily, address: Any, deadline: Deadline, shares: int) -> Socket:
+    until = Deadline(deadline.clock() + deadline.remaining() / shares, deadline.clock)
+    for _ in range(MAX_SELF_CONNECTIONS):
+        sock = _open(family, address, until)
+        if family == socket.AF_UNIX or not discard_self_connection(sock):
+            sock.deadline = deadline
+            return sock
     where = _name_endpoint(family, address)
-    share = deadline.remaining() / shares
-    if share <= 0:
+    raise DialError(Reason.CONNECT, f"{where}: {os.strerror(errno.ECONNREFUSED)}", where)
+
+
+def _open(family: socket.AddressFamily, address: Any, deadline: Deadline) -> Socket:
+    where = _name_endpoint(family, address)
+    remaining = deadline.remaining()
+    if remaining <= 0:
         raise DialError(Reason.TIMEOUT, f"{where} was not reached in time", where)
     sock = _make_socket(family)
     try:
-        sock.settimeout(share)
+        sock.settimeout(remaining)
         sock.connect(address)
     except TimeoutError:
         sock.close()
@@ -105,7 +118,6 @@ def _connect(family: socket.AddressFamily, address: Any, deadline: Deadline, sha
     except (OSError, OverflowError) as error:
         sock.close()
         raise DialError(Reason.CONNECT, f"{where}: {describe(error)}", where) from None
-    sock.deadline = deadline
     return sock
 
 

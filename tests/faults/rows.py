@@ -216,7 +216,7 @@ TARGETS_THAT_MISBEHAVE = (
         "A gRPC server lacks the service, is not serving, hangs, speaks something else, or sends a huge message.",
         GRPC + "only_serving_passes",
         GRPC + "a_server_without_the_health_service_fails",
-        GRPC + "a_server_that_does_not_speak_grpc_fails_at_the_deadline",
+        GRPC + "a_server_that_does_not_speak_grpc_fails_and_the_summary_says_so",
         GRPC + "a_call_that_hangs_fails_at_the_deadline",
         GRPC + "a_huge_response_is_refused",
     ),
@@ -670,7 +670,10 @@ CONFIGURATION_AND_LIFETIME = (
     Row(
         "connection-to-itself",
         "A check connects from the port that it connects to, and reaches itself.",
-        reason="Nothing recognizes such a connection yet.",
+        NETWORK + "a_connection_to_itself_is_refused_and_does_not_occupy_the_port",
+        NETWORK + "dns_over_a_connection_to_itself_is_refused",
+        NETWORK + "a_grpc_connection_to_itself_fails",
+        NETWORK + "ask_does_not_reach_itself",
     ),
     Row(
         "foreign-process-models",

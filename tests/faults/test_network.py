@@ -1,21 +1,37 @@
 """The network drops packets, goes away, has no free port left, or gives a name another address."""
 
+import json
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from faults.namespaces import namespaces
 from faults.prober import probing
 from faults.samples import sample
 from faults.usage import count_descriptors, count_threads, measure_cpu
 from faults.webs import Webs
-from support import eventually
+from support import PATIENCE, eventually, within
+
+from exporter.ask import AskError, ask
+from exporter.kinds.certificate import Certificate
+from exporter.kinds.dns import Dns
+from exporter.kinds.http_get import HttpGet
+from exporter.kinds.mysql import Mysql
+from exporter.kinds.postgresql import Postgresql
+from exporter.kinds.promql import Promql
+from exporter.kinds.redis import Redis
+from exporter.kinds.tcp_socket import TcpSocket
+from exporter.model import Reason, Status
 
 OK = "{name: ok, exec: {command: ['true']}, periodSeconds: 1, groups: [liveness]}"
 
@@ -134,6 +150,88 @@ def connect_forever(port: int, connections: ExitStack) -> None:
     while True:
         client = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+CLOSED = 40000
+TO_ITSELF = {
+    "tcpSocket": TcpSocket(port=CLOSED),
+    "tcpSocket with expect": TcpSocket(port=CLOSED, send="PING", expect="PING"),
+    "redis": Redis(port=CLOSED),
+    "mysql": Mysql(port=CLOSED, username="health", password={"env": "HOME"}),
+    "postgresql": Postgresql(port=CLOSED, username="health", password={"env": "HOME"}),
+    "httpGet": HttpGet(port=CLOSED),
+    "httpGet over TLS": HttpGet(port=CLOSED, scheme="HTTPS"),
+    "certificate": Certificate(port=CLOSED),
+    "promql": Promql(url=f"http://127.0.0.1:{CLOSED}", query="up"),
+    "promql over TLS": Promql(url=f"https://127.0.0.1:{CLOSED}", query="up"),
+}
+
+
+@pytest.fixture
+def looping(network):
+    """A network in which each connection to the port CLOSED, where nothing listens, reaches itself."""
+    network(Path("/proc/sys/net/ipv4/ip_local_port_range").write_text, f"{CLOSED} {CLOSED + 1}")
+
+    def reach_itself() -> bool:
+        with socket.create_connection(("127.0.0.1", CLOSED)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return bool(client.getsockname() == client.getpeername())
+
+    assert network(reach_itself)
+    return network
+
+
+def bind() -> None:
+    with socket.socket() as service:
+        service.bind(("127.0.0.1", CLOSED))  # without SO_REUSEADDR, which would ignore TIME_WAIT
+
+
+@pytest.mark.parametrize("kind", TO_ITSELF)
+def test_a_connection_to_itself_is_refused_and_does_not_occupy_the_port(looping, kind):
+    outcome = looping(TO_ITSELF[kind].probe, within(60))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT), outcome.summary
+    assert "127.0.0.1:40000: Connection refused" in outcome.summary
+    looping(bind)
+
+
+def test_dns_over_a_connection_to_itself_is_refused(looping):
+    def refuse_long_answers(listener: socket.socket) -> None:
+        query, client = listener.recvfrom(512)
+        listener.sendto(query[:2] + b"\x83\x80" + query[4:], client)  # a response with the flag TC
+
+    listener = looping(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+    with listener:
+        listener.bind(("127.0.0.1", CLOSED))
+        thread = threading.Thread(target=refuse_long_answers, args=(listener,))
+        thread.start()
+        outcome = looping(Dns(name="shop.example", server="127.0.0.1", port=CLOSED).probe, within(60))
+        thread.join()
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT), outcome.summary
+    assert outcome.summary.endswith("127.0.0.1:40000: Connection refused")
+    looping(bind)
+
+
+def test_a_grpc_connection_to_itself_fails(looping, tmp_path):
+    """The library connects by itself. Its end of the connection remains in TIME_WAIT, which its servers ignore."""
+    config = tmp_path / "health.yml"
+    config.write_text(f"checks: [{{name: orders, grpc: {{port: {CLOSED}}}}}]")
+    arguments = [sys.executable, "-m", "exporter", "check", f"--config.file={config}", "--format", "json"]
+    ended = looping(subprocess.run, arguments, capture_output=True, text=True, timeout=PATIENCE)
+    [check] = json.loads(ended.stdout)["checks"]
+
+    assert (check["status"], check["reason"]) == ("fail", "connect")
+    assert "nothing listens there and the request reached itself" in check["summary"]
+    server = grpc.server(ThreadPoolExecutor(1))
+    assert looping(server.add_insecure_port, f"127.0.0.1:{CLOSED}") == CLOSED
+    server.stop(0).wait(PATIENCE)
+
+
+def test_ask_does_not_reach_itself(looping):
+    with pytest.raises(AskError, match="Connection refused"):
+        looping(ask, "livez", f"http://127.0.0.1:{CLOSED}", PATIENCE)
+    looping(bind)
 
 
 METADATA = "169.254.169.254"  # where clouds serve the credentials of a machine

@@ -4,6 +4,8 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain, repeat
 from pathlib import Path
 
 import grpc
@@ -63,6 +65,12 @@ def check(port: int, timeout: float = 20.0, **options):
     return Grpc(port=port, **options).probe(Deadline(time.monotonic() + timeout))
 
 
+def check_once(port: int, timeout: float = 60.0):
+    """Check with a deadline that has passed after the first attempt."""
+    moments = chain([0.0], repeat(timeout))
+    return Grpc(port=port).probe(Deadline(timeout, lambda: next(moments)))
+
+
 @pytest.mark.parametrize(
     ("response", "status", "words"),
     [
@@ -71,7 +79,7 @@ def check(port: int, timeout: float = 20.0, **options):
         (Serving.UNKNOWN, "fail", "is UNKNOWN"),
         (Serving.SERVICE_UNKNOWN, "fail", "is SERVICE_UNKNOWN"),
         (77, "fail", "is 77"),
-        (grpc.StatusCode.NOT_FOUND, "fail", "returned NOT_FOUND"),
+        (grpc.StatusCode.NOT_FOUND, "fail", "returned NOT_FOUND: the server does not know this service"),
         (grpc.StatusCode.INTERNAL, "fail", "returned INTERNAL"),
         (grpc.StatusCode.PERMISSION_DENIED, "fail", "returned PERMISSION_DENIED"),
         (grpc.StatusCode.UNIMPLEMENTED, "fail", "has no grpc.health.v1.Health service"),
@@ -131,10 +139,6 @@ def test_a_server_that_comes_up_in_time_passes(server):
     timer.join()
 
 
-def _silent(listener: socket.socket) -> None:
-    """Let the kernel complete the connection, and send nothing."""
-
-
 def _speaks_http(listener: socket.socket) -> None:
     while True:
         try:
@@ -146,26 +150,48 @@ def _speaks_http(listener: socket.socket) -> None:
             client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
-@pytest.mark.parametrize("speaks", [_silent, _speaks_http])
-def test_a_server_that_does_not_speak_grpc_fails_at_the_deadline(speaks):
+def _resets(listener: socket.socket) -> None:
+    """Close connections with unread bytes, as a server does that expects TLS and cannot parse the request."""
+    with suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            with client:
+                client.recv(1, socket.MSG_PEEK)
+
+
+@pytest.mark.parametrize(
+    ("speaks", "summary"),
+    [
+        (_speaks_http, "the response is not HTTP/2"),
+        (_resets, "the server reset the connection (does it expect TLS?)"),
+    ],
+)
+def test_a_server_that_does_not_speak_grpc_fails_and_the_summary_says_so(speaks, summary):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=speaks, args=(listener,), daemon=True).start()
+        outcome = check_once(listener.getsockname()[1])
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+    assert outcome.summary.endswith(f"is not reachable by gRPC: {summary}")
+
+
+def test_a_silent_server_fails_at_the_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         outcome = check(listener.getsockname()[1], timeout=0.5)
 
-    assert outcome.status is Status.FAIL
-    assert outcome.reason in (Reason.TIMEOUT, Reason.CONNECT)
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
 
 
-def test_a_tls_server_fails_at_the_deadline(server):
+def test_a_tls_server_fails_and_the_summary_says_so(server):
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     key = certificate.private_key_pem.bytes()
     chain = certificate.cert_chain_pems[0].bytes()
     port = server(Health(), credentials=grpc.ssl_server_credentials([(key, chain)]))
-    outcome = check(port, timeout=0.5)
+    outcome = check_once(port)
 
-    assert outcome.status is Status.FAIL
-    assert outcome.reason in (Reason.TIMEOUT, Reason.CONNECT)
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
+    assert outcome.summary.endswith("connection (does it expect TLS?)")
 
 
 def test_a_call_that_hangs_fails_at_the_deadline(server):
