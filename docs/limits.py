@@ -348,6 +348,15 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("net.resolver:RESERVE", "Of these, names that were resolved the last time", "", "Further names wait."),
         Limit("net.resolver:IDLE_SECONDS", "Time for which such a thread is kept without a name", "s", "It ends."),
         Limit(
+            "net.datagrams:ROUNDS",
+            "`dns`: how often the query is sent to an address within the timeout, until a response arrives",
+            "",
+            "The check fails with the reason `timeout`.",
+        ),
+        Limit("net.datagrams:MAX_ADDRESSES", "`dns`: addresses of the server's name", "", "Others are not queried."),
+        Limit("host.resolv_conf:MAX_SERVERS", "`dns`: servers of resolv.conf", "", "Others are not queried."),
+        Limit("host.resolv_conf:MAX_BYTES", "`dns`: bytes of resolv.conf", "bytes", "The rest is not read."),
+        Limit(
             "kinds.exec:MAX_OUTPUT",
             "`exec`: output of a command, first stdout and then stderr",
             "bytes",

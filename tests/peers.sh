@@ -23,6 +23,7 @@ need mariadb-install-db mariadb-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need pgbouncer pgbouncer
 need openssl openssl
+need named bind9
 need buildah buildah
 need podman podman
 need runc runc

@@ -1,30 +1,38 @@
 """The kind `dns`: whether a name server returns the expected records."""
 
-import socket
+import ipaddress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
+from exporter.host.resolv_conf import read_servers
+from exporter.model import Deadline, Measurement, Outcome, Reason
+from exporter.net.datagrams import Peer, exchange, find_peers
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
-from exporter.net.resolver import RESOLVER
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Count, Host, Port, Text
 from exporter.redaction import redact
 
 RESOLV_CONF = "/etc/resolv.conf"
+_NEEDS_NO_EDNS = ("FORMERR", "NOTIMP", "BADVERS")
+_LEADS_TO_NEXT = ("FORMERR", "SERVFAIL", "NOTIMP", "REFUSED")
+"""Response codes after which the C library queries the next server (res_send.c)."""
 
 
 class Dns(Probe):
     """Queries a name server over UDP, and over TCP if the response is too long for UDP.
 
-    The name is queried exactly as written, without the search list. Any response code other than NOERROR fails with the
-    reason `dns`. If there are too few records, or an expected one is missing, the check fails with the reason
-    `missing`.
+    The name is queried exactly as written, without the search list. The addresses of the servers are queried in turn,
+    each up to three times, until one responds. After SERVFAIL, NOTIMP or REFUSED, the next address is queried. A server
+    that rejects EDNS is queried again without it (RFC 6891). Any response code other than NOERROR fails with the reason
+    `dns`, unless `expectRcode` lists it. If there are too few records, or an expected one is missing, the check fails
+    with the reason `missing`.
     """
 
     measures: ClassVar = {**LATENCY, "dns_answers": "Number of records of the queried type in the latest run."}
@@ -32,26 +40,31 @@ class Dns(Probe):
     examples: ClassVar = (
         "- name: shop\n  dns: {name: shop.example.com}",
         "- name: mail\n  dns: {name: example.com, type: MX, server: 10.0.0.10, expect: [10 mail.example.com]}",
+        "- name: not-on-blocklist\n  dns: {name: 1.2.0.192.bl.example.com, expectRcode: [NXDOMAIN]}",
     )
 
     name: Text
-    """Name to query."""
+    """Name to query. With the type PTR, an IP address stands for its name in `in-addr.arpa` or `ip6.arpa`."""
     type: Literal["A", "AAAA", "CAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "SVCB", "TXT"] = "A"
     """Type of the records to query."""
     server: Host | None = None
-    """Address or name of the server. By default, the system's servers are tried in order until one responds."""
+    """Address or name of the server; all addresses of a name are queried. By default, the servers of resolv.conf."""
     port: Port = 53
     """Port of the server."""
+    expect_rcode: Annotated[
+        tuple[Literal["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"], ...], Field(min_length=1)
+    ] = ("NOERROR",)
+    """Response codes that pass. `expect` and `minAnswers` apply only to responses with NOERROR."""
     expect: tuple[str, ...] = ()
     """Fails when one of these records is missing, written as in a zone file; for TXT, the text itself."""
     min_answers: Count = 1
-    """Fails when there are fewer records than this."""
+    """Fails when there are fewer records than this; 0 accepts a name without records of this type."""
 
     @model_validator(mode="after")
     def _validate_records(self) -> Self:
         library = _import_library()
         try:
-            library.query(self.name, self.type)
+            self._make_query()
         except library.errors:
             raise ValueError("name is not a name that can be queried") from None
         for index, record in enumerate(self.expect):
@@ -62,6 +75,12 @@ class Dns(Probe):
                 raise ValueError(f"expect[{index}] is not a record of type {self.type}: {cause}") from None
         return self
 
+    @model_validator(mode="after")
+    def _validate_code(self) -> Self:
+        if "NOERROR" not in self.expect_rcode and (self.expect or "min_answers" in self.model_fields_set):
+            raise ValueError("expect and minAnswers require NOERROR in expectRcode, because only it comes with records")
+        return self
+
     @property
     def target(self) -> str:
         return f"{self.name} {self.type}" + (f" from {self.server}" if self.server else "")
@@ -70,23 +89,33 @@ class Dns(Probe):
         return "restarting this application cannot change a name server's response"
 
     def probe(self, deadline: Deadline, resolv_conf: str = RESOLV_CONF) -> Outcome:
-        query = _import_library().query(self.name, self.type)
-        servers = [self.server] if self.server else _read_servers(resolv_conf)
+        servers = [self.server] if self.server else read_servers(resolv_conf, deadline)
         timer = LatencyTimer()
+        lookup = _Lookup(self._make_query(), self._make_query(edns=False), self.expect_rcode, deadline)
         try:
-            response = _query(query, servers, self.port, deadline)
+            response = lookup.run(servers, self.port)
         except DialError as error:
             return Outcome.failed(error.reason, f"{self.target}: {error}")
-        latency = timer.stop()
-        return self._conclude(response, latency)
+        return self._conclude(response, timer.stop())
+
+    def _make_query(self, *, edns: bool = True) -> Any:
+        name: Any = self.name
+        if self.type == "PTR":
+            with suppress(ValueError):
+                name = _import_library().reverse(str(ipaddress.ip_address(self.name)))
+        return _import_library().query(name, self.type, edns)
 
     def _conclude(self, response: Any, latency: Measurement) -> Outcome:
-        code = _import_library().rcode(response.rcode())
-        if code != "NOERROR":
-            return Outcome.failed(Reason.DNS, f"{self.target}: the response is {code}", latency)
-        queried = response.question[0].rdtype
+        code = _find_code(response)
+        queried = response.question[0].rdtype if response.question else None
         records = [record for rrset in response.answer if rrset.rdtype == queried for record in rrset]
+        if code not in self.expect_rcode:
+            expected = f", expected {' or '.join(self.expect_rcode)}" if "expect_rcode" in self.model_fields_set else ""
+            found = f" with {len(records)} records" if records else ""
+            return Outcome.failed(Reason.DNS, f"{self.target}: the response is {code}{found}{expected}", latency)
         count = Measurement("dns_answers", len(records))
+        if code != "NOERROR":
+            return Outcome.passed(f"{self.target}: the response is {code}, as expected", latency, count)
         values = {_normalize(record) for record in records}
         missing = next((record for record in self.expect if self._parse_record(record) not in values), None)
         if missing:
@@ -106,66 +135,87 @@ def _normalize(record: Any) -> Any:
     return b"".join(record.strings) if hasattr(record, "strings") else record
 
 
-def _read_servers(resolv_conf: str) -> list[str]:
-    library = _import_library()
-    try:
-        return [str(server) for server in library.resolver(resolv_conf).nameservers]
-    except library.errors:
-        raise ProbeError(Reason.MISSING, f"{resolv_conf} does not name a server") from None
+class _Lookup:
+    """One query to all addresses of the servers. It continues until one of them has a usable response."""
 
+    def __init__(self, query: Any, plain: Any, accepted: Sequence[str], deadline: Deadline) -> None:
+        """`plain` is the same query without EDNS."""
+        self._queries = {message.to_wire(): message for message in (query, plain)}
+        self._accepted = accepted
+        self._deadline = deadline
+        self._peers: list[Peer] = []
 
-def _query(query: Any, servers: list[str], port: int, deadline: Deadline) -> Any:
-    """Return the response of the first server that sends one; each gets its share of the time. Raises DialError."""
-    first: DialError | None = None
-    for index, server in enumerate(servers):
-        share = Deadline(deadline.clock() + deadline.remaining() / (len(servers) - index), deadline.clock)
+    def run(self, servers: Sequence[str], port: int) -> Any:
+        """Return the response. Raises DialError."""
+        first, *_ = self._queries
+        self._peers = find_peers(servers, port, first, self._deadline)
+        return exchange(self._peers, self._interpret, self._deadline)
+
+    def _interpret(self, peer: Peer, datagram: bytes) -> Any:
+        query = self._queries[peer.query]
+        response, truncated = _parse_message(datagram)
+        if flaw := _find_flaw(query, response):
+            peer.ignore(flaw)
+            return None
+        if truncated:
+            response = self._query_tcp(query, peer)
+        code = _find_code(response)
+        if query.edns >= 0 and code in _NEEDS_NO_EDNS:
+            *_, peer.query = self._queries
+            peer.send()
+            return None
+        if code in _LEADS_TO_NEXT and code not in self._accepted and self._count_waiting() > 1:
+            raise DialError(Reason.DNS, f"{peer.name}: the response is {code}", peer.name)
+        return response
+
+    def _query_tcp(self, query: Any, peer: Peer) -> Any:
+        """Return the response. Raises DialError."""
+        share = self._deadline.remaining() / self._count_waiting()
         try:
-            return _query_udp(query, server, port, share) or _query_tcp(query, server, port, share)
+            return _query_tcp(query, peer, Deadline(self._deadline.clock() + share, self._deadline.clock))
         except DialError as error:
-            first = first or error
-    assert first is not None, "a resolver's configuration names at least one server or is an error"
-    raise first
+            message = f"{peer.name}: the response is too long for UDP, and over TCP it failed: {error}"
+            raise DialError(error.reason, message, peer.name) from None
+
+    def _count_waiting(self) -> int:
+        return sum(peer.error is None for peer in self._peers)
 
 
-def _query_udp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
-    """Return the response, or None if it is too long. Raises DialError.
-
-    Datagrams that are not a response to this query are ignored, because anyone can send them.
-    """
-    family, address = RESOLVER.resolve(server, port, deadline)[0]
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect(address)
-            sock.send(query.to_wire())
-            while (remaining := deadline.remaining()) > 0:
-                sock.settimeout(remaining)
-                response, truncated = _parse_message(sock.recv(65535))
-                if response is not None and query.is_response(response):
-                    return None if truncated else response
-    except TimeoutError:
-        pass
-    except OSError as error:
-        raise DialError(Reason.CONNECT, f"{server}: {error.strerror}", server) from None
-    raise DialError(Reason.TIMEOUT, f"{server} did not respond in time", server)
-
-
-def _query_tcp(query: Any, server: str, port: int, deadline: Deadline) -> Any:
-    """Return the response. Raises DialError."""
+def _query_tcp(query: Any, peer: Peer, deadline: Deadline) -> Any:
     wire = query.to_wire()
-    with connect(server, port, deadline) as sock, sock.makefile("rb") as stream:
+    with connect(peer.host, peer.port, deadline) as sock, sock.makefile("rb") as stream:
         sock.sendall(len(wire).to_bytes(2) + wire)
         size = int.from_bytes(stream.read(2))
-        response, _ = _parse_message(stream.read(size))
-    if response is None or not query.is_response(response):
-        raise DialError(Reason.STATUS, f"{server} sent something that is not a response to the query", server)
+        content = stream.read(size)
+    if not content:
+        raise DialError(Reason.CONNECT, "the server closed the connection without a response")
+    response, _ = _parse_message(content)
+    if flaw := _find_flaw(query, response):
+        raise DialError(Reason.STATUS, f"the response {flaw}")
     return response
+
+
+def _find_flaw(query: Any, response: Any) -> str | None:
+    """Return why a message is not a response to the query; None if it is one."""
+    if response is None:
+        return "is not a DNS message"
+    if query.is_response(response):
+        return None
+    if response.id != query.id:
+        return "has a different ID"
+    return "is for a different question" if response.flags & _import_library().is_response else "is not a response"
+
+
+def _find_code(response: Any) -> str:
+    code: str = _import_library().rcode(response.rcode())
+    return code
 
 
 def _parse_message(wire: bytes) -> tuple[Any, bool]:
     """Return the message, or None if it is not a DNS message, and whether it is truncated."""
     library = _import_library()
     try:
-        return library.message(wire, raise_on_truncation=True), False
+        return library.message(wire, raise_on_truncation=True, ignore_trailing=True), False
     except library.truncated as error:
         return error.message(), True
     except library.errors:
@@ -176,18 +226,22 @@ def _parse_message(wire: bytes) -> tuple[Any, bool]:
 def _import_library() -> Any:
     """Import the messages and records of dnspython. Its own queries are not used: they use the wall clock."""
     import dns.exception
+    import dns.flags
     import dns.message
     import dns.name
     import dns.rcode
     import dns.rdata
-    import dns.resolver
+    import dns.reversename
 
     return SimpleNamespace(
-        query=lambda name, rdtype: dns.message.make_query(name, rdtype, use_edns=0, payload=1232),
+        query=lambda name, rdtype, edns: dns.message.make_query(
+            name, rdtype, use_edns=edns, payload=1232 if edns else None
+        ),
+        reverse=dns.reversename.from_address,
+        is_response=dns.flags.QR,
         message=dns.message.from_wire,
         truncated=dns.message.Truncated,
         rcode=dns.rcode.to_text,
         record=lambda rdtype, text: dns.rdata.from_text("IN", rdtype, text, origin=dns.name.root, relativize=False),
-        resolver=dns.resolver.Resolver,
         errors=(dns.exception.DNSException, ValueError, LookupError, OSError),
     )

@@ -2,117 +2,19 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
-import dns.flags
 import dns.message
 import dns.rcode
-import dns.rrset
 import pytest
 from kinds.daemons import run_probe
+from kinds.name_servers import name_server, zone
 from kinds.servers import drip, serving
 from pydantic import ValidationError
 from support import free_port
 
 from exporter.kinds.dns import Dns
-from exporter.model import Deadline, ProbeError, Reason, Status
-
-MANY = [f"192.0.2.{number}" for number in range(200)]
-RECORDS = {
-    ("shop.example.", "A"): ["192.0.2.1", "192.0.2.2"],
-    ("shop.example.", "AAAA"): ["2001:db8::1"],
-    ("example.", "MX"): ["10 mail.example.", "20 Mail2.Example."],
-    ("example.", "TXT"): ['"v=spf1 " "include:other.example -all"'],
-    ("example.", "NS"): ["ns.example."],
-    ("_sip._tcp.example.", "SRV"): ["10 60 5060 sip.example."],
-    ("1.2.0.192.in-addr.arpa.", "PTR"): ["shop.example."],
-}
-
-
-def zone(query: dns.message.Message, *, tcp: bool) -> dns.message.Message:
-    """The response of this zone."""
-    response = dns.message.make_response(query)
-    name, kind = str(query.question[0].name).lower(), query.question[0].rdtype.name
-    if name == "www.example.":  # an alias of shop.example.
-        response.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", "shop.example."))
-        name = "shop.example."
-    if records := RECORDS.get((name, kind)):
-        response.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *records))
-    elif name == "nothing.example.":
-        response.set_rcode(dns.rcode.NXDOMAIN)
-    elif name == "broken.example.":
-        response.set_rcode(dns.rcode.SERVFAIL)
-    elif name == "many.example." and tcp:
-        response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", *MANY))
-    elif name == "many.example.":
-        response.flags |= dns.flags.TC
-    return response
-
-
-class NameServer:
-    """Responds over UDP and, on the same port, over TCP.
-
-    `respond` makes the messages for a query: one or a list, each a message, bytes or None.
-    """
-
-    def __init__(self, respond=zone) -> None:
-        self._respond = respond
-        self._tcp = socket.create_server(("127.0.0.1", 0))
-        self.port = self._tcp.getsockname()[1]
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", self.port))
-        self.protocols: list[str] = []
-        self._threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve_udp, self._serve_tcp)]
-        for thread in self._threads:
-            thread.start()
-
-    def close(self) -> None:
-        for sock in (self._udp, self._tcp):
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
-        self._udp.close()
-        self._tcp.close()
-
-    def _wires(self, wire: bytes, tcp: bool) -> list[bytes]:
-        self.protocols.append("tcp" if tcp else "udp")
-        messages = self._respond(dns.message.from_wire(wire), tcp=tcp)
-        messages = messages if isinstance(messages, list) else [messages]
-        return [
-            message if isinstance(message, bytes) else message.to_wire(max_size=65535)
-            for message in messages
-            if message is not None
-        ]
-
-    def _serve_udp(self) -> None:
-        with suppress(OSError):
-            while True:
-                wire, address = self._udp.recvfrom(65535)
-                if not wire:
-                    return
-                for message in self._wires(wire, tcp=False):
-                    self._udp.sendto(message, address)
-
-    def _serve_tcp(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._tcp.accept()
-                with connection, connection.makefile("rb") as stream:
-                    wire = stream.read(int.from_bytes(stream.read(2)))
-                    for message in self._wires(wire, tcp=True):
-                        connection.sendall(len(message).to_bytes(2) + message)
-
-
-@contextmanager
-def name_server(respond):
-    server = NameServer(respond)
-    try:
-        yield server
-    finally:
-        server.close()
+from exporter.model import Reason, Status
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +74,14 @@ def test_an_expected_record_passes(server, name, kind, expected):
     ("name", "options", "reason", "words"),
     [
         ("nothing.example", {}, Reason.DNS, "the response is NXDOMAIN"),
+        ("nothing.example", {"min_answers": 0}, Reason.DNS, "the response is NXDOMAIN"),
+        (
+            "shop.example",
+            {"expect_rcode": ["NXDOMAIN", "REFUSED"]},
+            Reason.DNS,
+            "the response is NOERROR with 2 records, expected NXDOMAIN or REFUSED",
+        ),
+        ("shop.example", {"expect_rcode": ["NOERROR", "NXDOMAIN"], "min_answers": 3}, Reason.MISSING, "2 records"),
         ("broken.example", {}, Reason.DNS, "the response is SERVFAIL"),
         ("empty.example", {}, Reason.MISSING, "0 records, expected at least 1"),
         ("shop.example", {"min_answers": 3}, Reason.MISSING, "2 records, expected at least 3"),
@@ -183,13 +93,47 @@ def test_an_expected_record_passes(server, name, kind, expected):
             "30 mail.example is missing",
         ),
     ],
-    ids=["no such name", "broken", "empty", "too few", "another address", "another preference"],
+    ids=[
+        "no such name",
+        "no such name, although no record is required",
+        "a name that must not exist",
+        "too few, although the name need not exist",
+        "broken",
+        "empty",
+        "too few",
+        "another address",
+        "another preference",
+    ],
 )
 def test_an_error_or_a_missing_record_fails(server, name, options, reason, words):
     outcome = run_query(server, name, **options)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason)
     assert words in outcome.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("nothing.example", ["NXDOMAIN"]),
+        ("nothing.example", ["NOERROR", "NXDOMAIN"]),
+        ("shop.example", ["NOERROR", "NXDOMAIN"]),
+        ("broken.example", ["SERVFAIL"]),
+    ],
+)
+def test_an_expected_response_code_passes(server, name, codes):
+    outcome = run_query(server, name, expect_rcode=codes)
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert [measurement.name for measurement in outcome.measurements] == ["endpoint_latency_seconds", "dns_answers"]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_the_name_of_an_address_is_queried_in_the_reverse_zone(server, address):
+    outcome = run_query(server, address, type="PTR", expect=["shop.example"])
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert outcome.summary == f"{address} PTR from 127.0.0.1: 1 records"
 
 
 def test_an_empty_response_passes_if_no_record_is_required(server):
@@ -231,10 +175,11 @@ def test_a_response_over_tcp_that_never_ends_fails_at_the_deadline():
 
 
 def test_a_closed_port_fails():
-    outcome = run_probe(Dns(name="shop.example", server="127.0.0.1", port=free_port()), timeout=2)
+    port = free_port()
+    outcome = run_probe(Dns(name="shop.example", server="127.0.0.1", port=port), timeout=20)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
-    assert outcome.summary == "shop.example A from 127.0.0.1: 127.0.0.1: Connection refused"
+    assert outcome.summary == f"shop.example A from 127.0.0.1: 127.0.0.1:{port}: Connection refused"
 
 
 def junk_first(query: dns.message.Message, *, tcp: bool) -> list:
@@ -286,28 +231,6 @@ def test_an_invalid_response_over_tcp_fails(script):
     assert outcome.reason in (Reason.STATUS, Reason.CONNECT)
 
 
-def test_the_servers_of_the_system_are_tried_until_one_responds(server, tmp_path):
-    configuration = tmp_path / "resolv.conf"
-    configuration.write_text("nameserver 127.0.0.2\nnameserver 127.0.0.1\nsearch nothing.example\n")
-    probe = Dns(name="shop.example", port=server.port)
-
-    outcome = probe.probe(Deadline(time.monotonic() + 2), resolv_conf=str(configuration))
-
-    assert outcome.status is Status.PASS
-    assert outcome.summary == "shop.example A: 2 records"
-
-
-@pytest.mark.parametrize("content", [None, "search example\n"], ids=["no file", "no server"])
-def test_without_a_server_the_probe_raises(tmp_path, content):
-    configuration = tmp_path / "resolv.conf"
-    if content:
-        configuration.write_text(content)
-    with pytest.raises(ProbeError) as raised:
-        Dns(name="shop.example").probe(Deadline(time.monotonic() + 1), resolv_conf=str(configuration))
-
-    assert raised.value.reason is Reason.MISSING
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -320,6 +243,10 @@ def test_without_a_server_the_probe_raises(tmp_path, content):
         {"name": "shop.example", "type": "MX", "expect": ["mail.example"]},
         {"name": "shop.example", "min_answers": -1},
         {"name": "shop.example", "server": "http://10.0.0.1"},
+        {"name": "shop.example", "expect_rcode": []},
+        {"name": "shop.example", "expect_rcode": ["BADVERS"]},
+        {"name": "shop.example", "expect_rcode": ["NXDOMAIN"], "expect": ["192.0.2.1"]},
+        {"name": "shop.example", "expect_rcode": ["NXDOMAIN"], "min_answers": 1},
     ],
     ids=str,
 )
