@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from exporter.host.child import has_ended, kill_group, kill_session
+from exporter.host.child import has_ended, kill_group, kill_session, note_end, note_start
 from exporter.host.reader import require_response
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
@@ -20,6 +20,10 @@ from exporter.probe.options import Options, Spelling
 MAX_OUTPUT = 10 * 1024  # bytes, as in the kubelet (pkg/probe/exec/exec.go)
 POLL_INTERVAL = 0.05  # seconds; without a pidfd, an exit is noticed this late if a descendant keeps the output open
 _END_OF_NAME = re.compile(r"[\s=]")
+_LOST_STATUS = (
+    "{} ended, but something else collected its exit status: SIGCHLD is ignored in this process, or a handler or a "
+    "thread of the application waits for every child process"
+)
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
@@ -80,18 +84,23 @@ class Exec(Probe):
             require_response(arguments[0], deadline, self.target)  # starting a command waits until it has been found
         child = self._start(arguments, variables)
         self._pid = child.pid
+        allowed = deadline.remaining()
+        ended, output = False, b""
         try:
-            output = None if self._closed else _read_output(child, deadline)
+            if not self._closed:
+                ended, output = _read_output(child, deadline)
         except ChildProcessError:
-            raise ProbeError(Reason.ERROR, f"another handler collected the exit status of {self.target}") from None
+            raise ProbeError(Reason.ERROR, _LOST_STATUS.format(self.target)) from None
         finally:
             self._pid = None
             _release(child)
         if self._closed:
-            raise ProbeError(Reason.ERROR, f"{self.target} was abandoned")
-        if output is None:
-            return Outcome.failed(Reason.TIMEOUT, f"{self.target} did not end in time")
+            raise ProbeError(
+                Reason.ERROR, f"{self.target} was abandoned, because the check has been removed or changed"
+            )
         text = output.decode("utf-8", "replace").strip()
+        if not ended:
+            return Outcome.failed(Reason.TIMEOUT, f"{_describe_timeout(self.target, allowed, child)}: {text or 'none'}")
         summary = f"{self.target} {_describe_exit(child.returncode)}{': ' if text else ''}{text}"
         return Outcome.passed(summary) if child.returncode == 0 else Outcome.failed(Reason.EXIT, summary)
 
@@ -112,7 +121,7 @@ class Exec(Probe):
 
     def _start(self, command: list[str], variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         try:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 command,
                 env=variables,
                 stdin=subprocess.DEVNULL,
@@ -127,6 +136,8 @@ class Exec(Probe):
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or error
             raise ProbeError(Reason.ERROR, f"{self.target} cannot be started: {cause}") from None
+        note_start(child)
+        return child
 
 
 def _expand(argument: str, environment: Mapping[str, str]) -> str:
@@ -134,27 +145,25 @@ def _expand(argument: str, environment: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda match: "$" if match[1] is None else environment.get(match[1], match[0]), argument)
 
 
-def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes | None:
-    """Return the first bytes of stdout followed by stderr; None if the command has not ended by the deadline.
+def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[bool, bytes]:
+    """Return whether the command has ended by the deadline, and the first bytes of stdout followed by stderr.
 
     Waits for the exit, not for the end of the pipes: a descendant that keeps a pipe open must not block the worker.
     """
     assert child.stdout is not None
     assert child.stderr is not None
     buffers = {child.stdout.fileno(): b"", child.stderr.fileno(): b""}
-    with selectors.DefaultSelector() as selector, _watch_exit(child.pid, selector) as watched:
+    with selectors.DefaultSelector() as selector, _watch_exit(child.pid, selector) as pidfd:
         for pipe in buffers:
             os.set_blocking(pipe, False)
             selector.register(pipe, selectors.EVENT_READ)
         while True:
             remaining = deadline.remaining()
-            ended = has_ended(child)
-            if remaining <= 0 and not ended:
-                return None
-            wait = 0.0 if ended else remaining if watched else min(remaining, POLL_INTERVAL)
+            ended = has_ended(child, pidfd)
+            wait = 0.0 if ended else max(0.0, remaining if pidfd is not None else min(remaining, POLL_INTERVAL))
             readable = [key.fd for key, _ in selector.select(wait) if key.fd in buffers]
-            if ended and all(len(buffers[pipe]) == MAX_OUTPUT for pipe in readable):
-                return b"".join(buffers.values())[:MAX_OUTPUT]
+            if (ended and all(len(buffers[pipe]) == MAX_OUTPUT for pipe in readable)) or (remaining <= 0 and not ended):
+                return ended, b"".join(buffers.values())[:MAX_OUTPUT]
             for pipe in readable:
                 chunk = os.read(pipe, 65536)
                 buffers[pipe] += chunk[: MAX_OUTPUT - len(buffers[pipe])]
@@ -163,16 +172,16 @@ def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> bytes 
 
 
 @contextlib.contextmanager
-def _watch_exit(pid: int, selector: selectors.BaseSelector) -> Iterator[bool]:
-    """Make the selector wake up when the process exits, and yield whether the system can do that (Linux 5.3)."""
+def _watch_exit(pid: int, selector: selectors.BaseSelector) -> Iterator[int | None]:
+    """Make the selector wake up when the process exits, and yield its pidfd; None if there are none (Linux 5.3)."""
     try:
         pidfd = os.pidfd_open(pid)
     except (AttributeError, OSError):
-        yield False
+        yield None
         return
     try:
         selector.register(pidfd, selectors.EVENT_READ)
-        yield True
+        yield pidfd
     finally:
         os.close(pidfd)
 
@@ -182,9 +191,16 @@ def _release(child: "subprocess.Popen[bytes]") -> None:
     if child.returncode is None:
         # Before the pipes: a command may exit when its pipes are closed, and leave its children behind.
         kill_session(child)
+    note_end(child)
     for pipe in (child.stdout, child.stderr):
         assert pipe is not None
         pipe.close()
+
+
+def _describe_timeout(target: str, seconds: float, child: "subprocess.Popen[bytes]") -> str:
+    """Return what happened to a command that has not ended in time, and the beginning of a sentence on its output."""
+    fate = "was killed" if child.returncode is not None else f"has not ended yet after SIGKILL (pid {child.pid})"
+    return f"{target} did not end within {seconds:.1f} s and {fate}; its output so far"
 
 
 def _describe_exit(code: int) -> str:

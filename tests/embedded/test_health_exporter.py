@@ -221,6 +221,44 @@ def test_checks_of_a_file_stand_beside_functions(tmp_path):
             watch(health, lambda: True, name="there")
 
 
+SIGCHLD_HANDLERS = {
+    "ignored": "signal.SIG_IGN",
+    "handled": "lambda *_: os.waitpid(-1, os.WNOHANG)",
+}
+LOSING_APPLICATION = """
+import os, signal, sys, threading, time
+from exporter import HealthExporter
+from werkzeug.test import Client
+signal.signal(signal.SIGCHLD, {handler})
+health = HealthExporter(sys.argv[1])
+client = Client(health.wsgi)
+while True:
+    checks = client.get("/healthz?format=json").get_json()["checks"]
+    if min(check[0]["runs"] for check in checks.values()) >= 3:
+        print(*(check[0]["lastStatus"] for check in checks.values()))
+        os._exit(0)
+    try:
+        time.sleep(0.05)
+    except ChildProcessError:  # raised by the handler
+        pass
+"""
+
+
+@pytest.mark.parametrize("handler", SIGCHLD_HANDLERS.values(), ids=SIGCHLD_HANDLERS)
+def test_an_application_that_collects_every_exit_status_gets_no_pass_for_a_failed_command(tmp_path, handler):
+    (tmp_path / "health.yml").write_text(
+        "checks:\n"
+        "  - {name: no, exec: {command: [sh, -c, exit 3]}, periodSeconds: 1, timeoutSeconds: 60}\n"
+        "  - {name: killed, exec: {command: [sh, -c, kill -9 $$$$]}, periodSeconds: 1, timeoutSeconds: 60}\n"
+    )
+    application = [sys.executable, "-c", LOSING_APPLICATION.format(handler=handler), str(tmp_path / "health.yml")]
+    done = subprocess.run(application, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 2
+    assert set(done.stdout.split()) <= ({"unknown"} if "SIG_IGN" in handler else {"unknown", "fail"})
+
+
 def test_a_bad_file_is_refused_at_once(tmp_path):
     (tmp_path / "health.yml").write_text("checks:\n- name: it\n  nonsense: {}\n")
     with pytest.raises(ConfigError, match=r"health.yml:\d"):
