@@ -10,17 +10,33 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from exporter.host.child import kill
+from exporter.host.child import kill, note_end, note_start
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 
 _SCRIPT = """
 import os, sys
 call, path, *fields = sys.argv[1:]
+
+def find_mount(path):
+    with open(f"/proc/self/fdinfo/{os.open(path, os.O_PATH)}") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
+
+def identify():
+    real = os.path.realpath(path)
+    mount = find_mount(real)
+    return mount, int(real == "/" or mount != find_mount(os.path.dirname(real)))
+
 try:
     result = getattr(os, call)(path)
-    print(0, *(getattr(result, field) for field in fields))
 except OSError as error:
     print(error.errno)
+    raise SystemExit
+print(0, *(getattr(result, field) for field in fields))
+if call == "statvfs":
+    try:
+        print(*identify())
+    except (OSError, StopIteration):
+        print(0, 0)
 """
 _PYTHON = (sys.executable, "-I", "-S", "-c", _SCRIPT)
 
@@ -48,7 +64,11 @@ class PathQuery:
         self._child: subprocess.Popen[bytes] | None = None
 
     def run(self, path: str, deadline: Deadline) -> list[int]:
-        """Return the fields, all whole numbers. Raises PathError, or ProbeError if the call could not be made."""
+        """Return the fields, all whole numbers. Raises PathError, or ProbeError if the call could not be made.
+
+        After the fields of `statvfs`, the ID of the mount follows (man 5 proc_pid_mountinfo), or 0 if it is not known,
+        and 1 if the path is where it is mounted.
+        """
         if self._child is not None and self._child.poll() is None:
             raise PathError(Reason.TIMEOUT, f"{path} still does not respond (pid {self._child.pid} is blocked on it)")
         error, *numbers = self._run_child(path, deadline)
@@ -68,14 +88,21 @@ class PathQuery:
     def _run_child(self, path: str, deadline: Deadline) -> list[int]:
         """Return the numbers that the child prints: an errno, or 0 and the fields."""
         command = [*self._command, self._call, path, *self._fields]
+        if self._child is not None:
+            note_end(self._child)
         self._child = child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        note_start(child)
         assert child.stdout is not None
         with child.stdout:
             try:
                 output, _ = child.communicate(timeout=max(0.0, deadline.remaining()))
             except subprocess.TimeoutExpired:
                 kill(child)
-                raise PathError(Reason.TIMEOUT, f"{path} did not respond in time") from None
+                raise PathError(
+                    Reason.TIMEOUT, f"{path} did not respond in time: its mount or its server may be dead"
+                ) from None
         if not output:
-            raise ProbeError(Reason.ERROR, f"the child process for {path} exited with {child.returncode}")
+            # Python takes a status that something else has collected for 0.
+            how = f"exited with {child.returncode}" if child.returncode else "ended without an answer"
+            raise ProbeError(Reason.ERROR, f"the child process for {path} {how}")
         return [int(number) for number in output.split()]

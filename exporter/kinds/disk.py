@@ -4,8 +4,9 @@ from typing import ClassVar
 
 from pydantic import PrivateAttr
 
+from exporter.host.mounts import find_mount
 from exporter.host.path import PathError, PathQuery
-from exporter.model import Deadline, Measurement, Outcome
+from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Status
 from exporter.probe.check import Probe
 from exporter.probe.options import Ratio, Text
 
@@ -15,8 +16,9 @@ _FIELDS = ("f_blocks", "f_bfree", "f_bavail", "f_frsize", "f_files", "f_ffree")
 class Disk(Probe):
     """Checks the share of a filesystem's space and of its inodes that is in use, both counted as `df` does.
 
-    A mount that does not respond within the timeout fails with the reason `timeout`. At most one process is blocked on
-    a dead mount.
+    The summary names the filesystem that was measured. If a volume is not mounted, that is the one that contains the
+    mount point, which may have plenty of space: `mountPoint: true` makes such a check fail. A mount that does not
+    respond within the timeout fails with the reason `timeout`. At most one process is blocked on a dead mount.
     """
 
     measures: ClassVar = {
@@ -26,18 +28,21 @@ class Disk(Probe):
         "disk_inodes_used_ratio": "Inodes in use as a share of all inodes, in the latest run.",
     }
     examples: ClassVar = (
-        "- name: data\n  disk: {path: /var/lib/data, warnRatio: 0.8}",
+        "- name: data\n  disk: {path: /var/lib/data, mountPoint: true, warnRatio: 0.8}",
         "- name: spool\n  disk: {path: /var/spool, failInodesRatio: 0.9}",
     )
 
     path: Text = "/"
     """Any path on the filesystem."""
+    mount_point: bool = False
+    """Fails when no filesystem is mounted at exactly this path. A bind mount counts, and so does a volume of a pod."""
     fail_ratio: Ratio = 0.9
     """Fails when the used share of the space reaches this value."""
     warn_ratio: Ratio | None = None
     """Warns when the used share of the space reaches this value."""
     fail_inodes_ratio: Ratio | None = None
-    """Fails when the used share of the inodes reaches this value. Some filesystems, such as btrfs, count no inodes."""
+    """Fails when the used share of the inodes reaches this value. Some filesystems, such as btrfs, count no inodes; the
+    result is then `unknown`."""
     warn_inodes_ratio: Ratio | None = None
     """Warns when the used share of the inodes reaches this value."""
 
@@ -52,18 +57,39 @@ class Disk(Probe):
 
     def probe(self, deadline: Deadline) -> Outcome:
         try:
-            blocks, free, available, size, files, files_free = self._query.run(self.path, deadline)
+            *numbers, mount_id, is_mount_point = self._query.run(self.path, deadline)
         except PathError as error:
             return error.outcome()
+        mount = find_mount(mount_id) if mount_id else None
+        if self.mount_point and mount is None:
+            raise ProbeError(
+                Reason.MISSING, f"whether {self.path} is a mount point cannot be found out: no /proc is mounted"
+            )
+        if self.mount_point and not is_mount_point:
+            message = f"nothing is mounted at {self.path}: it is a folder of the filesystem {mount}"
+            return Outcome.failed(Reason.MISSING, message)
+        return self._compare(f" ({mount})" if mount else "", *numbers)
+
+    def _compare(
+        self, where: str, blocks: int, free: int, available: int, size: int, files: int, files_free: int
+    ) -> Outcome:
+        if not blocks:
+            message = f"the filesystem of {self.path}{where} reports no size, so its use cannot be measured"
+            raise ProbeError(Reason.MISSING, message)
         used = blocks - free
-        ratio = used / (used + available) if used + available else 0.0
+        ratio = used / (used + available) if used + available else 1.0  # all of it is reserved for root
         space = Outcome.measured(
-            f"{ratio * 100:.0f} % of {self.path} is in use, {available * size / 2**30:.1f} GiB available",
+            f"{ratio * 100:.0f} % of {self.path}{where} is in use, {available * size / 2**30:.1f} GiB available",
             Measurement("disk_used_ratio", ratio, self.warn_ratio, self.fail_ratio),
             Measurement("disk_available_bytes", available * size),
             Measurement("disk_size_bytes", blocks * size),
         )
-        return Outcome.worst(space, self._compare_inodes(files, files_free)) if files else space
+        if files:
+            return Outcome.worst(space, self._compare_inodes(files, files_free))
+        if self.fail_inodes_ratio is None and self.warn_inodes_ratio is None:
+            return space
+        message = "it counts no inodes: remove failInodesRatio and warnInodesRatio"
+        return Outcome.worst(space, Outcome(Status.UNKNOWN, Reason.MISSING, message))
 
     def _compare_inodes(self, files: int, free: int) -> Outcome:
         ratio = 1 - free / files

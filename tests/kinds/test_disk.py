@@ -7,6 +7,7 @@ import time
 
 import pytest
 from faults.fuse import mounted
+from faults.namespaces import namespaces
 from pydantic import ValidationError
 from support import command, within
 
@@ -21,7 +22,7 @@ def run_check(numbers=None, timeout=10.0, **options):
     """Check a real path, or one for which the child process prints these numbers."""
     probe = Disk(**options)
     if numbers is not None:
-        words = " ".join(map(str, numbers))
+        words = " ".join(map(str, (*numbers, 0, 0)))  # of an unknown mount
         probe._query = PathQuery("statvfs", command=(sys.executable, "-c", f"print('{words}')"))
     return probe.probe(Deadline(time.monotonic() + timeout))
 
@@ -54,9 +55,9 @@ def test_the_size_is_the_one_that_python_returns(tmp_path):
         ((0, 100, 100, 100, 4096, 50, 50), 0.0),
         ((0, 100, 50, 50, 4096, 50, 50), 0.5),
         ((0, 100, 20, 10, 4096, 50, 50), 80 / 90),  # blocks reserved for root count as neither used nor free
-        ((0, 0, 0, 0, 4096, 0, 0), 0.0),  # such as /proc
+        ((0, 100, 100, 0, 4096, 50, 50), 1.0),
     ],
-    ids=["full", "empty", "half", "reserved", "without blocks"],
+    ids=["full", "empty", "half", "reserved", "all reserved"],
 )
 def test_the_used_share_is_of_the_space_that_users_may_use(numbers, ratio):
     assert values(run_check(numbers, fail_ratio=2))["disk_used_ratio"] == pytest.approx(ratio)
@@ -86,10 +87,76 @@ def test_space_and_inodes_are_compared_with_their_limits(options, status):
 
 
 def test_a_filesystem_without_inodes_is_checked_by_its_space_alone():
-    outcome = run_check((0, 100, 50, 50, 4096, 0, 0), fail_inodes_ratio=0.1)
+    outcome = run_check((0, 100, 50, 50, 4096, 0, 0))
 
     assert outcome.status is Status.PASS
     assert "disk_inodes_used_ratio" not in values(outcome)
+
+
+@pytest.mark.parametrize(("fail_ratio", "status"), [(0.9, "unknown"), (0.4, "fail")])
+def test_a_limit_for_inodes_without_inodes_is_never_a_pass(fail_ratio, status):
+    outcome = run_check((0, 100, 50, 50, 4096, 0, 0), fail_inodes_ratio=0.1, fail_ratio=fail_ratio)
+
+    assert outcome.status == status
+    assert "it counts no inodes: remove failInodesRatio" in outcome.summary
+
+
+@pytest.mark.parametrize("path", ["/proc", "/sys"])
+def test_a_filesystem_that_reports_no_size_is_not_measured(path):
+    with pytest.raises(ProbeError, match=f"the filesystem of {path}.* reports no size") as caught:
+        run_check(path=path)
+
+    assert caught.value.reason is Reason.MISSING
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """A folder on which a small filesystem can be mounted, in a mount namespace; `inside(...)` runs a check there."""
+    with namespaces("mounts") as inside:
+        (tmp_path / "a volume").mkdir()
+        (tmp_path / "link").symlink_to("a volume")
+        yield inside, tmp_path / "a volume"
+
+
+def test_a_volume_that_is_not_mounted_fails_and_the_filesystem_is_named(volume):
+    inside, path = volume
+    inside.run("mount", "-t", "tmpfs", "-o", "size=1m", "canary", str(path))
+    for name in (path, path.parent / "link"):
+        outcome = inside(run_check, path=str(name), mount_point=True)
+        assert outcome.status is Status.PASS
+        assert f"% of {name} (tmpfs canary on {path}) is in use" in outcome.summary
+
+    inside.run("umount", str(path))
+    outcome = inside(run_check, path=str(path), mount_point=True)
+    plain = inside(run_check, path=str(path), fail_ratio=2)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+    assert outcome.summary.startswith(f"nothing is mounted at {path}: it is a folder of the filesystem ")
+    assert outcome.measurements == ()
+    assert plain.status is Status.PASS
+    assert str(path) not in plain.summary.partition("(")[2]  # the filesystem is another one
+
+
+def test_a_bind_mount_of_the_same_filesystem_is_a_mount_point(volume):
+    inside, path = volume
+    (path / "below").mkdir()
+    inside.run("mount", "--bind", str(path), str(path))
+
+    assert inside(run_check, path=str(path), mount_point=True, fail_ratio=2).status is Status.PASS
+    assert inside(run_check, path=str(path / "below"), mount_point=True).reason is Reason.MISSING
+
+
+def test_a_mounted_file_and_the_root_are_mount_points(volume):
+    inside, path = volume
+    (path / "file").touch()
+    inside.run("mount", "--bind", str(path / "file"), str(path / "file"))
+    for name in (str(path / "file"), "/"):
+        assert inside(run_check, path=name, mount_point=True, fail_ratio=2).status is Status.PASS
+
+
+def test_a_mount_that_is_not_known_is_no_evidence():
+    with pytest.raises(ProbeError, match="cannot be found out"):
+        run_check((0, 100, 50, 50, 4096, 0, 0), mount_point=True)
 
 
 def test_a_path_that_does_not_exist_is_missing(tmp_path):

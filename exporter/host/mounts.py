@@ -1,0 +1,54 @@
+"""The mounts that this process sees (man 5 proc_pid_mountinfo)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.host.proc import read_file
+from exporter.redaction import mask_urls
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A filesystem and where it is mounted."""
+
+    point: str
+    type: str
+    source: str  # a device, a server's path or a word, without credentials
+    options: tuple[str, ...]  # of the filesystem; they may contain secrets
+
+    def __str__(self) -> str:
+        return f"{self.type}{'' if self.source in (self.type, 'none') else f' {self.source}'} on {self.point}"
+
+
+def find_mount(number: int, proc: Path = Path("/proc")) -> Mount | None:
+    """Return the mount with this ID; None if it is not listed."""
+    return next((mount for known, mount in _list_mounts(proc) if known == number), None)
+
+
+def explain_absence(path: Path, proc: Path, otherwise: str) -> str:
+    """Return why a file below `proc` does not exist, and what to do."""
+    mounts = [mount for _, mount in _list_mounts(proc) if mount.point == str(proc)]
+    if mounts and "subset=pid" in mounts[-1].options:  # Linux 5.8; the last one is on top
+        return (
+            f"{path} is hidden by the mount option subset=pid of {proc} (ProcSubset=pid in a systemd unit): remove it"
+        )
+    return f"{path} does not exist: {otherwise}"
+
+
+def _list_mounts(proc: Path) -> Iterator[tuple[int, Mount]]:
+    # Those of this thread: another one may be in another mount namespace.
+    for line in (read_file(proc / "thread-self" / "mountinfo") or "").splitlines():
+        before, _, after = line.partition(" - ")
+        fields, details = before.split(" "), after.split(" ")
+        if len(fields) >= 6 and len(details) >= 2:
+            source = mask_urls(_unescape(details[1]))
+            yield int(fields[0]), Mount(_unescape(fields[4]), details[0], source, tuple(details[-1].split(",")))
+
+
+def _unescape(text: str) -> str:
+    """Return the text with the characters that the kernel escapes in octal, such as spaces."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
