@@ -1,10 +1,11 @@
 """The cgroup of this process, which in a container is the container's: what it uses and what it may use.
 
-Only this file knows the layouts of version 1, version 2 and both together (man 7 cgroups). Any level above the process
-may have a limit. The lowest limit applies, so the numbers are those of its level.
+Only this file knows the layouts of version 1, version 2 and both together (man 7 cgroups). Any cgroup above that of the
+process may have a limit, for everything in it together. The limit that is nearest to being reached is what matters: the
+kernel kills or throttles when the first one is reached, whether or not it is the lowest.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,9 @@ _V2 = ""  # the name of the unified hierarchy among the controllers in /proc/sel
 
 @dataclass(frozen=True, slots=True)
 class CpuUse:
-    """CPU time, counted since the cgroup was created."""
+    """CPU time of one cgroup, counted since it was created."""
 
+    cgroup: str  # the path of a cgroup above that of the process; empty for its own
     seconds: float
     quota: float | None  # CPUs it may use at once; None without a limit
     periods: int | None  # of the quota, in which it had work to do; None if the kernel does not count them
@@ -29,11 +31,13 @@ class CpuUse:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Memory in bytes."""
+    """Memory of one cgroup in bytes."""
 
+    cgroup: str  # the path of a cgroup above that of the process; empty for its own
     used: int  # the kubelet's working set: without the file pages that the kernel reclaims first
     limit: int | None
-    oom_kills: int | None  # processes killed because memory ran out; None if the kernel does not count them
+    oom_kills: int | None  # processes of the process's own cgroup that were killed because memory ran out; None if the
+    # kernel does not count them
 
 
 class Cgroup:
@@ -45,53 +49,58 @@ class Cgroup:
         self._cgroups = cgroups
         self._paths = dict(_parse_hierarchies(read_file(proc / "self" / "cgroup") or ""))
 
-    def read_cpu(self) -> CpuUse:
-        """Return the CPU time, the quota, and how often the quota was used up."""
-        if self._is_v1("cpu"):
-            levels = self._list_levels("cpu")
-            level = _find_lowest(levels, _read_quota_v1)
-            times = self._list_levels("cpuacct")
-            usage = times[levels.index(level)] if len(times) == len(levels) else times[0]
-            seconds, quota = _read_count(usage / "cpuacct.usage") / 1e9, _read_quota_v1(level)
-            stat = _read_table(level / "cpu.stat")
-        else:
-            level = _find_lowest(self._list_levels(_V2), _read_quota_v2)
-            stat = _read_table(level / "cpu.stat")
-            if "usage_usec" not in stat:
-                raise _make_missing_error(level / "cpu.stat")
-            seconds, quota = stat["usage_usec"] / 1e6, _read_quota_v2(level)
-        return CpuUse(seconds, quota, stat.get("nr_periods"), stat.get("nr_throttled", 0))
+    def read_cpu(self) -> list[CpuUse]:
+        """Return the CPU time, the quota, and how often the quota was used up.
 
-    def read_memory(self) -> MemoryUse:
-        """Return the working set, its limit, and the number of OOM kills."""
-        if self._is_v1("memory"):
-            level = _find_lowest(self._list_levels("memory"), _read_limit_v1)
-            used, idle, limit = level / "memory.usage_in_bytes", "total_inactive_file", _read_limit_v1(level)
-            kills = _read_table(level / "memory.oom_control")
-        else:
-            level = _find_lowest(self._list_levels(_V2), _read_limit_v2)
-            used, idle, limit = level / "memory.current", "inactive_file", _read_limit_v2(level)
-            kills = _read_table(level / "memory.events")
-        working_set = max(0, _read_count(used) - _read_table(level / "memory.stat").get(idle, 0))
-        return MemoryUse(working_set, limit, kills.get("oom_kill"))
+        The first is the process's own cgroup. Those above it follow if they have a quota.
+        """
+        v1 = self._is_v1("cpu")
+        quotas = {
+            name: (level, (_read_quota_v1 if v1 else _read_quota_v2)(level))
+            for name, level in self._list_levels("cpu" if v1 else _V2).items()
+        }
+        times = self._list_levels("cpuacct") if v1 else {}
+        return [
+            _read_cpu_v1(name, level, quota, times.get(name, times[""])) if v1 else _read_cpu_v2(name, level, quota)
+            for name, (level, quota) in quotas.items()
+            if not name or quota is not None
+        ]
+
+    def read_memory(self, machine: int = UNLIMITED) -> MemoryUse:
+        """Return the working set and the limit of the cgroup that is nearest to its limit.
+
+        Without a limit up to the memory of the machine, in bytes, it is the process's own cgroup.
+        """
+        v1 = self._is_v1("memory")
+        levels = self._list_levels("memory" if v1 else _V2)
+        limits = {name: (_read_limit_v1 if v1 else _read_limit_v2)(level) for name, level in levels.items()}
+        uses = {
+            name: (_read_working_set_v1 if v1 else _read_working_set_v2)(levels[name])
+            for name, limit in limits.items()
+            if not name or (limit is not None and limit <= machine)
+        }
+        nearest = max(uses, key=lambda name: _divide(uses[name], limits[name]))
+        kills = _read_table(levels[""] / ("memory.oom_control" if v1 else "memory.events"))
+        return MemoryUse(nearest, uses[nearest], limits[nearest], kills.get("oom_kill"))
 
     def read_pressure(self, resource: str) -> str | None:
         """Return the text of a file such as `cpu.pressure`; None if the kernel has none, as in version 1."""
-        return read_file(self._list_levels(_V2)[0] / f"{resource}.pressure") if _V2 in self._paths else None
+        return read_file(self._list_levels(_V2)[""] / f"{resource}.pressure") if _V2 in self._paths else None
 
     def _is_v1(self, controller: str) -> bool:
         return controller in self._paths
 
-    def _list_levels(self, controller: str) -> list[Path]:
-        """Return the folder of the process's cgroup and its parents, up to the highest that this container can see."""
+    def _list_levels(self, controller: str) -> dict[str, Path]:
+        """Return the folder of the process's cgroup, named "", and those above it that this container can see."""
         if controller not in self._paths:
             listing = self._proc / "self" / "cgroup"
             raise ProbeError(Reason.MISSING, f"{listing} does not list such a cgroup: use scope: host")
-        mount = self._find_mount(controller)
-        folder = mount.joinpath(*self._paths[controller])
-        if ".." in self._paths[controller] or not folder.is_dir():
-            return [mount]  # without a cgroup namespace, a container has its own cgroup at the mount point
-        return [folder, *folder.parents[: len(self._paths[controller])]]
+        mount, path = self._find_mount(controller), self._paths[controller]
+        folder = mount.joinpath(*path)
+        if ".." in path or not folder.is_dir():
+            return {"": mount}  # without a cgroup namespace, a container has its own cgroup at the mount point
+        above = {f"/{'/'.join(path[:depth])}": mount.joinpath(*path[:depth]) for depth in reversed(range(len(path)))}
+        return {"": folder, **above}
 
     def _find_mount(self, controller: str) -> Path:
         if controller == _V2:
@@ -111,10 +120,23 @@ def _parse_hierarchies(text: str) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _find_lowest(levels: list[Path], limit: Callable[[Path], float | None]) -> Path:
-    """Return the level with the lowest limit; the process's own level if none has a limit."""
-    limits = [(value, index) for index, level in enumerate(levels) if (value := limit(level)) is not None]
-    return levels[min(limits)[1]] if limits else levels[0]
+def _divide(used: int, limit: int | None) -> float:
+    if limit is None:
+        return 0.0
+    return used / limit if limit else math.inf
+
+
+def _read_cpu_v1(name: str, level: Path, quota: float | None, times: Path) -> CpuUse:
+    """`times` is the cgroup's folder in the other hierarchy, which may be less deep: then the process's own."""
+    stat, seconds = _read_table(level / "cpu.stat"), _read_count(times / "cpuacct.usage") / 1e9
+    return CpuUse(name, seconds, quota, stat.get("nr_periods"), stat.get("nr_throttled", 0))
+
+
+def _read_cpu_v2(name: str, level: Path, quota: float | None) -> CpuUse:
+    stat = _read_table(level / "cpu.stat")
+    if "usage_usec" not in stat:
+        raise _make_missing_error(level / "cpu.stat")
+    return CpuUse(name, stat["usage_usec"] / 1e6, quota, stat.get("nr_periods"), stat.get("nr_throttled", 0))
 
 
 def _read_quota_v1(level: Path) -> float | None:
@@ -135,6 +157,16 @@ def _read_limit_v1(level: Path) -> int | None:
 def _read_limit_v2(level: Path) -> int | None:
     limit = (read_file(level / "memory.max") or "max").strip()
     return None if limit == "max" else int(limit)
+
+
+def _read_working_set_v1(level: Path) -> int:
+    idle = _read_table(level / "memory.stat").get("total_inactive_file", 0)
+    return max(0, _read_count(level / "memory.usage_in_bytes") - idle)
+
+
+def _read_working_set_v2(level: Path) -> int:
+    idle = _read_table(level / "memory.stat").get("inactive_file", 0)
+    return max(0, _read_count(level / "memory.current") - idle)
 
 
 def _read_count(path: Path) -> int:

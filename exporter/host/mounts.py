@@ -30,13 +30,13 @@ def find_mount(number: int, proc: Path = Path("/proc")) -> Mount | None:
 
 
 def explain_absence(path: Path, proc: Path, otherwise: str) -> str:
-    """Return why a file below `proc` does not exist, and what to do."""
+    """Return why a file below `proc` does not exist or cannot be read, and what to do."""
     mounts = [mount for _, mount in _list_mounts(proc) if mount.point == str(proc)]
     if mounts and "subset=pid" in mounts[-1].options:  # Linux 5.8; the last one is on top
         return (
             f"{path} is hidden by the mount option subset=pid of {proc} (ProcSubset=pid in a systemd unit): remove it"
         )
-    return f"{path} does not exist: {otherwise}"
+    return f"{path} cannot be read: {otherwise}"
 
 
 def _list_mounts(proc: Path) -> Iterator[tuple[int, Mount]]:

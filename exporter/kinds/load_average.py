@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar, Literal
 
-from exporter.host.proc import count_machine_cpus
-from exporter.model import Deadline, Measurement, Outcome
+from exporter.host.proc import count_machine_cpus, read_file
+from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.options import Ratio
 
@@ -53,8 +54,12 @@ class LoadAverage(Probe):
         deadline: Deadline,
         getloadavg: Callable[[], tuple[float, float, float]] = os.getloadavg,
         cpu_count: Callable[[], int] = count_machine_cpus,
+        proc: Path = Path("/proc"),
     ) -> Outcome:
         loads, cpus = getloadavg(), cpu_count()
+        if not any(loads) and (read_file(proc / "loadavg") or "").split()[3:4] == ["0/0"]:
+            # Threads that run, and all threads. At least this one exists, so the file is not filled in, as in gVisor.
+            raise ProbeError(Reason.MISSING, f"{proc / 'loadavg'}: this kernel does not count the load average")
         load = loads[_WINDOWS.index(self.window)]
         return Outcome.measured(
             f"load over {self.window} is {load:.2f} on {cpus} CPUs, {load / cpus:.2f} per CPU",

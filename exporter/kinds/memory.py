@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Literal
 
 import psutil
 
-from exporter.host.cgroup import Cgroup
-from exporter.model import Deadline, Measurement, Outcome
+from exporter.host.cgroup import UNLIMITED, Cgroup
+from exporter.host.mounts import explain_absence
+from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.options import Ratio
 
@@ -18,7 +19,8 @@ class Memory(Probe):
     The machine's available memory is the kernel's own estimate (`MemAvailable`), which includes caches that can be
     reclaimed. `scope: container` is the exporter's own container, which in a pod is not the application's. Its used
     memory is the working set, which the kubelet uses for evictions, as a share of the container's limit, or of the
-    machine's memory if it has no limit or a larger one.
+    machine's memory if it has no limit or a larger one. If cgroups above the container have limits too, such as those
+    of a pod or of a systemd slice, and the container can see them, the one that is nearest to its limit counts.
     """
 
     measures: ClassVar = {
@@ -55,14 +57,17 @@ class Memory(Probe):
         proc: Path = Path("/proc"),
         cgroups: Path = Path("/sys/fs/cgroup"),
     ) -> Outcome:
-        memory = machine()
         if self.scope == "host":
+            memory = _read_machine(machine, proc)
             return self._compare("", memory.total - memory.available, memory.total)
-        container = Cgroup(proc, cgroups).read_memory()
+        total = _find_total(machine)
+        container = Cgroup(proc, cgroups).read_memory(total)
         kills = () if container.oom_kills is None else (Measurement("memory_oom_kills", container.oom_kills),)
-        if container.limit is None or container.limit > memory.total:
-            return self._compare("the container has no lower limit: ", container.used, memory.total, *kills)
-        return self._compare("container: ", container.used, container.limit, *kills)
+        if container.limit is None or container.limit > total:
+            total = _read_machine(machine, proc).total
+            return self._compare("the container has no lower limit: ", container.used, total, *kills)
+        whose = f"the cgroup {container.cgroup} above the container: " if container.cgroup else "container: "
+        return self._compare(whose, container.used, container.limit, *kills)
 
     def _compare(self, whose: str, used: int, total: int, *others: Measurement) -> Outcome:
         ratio = used / total if total else 1.0  # a limit of 0 is always reached
@@ -74,3 +79,26 @@ class Memory(Probe):
             Measurement("memory_total_bytes", total),
             *others,
         )
+
+
+def _read_machine(machine: Callable[[], Any], proc: Path) -> Any:
+    """Return the machine's memory. Raises ProbeError if the kernel reports none."""
+    try:
+        memory = machine()
+    except FileNotFoundError:
+        needs = "use scope: container"
+        raise ProbeError(Reason.MISSING, explain_absence(proc / "meminfo", proc, needs)) from None
+    except KeyError as error:
+        line = error.args[0].decode().rstrip(":")
+        raise ProbeError(Reason.MISSING, f"{proc / 'meminfo'} has no line {line}") from None
+    if memory.total <= 0:
+        raise ProbeError(Reason.MISSING, f"{proc / 'meminfo'} reports no memory at all, so its use cannot be measured")
+    return memory
+
+
+def _find_total(machine: Callable[[], Any]) -> int:
+    """Return the machine's memory, or no limit if it is not known: a container may have a limit of its own."""
+    try:
+        return int(machine().total) or UNLIMITED
+    except (OSError, KeyError):
+        return UNLIMITED

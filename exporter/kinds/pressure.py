@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from exporter.host.cgroup import Cgroup
+from exporter.host.mounts import explain_absence
 from exporter.host.proc import read_file
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
@@ -56,7 +57,9 @@ class Pressure(Probe):
         text = self._read_host(proc) if self.scope == "host" else self._read_container(proc, cgroups)
         average = re.search(rf"^{self.line} .*\bavg{self.window.rstrip('s')}=([\d.]+)", text, re.MULTILINE)
         if average is None:
-            raise ProbeError(Reason.MISSING, f"this kernel has no line {self.line} for {self.resource}: use line: some")
+            use = ": use line: some" if self.line == "full" else ""
+            message = f"this kernel has no average of {self.window} in the line {self.line} for {self.resource}{use}"
+            raise ProbeError(Reason.MISSING, message)
         ratio = float(average[1]) / 100
         tasks = "some tasks" if self.line == "some" else "all tasks"
         return Outcome.measured(
@@ -69,7 +72,7 @@ class Pressure(Probe):
         text = read_file(path)
         if text is None:
             needs = "this kind needs Linux 4.20 with CONFIG_PSI, and on some systems the kernel parameter psi=1"
-            raise ProbeError(Reason.MISSING, f"{path} cannot be read: {needs}")
+            raise ProbeError(Reason.MISSING, explain_absence(path, proc, needs))
         return text
 
     def _read_container(self, proc: Path, cgroups: Path) -> str:

@@ -30,8 +30,8 @@ V2 = {
     "cpu.max": "150000 100000\n",
     "cpu.pressure": "some avg10=1.00 avg60=2.00 avg300=3.00 total=4\n",
 }
-MEMORY = MemoryUse(used=700, limit=4000, oom_kills=2)
-CPU = CpuUse(seconds=2.5, quota=1.5, periods=10, throttled=3)
+MEMORY = MemoryUse("", used=700, limit=4000, oom_kills=2)
+CPU = CpuUse("", seconds=2.5, quota=1.5, periods=10, throttled=3)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_every_layout_gives_the_same_numbers(make_cgroup, listing, folders):
     cgroup = make_cgroup(listing, folders)
 
     assert cgroup.read_memory() == MEMORY
-    assert cgroup.read_cpu() == CPU
+    assert cgroup.read_cpu() == [CPU]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_every_layout_gives_the_same_numbers(make_cgroup, listing, folders):
     ids=["v1", "v1 with large pages", "v2", "v2 without the file"],
 )
 def test_memory_without_a_limit(make_cgroup, listing, folders):
-    assert make_cgroup(listing, folders).read_memory() == MemoryUse(700, None, 2)
+    assert make_cgroup(listing, folders).read_memory() == MemoryUse("", 700, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -112,31 +112,76 @@ def test_memory_without_a_limit(make_cgroup, listing, folders):
     ids=["v1", "v2", "v2 without the file"],
 )
 def test_cpus_without_a_quota(make_cgroup, listing, folders):
-    assert make_cgroup(listing, folders).read_cpu() == CpuUse(2.5, None, 10, 3)
+    assert make_cgroup(listing, folders).read_cpu() == [CpuUse("", 2.5, None, 10, 3)]
 
 
 def test_cpu_time_is_read_without_the_cpu_controller(make_cgroup):
-    assert make_cgroup(
-        "0::/\n", {".": {"cgroup.controllers": "", "cpu.stat": "usage_usec 2500000\n"}}
-    ).read_cpu() == CpuUse(2.5, None, None, 0)
+    assert make_cgroup("0::/\n", {".": {"cgroup.controllers": "", "cpu.stat": "usage_usec 2500000\n"}}).read_cpu() == [
+        CpuUse("", 2.5, None, None, 0)
+    ]
 
 
-def test_the_level_with_the_lowest_limit_decides(make_cgroup):
-    above = {**V2, "memory.max": "2000\n", "memory.current": "1900\n", "cpu.max": "50000 100000\n"}
-    cgroup = make_cgroup("0::/pod/app\n", {".": {"cgroup.controllers": ""}, "pod": above, "pod/app": V2})
+def memory(version: int, used: int, limit: int | None, kills: int = 2) -> dict[str, str]:
+    """The files of a cgroup's memory."""
+    if version == 2:
+        maximum = "max" if limit is None else limit
+        files = {"memory.max": maximum, "memory.current": used + 300, "memory.stat": "inactive_file 300"}
+        return {name: f"{text}\n" for name, text in files.items()} | {"memory.events": f"oom_kill {kills}\n"}
+    return {
+        "memory.limit_in_bytes": f"{2**63 - 4096 if limit is None else limit}\n",
+        "memory.usage_in_bytes": f"{used + 300}\n",
+        "memory.stat": "inactive_file 1\ntotal_inactive_file 300\n",
+        "memory.oom_control": f"oom_kill {kills}\n",
+    }
 
-    assert cgroup.read_memory() == MemoryUse(1600, 2000, 2)
-    assert cgroup.read_cpu().quota == 0.5
+
+MIB = 2**20
+NESTED = {  # working set and limit of the pod and of the container; the deciding cgroup
+    "a full pod around an empty container": ((1000, 1024), (100, 512), "/pod"),
+    "a full container in an empty pod": ((600, 1024), (500, 512), ""),
+    "only the pod has a limit": ((600, 1024), (500, None), "/pod"),
+    "only the container has a limit": ((1000, None), (100, 512), ""),
+    "none has a limit": ((1000, None), (100, None), ""),
+    "equally near": ((500, 1000), (250, 500), ""),
+    "a limit of 0": ((0, 0), (100, 512), "/pod"),
+    "the pod's limit is beyond the machine": ((3000, 4096), (100, 512), ""),
+}
 
 
-def test_the_level_with_the_lowest_limit_decides_in_version_1(make_cgroup):
-    memory = {**MEMORY_V1, "memory.limit_in_bytes": "2000\n", "memory.usage_in_bytes": "1900\n"}
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("pod", "container", "deciding"), NESTED.values(), ids=NESTED)
+def test_the_memory_limit_that_is_nearest_to_being_reached_decides(make_cgroup, version, pod, container, deciding):
+    scale = [tuple(None if number is None else number * MIB for number in pair) for pair in (pod, container)]
+    root = "memory" if version == 1 else "."
+    folders = {
+        root: {} if version == 1 else {"cgroup.controllers": "memory\n"},  # the root has no files for its memory
+        f"{root}/pod": memory(version, *scale[0], kills=9),
+        f"{root}/pod/app": memory(version, *scale[1]),
+    }
+    if version == 1:
+        folders[root] = memory(version, 0, None)
+    cgroup = make_cgroup("7:memory:/pod/app\n" if version == 1 else "0::/pod/app\n", folders)
+    used, limit = scale[0] if deciding else scale[1]
+
+    assert cgroup.read_memory(2048 * MIB) == MemoryUse(deciding, used, limit, 2)
+
+
+def test_every_level_with_a_cpu_quota_is_read(make_cgroup):
+    above = {**V2, "cpu.max": "50000 100000\n", "cpu.stat": "usage_usec 9000000\nnr_periods 90\nnr_throttled 80\n"}
+    free = {**V2, "cpu.max": "max 100000\n"}
+    folders = {".": {"cgroup.controllers": ""}, "slice": free, "slice/pod": above, "slice/pod/app": free}
+
+    assert make_cgroup("0::/slice/pod/app\n", folders).read_cpu() == [
+        CpuUse("", 2.5, None, 10, 3),
+        CpuUse("/slice/pod", 9.0, 0.5, 90, 80),
+    ]
+
+
+def test_every_level_with_a_cpu_quota_is_read_in_version_1(make_cgroup):
     cpu = {**CPU_V1, "cpu.cfs_quota_us": "50000\n", "cpuacct.usage": "7000000000\n"}
-    folders = {"memory/docker": memory, "cpu,cpuacct/docker": cpu}
-    cgroup = make_cgroup(V1, {**folders, "memory/docker/1f": MEMORY_V1, "cpu,cpuacct/docker/1f": CPU_V1})
+    cgroup = make_cgroup(V1, {"cpu,cpuacct/docker": cpu, "cpu,cpuacct/docker/1f": CPU_V1, "cpu,cpuacct": CPU_V1})
 
-    assert cgroup.read_memory() == MemoryUse(1600, 2000, 2)
-    assert cgroup.read_cpu() == CpuUse(7.0, 0.5, 10, 3)
+    assert cgroup.read_cpu() == [CPU, CpuUse("/docker", 7.0, 0.5, 10, 3), CpuUse("/", 2.5, 1.5, 10, 3)]
 
 
 def test_cpu_time_is_the_process_s_own_if_its_depth_differs_between_hierarchies(make_cgroup):
@@ -145,7 +190,10 @@ def test_cpu_time_is_the_process_s_own_if_its_depth_differs_between_hierarchies(
     above = {**CPU_V1, "cpu.cfs_quota_us": "50000\n"}
     folders = {"cpu/docker/1f": CPU_V1, "cpu/docker": above, "cpuacct": {"cpuacct.usage": "9000000000\n"}}
 
-    assert make_cgroup(listing, folders).read_cpu() == CpuUse(9.0, 0.5, 10, 3)
+    assert make_cgroup(listing, folders).read_cpu() == [
+        CpuUse("", 9.0, 1.5, 10, 3),
+        CpuUse("/docker", 9.0, 0.5, 10, 3),
+    ]
 
 
 @pytest.mark.parametrize("listing", [V1, "0::/\n"], ids=["v1", "v2"])
@@ -199,5 +247,5 @@ def test_the_cgroup_of_this_process_is_read():
     except ProbeError as error:
         pytest.skip(str(error))
 
-    assert cpu.seconds > 0
+    assert cpu[0].seconds > 0
     assert memory.used > 0

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from support import eventually
 
 from exporter.kinds.cpu import Cpu
-from exporter.model import Deadline, ProbeError, Reason, Status
+from exporter.model import Deadline, Measurement, ProbeError, Reason, Status
 
 SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -27,7 +27,7 @@ class Machine:
         self.quota, self.cpus, self.version = quota, cpus, version
         self.now = self.used = 100.0
         self.periods = self.throttled = 50
-        self.spent = [0.0] * 10  # seconds: user nice system idle iowait irq softirq steal guest guest_nice
+        self.spent = [1000.0] * 10  # seconds: user nice system idle iowait irq softirq steal guest guest_nice
         self.advance()
 
     def advance(self, seconds: float = 0, used: float = 0, periods: int = 0, throttled: int = 0, **host: float) -> None:
@@ -187,18 +187,98 @@ def test_a_container_that_did_not_run_was_not_throttled(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "steps", [{"seconds": 0, "used": 0}, {"seconds": 10, "used": -5}], ids=["no time", "going back"]
+    ("scope", "steps"),
+    [
+        ("container", {"seconds": 0.001, "used": 0.001}),
+        ("container", {"seconds": 10, "used": -5}),
+        ("host", {"idle": 0}),
+        ("host", {"idle": -5}),
+        ("host", {"user": 0.04}),
+    ],
+    ids=["no time", "going back", "standing still", "all going back", "a single tick"],
 )
-def test_counters_that_do_not_advance_give_no_number(tmp_path, steps):
-    machine, probe = Machine(tmp_path), Cpu(scope="container")
+def test_counters_that_do_not_advance_are_no_evidence(tmp_path, scope, steps):
+    """Not even when the run is repeated at once, as after every `unknown`."""
+    machine, probe = Machine(tmp_path), Cpu(scope=scope)
     machine.run(probe)
     machine.advance(**steps)
-    outcome = machine.run(probe)
-    machine.advance(10, used=4)
+    for _ in range(3):
+        with pytest.raises(
+            ProbeError, match="have not advanced since the previous run, so there is no number"
+        ) as caught:
+            machine.run(probe)
+        assert caught.value.reason is Reason.MISSING
+        machine.advance(0.001)
+    machine.advance(10, used=4, user=4, idle=36)
 
-    assert (outcome.status, outcome.measurements) == (Status.PASS, ())
-    assert outcome.summary == "no number: the kernel's counters have not advanced since the previous run"
-    assert values(machine.run(probe))["cpu_used_ratio"] == pytest.approx(0.1)
+    assert values(machine.run(probe))["cpu_used_ratio"] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("scope", ["host", "container"])
+def test_a_kernel_that_counts_no_cpu_time_is_no_evidence(tmp_path, scope):
+    """Such as that of an older gVisor: every number is 0."""
+    machine, probe = Machine(tmp_path), Cpu(scope=scope)
+    machine.used, machine.spent = 0, [0.0] * 10
+    for _ in range(3):
+        machine.advance(10)
+        with pytest.raises(ProbeError, match="this kernel does not count CPU time") as caught:
+            machine.run(probe)
+        assert caught.value.reason is Reason.MISSING
+
+
+def test_an_empty_file_of_counters_is_no_evidence(tmp_path):
+    machine = Machine(tmp_path)
+    (machine.proc / "stat").write_text("")
+    with pytest.raises(ProbeError, match="this kernel does not count CPU time"):
+        machine.run(Cpu())
+
+
+@pytest.mark.parametrize("field", ["iowait", "idle", "guest"])
+@pytest.mark.parametrize("fall", [0, 5, 15, 19, 25, 39])
+def test_a_field_that_decreases_does_not_make_the_others_count_more(tmp_path, field, fall):
+    """Half of the CPU time was used, and `iowait` may decrease at the same time."""
+    machine, probe = Machine(tmp_path), Cpu()
+    machine.run(probe)
+    machine.advance(**{"user": 20, "idle": 20, field: -fall} | ({"iowait": 20} if field == "idle" else {}))
+
+    assert values(machine.run(probe))["cpu_used_ratio"] == pytest.approx(0.5)
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """A container in a pod, each with its own quota in CPUs and with counters that advance."""
+    machine = Machine(tmp_path, quota=1)
+    (machine.proc / "self" / "cgroup").write_text("0::/pod/app\n")
+    totals: dict[str, list[float]] = {"pod": [100, 50, 50], "pod/app": [100, 50, 50]}
+
+    def advance(quotas: dict[str, str], **used: tuple[float, float, float]) -> None:
+        machine.now += 10
+        for name, total in totals.items():
+            added = used.get(name.rpartition("/")[2], (0.0, 0, 0))
+            total[:] = [then + more for then, more in zip(total, added, strict=True)]
+            (machine.cgroups / name).mkdir(parents=True, exist_ok=True)
+            words = f"usage_usec {total[0] * 1e6:.0f}\nnr_periods {total[1]:.0f}\nnr_throttled {total[2]:.0f}\n"
+            (machine.cgroups / name / "cpu.stat").write_text(words)
+            (machine.cgroups / name / "cpu.max").write_text(f"{quotas.get(name, 'max')} 100000\n")
+
+    return machine, advance
+
+
+def test_the_quota_that_is_nearest_to_being_used_up_decides(nested):
+    machine, advance = nested
+    probe, quotas = Cpu(scope="container", fail_throttled_ratio=0.5), {"pod": "200000", "pod/app": "100000"}
+    advance(quotas)
+    machine.run(probe)
+    advance(quotas, pod=(19.5, 100, 60), app=(1, 100, 0))
+    outcome = machine.run(probe)
+
+    assert outcome.status is Status.FAIL
+    assert outcome.summary.startswith("98 % of 2 CPUs used in 10.0 s by the cgroup /pod above the container")
+    assert "throttled in 60 % of 100 periods by the cgroup /pod above the container" in outcome.summary
+    assert values(outcome) == {"cpu_used_ratio": pytest.approx(0.975), "cpu_throttled_ratio": pytest.approx(0.6)}
+
+    advance(quotas, pod=(10, 100, 0), app=(8, 100, 20))
+    assert machine.run(probe).summary.startswith("80 % of 1 CPUs used in 10.0 s (fail at 0.95); throttled in 20 %")
 
 
 @pytest.mark.parametrize(("scope", "file"), [("host", "proc/stat"), ("container", "cgroup/cpu.stat")])
@@ -211,13 +291,21 @@ def test_a_kernel_file_that_does_not_exist_is_missing(tmp_path, scope, file):
     assert caught.value.reason is Reason.MISSING
 
 
+def measured(probe: Cpu, deadline: Deadline) -> tuple[Measurement, ...]:
+    """The measurements of a run; none while the counters have not advanced far enough."""
+    try:
+        return probe.probe(deadline).measurements
+    except ProbeError:
+        return ()
+
+
 def test_this_machine_s_use_is_measured():
     probe = Cpu(fail_ratio=2)
     deadline = Deadline(time.monotonic() + 10)
     probe.probe(deadline)
-    (used,) = eventually(lambda: probe.probe(deadline).measurements)
+    (used,) = eventually(lambda: measured(probe, deadline))
 
-    assert 0 <= used.value < 1.001
+    assert 0 <= used.value <= 1
 
 
 def test_this_container_s_use_is_measured():
@@ -227,7 +315,7 @@ def test_this_container_s_use_is_measured():
         probe.probe(deadline)
     except ProbeError as error:
         pytest.skip(str(error))
-    used = eventually(lambda: probe.probe(deadline).measurements)[0]
+    used = eventually(lambda: measured(probe, deadline))[0]
 
     assert used.name == "cpu_used_ratio"
     assert used.value >= 0

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from exporter.kinds.load_average import LoadAverage
-from exporter.model import Deadline, Reason
+from exporter.model import Deadline, ProbeError, Reason, Status
 
 
 def run_check(loads=(1.0, 2.0, 4.0), cpus=4, **options):
@@ -54,6 +54,31 @@ def test_the_defaults_are_the_classic_form():
     outcome = run_check(loads=loads, cpus=os.cpu_count())
 
     assert outcome.status.healthy == (loads[0] / os.cpu_count() < 0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "counted"),
+    [
+        ("0.00 0.00 0.00 0/0 0\n", False),
+        ("0.00 0.00 0.00 1/99 7\n", True),
+        ("0.50 0.00 0.00 0/0 0\n", True),
+        (None, True),
+    ],
+    ids=["gVisor", "idle", "loaded", "no file"],
+)
+def test_a_kernel_that_does_not_count_the_load_is_no_evidence(tmp_path, text, counted):
+    if text is not None:
+        (tmp_path / "loadavg").write_text(text)
+    loads = (float((text or "0").split()[0]), 0.0, 0.0)
+
+    def check():
+        return LoadAverage().probe(Deadline(time.monotonic() + 5), lambda: loads, lambda: 4, tmp_path)
+
+    if counted:
+        assert check().status is Status.PASS
+    else:
+        with pytest.raises(ProbeError, match="does not count the load average"):
+            check()
 
 
 def test_this_machine_s_load_is_divided_by_its_cpus():

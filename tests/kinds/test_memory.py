@@ -135,6 +135,37 @@ def test_the_error_says_what_to_do_if_the_kernel_does_not_count_the_container(tm
     assert caught.value.reason is Reason.MISSING
 
 
+def test_a_full_cgroup_above_the_container_decides_and_is_named(tmp_path):
+    numbers = {"pod": (1000, 1024), "pod/app": (100, 512)}  # MiB in use, and the limit
+    for folder, (used, limit) in numbers.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "memory.current").write_text(f"{used * 2**20}\n")
+        (tmp_path / folder / "memory.max").write_text(f"{limit * 2**20}\n")
+    (tmp_path / "cgroup.controllers").touch()
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("0::/pod/app\n")
+    probe, deadline = Memory(scope="container"), Deadline(time.monotonic() + 5)
+    outcome = probe.probe(deadline, machine=machine(), proc=tmp_path, cgroups=tmp_path)
+
+    assert outcome.status is Status.FAIL
+    assert outcome.summary.startswith("the cgroup /pod above the container: 98 % of 1.0 GiB of memory is in use")
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (lambda: SimpleNamespace(total=0, available=0), "reports no memory at all"),
+        (lambda: {}[b"MemTotal:"], "has no line MemTotal"),
+    ],
+    ids=["zero", "no line"],
+)
+def test_a_machine_without_a_number_for_its_memory_is_no_evidence(machine, words):
+    with pytest.raises(ProbeError, match=words) as caught:
+        Memory().probe(Deadline(time.monotonic() + 5), machine=machine)
+
+    assert caught.value.reason is Reason.MISSING
+
+
 def test_this_machine_s_memory_is_measured():
     numbers = values(Memory(fail_ratio=2).probe(Deadline(time.monotonic() + 5)))
 
