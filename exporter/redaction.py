@@ -6,6 +6,7 @@ The rule does not depend on a list of fields, because a secret in the wrong plac
 - A number is shown only where a number is expected, and a key only if it looks like one (`show_key`).
 - A text of other code, such as the message of an exception, is shown without anything that it has in common with the
   values at hand (`redact`), and without the credentials and queries of URLs (`mask_urls`).
+- Of what a target sent, a message shows the beginning, without the credentials and queries of URLs (`quote`).
 """
 
 import re
@@ -16,6 +17,7 @@ from typing import Any
 MASK = "***"
 MIN_PIECE = 4  # characters that two texts must have in common; fewer are a coincidence, and too short for a secret
 MAX_REDACTED = 4096  # characters of a text that is redacted; the rest is cut off
+MAX_QUOTED = 80  # characters of what a target sent
 
 # A string of SQL or PromQL, also one that is not closed. Names and numbers of a query are no secrets.
 _STRING = re.compile(r"""'[^']*'?|"[^"]*"?|`[^`]*`?|[$]([A-Za-z_]*)[$].*?(?:[$]\1[$]|\Z)""", re.DOTALL)
@@ -88,6 +90,26 @@ def mask_urls(text: str) -> str:
     if "@" not in text and "?" not in text:
         return text
     return "".join(_mask_word(word) for word in re.split(r"(\s+)", text))
+
+
+def quote(data: bytes, secrets: Any = (), public: str = "") -> str:
+    r"""Return the beginning of what a target sent, in quotes, without what it has in common with secrets (`redact`).
+
+    Control characters and bytes that are not UTF-8 are shown as escapes, such as `\n` and `\xff`.
+    """
+    text = redact(data[:MAX_REDACTED].decode("utf-8", "backslashreplace"), secrets, public)
+    masked = "".join(_mask_word(word) if _may_be_url(word) else word for word in re.split(r"(\s+)", text))
+    escaped = "".join(map(_escape, masked[: MAX_QUOTED + 1]))
+    return f'"{escaped}"' if len(escaped) <= MAX_QUOTED else f'"{escaped[: MAX_QUOTED - 1]}…"'
+
+
+def _may_be_url(word: str) -> bool:
+    """Return whether the word may have the credentials or the query of a URL; `<?xml` and `up?` have neither."""
+    return "@" in word or "=" in word.partition("?")[2]
+
+
+def _escape(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _has_text(value: Any) -> bool:

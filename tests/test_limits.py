@@ -109,6 +109,7 @@ REACHED = {  # the test that reaches each limit
     "probe.jsonvalue:MAX_VALUES": "probe/test_jsonvalue.py::test_a_text_has_a_maximum_number_of_values",
     "probe.secret:MAX_SECRET": "probe/test_secret.py::test_without_its_secret_a_check_cannot_run",
     "redaction:MAX_REDACTED": "test_redaction.py::test_a_long_text_is_cut",
+    "redaction:MAX_QUOTED": "probe/test_body.py::test_a_message_shows_the_beginning_the_length_and_the_media_type",
     "render.metrics:MAX_LABEL": f"{HERE}::test_a_long_label_is_cut",
     "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",
     "render.report:MAX_WIDTH": "render/test_report.py::test_a_long_name_moves_its_own_line_alone",

@@ -18,8 +18,9 @@ from exporter.net.fetch import MAX_BODY, Fetched, Route, fetch
 from exporter.net.request import Request
 from exporter.net.resolver import RESOLVER, Resolver
 from exporter.probe.authorization import read_authorization, refuse_both
+from exporter.probe.body import Body
 from exporter.probe.check import Probe
-from exporter.probe.expect import JsonExpectation, Pattern, find_body_fault
+from exporter.probe.expect import JsonExpectation, Pattern
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Options, Port, Seconds, Spelling, find_host_risk
 from exporter.probe.secret import BasicAuth, Secret
@@ -57,6 +58,8 @@ class HttpGet(Probe):
     This kind differs from the kubelet's probe in three ways. HTTP/2 is not offered over TLS. A request whose body
     breaks off is repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each
     the whole timeout. A response with more than 1000 header lines, interim responses included, fails.
+
+    Compressed bodies are not decoded; the request does not ask for compression.
 
     The options from `expectStatus` on do not exist in Kubernetes.
     """
@@ -117,7 +120,8 @@ class HttpGet(Probe):
     body: str = ""
     """Body of the request, sent as UTF-8."""
     body_contains: str | None = None
-    """Fails when the first MiB of the response's body does not contain this text."""
+    """Fails when the first MiB of the response's body does not contain this text. The body's charset is that of its
+    Content-Type, or UTF-8."""
     body_matches: Pattern | None = None
     """Fails when the body does not match this regular expression, in RE2's syntax. Requires the extra `expect`."""
     json_path: tuple[JsonExpectation, ...] = ()
@@ -181,7 +185,7 @@ class HttpGet(Probe):
         except DialError as error:
             return error.outcome()
         latency = timer.stop(self.warn_latency_seconds, self.max_latency_seconds)
-        return self._conclude(fetched, deadline, latency, self._measure_phases(fetched))
+        return self._conclude(fetched, self._make_body(fetched, request), deadline, latency)
 
     def _measure_phases(self, fetched: Fetched) -> tuple[Measurement, ...]:
         if not self.phases:
@@ -189,17 +193,18 @@ class HttpGet(Probe):
         seconds = fetched.seconds.items()
         return tuple(Measurement("endpoint_phase_seconds", value, phase=phase) for phase, value in seconds)
 
-    def _conclude(
-        self, fetched: Fetched, deadline: Deadline, latency: Measurement, phases: tuple[Measurement, ...]
-    ) -> Outcome:
-        summary = f"{self.target} returned {fetched.status}"
+    def _conclude(self, fetched: Fetched, body: Body, deadline: Deadline, latency: Measurement) -> Outcome:
+        summary, phases = f"{self.target} returned {fetched.status}", self._measure_phases(fetched)
         if fetched.status not in (self.expect_status or range(200, 400)):
-            expected = f", expected {' or '.join(map(str, self.expect_status))}" if self.expect_status else ""
-            return Outcome.failed(Reason.STATUS, summary + expected, latency, *phases)
+            if self.expect_status:
+                summary += f", expected {' or '.join(map(str, self.expect_status))}"
+            if body.content:
+                summary += f"; received {body.describe()}"
+            return Outcome.failed(Reason.STATUS, summary, latency, *phases)
         if fetched.elsewhere is not None:
             summary += f", a redirect to {fetched.elsewhere or 'no host'}, which is not followed"
         try:
-            fault = find_body_fault(fetched.body, self.body_contains, self.body_matches, self.json_path, deadline)
+            fault = body.find_fault(self.body_contains, self.body_matches, self.json_path, deadline)
         except TimeoutError:
             summary += ", but its body was not checked in time"
             return Outcome.failed(Reason.TIMEOUT, summary, latency, *phases)
@@ -208,6 +213,12 @@ class HttpGet(Probe):
         if latency.limits:
             summary += f" in {latency.value:.3f} s"
         return Outcome.measured(summary, latency, *phases)
+
+    def _make_body(self, fetched: Fetched, request: Request) -> Body:
+        content_type, encoding = (
+            fetched.headers.get(name, b"").decode("latin-1") for name in (b"content-type", b"content-encoding")
+        )
+        return Body(fetched.body, self._max_body, content_type, encoding, request.quote)
 
     def _build_request(self) -> Request:
         """Return the request without its authorization. All runs share it, so its bytes are encoded only once."""
@@ -222,16 +233,20 @@ class HttpGet(Probe):
         return self._cached_request
 
     def _build_route(self, deadline: Deadline, resolver: Resolver) -> Route:
-        checks_body = self.body_contains is not None or self.body_matches is not None or self.json_path
         return Route(
             deadline,
             resolver,
             self._choose_context(deadline),
             self.unix_socket,
             self.follow_redirects,
-            MAX_EXPECTED_BODY if checks_body else MAX_BODY,
+            self._max_body,
             self.server_name,
         )
+
+    @property
+    def _max_body(self) -> int:
+        checks_body = self.body_contains is not None or self.body_matches is not None or self.json_path
+        return MAX_EXPECTED_BODY if checks_body else MAX_BODY
 
     def _choose_context(self, deadline: Deadline) -> ssl.SSLContext | None:
         """Return the configured TLS context; None for the kubelet's."""

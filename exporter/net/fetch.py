@@ -58,6 +58,8 @@ class Fetched:
     """The final response."""
 
     status: int
+    headers: Mapping[bytes, bytes]
+    """Content-Encoding, Content-Type and the headers that frame the body, by their names in lower case."""
     body: bytes
     elsewhere: str | None
     """The host of a redirect that was not followed because it leads to a different host."""
@@ -78,7 +80,8 @@ def fetch(request: Request, route: Route) -> Fetched:
             if following is None or following.url.hostname != home:
                 body = _read_body(request, response, route.max_body)
                 watch.lap("transfer")
-                return Fetched(response.status, body, following.url.hostname if following else None, watch.seconds)
+                elsewhere = following.url.hostname if following else None
+                return Fetched(response.status, response.headers, body, elsewhere, watch.seconds)
             _drain(response)
             watch.lap("transfer")
         request = following
@@ -103,7 +106,8 @@ def _exchange(request: Request, route: Route, watch: Stopwatch) -> Response:
     except SilentError as error:
         raise DialError(Reason.CONNECT, f"{url.public} {error}", url.public) from None
     except MalformedError as error:
-        raise DialError(Reason.STATUS, f"{url.public}: {error}", url.public) from None
+        received = f": it begins with {request.quote(error.beginning)}" if error.beginning else ""
+        raise DialError(Reason.STATUS, f"{url.public}: {error}{received}", url.public) from None
     except DialError as error:
         raise error.with_endpoint(url.public) from None
     watch.lap("processing")

@@ -36,10 +36,24 @@ _CONTENT_LENGTH = re.compile(rb"0*[0-9]{1,19}")
 _MAX_CONTENT_LENGTH = (1 << 63) - 1
 
 _USED_FIELDS = (b"content-length", b"location", b"transfer-encoding")
+_DESCRIPTIVE_FIELDS = (b"content-encoding", b"content-type")
+
+# The beginning of a TLS alert (RFC 8446, 5.1), and of a SETTINGS frame, the first one of HTTP/2 (RFC 9113, 4.1).
+_OTHER_PROTOCOLS = (
+    (re.compile(rb"\x15\x03[\x00-\x04]"), "TLS: the server expects it (scheme: HTTPS)"),
+    (re.compile(rb"\x00[\x00-\xff]{2}\x04\x00\x00\x00\x00\x00"), "HTTP/2: the server does not speak HTTP/1.1"),
+)
 
 
 class MalformedError(Exception):
-    """The bytes are not an HTTP response, or they break off."""
+    """The bytes are not an HTTP response, or they break off.
+
+    `beginning` has the first bytes of a response in an unknown protocol.
+    """
+
+    def __init__(self, message: str, beginning: bytes = b"") -> None:
+        super().__init__(message)
+        self.beginning = beginning
 
 
 class SilentError(MalformedError):
@@ -50,14 +64,19 @@ class Head:
     """A status line, headers, and what marks the end of the body. Raises MalformedError for bytes that Go refuses."""
 
     def __init__(self, lines: "Lines") -> None:
-        if lines.at_end():
+        beginning = lines.peek()
+        if not beginning:
             raise SilentError("closed the connection without a response")
-        status = _STATUS_LINE.fullmatch(lines.read_line())
+        if beginning[:5] != b"HTTP/"[: len(beginning)]:
+            raise _make_protocol_error(beginning)
+        line = lines.read_line()
+        status = _STATUS_LINE.fullmatch(line)
         if not status:
-            raise MalformedError("the response is not HTTP")
+            raise _make_protocol_error(line)
         self.status = int(status[2])
-        self._fields = lines.read_fields()
-        self.location = self._fields.get(b"location", b"").decode("utf-8", "surrogateescape")
+        self.headers = lines.read_fields()
+        """The headers that are used, by their names in lower case."""
+        self.location = self.headers.get(b"location", b"").decode("utf-8", "surrogateescape")
         self.chunked = self._is_chunked(status[1])
         self.length = self._find_body_length()
 
@@ -66,7 +85,7 @@ class Head:
 
         The header is ignored before HTTP/1.1, except in version 0.0, which Go reads as 1.1 (readTransfer).
         """
-        encoding = self._fields.get(b"transfer-encoding")
+        encoding = self.headers.get(b"transfer-encoding")
         if encoding is None or b"0.0" < version < b"1.1":
             return False
         if encoding.lower() != b"chunked":
@@ -75,7 +94,7 @@ class Head:
 
     def _find_body_length(self) -> int | None:
         """Return the length of the body if it is known (fixLength): chunks take precedence over a Content-Length."""
-        length = self._fields.get(b"content-length")
+        length = self.headers.get(b"content-length")
         if length is not None and not (_CONTENT_LENGTH.fullmatch(length) and int(length[-19:]) <= _MAX_CONTENT_LENGTH):
             raise MalformedError("the Content-Length of the response is not a number")
         if not self._has_body():
@@ -95,9 +114,9 @@ class Lines:
         self._bytes_left = max_bytes
         self._lines_left = max_lines
 
-    def at_end(self) -> bool:
-        """Return whether the stream has ended."""
-        return not self._stream.peek(1)
+    def peek(self) -> bytes:
+        """Return the next bytes, at least one unless the stream has ended."""
+        return self._stream.peek(1)
 
     def read_line(self) -> bytes:
         """Return a line without its end, which may lack the CR (Reader.ReadLine).
@@ -151,6 +170,8 @@ def _add_field(line: bytes, fields: dict[bytes, bytes]) -> None:
     if not field:
         raise MalformedError("the response has a malformed header line")
     name, value = field[1].lower(), field[2].strip(b" \t")
+    if name in _DESCRIPTIVE_FIELDS:
+        fields.setdefault(name, value)
     if name not in _USED_FIELDS:
         return
     if len(line) >= MAX_LINE:
@@ -161,3 +182,10 @@ def _add_field(line: bytes, fields: dict[bytes, bytes]) -> None:
         fields[name] = b"more than one"
     elif name == b"content-length" and value != fields[name]:
         raise MalformedError("the response has two different lengths")
+
+
+def _make_protocol_error(beginning: bytes) -> MalformedError:
+    for pattern, name in _OTHER_PROTOCOLS:
+        if pattern.match(beginning):
+            return MalformedError(f"the response is {name}")
+    return MalformedError("the response is not HTTP", beginning)

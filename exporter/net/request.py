@@ -11,12 +11,16 @@ from functools import cached_property
 from urllib.parse import unquote_to_bytes
 
 from exporter.net.url import Url, parse
+from exporter.redaction import quote
 
 KUBELET_USER_AGENT = "kube-probe/1.36"
 """The User-Agent of the kubelet's probes, over HTTP and over gRPC."""
 
 # reqWriteExcludeHeader (request.go): Go writes these itself or not at all, whatever the configured headers contain.
 _EXCLUDED = ("Host", "User-Agent", "Content-Length", "Transfer-Encoding", "Trailer")
+
+# A response repeats the values of these headers in its own Content-Type. The values of others may be secrets.
+_PUBLIC = ("Accept", "Content-Type")
 
 # field-content = field-vchar [ 1*( SP / HTAB / field-vchar ) field-vchar ]     (RFC 9110, 5.5)
 # httpguts.ValidHeaderFieldValue: a value must not contain a control character other than a tab.
@@ -89,6 +93,14 @@ class Request:
         if status in (307, 308) or self.method in ("GET", "HEAD"):
             return request
         return replace(request, method="GET", body=b"")
+
+    def quote(self, data: bytes) -> str:
+        """Return the beginning of a response for a message, without what it repeats of the request."""
+        secrets = [self.url.target, self.url.user or "", self.body.decode(), self.authorization]
+        public = [self.url.public]
+        for name, value in self.headers:
+            (public if name in _PUBLIC else secrets).append(value)
+        return quote(data, secrets, "\0".join(public))
 
     def _make_fields(self) -> dict[str, list[str]]:
         """Return the values of each header, with the kubelet's defaults."""

@@ -38,6 +38,7 @@ class Response:
             head = Head(lines)
         self._stream = stream
         self.status = head.status
+        self.headers = head.headers
         self.location = head.location
         """The first Location header; empty if there is none."""
         self.chunked = head.chunked and method != "HEAD"

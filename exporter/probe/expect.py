@@ -1,4 +1,4 @@
-"""Expectations of a response's body, for the kinds that read one.
+"""Expectations of a text or of a JSON document that a target sends, for the kinds that read one.
 
 Regular expressions have RE2's syntax: RE2 takes time linear in the length of the text, while Python's can take
 practically forever on a text that an attacker chose. JSONPath is RFC 9535, with bounded work (jsonpath.py).
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, model_validator
 from exporter.model import Deadline
 from exporter.probe.check import require
 from exporter.probe.jsonpath import Path, compile_path
-from exporter.probe.jsonvalue import is_equal, parse_json
+from exporter.probe.jsonvalue import is_equal
 from exporter.probe.options import Number, Options
 from exporter.redaction import redact
 from exporter.text import shorten
@@ -92,31 +92,6 @@ class JsonExpectation(Options):
         if self.min is not None and value < self.min:
             return f"below {self.min:g}"
         return f"above {self.max:g}" if self.max is not None and value > self.max else None
-
-
-def find_body_fault(
-    body: bytes,
-    contains: str | None,
-    pattern: str | None,
-    expectations: tuple[JsonExpectation, ...],
-    deadline: Deadline,
-) -> str | None:
-    """Return why a response's body does not meet the expectations; None if it does.
-
-    Raises TimeoutError if the deadline passes before that is known.
-    """
-    text = body.decode("utf-8", "replace")
-    if contains is not None and contains not in text:
-        return "the body does not contain the expected text"
-    if pattern is not None and not matches(pattern, text):
-        return f"the body does not match {pattern}"
-    if not expectations:
-        return None
-    try:
-        content = parse_json(body)
-    except ValueError as error:
-        return f"the body {error}"
-    return next(filter(None, (expectation.find_fault(content, deadline) for expectation in expectations)), None)
 
 
 def matches(pattern: str, text: str) -> bool:

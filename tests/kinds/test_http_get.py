@@ -267,7 +267,34 @@ SUMMARIES = {
     "a failure": (fails(response("500 Word")), "{url} returned 500"),
     "an empty response": (fails(reason="connect"), "{url} closed the connection without a response"),
     "a reset": (fails(reset, reason="connect"), "{url}: Connection reset by peer"),
-    "garbage": (fails(b"nonsense\r\n"), "{url}: the response is not HTTP"),
+    "a failure that says why": (
+        fails(response("500 Word", "Content-Type: text/plain", body=b"database is down: canary\n")),
+        '{url} returned 500; received "database is down:***\\n" (25 bytes, text/plain)',
+    ),
+    "a failure with a long body": (
+        fails(response("500 Word", body=b"x" * 20_000)),
+        '{url} returned 500; received "' + "x" * 79 + '…" (10240 bytes or more)',
+    ),
+    "garbage": (
+        fails(b"nonsense\xff\r\n"),
+        '{url}: the response is not HTTP: it begins with "nonsense\\xff\\r\\n"',
+    ),
+    "garbage without a line end": (
+        fails(b"\0\0nonsense", hang),
+        '{url}: the response is not HTTP: it begins with "\\x00\\x00nonsense"',
+    ),
+    "an echo": (
+        fails(b"GET /a?token=canary HTTP/1.1\r\nAuthorization: Bearer canary\r\n\r\n"),
+        '{url}: the response is not HTTP: it begins with "GET *** HTTP/1.1\\r\\nAuthorization: ***\\r\\n\\r\\n"',
+    ),
+    "a TLS alert": (
+        fails(b"\x15\x03\x01\0\2\2\x46"),
+        "{url}: the response is TLS: the server expects it (scheme: HTTPS)",
+    ),
+    "HTTP/2": (
+        fails(b"\0\0\x12\4\0\0\0\0\0" + b"\0" * 18),
+        "{url}: the response is HTTP/2: the server does not speak HTTP/1.1",
+    ),
     "two lengths": (
         fails(headers("Content-Length: 2", "Content-Length: 3")),
         "{url}: the response has two different lengths",

@@ -86,17 +86,17 @@ def test_the_summary_names_the_wrong_value_of_the_body():
     with serving((PAGE,)) as server:
         outcome = check(server.port, jsonPath=[{"path": "$.status", "equals": "ok"}]).outcome
 
-    assert outcome.summary.endswith('/ returned 200, but $.status is "up", expected "ok"')
+    assert '/ returned 200, but $.status is "up", expected "ok"; received "{' in outcome.summary
 
 
 def test_a_body_that_is_not_checked_in_time_fails_with_the_latency_of_its_response(monkeypatch):
     """A real body would have to take longer than the timeout by itself, on any machine."""
 
-    def find_body_fault(*arguments: Any) -> None:
+    def find_fault(*arguments: Any) -> None:
         assert 0 < arguments[-1].remaining() <= 30
         raise TimeoutError
 
-    monkeypatch.setattr(http_get, "find_body_fault", find_body_fault)
+    monkeypatch.setattr(http_get.Body, "find_fault", find_fault)
     with serving((PAGE,)) as server:
         outcome = check(server.port, jsonPath=[{"path": "$..x"}]).outcome
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from support import Clock, within
 
 from exporter.model import Deadline
-from exporter.probe.expect import JsonExpectation, find_body_fault
+from exporter.probe.body import Body
+from exporter.probe.expect import JsonExpectation
 from exporter.probe.jsonvalue import parse_json
 
 DOCUMENT = {
@@ -22,6 +23,12 @@ DOCUMENT = {
     "none": None,
     "checks": [{"up": True, "n": 1}, {"up": False, "n": 5}],
 }
+
+
+def find_body_fault(content: bytes, *expected: Any) -> str | None:
+    """Why a body does not meet the expectations, without the beginning of the body."""
+    fault = Body(content, 2**20).find_fault(*expected)
+    return fault and fault.partition("; received ")[0]
 
 
 @pytest.mark.parametrize(
