@@ -59,6 +59,9 @@ class HttpGet(Probe):
     breaks off is repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each
     the whole timeout. A response with more than 1000 header lines, interim responses included, fails.
 
+    A Host header with the scheme's own port, such as `shop.example:80`, is sent unchanged, as the kubelet does. Some
+    proxies do not match it with the name `shop.example`, so leave out the port.
+
     Compressed bodies are not decoded; the request does not ask for compression.
 
     The options from `expectStatus` on do not exist in Kubernetes.
