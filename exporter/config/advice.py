@@ -26,6 +26,7 @@ def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
             *_check_liveness(check, scrape_interval),
             *_check_ratios(check),
             *_check_mysql_port(check),
+            *_check_sent_text(check),
         )
     ]
     yield from sorted(complaints, key=lambda complaint: complaint.line or 0)
@@ -73,3 +74,12 @@ def _check_mysql_port(check: Check) -> Iterator[tuple[Keys, str]]:
             "100 in a row (max_connect_errors), also for the application; use the kind mysql"
         )
         yield (check.spec.kind, "port"), message
+
+
+def _check_sent_text(check: Check) -> Iterator[tuple[Keys, str]]:
+    """Look for bytes that are written as text: letters beyond ASCII together with control characters."""
+    text = getattr(check.probe, "send", None) or ""
+    has_control_character = any(character < " " for character in text if character not in "\r\n\t")
+    if has_control_character and not text.isascii():
+        message = r"text is sent in UTF-8: a character above \x7f, such as \xff, is sent as two or more bytes"
+        yield (check.spec.kind, "send"), message

@@ -13,6 +13,7 @@ from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Port, Text, find_host_risk
+from exporter.redaction import quote
 from exporter.text import format_endpoint
 
 MAX_RESPONSE = 10 * 1024  # bytes that must contain the expected text
@@ -45,7 +46,8 @@ class TcpSocket(Probe):
     host: Host = "127.0.0.1"
     """Address or name to connect to."""
     send: Text | None = None
-    """Text to send once connected. Write line ends yourself, in YAML as `"PING\\r\\n"`."""
+    """Text to send once connected, in UTF-8. Write line ends yourself, in YAML as `"PING\\r\\n"`. Binary protocols are
+    not supported: a character above `\\x7f`, such as `\\xff`, is sent as two or more bytes."""
     expect: Text | None = None
     """Fails when the server does not send this text."""
     expect_matches: Pattern | None = None
@@ -84,22 +86,27 @@ class TcpSocket(Probe):
 
     def _exchange(self, sock: Socket) -> str | None:
         """Send and receive. Return why the server's text is not the expected one, or None. Raises DialError."""
+        data = b""
         try:
             if self.send is not None:
                 sock.sendall(self.send.encode())
-            data = b""
             while not self._matches(data.decode("utf-8", "replace")):
                 if len(data) >= MAX_RESPONSE:
-                    return f"did not send the expected text in its first {MAX_RESPONSE // 1024} KiB"
+                    fault = f"did not send the expected text in its first {MAX_RESPONSE // 1024} KiB"
+                    return f"{fault}; {self._describe(data)}"
                 part = sock.recv(MAX_RESPONSE - len(data))
                 if not part:
-                    return "closed the connection without sending the expected text"
+                    return f"closed the connection without sending the expected text; {self._describe(data)}"
                 data += part
         except DialError as error:
             late = error.reason is Reason.TIMEOUT
             cause = "did not send the expected text in time" if late else f"broke off: {error}"
-            raise DialError(error.reason, f"{self.target} {cause}", self.target) from None
+            raise DialError(error.reason, f"{self.target} {cause}; {self._describe(data)}", self.target) from None
         return None
+
+    def _describe(self, data: bytes) -> str:
+        """Return the beginning of what was received, without what it repeats of the text sent, such as a password."""
+        return f"received {quote(data, self.send)} ({len(data)} bytes)" if data else "received nothing"
 
     def _matches(self, text: str) -> bool:
         if self.expect is not None and self.expect not in text:

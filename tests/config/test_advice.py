@@ -69,6 +69,23 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
         (
             """\
             checks:
+              - name: telnet
+                tcpSocket: {port: 23, send: "\\xff\\xfb\\x01", expect: login}
+              - name: letters
+                tcpSocket: {port: 6379, send: "ECHO grün\\r\\n", expect: grün}
+              - name: control
+                tcpSocket: {port: 6379, send: "\\x01\\r\\n", expect: x}
+            """,
+            [
+                (
+                    r"x.yml:3: checks[0].tcpSocket.send: text is sent in UTF-8: a character above \x7f, such as \xff, "
+                    "is sent as two or more bytes"
+                )
+            ],
+        ),
+        (
+            """\
+            checks:
               - name: load
                 loadAverage: {}
                 groups:
@@ -119,7 +136,10 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
             ["x.yml:4: checks[0].disk.warnRatio: never warns, because failRatio (0.9) is not above it"],
         ),
     ],
-    ids=["nothing", "timeout", "another-host", "mysql", "whole-machine", "kill-unseen", "percent", "warn-above-fail"],
+    ids=[
+        *("nothing", "timeout", "another-host", "mysql", "bytes", "whole-machine", "kill-unseen", "percent"),
+        "warn-above-fail",
+    ],
 )
 def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):
     assert advice_on(tmp_path, text) == expected

@@ -8,6 +8,7 @@ from support import Process, command, ended, free_port
 
 from exporter.kinds.tcp_socket import TcpSocket
 from exporter.model import Reason, Status
+from exporter.redaction import quote
 
 BANNER = b"220 mail.example ESMTP\r\n"
 
@@ -47,7 +48,7 @@ def test_a_frozen_server_fails_at_the_deadline(redis):
         outcome = run_probe(TcpSocket(port=redis.port, send="PING\r\n", expect="+PONG"), timeout=0.5)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
-    assert outcome.summary == f"127.0.0.1:{redis.port} did not send the expected text in time"
+    assert outcome.summary == f"127.0.0.1:{redis.port} did not send the expected text in time; received nothing"
 
 
 @pytest.mark.parametrize(
@@ -93,14 +94,40 @@ def test_a_missing_text_fails(script, reason):
         outcome = run_probe(TcpSocket(port=server.port, send="EHLO health\r\n", expect="220 mail"), timeout)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
-    assert "554" not in outcome.summary
+
+
+@pytest.mark.parametrize(
+    ("script", "summary"),
+    [
+        (
+            (receive, b"554 no\r\n"),
+            r'{target} closed the connection without sending the expected text; received "554 no\r\n" (8 bytes)',
+        ),
+        ((receive,), "{target} closed the connection without sending the expected text; received nothing"),
+        (
+            (receive, b"530 not you, hunter2\x1b[2J\xff"),
+            (
+                "{target} closed the connection without sending the expected text; "
+                r'received "530 not you,***\x1b[2J\xff" (25 bytes)'
+            ),
+        ),
+        ((receive, reset), "{target} broke off: Connection reset by peer; received nothing"),
+    ],
+    ids=["another", "nothing", "the password", "reset"],
+)
+def test_the_summary_shows_what_was_received_without_what_was_sent(script, summary):
+    with serving(script, listens=False) as server:
+        outcome = run_probe(TcpSocket(port=server.port, send="AUTH hunter2\r\n", expect="220 mail"))
+
+    assert outcome.summary == summary.format(target=f"127.0.0.1:{server.port}")
 
 
 def test_only_the_first_10_kib_are_read():
     with serving((b"-" * 20_000, hang), listens=False) as server:
         outcome = run_probe(TcpSocket(port=server.port, expect="220 mail"))
 
-    assert outcome.summary == f"127.0.0.1:{server.port} did not send the expected text in its first 10 KiB"
+    beginning = f"127.0.0.1:{server.port} did not send the expected text in its first 10 KiB; received "
+    assert outcome.summary == f'{beginning}"{"-" * 79}…" (10240 bytes)'
 
 
 def test_both_expectations_must_be_met():
@@ -108,7 +135,9 @@ def test_both_expectations_must_be_met():
         outcome = run_probe(TcpSocket(port=server.port, expect="220", expect_matches="^221"))
 
     assert outcome.reason is Reason.BODY
-    assert outcome.summary.endswith("closed the connection without sending the expected text")
+    assert outcome.summary.endswith(
+        f"without sending the expected text; received {quote(BANNER)} ({len(BANNER)} bytes)"
+    )
 
 
 @pytest.mark.parametrize(
