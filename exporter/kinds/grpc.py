@@ -1,5 +1,6 @@
 """The kind `grpc`: the status that a gRPC health service reports."""
 
+import re
 import time
 from functools import cache
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from exporter.net.request import KUBELET_USER_AGENT
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Port, find_host_risk
+from exporter.redaction import quote
 from exporter.text import format_endpoint
 
 BACKOFF = 1.0  # seconds between attempts to connect: the first back-off of grpc-go, which the kubelet uses
@@ -21,16 +23,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a new connection for every attempt
     ("grpc.max_receive_message_length", MAX_RESPONSE),
 )
-_CAUSES = {
-    "got frame type 32)": "the response is not HTTP/2, or nothing listens there and the request reached itself",
-    "got frame type": "the response is not HTTP/2",
-    "Socket closed": "the server closed the connection (does it expect TLS?)",
-    "Connection reset by peer": "the server reset the connection (does it expect TLS?)",
-}
-"""What a part of grpcio's description of a failed connection means; the first one counts.
-
-grpcio takes the fourth byte for the type of a frame. In its own request, `PRI * HTTP/2.0`, that is a space.
-"""
+_OWN_REQUEST = "got frame type 32)"  # grpcio takes the fourth byte for the type: in `PRI * HTTP/2.0`, it is a space
 
 
 class Grpc(Probe):
@@ -39,8 +32,8 @@ class Grpc(Probe):
     One timeout bounds the connection and the call. As in the kubelet, a refused connection is tried again until the
     timeout, so a closed port fails only then.
 
-    This kind differs from the kubelet's probe in one way. A response with the status UNAVAILABLE cannot be
-    distinguished from a failed connection, so the call is repeated until the timeout.
+    This kind differs from the kubelet's probe in one way. A call whose connection breaks is repeated until the timeout,
+    because it cannot be distinguished from a connection that failed.
     """
 
     measures: ClassVar = LATENCY
@@ -89,23 +82,43 @@ class Grpc(Probe):
         return Outcome.failed(Reason.STATUS, f"{self.target} is {status}", latency)
 
     def _describe_failure(self, error: Any) -> Outcome:
-        code = error.code().name
-        if code == "UNAVAILABLE":
-            details = error.details()
-            reason = Reason.DNS if "resol" in details else Reason.CONNECT
-            cause = _explain(details.rpartition(": ")[2].rstrip("]"))  # the innermost of the errors that grpcio nests
-            return Outcome.failed(reason, f"{self.target} is not reachable by gRPC: {cause}")
-        if code == "DEADLINE_EXCEEDED":
-            return Outcome.failed(Reason.TIMEOUT, f"{self.target} did not respond in time")
-        if code == "UNIMPLEMENTED":
-            return Outcome.failed(Reason.STATUS, f"{self.target} has no grpc.health.v1.Health service")
-        hint = ": the server does not know this service" if code == "NOT_FOUND" else ""
-        return Outcome.failed(Reason.STATUS, f"{self.target} returned {code}{hint}")
+        code, details = error.code().name, error.details() or ""
+        address = format_endpoint(self.host, self.port)
+        match code:
+            case "UNAVAILABLE":
+                reason, fault = _describe_unavailable(details)
+                return Outcome.failed(reason, f"{address} {fault}")
+            case "DEADLINE_EXCEEDED":
+                return Outcome.failed(Reason.TIMEOUT, f"{self.target} did not respond in time")
+            case "UNIMPLEMENTED":
+                fault = "has no grpc.health.v1.Health service"
+            case "NOT_FOUND":
+                fault = f"does not know the service {self.service}" if self.service else "has no status: set a service"
+            case _:
+                fault = _describe_status(code, details)
+        return Outcome.failed(Reason.STATUS, f"{address} {fault}")
 
 
-def _explain(cause: str) -> str:
-    """Return what grpcio's description of a failed connection means."""
-    return next((meaning for fragment, meaning in _CAUSES.items() if fragment in cause), cause)
+def _describe_unavailable(details: str) -> tuple[Reason, str]:
+    """Return what UNAVAILABLE means: a status of the server, or grpcio's own, which only its details tell apart."""
+    cause = details.rpartition(": ")[2].rstrip("]")  # the innermost of the errors that grpcio nests
+    if details.startswith(("errors resolving", "DNS resolution failed")):
+        return Reason.DNS, f"is not reachable by gRPC: {cause}"
+    if _OWN_REQUEST in details:
+        return Reason.CONNECT, "is not reachable by gRPC: nothing listens there, and the request reached itself"
+    if "Failed parsing HTTP/2" in details:
+        status = re.search(r"http1.x server \(HTTP status (\d+)", details)
+        cause = f"it returned {status[1]} over HTTP/1" if status else "the response is not HTTP/2"
+        return Reason.STATUS, f"does not speak gRPC: {cause}"
+    if "Socket closed" in details or "Connection reset" in details:
+        return Reason.CONNECT, "closed the connection: does it expect TLS, which this kind does not use?"
+    if details.startswith("failed to connect"):
+        return Reason.CONNECT, f"is not reachable by gRPC: {cause}"
+    return Reason.STATUS, _describe_status("UNAVAILABLE", details)
+
+
+def _describe_status(code: str, details: str) -> str:
+    return f"returned {code}: {quote(details.encode())}" if details else f"returned {code}"
 
 
 @cache

@@ -222,7 +222,7 @@ def test_a_grpc_connection_to_itself_fails(looping, tmp_path):
     [check] = json.loads(ended.stdout)["checks"]
 
     assert (check["status"], check["reason"]) == ("fail", "connect")
-    assert "nothing listens there and the request reached itself" in check["summary"]
+    assert "nothing listens there, and the request reached itself" in check["summary"]
     server = grpc.server(ThreadPoolExecutor(1))
     assert looping(server.add_insecure_port, f"127.0.0.1:{CLOSED}") == CLOSED
     server.stop(0).wait(PATIENCE)
