@@ -259,6 +259,9 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "bytes",
             "The check fails with the reason `body`.",
         ),
+        Limit(
+            "kinds.promql:MAX_QUERY_STRING", "`promql`: query in the URL", "bytes", "It is sent in a body, with POST."
+        ),
         Limit("kinds.promql:MAX_RESPONSE", "`promql`: response", "bytes", "The check fails with the reason `body`."),
         Limit(
             "net.client:MAX_OVERHEAD",

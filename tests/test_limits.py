@@ -80,6 +80,7 @@ REACHED = {  # the test that reaches each limit
     "kinds.http_get:MAX_EXPECTED_BODY": "kinds/test_http_get_options.py::test_the_content_of_the_body_decides",
     "kinds.postgresql:MAX_RESPONSE": "kinds/test_postgresql.py::test_a_flood_is_not_read_until_the_deadline",
     "kinds.process:MAX_PID_FILE": f"{HERE}::test_a_pid_beyond_the_first_bytes_is_not_found",
+    "kinds.promql:MAX_QUERY_STRING": "kinds/test_promql.py::test_a_long_query_is_sent_in_a_body",
     "kinds.promql:MAX_RESPONSE": "kinds/test_promql.py::test_a_response_that_is_not_prometheus_api_fails",
     "kinds.tcp_socket:MAX_RESPONSE": "kinds/test_tcp_socket_expect.py::test_only_the_first_10_kib_are_read",
     "log:MAX_BACKLOG": "test_log.py::test_a_reader_that_has_stopped_reading_costs_lines_and_keeps_nobody_waiting",

@@ -4,25 +4,29 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlencode
 
 from pydantic import AfterValidator, model_validator
 
 from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.net.errors import DialError
 from exporter.net.url import parse
-from exporter.probe.authorization import Authorization, read_authorization, refuse_both
-from exporter.probe.jsonvalue import parse_json
+from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
-from exporter.probe.options import Text
-from exporter.probe.secret import BasicAuth, Secret, hide
+from exporter.probe.options import Options, Spelling, Text
+from exporter.probe.prometheus import read_result
+from exporter.probe.secret import BasicAuth, Secret
 from exporter.probe.tls import read_client_context
-from exporter.redaction import find_strings, redact
+from exporter.redaction import find_strings
 
 if TYPE_CHECKING:
     from exporter.net.client import Reply
 
 MAX_RESPONSE = 1024 * 1024  # bytes
+MAX_QUERY_STRING = 2048
+"""Bytes of a query that is sent in the URL. Proxies accept URLs of a few KiB, so a longer one is sent in a body."""
+_OWN_HEADERS = ("accept-encoding", "connection", "content-length", "content-type", "transfer-encoding")
 
 
 def _validate_url(text: str) -> str:
@@ -36,12 +40,38 @@ def _validate_url(text: str) -> str:
     return text
 
 
+class PromqlHeader(Options):
+    """A request header, with a value that stands here or in a secret."""
+
+    name: Annotated[str, Spelling(r"^[-A-Za-z0-9]+$", "must be letters, digits and '-'")]
+    """Name of the header."""
+    value: str = ""
+    """Value of the header."""
+    value_from: Secret | None = None
+    """Secret to read the value from."""
+
+    @model_validator(mode="after")
+    def _validate(self) -> Self:
+        if self.value and self.value_from:
+            raise ValueError("takes value or valueFrom, not both")
+        if self.name.lower() == "authorization":
+            raise ValueError("must not be Authorization: use basicAuth or bearerToken")
+        if self.name.lower() in _OWN_HEADERS:
+            raise ValueError("must not be a header that the client sets itself")
+        return self
+
+    def read(self, deadline: Deadline) -> str:
+        """Return the value. Raises ProbeError if its secret cannot be read."""
+        return self.value_from.read(deadline) if self.value_from else self.value
+
+
 class Promql(Limited):
     """Runs an instant query at Prometheus, or at any server with its HTTP API.
 
     If the result has several samples, the worst one counts: the greatest, or the smallest if `falling` is set. If
-    `warn` or `fail` is set, NaN and infinity fail the check. Redirects are not followed. Over https the certificate is
-    verified.
+    `warn` or `fail` is set, NaN and infinity fail the check. If the server adds warnings to the result, or marks it as
+    partial, the check warns instead of passing: samples may be missing. Redirects are not followed. Over https the
+    certificate is verified.
     """
 
     measures: ClassVar = {**LATENCY, "promql_value": "Worst sample of the query's result in the latest run."}
@@ -62,6 +92,14 @@ class Promql(Limited):
     bearerToken: {file: /var/run/secrets/token}
     fail: 1
     falling: true""",
+        """\
+- name: tenant
+  promql:
+    url: http://mimir:8080/prometheus
+    query: sum(up{job="shop"})
+    httpHeaders: [{name: X-Scope-OrgID, value: shop}]
+    fail: 0
+    falling: true""",
     )
 
     url: Annotated[str, AfterValidator(_validate_url)]
@@ -74,12 +112,20 @@ class Promql(Limited):
     """Sends basic authentication."""
     bearer_token: Secret | None = None
     """Sends a bearer token."""
+    http_headers: tuple[PromqlHeader, ...] = ()
+    """Headers to send, such as X-Scope-OrgID, which selects a tenant of Mimir, Cortex or Thanos."""
     ca_file: Path | None = None
     """CA certificates to verify the server's certificate with, in PEM. By default, the system's are used."""
 
     @model_validator(mode="after")
     def _validate_authorization(self) -> Self:
         refuse_both(self.basic_auth, self.bearer_token)
+        return self
+
+    @model_validator(mode="after")
+    def _validate_headers(self) -> Self:
+        if len({header.name.lower() for header in self.http_headers}) < len(self.http_headers):
+            raise ValueError("httpHeaders must not have the same name twice")
         return self
 
     @property
@@ -91,26 +137,33 @@ class Promql(Limited):
 
     def probe(self, deadline: Deadline) -> Outcome:
         authorization = read_authorization(self.basic_auth, self.bearer_token, deadline)
+        headers = {header.name: header.read(deadline) for header in self.http_headers}
+        secrets = [*authorization.secrets, *headers.values(), *find_strings(self.query)]
+        if authorization.header:
+            headers["Authorization"] = authorization.header
         try:
-            reply, latency = self._send(authorization, deadline)
-            samples = _read_samples(reply, self.target)
+            reply, latency = self._send(headers, deadline)
+            result = read_result(reply, self.target, secrets)
         except DialError as error:
-            text = redact(hide(str(error), *authorization.secrets), find_strings(self.query), self.target)
-            return Outcome.failed(error.reason, text)
-        return self._conclude(samples, latency)
+            return error.outcome(self.target)
+        outcome = self._conclude(result.samples, latency)
+        return Outcome.worst(outcome, result.warning) if result.warning else outcome
 
-    def _send(self, authorization: Authorization, deadline: Deadline) -> "tuple[Reply, Measurement]":
+    def _send(self, headers: dict[str, str], deadline: Deadline) -> "tuple[Reply, Measurement]":
         """Return the server's response and its latency. The server also cancels the query at the deadline."""
         from exporter.net import client  # imports requests, 9 MiB that no other kind needs
 
-        params = {"query": self.query, "timeout": f"{max(1, math.ceil(deadline.remaining() * 1000))}ms"}
-        headers = {"Authorization": authorization.header.encode()} if authorization.header else {}
+        form = {"query": self.query, "timeout": f"{max(1, math.ceil(deadline.remaining() * 1000))}ms"}
         base = parse(self.url)
         url = str(replace(base, path=f"{base.path.rstrip('/')}/api/v1/query"))
+        encoded = {name: value.encode() for name, value in headers.items()}
         timer = LatencyTimer()
         context = read_client_context(deadline, self.ca_file) if base.scheme == "https" else None
         with client.open_session(deadline, MAX_RESPONSE, context) as session:
-            reply = client.send(session, "GET", url, params=params, headers=headers)
+            if len(urlencode(form)) > MAX_QUERY_STRING:
+                reply = client.send(session, "POST", url, data=form, headers=encoded)
+            else:
+                reply = client.send(session, "GET", url, params=form, headers=encoded)
         return reply, timer.stop()
 
     def _conclude(self, samples: list[Any], latency: Measurement) -> Outcome:
@@ -125,24 +178,3 @@ class Promql(Limited):
             return self.compare("promql_value", summary, "NaN", latency)
         worst = min(numbers) if self.falling else max(numbers)
         return self.compare("promql_value", summary if len(numbers) == 1 else f"{summary}, at worst", worst, latency)
-
-
-def _read_samples(reply: "Reply", target: str) -> list[Any]:
-    """Return the values in a response of Prometheus' HTTP API. Raises DialError for any other response."""
-    if reply.status in (401, 403):
-        raise DialError(Reason.PERMISSION, f"{target} returned {reply.status}")
-    try:
-        content = parse_json(reply.body)
-        if content["status"] != "success":
-            reason = Reason.TIMEOUT if content["errorType"] == "timeout" else Reason.STATUS
-            cause = f"{content['errorType']}: {content['error']}"
-            raise DialError(reason, f"{target} returned {reply.status}, {cause}")
-        kind, result = content["data"]["resultType"], content["data"]["result"]
-        if kind in ("scalar", "string"):
-            return [result[1]]
-        if kind == "vector":
-            return [sample["value"][1] if "value" in sample else None for sample in result]
-    except (ValueError, LookupError, TypeError):
-        message = f"{target} returned {reply.status}, but not a response of Prometheus' API"
-        raise DialError(Reason.STATUS, message) from None
-    raise DialError(Reason.STATUS, f"{target} returned a {kind}; the query must give an instant vector or a scalar")

@@ -42,6 +42,9 @@ class Reply:
 
     status: int
     body: bytes
+    content_type: str = ""
+    encoding: str = ""
+    """The Content-Encoding."""
 
 
 def open_session(deadline: Deadline, max_body: int, context: ssl.SSLContext | None = None) -> "_Session":
@@ -77,7 +80,8 @@ def send(session: "_Session", method: str, url: str, **options: Any) -> Reply:
         body = _read(response, max_body)
     if len(body) > max_body:
         raise DialError(Reason.BODY, f"{where}: the response is longer than {max_body // 1024} KiB", where)
-    return Reply(response.status_code, body)
+    content_type, encoding = (response.headers.get(name, "") for name in ("Content-Type", "Content-Encoding"))
+    return Reply(response.status_code, body, content_type, encoding)
 
 
 def _prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:

@@ -4,6 +4,7 @@ import json
 import time
 from base64 import b64encode
 from contextlib import contextmanager
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -13,7 +14,7 @@ from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
 from support import Prometheus, ended, eventually, free_port
 
-from exporter.kinds.promql import Promql
+from exporter.kinds.promql import MAX_QUERY_STRING, Promql
 from exporter.model import Deadline, ProbeError, Reason, Status
 
 PASSWORD = "open sesame"
@@ -25,6 +26,11 @@ PROTECTED = """
 tls_server_config: {{cert_file: server.pem, key_file: server.key}}
 basic_auth_users: {{health: {hashed}}}
 """
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
 
 
 @contextmanager
@@ -146,7 +152,7 @@ def test_credentials_that_are_refused_fail_with_permission(protected, options):
     outcome = run_query(protected, "vector(3)", ca_file=protected.authority, **options)
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION)
-    assert outcome.summary.endswith("returned 401")
+    assert outcome.summary.endswith(r'returned 401; received "Unauthorized\n" (13 bytes, text/plain)')
 
 
 def test_credentials_are_not_sent_to_a_server_whose_certificate_is_not_verified(protected):
@@ -243,6 +249,49 @@ def test_a_token_outside_ascii_is_sent_as_utf_8(monkeypatch):
     assert "Authorization: Bearer grün€" in server.requests[0].decode().splitlines()
 
 
+def test_headers_are_sent_and_never_shown():
+    headers = [
+        {"name": "X-Scope-OrgID", "value": "shop|warehouse"},
+        {"name": "X-Api-Key", "value_from": {"env": "PASSWORD"}},
+    ]
+    echo = response(f"no warehouse for {PASSWORD}".encode(), b"403 Forbidden")
+    with serving((echo,)) as server:
+        outcome = run_probe(Promql(url=f"http://127.0.0.1:{server.port}", query="up", http_headers=headers))
+
+    assert b"\r\nX-Scope-OrgID: shop|warehouse\r\n" in server.requests[0]
+    assert f"\r\nX-Api-Key: {PASSWORD}\r\n".encode() in server.requests[0]
+    assert outcome.summary.endswith('returned 403; received "no *** for ***" (28 bytes)')
+
+
+@pytest.mark.parametrize("length", [MAX_QUERY_STRING - 100, MAX_QUERY_STRING])
+def test_a_long_query_is_sent_in_a_body(server, length):
+    query = f"vector(3) # {'x' * length}"
+    with serving((vector("7"),)) as scripted:
+        run_probe(Promql(url=f"http://127.0.0.1:{scripted.port}", query=query))
+
+    method = "GET" if length < MAX_QUERY_STRING else "POST"
+    assert scripted.requests[0].decode().startswith(f"{method} /api/v1/query")
+    assert run_query(server, query).measurements[0].value == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        ({"empty_is": "pass"}, Status.WARN, Reason.BODY),
+        ({}, Status.FAIL, Reason.MISSING),
+    ],
+)
+def test_a_real_result_without_a_part_of_the_storage_never_passes(tmp_path, options, status, reason):
+    """A Prometheus that cannot reach its remote storage returns what it has, with a warning."""
+    remote = f"remote_read: [{{url: 'http://127.0.0.1:{free_port()}/read', read_recent: true}}]"
+    with ended(Prometheus(write(tmp_path / "prometheus.yml", remote))) as process:
+        outcome = run_probe(Promql(url=process.url, query='errors{job="none"}', **options))
+
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert "responded to the query with no sample; the server warns: " in outcome.summary
+    assert "remote" in outcome.summary
+
+
 @pytest.mark.parametrize(
     "credentials",
     [{"bearer_token": {"env": "PASSWORD"}}, {"basic_auth": {"username": "health", "password": {"env": "PASSWORD"}}}],
@@ -294,6 +343,11 @@ def test_a_token_that_is_missing_or_cannot_be_sent_is_a_probe_error(server, name
             "takes basicAuth or bearerToken, not both",
         ),
         ({"query": ""}, "at least 1 character"),
+        ({"http_headers": [{"name": "a b"}]}, "must be letters, digits and '-'"),
+        ({"http_headers": [{"name": "Authorization", "value": "x"}]}, "use basicAuth or bearerToken"),
+        ({"http_headers": [{"name": "Content-Length", "value": "5"}]}, "a header that the client sets itself"),
+        ({"http_headers": [{"name": "A", "value": "b", "value_from": {"env": "PASSWORD"}}]}, "value or valueFrom"),
+        ({"http_headers": [{"name": "A"}, {"name": "a"}]}, "the same name twice"),
         ({"falling": True}, "falling needs a limit"),
     ],
     ids=str,
