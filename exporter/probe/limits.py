@@ -53,7 +53,12 @@ class Limited(Probe):
 
 
 def parse_number(value: Any) -> float | None:
-    """Return the value, or the text of a number, as a finite number; None if it is neither."""
+    """Return the value, or the text of a number, as a finite number; None if it is neither.
+
+    Only Python reads `1_000`, and digits of other scripts, as numbers.
+    """
+    if isinstance(value, str | bytes) and (not value.isascii() or "_" in str(value)):
+        return None
     try:
         result = float(value)
     except (TypeError, ValueError, OverflowError):
