@@ -16,7 +16,10 @@ PLAIN = "text/plain; charset=utf-8"
 MAX_LOGGED_PATH = 200
 """Characters of a path in a log line."""
 MAX_LOGGED_ANSWERS = 10
-"""Log lines per second about verdicts, and about refused requests. Clients must not displace the other log lines."""
+"""Log lines per second about verdicts, and about refused requests. Clients must not displace the other log lines.
+
+A line is logged only once a second: load balancers repeat a request several times a second.
+"""
 MAX_LOGGED_REASONS = 20
 """Failing checks that the log line of a verdict names."""
 
@@ -85,21 +88,23 @@ class AnswerCounter:
 
 
 class _Pace:
-    """Limits log lines to MAX_LOGGED_ANSWERS per second."""
+    """Limits log lines to MAX_LOGGED_ANSWERS different ones per second."""
 
     def __init__(self) -> None:
         self._second = 0
-        self._logged = self._suppressed = 0
+        self._logged: set[tuple[object, ...]] = set()
+        self._suppressed = 0
 
-    def admit(self) -> int | None:
+    def admit(self, *line: object) -> int | None:
         """Return the number of lines suppressed before this one, or None if this one is suppressed as well."""
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._logged = second, 0
-        if self._logged >= MAX_LOGGED_ANSWERS:
+            self._second = second
+            self._logged.clear()
+        if line in self._logged or len(self._logged) >= MAX_LOGGED_ANSWERS:
             self._suppressed += 1
             return None
-        self._logged += 1
+        self._logged.add(line)
         suppressed, self._suppressed = self._suppressed, 0
         return suppressed
 
@@ -111,7 +116,8 @@ def log_answer(method: str, path: str, answer: Answer, client: str | None = None
     """Log one line if the status is not 200, up to a limit. The client is logged only if the request was refused."""
     if answer.status == 200:
         return
-    suppressed = (_refusals if answer.refused else _verdicts).admit()
+    pace = _refusals if answer.refused else _verdicts
+    suppressed = pace.admit(path[:MAX_LOGGED_PATH], answer.status, answer.because, client if answer.refused else None)
     if suppressed is None:
         return
     reasons, others = answer.because[:MAX_LOGGED_REASONS], len(answer.because) - MAX_LOGGED_REASONS

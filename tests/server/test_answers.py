@@ -23,17 +23,33 @@ def clock(monkeypatch):
 def test_answers_cause_a_limited_number_of_lines_per_second(clock, caplog, refused):
     """The first line of the next second has the number of those left out. Refusals do not displace verdicts."""
     caplog.set_level("INFO")
-    for _ in range(MAX_LOGGED_ANSWERS + 5):
-        log_answer("GET", "/readyz", Answer(503, b"", 1, refused=refused))
+    for number in range(MAX_LOGGED_ANSWERS + 5):
+        log_answer("GET", f"/readyz/{number}", Answer(503, b"", 1, refused=refused))
     assert len(caplog.records) == MAX_LOGGED_ANSWERS
     log_answer("GET", "/readyz", Answer(503, b"", 1, refused=not refused))
     assert len(caplog.records) == MAX_LOGGED_ANSWERS + 1
 
     clock.advance(1)
-    for _ in range(2):
-        log_answer("GET", "/readyz", Answer(503, b"", 1, refused=refused))
+    for path in ("/readyz", "/livez"):
+        log_answer("GET", path, Answer(503, b"", 1, refused=refused))
     suppressed = [record.fields["suppressed"] for record in caplog.records]
     assert suppressed == [None] * (MAX_LOGGED_ANSWERS + 1) + [5, None]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_the_same_answer_is_logged_once_a_second(clock, caplog, refused):
+    """Nine load balancers that ask three times a second, while the exporter drains, and another client."""
+    caplog.set_level("INFO")
+    draining = Answer(503, b"", 1, because=("shutting down",), refused=refused)
+    for _ in range(5):
+        for _ in range(27):
+            log_answer("GET", "/readyz", draining, "192.0.2.1")
+        log_answer("GET", "/healthz", draining, "192.0.2.1")
+        clock.advance(1)
+
+    fields = [record.fields for record in caplog.records]
+    assert [line["path"] for line in fields] == ["/readyz", "/healthz"] * 5
+    assert [line["suppressed"] for line in fields] == [None, 26] * 5
 
 
 def test_a_verdict_names_some_failing_checks_and_counts_the_others(clock, caplog):
