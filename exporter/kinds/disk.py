@@ -35,7 +35,7 @@ class Disk(Probe):
     path: Text = "/"
     """Any path on the filesystem."""
     mount_point: bool = False
-    """Fails when no filesystem is mounted at exactly this path. A bind mount counts, and so does a volume of a pod."""
+    """Fails when no filesystem is mounted at exactly this path. Bind mounts and the volumes of a pod count."""
     fail_ratio: Ratio = 0.9
     """Fails when the used share of the space reaches this value."""
     warn_ratio: Ratio | None = None
@@ -62,9 +62,7 @@ class Disk(Probe):
             return error.outcome()
         mount = find_mount(mount_id) if mount_id else None
         if self.mount_point and mount is None:
-            raise ProbeError(
-                Reason.MISSING, f"whether {self.path} is a mount point cannot be found out: no /proc is mounted"
-            )
+            raise ProbeError(Reason.MISSING, f"cannot determine whether {self.path} is a mount point: no /proc")
         if self.mount_point and not is_mount_point:
             message = f"nothing is mounted at {self.path}: it is a folder of the filesystem {mount}"
             return Outcome.failed(Reason.MISSING, message)

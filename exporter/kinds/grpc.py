@@ -24,6 +24,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_RESPONSE),
 )
 _OWN_REQUEST = "got frame type 32)"  # grpcio takes the fourth byte for the type: in `PRI * HTTP/2.0`, it is a space
+_ITSELF = "does not speak gRPC: the response is not HTTP/2, or nothing listens there, and the request reached itself"
 
 
 class Grpc(Probe):
@@ -105,7 +106,7 @@ def _describe_unavailable(details: str) -> tuple[Reason, str]:
     if details.startswith(("errors resolving", "DNS resolution failed")):
         return Reason.DNS, f"is not reachable by gRPC: {cause}"
     if _OWN_REQUEST in details:
-        return Reason.CONNECT, "is not reachable by gRPC: nothing listens there, and the request reached itself"
+        return Reason.CONNECT, _ITSELF
     if "Failed parsing HTTP/2" in details:
         status = re.search(r"http1.x server \(HTTP status (\d+)", details)
         cause = f"it returned {status[1]} over HTTP/1" if status else "the response is not HTTP/2"

@@ -156,6 +156,7 @@ def test_a_server_that_comes_up_in_time_passes(server):
 
 CLOSED = "closed the connection: does it expect TLS, which this kind does not use?"
 NOT_HTTP2 = "does not speak gRPC: the response is not HTTP/2"
+ITSELF = "nothing listens there, and the request reached itself"  # whose fourth byte is a space too
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 
 
@@ -170,7 +171,7 @@ def receive(server, connection):
         ((hang,), Reason.TIMEOUT, "did not respond in time"),
         ((SETTINGS, hang), Reason.TIMEOUT, "did not respond in time"),
         ((b"SSH-2.0-OpenSSH\r\n", hang), Reason.STATUS, NOT_HTTP2),
-        ((receive, b"220 mail.example ESMTP\r\n", hang), Reason.STATUS, NOT_HTTP2),
+        ((receive, b"220 mail.example ESMTP\r\n", hang), Reason.CONNECT, f"{NOT_HTTP2}, or {ITSELF}"),
         ((receive, b"\x15\x03\x01\0\2\2\x46"), Reason.CONNECT, CLOSED),
         ((receive,), Reason.CONNECT, CLOSED),
         ((receive, SETTINGS, pause(0.2), receive), Reason.CONNECT, CLOSED),
