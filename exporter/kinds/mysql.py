@@ -17,8 +17,8 @@ from exporter.probe.driver import MAX_RESPONSE, SqlProbe, blame_server
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
 
-_DENIED = (1044, 1045, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
-"""Access denied to a database, user, host, table, column, operation or routine, or because the account is locked."""
+_DENIED = (1044, 1045, 1129, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
+"""Access denied to a database, user, host, table, column, operation or routine, or the account or host is blocked."""
 _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
 _LOST = (2003, 2006, 2013)  # the driver's own numbers for a broken connection
 _CANCELED = (1969, 3024)  # by max_statement_time of MariaDB, by max_execution_time of MySQL

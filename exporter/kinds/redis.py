@@ -84,6 +84,8 @@ class Redis(DatabaseProbe):
             _require_idle_server(connection)
         connection.send_command(*self.command)
         value = connection.read_response()
+        if len(self.command) == 1 and self.command[0].upper() == "PING" and value != b"PONG":
+            raise DialError(Reason.STATUS, "the response to PING is not PONG")
         if self.expect is not None and self.expect.encode() not in _join(value):
             raise DialError(Reason.BODY, f"the response to {self.statement} does not contain the expected text")
         return value

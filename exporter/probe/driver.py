@@ -4,9 +4,10 @@ import struct
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from exporter.model import Deadline, Outcome, Reason
+from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.net.errors import DialError
 from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
@@ -122,6 +123,14 @@ class SqlProbe(DatabaseProbe):
     @property
     def target(self) -> str:
         return f"{super().target}/{self.database}" if self.database else super().target
+
+    def compare(self, name: str, summary: str, value: Any, *others: Measurement) -> Outcome:
+        """Compare a value with the limits, and mention `column` if the first column holds no number."""
+        outcome = super().compare(name, summary, value, *others)
+        if outcome.reason is Reason.BODY and self.column is None:
+            hint = "; if the number is not in the first column, set column"
+            return replace(outcome, summary=outcome.summary + hint)
+        return outcome
 
     def find_column(self, names: Sequence[str]) -> int:
         """Return the index of the configured column among those of a result. Raises DialError if it is not there."""

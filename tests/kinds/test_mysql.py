@@ -164,6 +164,14 @@ def test_a_replica_that_does_not_replicate_fails(server, column):
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING if column else Reason.BODY)
 
 
+@pytest.mark.parametrize("column", [None, "Variable_name"])
+def test_a_text_in_the_first_column_is_reported_with_the_option_for_another(server, column):
+    outcome = run_probe(mysql(server, query="SHOW GLOBAL STATUS LIKE 'Uptime'", column=column, fail=1))
+    hint = "" if column else "; if the number is not in the first column, set column"
+
+    assert outcome.summary.endswith(f"responded to the query with a value that is not a number{hint}")
+
+
 def test_a_column_that_does_not_exist_fails_with_those_that_do(server):
     outcome = run_probe(mysql(server, query="SHOW GLOBAL STATUS LIKE 'Uptime'", column="Number"))
 

@@ -119,7 +119,7 @@ def test_bare_connections_block_the_host(server):
         assert eventually(lambda expected=number + 1: count_errors(server) == expected)
 
     outcome = server.client(run_probe, mysql())
-    assert outcome.status is Status.FAIL
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION)
     assert "blocked because of many connection errors" in outcome.summary
     server.query("FLUSH HOSTS")
     assert server.client(run_probe, mysql()).status is Status.PASS

@@ -260,6 +260,12 @@ def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
     assert eventually(lambda: run_probe(redis(server)).status is Status.PASS)
 
 
+def echo(server, connection):
+    """Return what was received, like the echo service: a request of Redis is also a valid response."""
+    connection.sendall(connection.recv(65536))
+    hang(server, connection)
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -268,12 +274,26 @@ def test_a_frozen_server_fails_at_the_deadline_and_passes_afterwards(server):
         ((), Reason.CONNECT),
         ((b"HTTP/1.1 400 Bad Request\r\n\r\n", hang), Reason.STATUS),
         ((b":one\r\n", hang), Reason.STATUS),
+        ((echo,), Reason.STATUS),
+        ((b"+OK\r\n", hang), Reason.STATUS),
         ((b"*1\r\n" * 5000, hang), Reason.STATUS),
         ((flood(b"+" + b"P" * 65536),), Reason.STATUS),
         ((b"-LOADING Redis is loading the dataset in memory\r\n", hang), Reason.STATUS),
         ((b"-ERR max number of clients reached\r\n",), Reason.CONNECT),
     ],
-    ids=["silent", "dripping", "closing", "HTTP", "not a number", "nested", "flooding", "loading", "full"],
+    ids=[
+        "silent",
+        "dripping",
+        "closing",
+        "HTTP",
+        "not a number",
+        "echo",
+        "OK",
+        "nested",
+        "flooding",
+        "loading",
+        "full",
+    ],
 )
 def test_a_server_that_breaks_the_protocol_fails(script, reason):
     with serving(script, listens=False) as server:
