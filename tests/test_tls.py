@@ -17,6 +17,7 @@ from exporter.kinds.certificate import Certificate
 from exporter.kinds.http_get import HttpGet
 from exporter.kinds.promql import Promql
 from exporter.model import Reason, Status
+from exporter.net.tls import make_client_context
 
 HEALTH = {"status": "pass", "generation": 1, "checks": {}}
 SAMPLE = {"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "1"]}]}}
@@ -125,6 +126,18 @@ def test_what_go_refuses_is_refused_and_the_message_says_why(connect, leaf, chai
         message = message.partition(": ")[0]
 
     assert f"TLS: {message}" in connect(leaf.tls(*chain), ca_file)
+
+
+@pytest.mark.parametrize("connect", CLIENTS[:3], ids=lambda client: client.__name__)
+def test_a_second_run_does_not_build_a_context(connect, tmp_path):
+    """That costs tens of milliseconds with the CA certificates of a system."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(ROOT.pem)
+    assert connect(LEAF.tls(ISSUER), ca_file) == ""
+    before = make_client_context.cache_info().misses
+
+    assert connect(LEAF.tls(ISSUER), ca_file) == ""
+    assert make_client_context.cache_info().misses == before
 
 
 @pytest.mark.parametrize(

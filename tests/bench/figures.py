@@ -86,6 +86,26 @@ def _cpu_of_a_run(busy: Exporter, idle: Exporter, seconds: float) -> float:
     return spent / (sum(peers.samples(busy, "health_check_runs_total").values()) - runs)
 
 
+def cpu_of_tls(_: str, effort: Effort) -> Iterator[Figure]:
+    """100 checks a second that verify a certificate, of each kind that can, compared with httpGet."""
+    count = 100
+    spent: dict[str, list[float]] = {}
+    with peers.tls_target() as (port, ca_file), peers.exporter() as idle:
+        kinds = {
+            "httpGet": f"{{port: {port}, path: /health, scheme: HTTPS, verifyTLS: true, caFile: {ca_file}}}",
+            "certificate": f"{{port: {port}, verify: true, warnDays: null, caFile: {ca_file}}}",
+            "promql": f"{{url: 'https://127.0.0.1:{port}', query: up, caFile: {ca_file}}}",
+        }
+        for _ in range(effort.rounds):
+            for kind, options in kinds.items():
+                checks = (f"{{name: check-{n}, {kind}: {options}, periodSeconds: 1}}" for n in range(count))
+                with peers.exporter(*checks) as busy:
+                    spent.setdefault(kind, []).append(_cpu_of_a_run(busy, idle, effort.seconds))
+    http_get, *others = ((kind, 1e3 * median(times)) for kind, times in spent.items())
+    for kind, milliseconds in others:
+        yield Figure(f"CPU of a {kind} check over TLS", "ms", milliseconds, "httpGet", http_get[1], 1.5)
+
+
 def cpu_of_an_answer(url: str, effort: Effort) -> Iterator[Figure]:
     """/livez over a new connection each time, as the kubelet does."""
     ours, theirs = [], []
@@ -255,6 +275,7 @@ def _until_healthy(path: str, url: str) -> tuple[float, float]:
 
 ALL: tuple[Callable[[str, Effort], Iterator[Figure]], ...] = (
     cpu_of_a_check,
+    cpu_of_tls,
     cpu_of_an_answer,
     memory,
     cpu_of_a_scrape,

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import trustme
+
 from tests.support import Exporter, Process, command, ended, eventually, free_port, get
 
 KUBELET = {"User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
@@ -28,9 +30,14 @@ events {{ worker_connections 4096; }}
 http {{
     access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
     scgi_temp_path s;
-    server {{ listen 127.0.0.1:{port} backlog=4096; location = /health {{ return 200 "well\\n"; }} }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096{tls};
+        location = /health {{ return 200 "well\\n"; }}
+        location = /api/v1/query {{ return 200 '{sample}'; }}
+    }}
 }}
 """
+_SAMPLE = '{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}'
 _BLACKBOX = """
 modules:
   http_2xx:
@@ -82,14 +89,32 @@ def cpu_of_run(arguments: list[str]) -> float:
 @contextmanager
 def target() -> Iterator[str]:
     """The URL of a page that nginx serves."""
+    with tempfile.TemporaryDirectory() as folder, _nginx(folder) as port:
+        url = f"http://127.0.0.1:{port}/health"
+        eventually(lambda: answers(url), what="nginx answers")
+        yield url
+
+
+@contextmanager
+def tls_target() -> Iterator[tuple[int, str]]:
+    """The port of nginx with TLS, which also responds to queries like Prometheus, and the file of its authority."""
     with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        (Path(folder) / "nginx.conf").write_text(_NGINX.format(port=port))
-        program = [command("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "stderr"]
-        with ended(Process(program, cwd=Path(folder))):
-            url = f"http://127.0.0.1:{port}/health"
-            eventually(lambda: answers(url), what="nginx answers")
-            yield url
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(f"{folder}/ca.pem")
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(f"{folder}/server.pem")
+        files = f"ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.pem"
+        with _nginx(folder, f" ssl; {files}") as port:
+            eventually(lambda: accepts(port), what="nginx accepts connections")
+            yield port, f"{folder}/ca.pem"
+
+
+@contextmanager
+def _nginx(folder: str, tls: str = "") -> Iterator[int]:
+    port = free_port()
+    (Path(folder) / "nginx.conf").write_text(_NGINX.format(port=port, tls=tls, sample=_SAMPLE))
+    program = [command("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "stderr"]
+    with ended(Process(program, cwd=Path(folder))):
+        yield port
 
 
 class Blackbox(Process):
@@ -194,6 +219,12 @@ def silent(count: int) -> Iterator[list[str]]:
     with ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024)) for _ in range(count)]
         yield [f"http://127.0.0.1:{server.getsockname()[1]}/health" for server in servers]
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens on a port of loopback."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(url: str) -> bool:
