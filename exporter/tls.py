@@ -13,6 +13,7 @@ _NOT_TLS = (
     "HTTP_REQUEST",
     "UNKNOWN_PROTOCOL",
 )
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 _NOT_PEM = "a file is not in PEM format, or needs a password"
 
 
@@ -54,6 +55,8 @@ def describe(error: ssl.SSLError) -> str:
     return f"the server refused the TLS handshake: {words}" if alert else f"TLS: {words}"
 
 
-def describe_file_error(error: ssl.SSLError) -> str:
-    """Return why a certificate, its key or CA certificates cannot be used."""
-    return "the key does not match the certificate" if error.reason == "KEY_VALUES_MISMATCH" else _NOT_PEM
+def describe_file_error(error: Exception) -> str:
+    """Return why a file could not be read, or a certificate, its key or CA certificates not be used."""
+    if not isinstance(error, ssl.SSLError):
+        return str(error)
+    return "the key does not match the certificate" if error.reason in _MISMATCHES else _NOT_PEM

@@ -97,7 +97,8 @@ class Postgresql(SqlProbe):
     database: str | None = None
     """Database to connect to. By default, the username."""
     ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    """TLS mode of libpq: `prefer` uses TLS if the server supports it; `verify-full` verifies the chain and the name."""
+    """TLS mode of libpq: `prefer` uses TLS if the server supports it; `verify-full` verifies the chain and the name.
+    Unlike other kinds, libpq also accepts a Common Name, and requires the root authority in caFile."""
     ca_file: Path | None = None
     """CA certificates to verify the server's certificate with, in PEM."""
 

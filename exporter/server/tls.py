@@ -55,7 +55,7 @@ class Rotation:
             self._build()
         except OSError as error:
             self.ok = False
-            text = describe_file_error(error) if isinstance(error, ssl.SSLError) else str(error)
+            text = describe_file_error(error)
             if text != self._error:
                 _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": text}})
             self._error = text

@@ -10,6 +10,7 @@ from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.web import WebConfig
 from exporter.host.reader import read_signature
 from exporter.server.tls import Rotation
+from exporter.tls import describe_file_error
 
 _log = logging.getLogger(__name__)
 
@@ -92,11 +93,12 @@ class WebConfigFile:
 
     def _report(self, error: Exception) -> None:
         """Log the errors, unless they are the latest ones."""
-        if str(error) != self._errors:
-            for complaint in str(error).splitlines():
+        text = describe_file_error(error)
+        if text != self._errors:
+            for complaint in text.splitlines():
                 fields = {"error": complaint}
                 _log.error("web configuration not loaded; keeping the previous one", extra={"fields": fields})
-        self._errors = str(error)
+        self._errors = text
 
     def _make_rotation(self, contents: dict[str, bytes] | None = None) -> Rotation | None:
         tls = self._config.tls_server_config

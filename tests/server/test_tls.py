@@ -145,18 +145,30 @@ def gone(folder: Path, authority: trustme.CA) -> None:
     (folder / "server.key").unlink()
 
 
-@pytest.mark.parametrize(
-    "spoil", [garbage, half_a_pair, half_a_pair_of_another_sort, other_half, gone], ids=lambda spoil: spoil.__name__
-)
-def test_a_bad_pair_leaves_the_old_certificate_and_a_good_one_comes_later(folder, authority, rotation, caplog, spoil):
+MISMATCH = "the key does not match the certificate"
+SPOILT = {
+    garbage: "a file is not in PEM format, or needs a password",
+    half_a_pair: MISMATCH,
+    half_a_pair_of_another_sort: MISMATCH,
+    other_half: MISMATCH,
+    gone: "No such file or directory",
+}
+
+
+@pytest.mark.parametrize(("spoil", "error"), SPOILT.items(), ids=[spoil.__name__ for spoil in SPOILT])
+def test_a_bad_pair_leaves_the_old_certificate_and_a_good_one_comes_later(
+    folder, authority, rotation, caplog, spoil, error
+):
     with serving(rotation.context) as port:
         before = shake(port, authority)["serial"]
         spoil(folder, authority)
         rotation.poll()
         rotation.poll()
         assert shake(port, authority)["serial"] == before
-        (logged,) = caplog.messages
-        assert [logged] == ["certificate not loaded; keeping the previous one"]
+        (logged,) = caplog.records
+        assert logged.message == "certificate not loaded; keeping the previous one"
+        assert error in logged.fields["error"]
+        assert "_ssl.c" not in logged.fields["error"]
 
         issue(authority, folder)
         rotation.poll()
