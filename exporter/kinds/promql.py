@@ -14,7 +14,7 @@ from exporter.net.url import parse
 from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
-from exporter.probe.options import Options, Spelling, Text
+from exporter.probe.options import HOST, Options, Spelling, Text
 from exporter.probe.prometheus import read_result
 from exporter.probe.secret import BasicAuth, Secret
 from exporter.probe.tls import read_client_context
@@ -33,6 +33,8 @@ def _validate_url(text: str) -> str:
     url = parse(text)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("must be a URL that begins with http:// or https://")
+    if not HOST.fits(url.hostname):
+        raise ValueError("must have a valid host name or address")
     if url.user is not None:
         raise ValueError("must not contain credentials: use basicAuth or bearerToken")
     if url.query is not None:

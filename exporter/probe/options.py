@@ -65,8 +65,11 @@ def _reject_port_name(port: Any) -> Any:
 
 Port = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_reject_port_name)]
 """A TCP or UDP port, by number."""
-_HOST = r"^(?=.{1,254}$)[^\s/@?#\[\].]{1,63}(\.[^\s/@?#\[\].]{1,63})*\.?$"
-Host = Annotated[str, Spelling(_HOST, "must be a name or an address: no scheme, port, brackets or empty label")]
+HOST = Spelling(
+    r"^(?=.{1,254}$)[^\s/@?#\[\].]{1,63}(\.[^\s/@?#\[\].]{1,63})*\.?$",
+    "must be a name or an address: no scheme, port, brackets or empty label",
+)
+Host = Annotated[str, HOST]
 """A host name or an IP address."""
 Ratio = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 """A share of a whole, or a load per CPU; 1 is all of it."""

@@ -335,6 +335,8 @@ def test_a_token_that_is_missing_or_cannot_be_sent_is_a_probe_error(server, name
         ({"url": "prometheus:9090"}, "must be a URL that begins with http"),
         ({"url": "ftp://prometheus"}, "must be a URL that begins with http"),
         ({"url": "http://"}, "must be a URL that begins with http"),
+        ({"url": "https://.example.com"}, "must have a valid host name or address"),
+        ({"url": "https://prometheus..example.com/x"}, "must have a valid host name or address"),
         ({"url": "http://a:b@prometheus"}, "must not contain credentials"),
         ({"url": "http://prometheus/?a=b"}, "must not have a query string"),
         ({"basic_auth": {"username": "health"}}, "password"),
