@@ -330,6 +330,18 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "A higher soft limit stays as it is.",
         ),
         Limit(
+            "net.race:FALLBACK_DELAY",
+            "Time for the addresses of a name's first family, IPv6 or IPv4, before those of the other are tried too",
+            "s",
+            "The first connection counts.",
+        ),
+        Limit(
+            "net.race:MIN_SHARE",
+            "Time that an address of several gets at least, unless less is left",
+            "s",
+            "The next address of the family is tried.",
+        ),
+        Limit(
             "self_connection:MAX_SELF_CONNECTIONS",
             "Attempts to connect to a port if each one reaches itself, because nothing listens there",
             "",

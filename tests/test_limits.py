@@ -94,6 +94,10 @@ REACHED = {  # the test that reaches each limit
     "net.head:MAX_HEAD": "kinds/test_http_get_responses.py::test_a_head_is_accepted_or_refused_as_by_gos_client",
     "net.head:MAX_LINE": "net/test_response.py::test_a_location_is_whole_or_is_refused",
     "net.head:MAX_LINES": "net/test_response.py::test_a_head_has_a_maximum_number_of_lines",
+    "net.race:FALLBACK_DELAY": (
+        "net/test_race.py::test_the_other_family_is_tried_after_a_delay_while_the_first_is_silent"
+    ),
+    "net.race:MIN_SHARE": "net/test_race.py::test_a_share_is_not_too_short_to_connect",
     "net.relay:PORTION": "net/test_relay.py::test_a_flood_is_carried_in_portions_up_to_a_maximum",
     "net.resolver:IDLE_SECONDS": "net/test_resolver.py::test_a_thread_that_is_not_needed_ends_and_another_one_follows",
     "net.resolver:MAX_THREADS": "net/test_resolver.py::test_lookups_hold_a_bounded_number_of_threads",

@@ -18,6 +18,7 @@ class _Bounded:
     """A mixin for sockets: no operation lasts beyond the deadline, and errors are DialErrors."""
 
     deadline: Deadline | None = None  # ssl uses the socket before it has one
+    detour = ""  # for messages: the addresses that did not accept the connection before this one did
     allowance = math.inf  # bytes that may still be received, for drivers that set no maximum
 
     def _call(self, operation: Any, *args: Any) -> Any:
@@ -34,7 +35,7 @@ class _Bounded:
                 raise DialError(Reason.TLS, describe(error)) from None
             except OSError as error:
                 raise DialError(Reason.CONNECT, describe(error)) from None
-        raise DialError(Reason.TIMEOUT, "no complete response in time")
+        raise DialError(Reason.TIMEOUT, f"no complete response in time{self.detour}")
 
     def _spend(self, size: int) -> None:
         self.allowance -= size
@@ -70,7 +71,7 @@ class TLSSocket(_Bounded, ssl.SSLSocket):
             self._call(self._shake_hands, *args)
         except DialError as error:
             if error.reason is Reason.TIMEOUT:
-                raise DialError(Reason.TIMEOUT, "the TLS handshake did not end in time") from None
+                raise DialError(Reason.TIMEOUT, f"the TLS handshake did not end in time{self.detour}") from None
             raise
 
     def _shake_hands(self, *args: Any) -> None:

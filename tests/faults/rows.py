@@ -30,6 +30,7 @@ CERTIFICATE = "kinds/test_certificate.py::test_"
 GRPC = "kinds/test_grpc.py::test_"
 EXEC = "kinds/test_exec.py::test_"
 DIAL = "net/test_dial.py::test_"
+RACE = "net/test_race.py::test_"
 RESOLVER = "net/test_resolver.py::test_"
 NAMES = "faults/test_names.py::test_"
 NETWORK = "faults/test_network.py::test_"
@@ -165,7 +166,8 @@ TARGETS_THAT_MISBEHAVE = (
         "dead-first-address",
         "The first address of a name is dead, and the second one works.",
         NAMES + "a_name_with_a_dead_address_passes_if_another_one_responds",
-        DIAL + "a_silent_address_leaves_the_next_one_its_share_of_the_time",
+        RACE + "the_other_family_is_tried_after_a_delay_while_the_first_is_silent",
+        RACE + "a_silent_address_leaves_the_next_one_its_share_of_the_time",
     ),
     Row(
         "name-that-moves",

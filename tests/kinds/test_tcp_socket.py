@@ -85,7 +85,7 @@ def test_a_connection_that_is_not_completed_fails_at_the_deadline(blackhole):
     result = check(blackhole, 0.3)
 
     assert (result.outcome.status, result.outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
-    assert result.outcome.summary == f"127.0.0.1:{blackhole} did not accept the connection in time"
+    assert result.outcome.summary.startswith(f"127.0.0.1:{blackhole} did not accept the connection within ")
     assert result.duration >= 0.3
 
 

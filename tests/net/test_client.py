@@ -143,10 +143,8 @@ def test_a_handshake_that_never_ends_fails_at_the_deadline():
 def test_a_connection_that_is_not_completed_fails_at_the_deadline(blackhole):
     error = failure(lambda: get(blackhole, 0.3))
 
-    assert (error.reason, str(error)) == (
-        Reason.TIMEOUT,
-        f"127.0.0.1:{blackhole} did not accept the connection in time",
-    )
+    assert error.reason is Reason.TIMEOUT
+    assert str(error).startswith(f"127.0.0.1:{blackhole} did not accept the connection within ")
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinds.pages import tls
 from kinds.servers import drip, hang, reset, serving, wait_for
-from net.reaching import failure, resolving
+from net.reaching import failure
 from support import eventually, free_port, within
 
 from exporter.model import ProbeError, Reason
 from exporter.net.dial import connect, connect_unix, secure, wrap
 from exporter.net.errors import DialError
 from exporter.net.sockets import Socket
-from exporter.net.stopwatch import Stopwatch
 from exporter.net.tls import make_client_context, make_inspection_context
 
 
@@ -48,7 +47,7 @@ def test_a_connection_that_is_not_completed_fails_at_the_deadline(blackhole):
     error = failure(connect, "127.0.0.1", blackhole, deadline)
 
     assert error.reason is Reason.TIMEOUT
-    assert str(error) == f"127.0.0.1:{blackhole} did not accept the connection in time"
+    assert str(error).startswith(f"127.0.0.1:{blackhole} did not accept the connection within ")
     assert deadline.remaining() <= 0
 
 
@@ -97,43 +96,6 @@ def test_a_missing_unix_socket_fails_and_names_its_path(tmp_path):
     error = failure(connect_unix, str(tmp_path / "app.sock"), within(5))
 
     assert (error.reason, str(error)) == (Reason.CONNECT, f"{tmp_path}/app.sock: No such file or directory")
-
-
-def test_the_second_address_is_tried_when_the_first_refuses():
-    resolver = resolving("127.0.0.1", "127.0.0.2")
-    with serving((), address="127.0.0.2") as server, connect("it", server.port, within(5), resolver) as sock:
-        assert sock.getpeername()[0] == "127.0.0.2"
-
-
-def test_an_address_of_the_other_family_is_tried():
-    resolver = resolving("::1", "127.0.0.1")
-    with serving(()) as server, connect("it", server.port, within(5), resolver) as sock:
-        assert sock.getpeername()[0] == "127.0.0.1"
-
-
-def test_a_silent_address_leaves_the_next_one_its_share_of_the_time(blackhole):
-    resolver, watch = resolving("127.0.0.1", "127.0.0.2"), Stopwatch()
-    with (
-        socket.create_server(("127.0.0.2", blackhole)),
-        connect("it", blackhole, within(4.0), resolver, watch) as sock,
-    ):
-        assert sock.getpeername()[0] == "127.0.0.2"
-    assert watch.seconds["connect"] > 1.5  # half of the time went to the silent one
-
-
-def test_if_all_addresses_fail_the_first_error_is_raised():
-    port = free_port()
-    error = failure(connect, "it", port, within(5), resolving("127.0.0.3", "127.0.0.2", "::1"))
-
-    assert str(error) == f"127.0.0.3:{port}: Connection refused"
-
-
-def test_many_silent_addresses_fail_at_the_deadline(blackhole):
-    deadline = within(0.4)
-    error = failure(connect, "it", blackhole, deadline, resolving(*["127.0.0.1"] * 20))
-
-    assert error.reason is Reason.TIMEOUT
-    assert deadline.remaining() <= 0
 
 
 def secured(port: int, seconds: float = 10.0, host: str = "127.0.0.1") -> ssl.SSLSocket:
