@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from exporter.host.reader import require_response
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.net import url
+from exporter.net.dial import is_abstract
 from exporter.net.errors import DialError
 from exporter.net.fetch import MAX_BODY, Fetched, Route, fetch
 from exporter.net.request import Request
@@ -28,6 +29,7 @@ from exporter.probe.tls import read_client_context
 
 MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
 
+_UnixSocket = Annotated[str, Spelling(r"^(@[\s\S]+|[^@][\s\S]*)$", "must be a path, or @ and an abstract name")]
 _Code = Annotated[int, Field(strict=True, ge=100, le=999)]
 
 
@@ -147,8 +149,9 @@ class HttpGet(Probe):
     """Sends a bearer token, but not after a redirect to a different scheme, host or port."""
     follow_redirects: Annotated[bool, Field(strict=True)] = True
     """Follows redirects on the same host name. If false, the redirect itself is the response to check."""
-    unix_socket: str | None = None
-    """Connects to this Unix socket. Host and port then only appear in the request."""
+    unix_socket: _UnixSocket | None = None
+    """Connects to this Unix socket. Host and port then only appear in the request. A name that begins with `@` is in
+    the abstract namespace, which the containers of a pod share."""
     phases: Annotated[bool, Field(strict=True)] = False
     """Measures the phases of the request, as health_endpoint_phase_seconds."""
 
@@ -180,7 +183,7 @@ class HttpGet(Probe):
         request, route = self._build_request(), self._build_route(deadline, resolver)
         if authorization.header:
             request = replace(request, authorization=authorization.header)
-        if self.unix_socket:
+        if self.unix_socket and not is_abstract(self.unix_socket):
             require_response(self.unix_socket, deadline, self.unix_socket)
         timer = LatencyTimer()
         try:

@@ -7,6 +7,8 @@ deadline (sockets.py): each later operation gets the time that is left, and rais
 socket, such as a database driver or an HTTP client.
 """
 
+import errno
+import os
 import socket
 import ssl
 
@@ -16,6 +18,8 @@ from exporter.net.race import connect_first, make_socket
 from exporter.net.resolver import RESOLVER, Resolver, parse_numeric
 from exporter.net.sockets import Socket, TLSSocket
 from exporter.net.stopwatch import Stopwatch
+
+_UNIX_NAME = 108  # bytes of the longest name of a Unix socket (sun_path in unix(7))
 
 
 def connect(
@@ -35,18 +39,42 @@ def connect(
 
 
 def connect_unix(path: str, deadline: Deadline, watch: Stopwatch | None = None) -> Socket:
-    """Return a connection to a Unix socket. Raises DialError `connect` or `timeout`."""
+    """Return a connection to a Unix socket. A name that begins with `@` is in the abstract namespace, as in Go.
+
+    Raises DialError `connect` or `timeout`.
+    """
     sock = make_socket(socket.AF_UNIX)
     try:
         sock.settimeout(max(0.0, deadline.remaining()))
-        sock.connect(path)
+        _connect_unix(sock, path)
     except OSError as error:
         sock.close()
-        raise DialError(Reason.CONNECT, f"{path}: {describe(error)}", path) from None
+        cause = "its queue of connections is full" if error.errno == errno.EAGAIN else describe(error)
+        raise DialError(Reason.CONNECT, f"{path}: {cause}", path) from None
     if watch:
         watch.lap("connect")
     sock.deadline = deadline
     return sock
+
+
+def _connect_unix(sock: Socket, path: str) -> None:
+    """Connect. Raises OSError.
+
+    An abstract name has a length. HAProxy (abns@) fills it up with NULs to the longest one there can be, others do not.
+    """
+    if not is_abstract(path):
+        sock.connect(path)
+        return
+    name = b"\0" + os.fsencode(path[1:])
+    try:
+        sock.connect(name)
+    except ConnectionRefusedError:
+        sock.connect(name.ljust(_UNIX_NAME, b"\0"))
+
+
+def is_abstract(path: str) -> bool:
+    """Return whether the name of a Unix socket is in the abstract namespace, and not a path."""
+    return path.startswith("@")
 
 
 def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> TLSSocket:

@@ -2,10 +2,13 @@
 
 import base64
 import json
+import os
 import socket
 import ssl
 import threading
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -25,6 +28,7 @@ from kinds.pages import (
 )
 from kinds.servers import drip, flood, hang, pause, serving
 from pydantic import ValidationError
+from support import Process, command, ended, eventually
 
 from exporter.kinds import http_get
 from exporter.kinds.http_get import HttpGet
@@ -335,28 +339,33 @@ class TestAuthorization:
             assert self.authorization(other) is None
 
 
+@contextmanager
+def responding(address: str) -> Iterator[None]:
+    """A server on a Unix socket that responds with OK."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+
+        def work() -> None:
+            with suppress(OSError):  # until the listener is closed
+                while True:
+                    client, _ = listener.accept()
+                    with client:
+                        client.recv(65536)
+                        client.sendall(OK)
+
+        threading.Thread(target=work, daemon=True).start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 class TestUnixSocket:
     @pytest.fixture
     def path(self, tmp_path):
         """A server on a Unix socket that responds with OK."""
         path = str(tmp_path / "app.sock")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(path)
-            listener.listen()
-
-            def work() -> None:
-                while True:
-                    try:
-                        client, _ = listener.accept()
-                    except OSError:
-                        return
-                    with client:
-                        client.recv(65536)
-                        client.sendall(OK)
-
-            threading.Thread(target=work, daemon=True).start()
+        with responding(path):
             yield path
-            listener.shutdown(socket.SHUT_RDWR)
 
     def test_the_request_goes_to_the_socket_instead_of_the_port(self, path):
         outcome = check(1, unixSocket=path, phases=True).outcome
@@ -369,6 +378,39 @@ class TestUnixSocket:
 
         assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
         assert outcome.summary.endswith("none.sock: No such file or directory")
+
+    def test_a_socket_in_the_abstract_namespace_needs_no_path(self):
+        name = f"health-{os.getpid()}"
+        with responding(f"\0{name}"):
+            assert check(1, unixSocket=f"@{name}").outcome.status is Status.PASS
+
+        outcome = check(1, unixSocket=f"@{name}").outcome
+        assert (outcome.reason, outcome.summary) == (Reason.CONNECT, f"@{name}: Connection refused")
+
+    def test_an_abstract_socket_of_haproxy_is_found(self, tmp_path):
+        name = f"health-{os.getpid()}"
+        (tmp_path / "haproxy.cfg").write_text(f"""
+defaults
+    mode http
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+frontend health
+    bind abns@{name}
+    http-request return status 200
+""")
+        with ended(Process([command("haproxy"), "-db", "-f", str(tmp_path / "haproxy.cfg")])):
+            eventually(lambda: check(1, unixSocket=f"@{name}").outcome.status is Status.PASS)
+
+    def test_a_full_queue_is_named(self, tmp_path):
+        path = str(tmp_path / "full.sock")
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+            listener.bind(path)
+            listener.listen(0)
+            client.connect(path)
+            outcome = check(1, unixSocket=path).outcome
+
+        assert (outcome.reason, outcome.summary) == (Reason.CONNECT, f"{path}: its queue of connections is full")
 
     def test_a_silent_socket_fails_at_the_deadline(self, tmp_path):
         path = str(tmp_path / "silent.sock")
@@ -392,6 +434,7 @@ class TestUnixSocket:
         ({"bearerToken": "tweety"}, "valid dictionary"),
         ({"method": "TRACE"}, "Input should be"),
         ({"verifyTLS": "yes"}, "valid boolean"),
+        ({"unixSocket": "@"}, "must be a path, or @ and an abstract name"),
     ],
 )
 def test_options_that_contradict_themselves_are_refused(options, complaint):
