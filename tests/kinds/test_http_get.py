@@ -323,6 +323,15 @@ def test_the_summary_is_exact_and_contains_no_secret(case, summary):
         assert outcome.summary == summary.format(url=f"http://127.0.0.1:{server.port}/a")
 
 
+def test_the_error_page_of_a_real_server_is_shown(nginx):
+    outcome = check(nginx.port, path="/status/503").outcome
+
+    assert outcome.summary.startswith(
+        rf'{nginx.url}/status/503 returned 503; received "<html>\r\n<head><title>503 Service Temporarily Unavailable'
+    )
+    assert outcome.summary.endswith("bytes, text/html)")
+
+
 def test_the_summary_of_a_refused_connection_names_the_address():
     port = free_port()
     outcome = check(port, path="/a?token=canary").outcome
