@@ -97,7 +97,7 @@ def quote(data: bytes, secrets: Any = (), public: str = "") -> str:
 
     Control characters and bytes that are not UTF-8 are shown as escapes, such as `\n` and `\xff`.
     """
-    text = redact(data[:MAX_REDACTED].decode("utf-8", "backslashreplace"), secrets, public)
+    text = redact(data[: MAX_QUOTED * 8].decode("utf-8", "backslashreplace"), secrets, public)
     masked = "".join(_mask_word(word) if _may_be_url(word) else word for word in re.split(r"(\s+)", text))
     escaped = "".join(map(_escape, masked[: MAX_QUOTED + 1]))
     return f'"{escaped}"' if len(escaped) <= MAX_QUOTED else f'"{escaped[: MAX_QUOTED - 1]}…"'

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.redaction import MAX_REDACTED, MIN_PIECE, describe, find_strings, mask_urls, redact, show_key
+from exporter.redaction import (
+    MASK,
+    MAX_QUOTED,
+    MAX_REDACTED,
+    MIN_PIECE,
+    describe,
+    find_strings,
+    mask_urls,
+    quote,
+    redact,
+    show_key,
+)
 
 
 class Speechless:
@@ -172,3 +183,13 @@ def test_credentials_and_queries_of_urls_are_masked(text, shown):
 )
 def test_the_strings_in_a_query_may_be_secrets(query, strings):
     assert find_strings(query) == strings
+
+
+@given(st.text(min_size=MIN_PIECE, max_size=200), st.text(max_size=300), st.text(max_size=300))
+def test_a_quotation_has_nothing_in_common_with_a_secret(secret, before, after):
+    quotation = quote(f"{before}{secret}{after}".encode("utf-8", "replace"), [secret])
+
+    assert quotation.isprintable()
+    assert len(quotation) <= MAX_QUOTED + 2
+    if secret.isprintable() and secret.isascii() and MASK not in secret:
+        assert secret not in quotation
