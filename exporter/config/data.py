@@ -14,6 +14,7 @@ from yaml.resolver import BaseResolver
 from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.nodes import MAX_DEPTH, MAX_VALUES, UNRESOLVED
 
+_EXACT = 2**53  # from here on, a float may stand for another whole number
 MAX_DIGITS = 40  # of a whole number; Python takes quadratic time to read one
 
 _YAML = "tag:yaml.org,2002:"
@@ -171,8 +172,11 @@ def _parse_int(text: str) -> int:
     return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 
-def _parse_float(text: str) -> float:
-    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+def _parse_float(text: str) -> int | float:
+    """Return a number; as a whole one, what has an exponent and is whole: Helm writes 2147483648 as 2.147483648e+09."""
+    value = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    whole = "e" in text.lower() and abs(value) < _EXACT and value.is_integer()
+    return int(value) if whole else value
 
 
 _CONSTRUCTORS: dict[str, Callable[[str], bool | int | float | None]] = {

@@ -221,7 +221,6 @@ ports
     "not_whole": """
     :4: checks[0].periodSeconds: must be a whole number, not 1.5
     :5: checks[0].timeoutSeconds: must be a whole number, not 1.0
-    :6: checks[0].failureThreshold: must be a whole number, not 1000.0
     """,
     "nul": """
     :2: not YAML: contains the character U+0000; remove it
