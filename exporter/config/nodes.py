@@ -24,6 +24,8 @@ UNRESOLVED = "?"
 # The complement of YAML's printable characters, without the byte order mark (YAML 1.2.2, section 5.1):
 #   c-printable ::= x09 | x0A | x0D | [x20-x7E] | x85 | [xA0-xD7FF] | [xE000-xFFFD] | [x10000-x10FFFF]
 _FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# A byte order mark, or two ASCII characters of two bytes each (YAML 1.2.2, section 5.2).
+_UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|\0[^\0]\0[^\0]|[^\0]\0[^\0]\0")
 _QUOTATION = re.compile(r"\"..+\"|'..+'")  # in an error, a piece of the text: a single character is left
 _TABS = "indentation must use spaces, not tabs"
 _PROBLEMS = {
@@ -64,6 +66,8 @@ def compose(content: bytes, source: str) -> yaml.Node | None:
 
 def _decode(content: bytes) -> str:
     """Return the text of a file, with or without a byte order mark."""
+    if _UTF_16.match(content):
+        raise _TextError(1, "UTF-16 text, as `>` in Windows PowerShell writes it: save the file as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

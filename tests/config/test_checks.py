@@ -320,7 +320,7 @@ configuration
     :1: checks: has an unsupported tag: remove it, or put a value that begins with ! in quotes
     """,
     "utf16": """
-    :1: not UTF-8 text: contains the byte 0xff; save the file as UTF-8
+    :1: UTF-16 text, as `>` in Windows PowerShell writes it: save the file as UTF-8
     """,
     "v10_scheme_in_lower_case": """
     :3: checks[0].httpGet.scheme: must be 'HTTP' or 'HTTPS', did you mean 'HTTPS'?
@@ -396,6 +396,9 @@ ports
     """,
     "window": """
     :3: checks[0].loadAverage.window: must be '1m', '5m' or '15m', not text of 3 characters
+    """,
+    "utf16_without_a_mark": """
+    :1: UTF-16 text, as `>` in Windows PowerShell writes it: save the file as UTF-8
     """,
 }
 
