@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from exporter.config.complaint import ConfigError
 from exporter.config.document import Document
+from exporter.config.pasted import find_pasted_file
 from exporter.config.rules import NAME, find_violations
 from exporter.kinds import KindError, kinds
 from exporter.model import Group, Severity, Spec
@@ -147,6 +148,8 @@ def load(path: Path | None, content: bytes | None = None) -> Config:
         kinds_model = build_model()
     except KindError as error:
         raise ConfigError([document.make_complaint((), str(error))]) from error
+    if pasted := find_pasted_file(document):
+        raise ConfigError([*document.complaints, *pasted])
     model = document.validate(kinds_model, find_violations(document))
     checks = tuple(_build_checks(model.checks, document))
     withhold_secrets(checks, checks)

@@ -23,6 +23,11 @@ _NUMERIC = {
     *("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
 }
 """The types of pydantic's errors about values that must be numbers. Only here is a number shown."""
+_LIST_HINTS: dict[tuple[int | str, ...], str] = {
+    ("exec", "command"): "write [PROGRAM, ARGUMENT, ...], or [sh, -c, COMMAND] for a shell",
+    ("redis", "command"): "write each word as an entry, [COMMAND, ARGUMENT, ...]",
+}
+_LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
 _REQUIREMENTS = {
     "string_type": "must be text",
     "path_type": "must be text",
@@ -57,7 +62,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
     """Return the message of a complaint about this error."""
     match error["type"]:
         case "extra_forbidden":
-            return explain_unknown(model, error["loc"])
+            return explain_unknown(model, error["loc"], error["input"])
         case "missing":
             return "is required"
         case "verbatim":
@@ -81,11 +86,14 @@ def _explain_value(model: type[BaseModel], error: ErrorDetails) -> str:
     choices = _CHOICE.findall(str(context.get("expected")))
     if choice := next((choice for choice in choices if choice.lower() == str(value).lower()), None):
         return f"{text}, did you mean {choice!r}?"
-    return f"{text}, not {_show(value) if kind in _NUMERIC else describe(value)}{_hint(kind, value)}"
+    return f"{text}, not {_show(value) if kind in _NUMERIC else describe(value)}{_hint(error)}"
 
 
-def _hint(kind: str, value: Any) -> str:
+def _hint(error: ErrorDetails) -> str:
     """Return how to correct a value of the wrong type."""
+    kind, value = error["type"], error["input"]
+    if kind in _LISTS and isinstance(value, str):
+        return f": {_LIST_HINTS.get(error['loc'][-2:], 'put it in brackets')}"
     if kind == "string_type" and isinstance(value, int | float):
         return ": put it in quotes"
     if kind not in _NUMERIC or not isinstance(value, str):

@@ -11,6 +11,7 @@ from typing import Any
 
 from exporter.config.complaint import Complaint, Keys
 from exporter.config.document import Document
+from exporter.config.pasted import find_probes
 from exporter.config.unknown_keys import find_nearest
 from exporter.kinds import kinds
 from exporter.probe.options import Spelling
@@ -40,7 +41,8 @@ def find_violations(document: Document) -> list[Complaint]:
     for index, check in checks.items():
         for path, message in (*_check_kind(check), *_check_success_threshold(check), *_check_kubernetes_only(check)):
             violations.append(((index, *path), message))
-    return [document.make_complaint(("checks", *path), message) for path, message in violations]
+    pasted = [document.make_complaint(path, message) for path, message in find_probes(document.find_mapping())]
+    return [*pasted, *(document.make_complaint(("checks", *path), message) for path, message in violations)]
 
 
 def _check_names(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
@@ -96,7 +98,7 @@ def _check_kind(check: dict[str, Any]) -> Violations:
         yield (), f"has more than one kind, {' and '.join(chosen)}: write a separate check for each"
     elif chosen and check[chosen[0]] is None:
         yield (chosen[0],), f"is empty: write {_write_shortest_form(chosen[0])}"
-    elif not chosen and not any(find_nearest(key, kinds()) for key in check):
+    elif not chosen and not any(find_nearest(key, kinds()) for key in check) and not any(find_probes(check)):
         yield (), f"has no kind: add one of {', '.join(kinds())}"
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from exporter.config.complaint import Keys
+from exporter.config.synonyms import explain_synonym
 from exporter.probe.secret import Secret
 
 MAX_COMPARED = 50  # characters of a key that are compared with the known keys
@@ -21,15 +22,20 @@ def find_nearest(key: str, known: Collection[str]) -> str | None:
     return _search_nearest(key[:MAX_COMPARED], tuple(known))
 
 
-def explain_unknown(model: type[BaseModel], path: Keys) -> str:
+def explain_unknown(model: type[BaseModel], path: Keys, value: Any) -> str:
     """Return the message of a complaint about an unknown key."""
     key, parent = str(path[-1]), _find_model(model, path[:-1])
+    if synonym := explain_synonym(key, value, _list_keys(parent)):
+        return synonym
     if known := find_nearest(key, _list_keys(parent)):
         return f"unknown key, did you mean {known}?"
     if places := [place for place, inner in _list_inner_models(parent) if key in _list_keys(inner)]:
         return f"unknown key here; it belongs inside {' or '.join(places)}"
-    if len(path) > 1 and key in _list_keys(_find_model(model, path[:-2])):
+    outer = _list_keys(_find_model(model, path[:-2])) if len(path) > 1 else []
+    if key in outer:
         return f"unknown key here; it belongs one level up, next to {path[-2]}"
+    if synonym := explain_synonym(key, value, outer):
+        return f"{synonym}, one level up, next to {path[-2]}"
     return "unknown key"
 
 

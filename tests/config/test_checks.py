@@ -65,7 +65,8 @@ COMPLAINTS = {
     :2: not YAML: an unexpected ':', or a line that is indented too far; put text that contains ': ' in quotes
     """,
     "command_is_text": """
-    :3: checks[0].exec.command: must be a list, not text of 16 characters
+    :3: checks[0].exec.command: must be a list, not text of 16 characters: write [PROGRAM, ARGUMENT, ...], or \
+[sh, -c, COMMAND] for a shell
     """,
     "command_of_numbers": """
     :3: checks[0].exec.command[1]: must be text, not a number: put it in quotes
@@ -120,7 +121,7 @@ ports
     :4: checks[0].groups[1]: must be 'liveness', 'readiness', 'startup' or 'all', did you mean 'liveness'?
     """,
     "groups_are_a_word": """
-    :4: checks[0].groups: must be a list, not text of 8 characters
+    :4: checks[0].groups: must be a list, not text of 8 characters: put it in brackets
     """,
     "headers_are_a_mapping": """
     :3: checks[0].httpGet.httpHeaders: must be a list, not a mapping
@@ -254,7 +255,7 @@ ports
     :9: checks[7].disk.warnRatio: must be a number, not true
     """,
     "root_is_a_list": """
-    :1: must be a mapping of keys to values, not a list
+    :1: must be a mapping of keys to values, not a list: write checks: above the list
     """,
     "root_is_a_scalar": """
     :1: must be a mapping of keys to values, not text
@@ -399,6 +400,63 @@ ports
     """,
     "utf16_without_a_mark": """
     :1: UTF-16 text, as `>` in Windows PowerShell writes it: save the file as UTF-8
+    """,
+    "check_alone": """
+    :1: httpGet: belongs in the list checks: - {name: NAME, httpGet: {path: ..., port: 8080}, periodSeconds: 3}
+    """,
+    "command_of_redis_is_text": """
+    :2: checks[0].redis.command: must be a list, not text of 10 characters: write each word as an entry, [COMMAND, \
+ARGUMENT, ...]
+    """,
+    "configuration_of_prometheus": """
+    :1: is a configuration of Prometheus; write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]
+    """,
+    "healthcheck_of_compose": """
+    :4: services.web.healthcheck: is a healthcheck of Compose; write it as a check: - {name: NAME, exec: {command: \
+[...]}, initialDelaySeconds: 60, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3}
+    :12: services.db.healthcheck: is a healthcheck of Compose; write it as a check: - {name: NAME, exec: {command: \
+[sh, -c, ...]}}
+    """,
+    "manifest": """
+    :10: spec.template.spec.containers[0].livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, \
+httpGet: {path: ..., port: ...}, periodSeconds: 5, groups: [liveness]}
+    :13: spec.template.spec.containers[0].startupProbe: is a probe of a manifest; write it as a check: - {name: NAME, \
+grpc: {port: 50051}, groups: [startup]}
+    """,
+    "manifest_without_a_probe": """
+    :1: is a Kubernetes manifest without a probe; write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]
+    """,
+    "modules_of_blackbox_exporter": """
+    :2: modules.http_2xx: is a module of blackbox_exporter; write a check for each target: - {name: NAME, httpGet: \
+{host: ..., port: ..., expectStatus: [200, 204]}, timeoutSeconds: 5}
+    :8: modules.ssh: is a module of blackbox_exporter; write a check for each target: - {name: NAME, tcpSocket: {host: \
+..., port: ...}}
+    :11: modules.names: is a module of blackbox_exporter; write a check for each target: - {name: NAME, dns: {name: \
+..., server: ...}}
+    :14: modules.ping: is a module of blackbox_exporter; no kind does the same
+    """,
+    "probe_of_a_manifest": """
+    :1: livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, httpGet: {path: ..., port: 8080, \
+httpHeaders: [...]}, initialDelaySeconds: 3, periodSeconds: 3, groups: [liveness]}
+    """,
+    "probe_of_a_manifest_in_a_check": """
+    :3: checks[0].livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, tcpSocket: {port: \
+8080}, failureThreshold: 5, groups: [liveness]}
+    :7: checks[1].name: is required
+    :7: checks[1].readinessProbe: is a probe of a manifest; write it as a check: - {name: NAME, exec: {command: \
+[...]}, groups: [readiness]}
+    """,
+    "words_of_other_tools": """
+    :4: checks[0].interval: unknown key: write periodSeconds: 90
+    :5: checks[0].timeout: unknown key: write timeoutSeconds: 1
+    :6: checks[0].retries: unknown key: write failureThreshold: 3
+    :7: checks[0].start_period: unknown key: write initialDelaySeconds: 5
+    :9: checks[1].httpGet.timeout: unknown key: write timeoutSeconds: 5, one level up, next to httpGet
+    :9: checks[1].httpGet.url: unknown key: write host, port, path and, for https, scheme: HTTPS
+    :10: checks[1].scrape_interval: unknown key, did you mean periodSeconds?
+    :12: checks[2].tcpSocket.address: unknown key: write host and port
+    :13: checks[3]: has no kind: add one of KINDS
+    :14: checks[3].url: unknown key: write a kind, such as httpGet: {host: ..., port: ..., path: ...}
     """,
 }
 
