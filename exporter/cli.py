@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -347,8 +347,9 @@ def validate(config_file: Path, scrape_interval: float) -> int:
       2   invalid configuration or command line
     """
     from exporter.config.advice import give_advice
+    from exporter.probe.reference import AssumedEnvironment
 
-    config = _load(config_file)
+    config = _load(config_file, AssumedEnvironment(os.environ))
     lines = [f"{complaint} (advice)" for complaint in give_advice(config, scrape_interval)]
     count = len(config.checks)
     echo("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]), sys.stdout)
@@ -384,12 +385,12 @@ class _Refused(click.ClickException):
         click.echo(self.message, file=file or sys.stderr)
 
 
-def _load(path: Path | None) -> "Config":
+def _load(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":
     from exporter.config.checks import load
     from exporter.config.complaint import ConfigError
 
     try:
-        return load(path)
+        return load(path, environment=environment)
     except ConfigError as error:
         raise _Refused(str(error)) from None
 

@@ -6,7 +6,7 @@ how a complaint gets its line. The fields, defaults and ranges of a check are th
 (core/v1 Probe, and its validation in pkg/apis/core/validation).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -135,10 +135,11 @@ def build_model() -> type[_Configuration]:
     return create_model("Configuration", __base__=_Configuration, checks=(list[check], ...))
 
 
-def load(path: Path | None, content: bytes | None = None) -> Config:
+def load(path: Path | None, content: bytes | None = None, environment: Mapping[str, str] | None = None) -> Config:
     """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint.
 
-    `content` is used instead of the file's own, as from an earlier time.
+    `content` is used instead of the file's own, as from an earlier time. `environment` is used for `$(NAME)` instead of
+    the process's own.
     """
     if path is None:
         document = Document.parse(BUILT_IN.encode(), "built-in default")
@@ -150,7 +151,7 @@ def load(path: Path | None, content: bytes | None = None) -> Config:
         raise ConfigError([document.make_complaint((), str(error))]) from error
     if pasted := find_pasted_file(document):
         raise ConfigError([*document.complaints, *pasted])
-    model = document.validate(kinds_model, find_violations(document))
+    model = document.validate(kinds_model, find_violations(document), environment)
     checks = tuple(_build_checks(model.checks, document))
     withhold_secrets(checks, checks)
     return Config(checks, document)

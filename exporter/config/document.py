@@ -18,7 +18,7 @@ models read it as JSON, so that they see only the types that YAML has.
 
 import json
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,22 +88,26 @@ class Document:
         """Return a complaint about a place in this document."""
         return Complaint(self.source, self.find_line(path), path, message)
 
-    def validate(self, model: type[Model], violations: Iterable[Complaint] = ()) -> Model:
+    def validate(
+        self,
+        model: type[Model],
+        violations: Iterable[Complaint] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Model:
         """Return the document as this model.
 
-        `violations` are complaints about rules that the model does not check. Raises ConfigError with these, the
-        document's own complaints, and the model's.
+        `violations` are complaints about rules that the model does not check. `$(NAME)` is a variable of `environment`,
+        by default that of the process. Raises ConfigError with these, the document's own complaints, and the model's.
         """
         violations = [complaint for complaint in violations if complaint.path not in self.unreadable]
         complaints = [*self.complaints, *violations]
         try:
-            # Strict, so that text is not accepted as a number; as JSON, so that a list is accepted as a tuple.
             with self.report_exceptions():
-                value = model.model_validate_json(json.dumps(self.data), strict=True, by_alias=True, by_name=False)
+                value = _validate(model, self.data, environment)
         except ValidationError as error:
             complaints += self._explain(model, error, {complaint.path for complaint in violations})
         except ConfigError as error:
-            complaints += list(self._find_failing_checks(model)) or error.complaints
+            complaints += list(self._find_failing_checks(model, environment)) or error.complaints
         if complaints:
             raise ConfigError(
                 [replace(complaint, path=hide_secret_keys(model, complaint.path)) for complaint in complaints]
@@ -126,14 +130,15 @@ class Document:
             message = f"the code of a kind failed: {type(error).__name__} ({where})"
             raise ConfigError([self.make_complaint(path, message)]) from None
 
-    def _find_failing_checks(self, model: type[BaseModel]) -> Iterator[Complaint]:
+    def _find_failing_checks(
+        self, model: type[BaseModel], environment: Mapping[str, str] | None
+    ) -> Iterator[Complaint]:
         """Validate each check alone, and yield complaints about those whose kinds raise an exception."""
         checks = self.data.get("checks") if isinstance(self.data, dict) else None
         for index, check in enumerate(checks if isinstance(checks, list) else ()):
-            alone = json.dumps({"checks": [check]})
             try:
                 with self.report_exceptions(("checks", index)):
-                    model.model_validate_json(alone, strict=True, by_alias=True, by_name=False)
+                    _validate(model, {"checks": [check]}, environment)
             except ValidationError:
                 continue
             except ConfigError as error:
@@ -151,3 +156,8 @@ class Document:
             if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
                 continue  # too short only because some of its entries are wrong
             yield Complaint(self.source, self.find_line(place), path, explain(model, detail))
+
+
+def _validate(model: type[Model], data: Any, environment: Mapping[str, str] | None) -> Model:
+    # Strict, so that text is not accepted as a number; as JSON, so that a list is accepted as a tuple.
+    return model.model_validate_json(json.dumps(data), strict=True, context=environment, by_alias=True, by_name=False)

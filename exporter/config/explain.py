@@ -63,6 +63,8 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
     match error["type"]:
         case "extra_forbidden":
             return explain_unknown(model, error["loc"], error["input"])
+        case "unset_variable":
+            return error["msg"]
         case "missing":
             return "is required"
         case "verbatim":

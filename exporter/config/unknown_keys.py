@@ -100,13 +100,14 @@ def _find_model(model: type[BaseModel], path: Keys) -> type[BaseModel]:
 def _list_inner_models(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
     """Return the keys of a model whose value is another model, or a list of them."""
     fields = [(field.alias or name, field.annotation) for name, field in model.model_fields.items()]
-    return [(key, inner) for key, annotation in fields if (inner := _find_inner_model(annotation))]
+    return [(key, inner) for key, annotation in fields if (inner := find_inner_model(annotation))]
 
 
-def _find_inner_model(annotation: Any) -> type[BaseModel] | None:
+def find_inner_model(annotation: Any) -> type[BaseModel] | None:
+    """Return the model in a type, such as that of the items of a list; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next(filter(None, map(_find_inner_model, get_args(annotation))), None)
+    return next(filter(None, map(find_inner_model, get_args(annotation))), None)
 
 
 def _list_keys(model: type[BaseModel]) -> list[str]:

@@ -4,7 +4,6 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -16,7 +15,7 @@ from exporter.net.errors import DialError
 from exporter.net.tls import make_inspection_context
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Port, find_host_risk
+from exporter.probe.options import Host, InputFile, Port, find_host_risk
 from exporter.probe.tls import read_client_context
 from exporter.text import format_endpoint
 
@@ -62,7 +61,7 @@ class Certificate(Probe):
     """Fails when this number of days or fewer remain."""
     verify: bool = False
     """Verifies chain and name, and fails if they are not valid."""
-    ca_file: Path | None = None
+    ca_file: InputFile | None = None
     """CA certificates to verify the server's certificate with, in PEM. By default, the system's are used. Requires
     verify."""
 

@@ -8,7 +8,7 @@ from exporter.host.mounts import find_mount
 from exporter.host.path import PathError, PathQuery
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Status
 from exporter.probe.check import Probe
-from exporter.probe.options import Ratio, Text
+from exporter.probe.options import FilePath, Ratio
 
 _FIELDS = ("f_blocks", "f_bfree", "f_bavail", "f_frsize", "f_files", "f_ffree")
 
@@ -32,7 +32,7 @@ class Disk(Probe):
         "- name: spool\n  disk: {path: /var/spool, failInodesRatio: 0.9}",
     )
 
-    path: Text = "/"
+    path: FilePath = "/"
     """Any path on the filesystem."""
     mount_point: bool = False
     """Fails when no filesystem is mounted at exactly this path. Bind mounts and the volumes of a pod count."""

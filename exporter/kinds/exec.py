@@ -9,13 +9,13 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
 from exporter.host.child import has_ended, kill_group, kill_session, note_end, note_start
 from exporter.host.reader import require_response
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
-from exporter.probe.options import Options, Spelling
+from exporter.probe.options import Arguments, Block, Options, Spelling
 
 MAX_OUTPUT = 10 * 1024  # bytes, as in the kubelet (pkg/probe/exec/exec.go)
 POLL_INTERVAL = 0.05  # seconds; without a pidfd, an exit is noticed this late if a descendant keeps the output open
@@ -32,7 +32,7 @@ class EnvVar(Options):
 
     name: Annotated[str, Spelling(r"^[^=]+$", "must not be empty, and must not contain '='")]
     """Name of the variable."""
-    value: str = ""
+    value: Block = ""
     """Value of the variable. `$(NAME)` becomes the value of that variable of the exporter, and `$$` becomes `$`."""
 
 
@@ -61,7 +61,7 @@ class Exec(Probe):
       - {name: BACKUP_TOKEN, value: $(BACKUP_TOKEN)}""",
     )
 
-    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    command: Arguments
     """The program and its arguments."""
     env: tuple[EnvVar, ...] = ()
     """Environment variables to set for the command, in addition to the exporter's own, as in a manifest."""

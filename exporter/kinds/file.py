@@ -10,7 +10,7 @@ from pydantic import PrivateAttr, model_validator
 from exporter.host.path import PathError, PathQuery
 from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.probe.check import Probe
-from exporter.probe.options import Count, Seconds, Text
+from exporter.probe.options import Count, FilePath, Seconds
 
 
 class File(Probe):
@@ -30,7 +30,7 @@ class File(Probe):
         "- name: backup\n  file: {path: /backup/latest.tar, maxAgeSeconds: 90000, minBytes: 1024}\n  groups: []",
     )
 
-    path: Text
+    path: FilePath
     """Path of the file in the exporter's own container."""
     max_age_seconds: Seconds | None = None
     """Fails when the age reaches this number of seconds."""

@@ -5,7 +5,6 @@ Most of the file is the options and their manual. `net/` sends the request, and 
 
 import ssl
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
@@ -23,13 +22,24 @@ from exporter.probe.body import Body
 from exporter.probe.check import Probe
 from exporter.probe.expect import JsonExpectation, Pattern
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Options, Port, Seconds, Spelling, find_host_risk
+from exporter.probe.options import (
+    Block,
+    FilePath,
+    Host,
+    HttpPath,
+    InputFile,
+    Options,
+    Port,
+    Seconds,
+    Spelling,
+    find_host_risk,
+)
 from exporter.probe.secret import BasicAuth, Secret
 from exporter.probe.tls import read_client_context
 
 MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
 
-_UnixSocket = Annotated[str, Spelling(r"^(@[\s\S]+|[^@][\s\S]*)$", "must be a path, or @ and an abstract name")]
+_UnixSocket = Annotated[FilePath, Spelling(r"^(@[\s\S]+|[^@][\s\S]*)$", "must be a path, or @ and an abstract name")]
 _Code = Annotated[int, Field(strict=True, ge=100, le=999)]
 
 
@@ -45,9 +55,9 @@ class HttpHeader(Options):
 class ClientCertificate(Options):
     """The certificate to present to a server that requests one."""
 
-    cert_file: Path
+    cert_file: InputFile
     """File of the certificate, with its chain, in PEM."""
-    key_file: Path
+    key_file: InputFile
     """File of its key, in PEM."""
 
 
@@ -108,7 +118,7 @@ class HttpGet(Probe):
         "- name: socket\n  httpGet: {path: /_ping, port: 80, unixSocket: /run/app.sock}",
     )
 
-    path: str = "/"
+    path: HttpPath = "/"
     """Path and query to request."""
     port: Port
     """Port to connect to."""
@@ -122,7 +132,7 @@ class HttpGet(Probe):
     """Status codes that pass, instead of 200 to 399."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
     """Method of the request."""
-    body: str = ""
+    body: Block = ""
     """Body of the request, sent as UTF-8."""
     body_contains: str | None = None
     """Fails when the first MiB of the response's body does not contain this text. The body's charset is that of its
@@ -139,7 +149,7 @@ class HttpGet(Probe):
     """Verifies the certificate's chain and name against the system's CA certificates, or those in caFile."""
     server_name: Host | None = None
     """Name to request from the server (SNI) and to verify. By default, the host. The Host header stays the host."""
-    ca_file: Path | None = None
+    ca_file: InputFile | None = None
     """CA certificates to verify the server's certificate with, in PEM. Requires verifyTLS."""
     client_certificate: ClientCertificate | None = None
     """Client certificate to present to the server."""

@@ -7,7 +7,6 @@ import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +17,7 @@ from exporter.net.relay import ADDRESS, Relay
 from exporter.net.tls import in_memory
 from exporter.probe.driver import SqlProbe
 from exporter.probe.latency import LATENCY
-from exporter.probe.options import Port
+from exporter.probe.options import InputFile, Port
 
 MAX_RESPONSE = 2**20
 """Bytes of all responses on a connection. libpq itself would take a value of a GiB."""
@@ -99,7 +98,7 @@ class Postgresql(SqlProbe):
     ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """TLS mode of libpq: `prefer` uses TLS if the server supports it; `verify-full` verifies the chain and the name.
     Unlike other kinds, libpq also accepts a Common Name, and requires the root authority in caFile."""
-    ca_file: Path | None = None
+    ca_file: InputFile | None = None
     """CA certificates to verify the server's certificate with, in PEM."""
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:

@@ -13,7 +13,7 @@ from exporter.host.reader import explained, read
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
-from exporter.probe.options import Count, PositiveCount, Seconds, Text
+from exporter.probe.options import Count, FilePath, PositiveCount, Seconds, Text
 
 MAX_PID_FILE = 64  # every format of PID file begins with the PID
 
@@ -50,7 +50,7 @@ class Process(Probe):
     command_line: Pattern | None = None
     """Regular expression (RE2) to find anywhere in the command line, whose arguments are joined by spaces. Requires the
     extra `expect`."""
-    pid_file: Text | None = None
+    pid_file: FilePath | None = None
     """Path of a file that begins with the PID. A different process with a reused PID is not recognized."""
     min_count: Count = 1
     """Fails when fewer processes run."""

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
@@ -14,8 +13,9 @@ from exporter.net.url import parse
 from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
-from exporter.probe.options import HOST, Options, Spelling, Text
+from exporter.probe.options import HOST, InputFile, Meaning, Options, Query, Spelling
 from exporter.probe.prometheus import read_result
+from exporter.probe.reference import EXPANDED
 from exporter.probe.secret import BasicAuth, Secret
 from exporter.probe.tls import read_client_context
 from exporter.redaction import find_strings
@@ -104,9 +104,9 @@ class Promql(Limited):
     falling: true""",
     )
 
-    url: Annotated[str, AfterValidator(_validate_url)]
+    url: Annotated[str, Meaning.REFERENCE, EXPANDED, AfterValidator(_validate_url)]
     """URL of the server, with its path prefix if it has one."""
-    query: Text
+    query: Query
     """Query, in PromQL."""
     empty_is: Literal["fail", "pass"] = "fail"
     """Status of the check when the result has no sample."""
@@ -116,7 +116,7 @@ class Promql(Limited):
     """Sends a bearer token."""
     http_headers: tuple[PromqlHeader, ...] = ()
     """Headers to send, such as X-Scope-OrgID, which selects a tenant of Mimir, Cortex or Thanos."""
-    ca_file: Path | None = None
+    ca_file: InputFile | None = None
     """CA certificates to verify the server's certificate with, in PEM. By default, the system's are used."""
 
     @model_validator(mode="after")

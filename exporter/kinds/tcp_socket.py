@@ -12,7 +12,7 @@ from exporter.net.sockets import Socket
 from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
 from exporter.probe.latency import LATENCY, LatencyTimer
-from exporter.probe.options import Host, Port, Text, find_host_risk
+from exporter.probe.options import Host, Port, Query, Text, find_host_risk
 from exporter.redaction import quote
 from exporter.text import format_endpoint
 
@@ -45,7 +45,7 @@ class TcpSocket(Probe):
     """Port to connect to."""
     host: Host = "127.0.0.1"
     """Address or name to connect to."""
-    send: Text | None = None
+    send: Query | None = None
     """Text to send once connected, in UTF-8. Write line ends yourself, in YAML as `"PING\\r\\n"`. Binary protocols are
     not supported: a character above `\\x7f`, such as `\\xff`, is sent as two or more bytes."""
     expect: Text | None = None

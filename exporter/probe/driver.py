@@ -11,7 +11,7 @@ from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.net.errors import DialError
 from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
-from exporter.probe.options import Host, Port, Text, find_host_risk
+from exporter.probe.options import Host, Port, Query, Text, find_host_risk
 from exporter.probe.secret import Secret, hide, hint_at_password
 from exporter.redaction import find_strings, redact, show_key
 from exporter.text import format_endpoint
@@ -111,7 +111,7 @@ class SqlProbe(DatabaseProbe):
     """User to authenticate as."""
     database: str | None = None
     """Database to connect to."""
-    query: Text = "SELECT 1"
+    query: Query = "SELECT 1"
     """SQL query to run."""
     column: Text | None = None
     """Name of the column whose value counts, in any case. By default, the first column."""

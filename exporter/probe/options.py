@@ -1,15 +1,40 @@
 """The options of a kind: their base class, and the field types that several kinds share."""
 
+import ipaddress
 import re
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
 from exporter.probe import docstrings
+from exporter.probe.flaws import find_flaw, find_line_end
+from exporter.probe.reference import ASSUMED, EXPANDED, REFERRING
 from exporter.redaction import describe
+
+_Path = TypeVar("_Path", str, Path)
+# A character of a name: not one of a URL, a shell or YAML, and none that cannot be seen.
+_CHARACTER = (
+    r"""[^\s/@?#\[\]:.$(){}<>"'`,;\u00ad\u200b\u200e\u200f\u2018-\u201f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"""
+)
+_NAME = rf"{_CHARACTER}{{1,63}}(?:\.{_CHARACTER}{{1,63}})*\.?"
+_ADDRESS = rf"(?:{_CHARACTER}*:){{2,}}(?:{_CHARACTER}|\.)*"  # of IPv6: a single colon would separate a port
+_HOST = rf"^(?=.{{1,254}}$)(?:{_NAME}|{_ADDRESS})$"
+_WITH_PORT = re.compile(r"(?:[^\s:]+|\[[^\s\]]*\]):[0-9]+")
 
 
 class Options(BaseModel):
@@ -32,11 +57,15 @@ class Options(BaseModel):
 class Spelling:
     """How a text must be spelled: a pattern for the JSON Schema, and the rule in words for people.
 
-    Use it as `Annotated[str, Spelling(pattern, rule)]`; the rule completes "NAME must be ...".
+    Use it as `Annotated[str, Spelling(pattern, rule)]`; the rule completes "NAME must be ...". `explain` returns what
+    is wrong with a text that does not fit, if it knows more than the rule. `in_schema` is the pattern of the schema if
+    the text in the file has another form than the value.
     """
 
     pattern: str
     rule: str
+    explain: Callable[[str], str | None] = find_flaw
+    in_schema: str = ""
 
     def fits(self, text: str) -> bool:
         """Return whether the whole text matches the pattern."""
@@ -46,12 +75,46 @@ class Spelling:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(schema), "pattern": self.pattern}
+        return {**handler(schema), "pattern": self.in_schema or self.pattern}
 
     def _check(self, text: str) -> str:
         if not self.fits(text):
-            raise PydanticCustomError("spelling", "{rule}", {"rule": self.rule})
+            raise PydanticCustomError("spelling", "{rule}", {"rule": self.explain(text) or self.rule})
         return text
+
+
+class Meaning(Enum):
+    """What a text is for, as part of an option's type: `validate` finds probable mistakes by it."""
+
+    REFERENCE = "`$(NAME)` in it is an environment variable"
+    HTTP_PATH = "the path and the query of a URL"
+    FILE = "the path of a file, a folder or a socket"
+    INPUT = "a file that must exist when the check runs"
+    VARIABLE = "the name of an environment variable"
+    ARGUMENTS = "a command and its arguments"
+    BLOCK = "text that may end with a line break"
+
+
+def require_one_line(path: _Path) -> _Path:
+    """Return the path. Raises ValueError if it contains a line break, as the text of a block scalar does."""
+    text = str(path)
+    if len(text.splitlines()) > 1 or find_line_end(text):
+        raise ValueError(find_line_end(text) or "must be a single line")
+    return path
+
+
+def _explain_host(text: str) -> str | None:
+    if flaw := find_flaw(text):
+        return flaw
+    if "/" in text:
+        return "must be a name or an address, without a scheme or a path: write them in options of their own"
+    if "$" in text:
+        return "must be a name or an address; an environment variable is written $(NAME)"
+    if _WITH_PORT.fullmatch(text):
+        return "must be a name or an address, without a port: write it in the option port"
+    if text.startswith("[") and text.endswith("]"):
+        return "must be a name or an address, without brackets"
+    return None
 
 
 def _reject_port_name(port: Any) -> Any:
@@ -66,11 +129,36 @@ def _reject_port_name(port: Any) -> Any:
 Port = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_reject_port_name)]
 """A TCP or UDP port, by number."""
 HOST = Spelling(
-    r"^(?=.{1,254}$)[^\s/@?#\[\].]{1,63}(\.[^\s/@?#\[\].]{1,63})*\.?$",
+    _HOST,
     "must be a name or an address: no scheme, port, brackets or empty label",
+    _explain_host,
+    rf"{_HOST}|^{REFERRING}$",
 )
-Host = Annotated[str, HOST]
-"""A host name or an IP address."""
+Host = Annotated[str, Meaning.REFERENCE, EXPANDED, HOST]
+"""A host name or an IP address, or `$(NAME)` for that of an environment variable."""
+HttpPath = Annotated[str, Meaning.REFERENCE, Meaning.HTTP_PATH, EXPANDED]
+"""The path of a URL, and its query. `$(NAME)` in it is an environment variable."""
+FilePath = Annotated[
+    str, Field(min_length=1), Meaning.REFERENCE, Meaning.FILE, EXPANDED, AfterValidator(require_one_line)
+]
+"""The path of a file to look at. `$(NAME)` in it is an environment variable."""
+InputFile = Annotated[Path, Meaning.REFERENCE, Meaning.FILE, Meaning.INPUT, EXPANDED, AfterValidator(require_one_line)]
+"""The path of a file that a run reads, such as a certificate. `$(NAME)` in it is an environment variable."""
+Variable = Annotated[
+    str,
+    Meaning.VARIABLE,
+    Spelling(
+        r"^[A-Za-z_][-.A-Za-z0-9_]*$",
+        "must be the name of an environment variable, such as DB_PASSWORD, without $, braces or spaces",
+    ),
+]
+"""The name of an environment variable of the exporter."""
+Arguments = Annotated[tuple[str, ...], Field(min_length=1), Meaning.ARGUMENTS]
+"""A program and its arguments, without a shell. The kind itself replaces `$(NAME)`."""
+Block = Annotated[str, Meaning.BLOCK]
+"""A text that may have several lines, such as the body of a request."""
+Query = Annotated[str, Field(min_length=1), Meaning.BLOCK]
+"""A query for a database, or another text to send that is not empty."""
 Ratio = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 """A share of a whole, or a load per CPU; 1 is all of it."""
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -86,7 +174,21 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 def find_host_risk(host: str) -> str | None:
-    """Return why a liveness check of this host is risky; None for the pod's own loopback, which a restart can fix."""
-    if host in ("localhost", "::1") or host.startswith("127."):
+    """Return why a liveness check of this host is risky; None for an address of the pod, which a restart can fix."""
+    if host in ("localhost", ASSUMED) or _is_own_address(host):
         return None
     return "the target is on a different host; restarting this application cannot fix it"
+
+
+def _is_own_address(host: str) -> bool:
+    """Return whether this is an IP address of the machine or the pod: only then can a socket be bound to it."""
+    try:
+        address = ipaddress.ip_address(host)
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        if address.is_loopback:
+            return True
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((host, 0))
+    except (ValueError, OSError):
+        return False
+    return True

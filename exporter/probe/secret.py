@@ -2,10 +2,8 @@
 
 import codecs
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, model_validator
@@ -13,11 +11,9 @@ from pydantic import BaseModel, model_validator
 from exporter.host.reader import explained, read
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.probe.check import Check
-from exporter.probe.options import Options
+from exporter.probe.options import InputFile, Options, Variable
+from exporter.probe.reference import explain_unset
 from exporter.redaction import MASK, MIN_PIECE, describe
-
-# How variables are usually named. Another name may be the secret itself in the wrong place.
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 MAX_SECRET = 64 * 1024  # bytes; a token has a few thousand at most
 
@@ -48,9 +44,9 @@ def remember(secret: str) -> None:
 class Secret(Options):
     """A value given as `{env: NAME}` or `{file: PATH}`. Every run reads it again, so a rotated file needs no reload."""
 
-    env: str | None = None
+    env: Variable | None = None
     """Name of an environment variable of the exporter. Line breaks at its end are removed."""
-    file: Path | None = None
+    file: InputFile | None = None
     """Path of a file with the value, in UTF-8. Line breaks at its end and a byte order mark are removed."""
 
     @model_validator(mode="after")
@@ -78,11 +74,10 @@ class Secret(Options):
     def _read(self, deadline: Deadline | None) -> tuple[bytes, str]:
         """Return the content and the name of the source."""
         if self.env is not None:
-            name = self.env if _VARIABLE.fullmatch(self.env) else f"({describe(self.env)})"
             value = os.environ.get(self.env)
             if value is None:
-                raise ProbeError(Reason.MISSING, f"the environment variable {name} is not set")
-            return os.fsencode(value), f"the environment variable {name}"
+                raise ProbeError(Reason.MISSING, explain_unset([self.env]))
+            return os.fsencode(value), f"the environment variable {self.env}"
         assert self.file is not None
         with explained():
             content = read(self.file, MAX_SECRET + 1, deadline)

@@ -180,7 +180,7 @@ ports
     :3: checks[1].name: must be letters, digits, '-', '_' and '.', with a letter or digit at both ends
     :4: checks[2].name: must be letters, digits, '-', '_' and '.', with a letter or digit at both ends, not empty text
     :5: checks[3].name: must be letters, digits, '-', '_' and '.', with a letter or digit at both ends
-    :6: checks[4].name: must be letters, digits, '-', '_' and '.', with a letter or digit at both ends
+    :6: checks[4].name: ends with a line break: write it on the line of its key, or with |- instead of |
     """,
     "name_empty": """
     :2: checks[0].name: is empty, but must be text
@@ -327,9 +327,10 @@ configuration
     :3: checks[0].httpGet.scheme: must be 'HTTP' or 'HTTPS', did you mean 'HTTPS'?
     """,
     "v11_host_is_invalid": """
-    :2: checks[0].httpGet.host: must be a name or an address: no scheme, port, brackets or empty label
+    :2: checks[0].httpGet.host: must be a name or an address, without a scheme or a path: write them in options of \
+their own
     :3: checks[1].tcpSocket.host: must be a name or an address: no scheme, port, brackets or empty label, not empty text
-    :4: checks[2].tcpSocket.host: must be a name or an address: no scheme, port, brackets or empty label
+    :4: checks[2].tcpSocket.host: must be a name or an address, without brackets
     """,
     "v12_header_name": """
     :6: checks[0].httpGet.httpHeaders[0].name: must be letters, digits and '-'
@@ -398,8 +399,16 @@ ports
     "window": """
     :3: checks[0].loadAverage.window: must be '1m', '5m' or '15m', not text of 3 characters
     """,
-    "utf16_without_a_mark": """
-    :1: UTF-16 text, as `>` in Windows PowerShell writes it: save the file as UTF-8
+    "block_of_a_path": """
+    :4: checks[0].file.path: ends with a line break: write it on the line of its key, or with |- instead of |
+    :8: checks[1].disk.path: ends with a line break: write it on the line of its key, or with |- instead of |
+    :12: checks[2].process.pidFile: must be a single line
+    :16: checks[3].httpGet.unixSocket: ends with a line break: write it on the line of its key, or with |- instead of \
+|
+    :19: checks[3].httpGet.bearerToken.file: ends with a line break: write it on the line of its key, or with |- \
+instead of |
+    :24: checks[4].certificate.caFile: ends with a line break: write it on the line of its key, or with |- instead of \
+|
     """,
     "check_alone": """
     :1: httpGet: belongs in the list checks: - {name: NAME, httpGet: {path: ..., port: 8080}, periodSeconds: 3}
@@ -416,6 +425,28 @@ ARGUMENT, ...]
 [...]}, initialDelaySeconds: 60, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3}
     :12: services.db.healthcheck: is a healthcheck of Compose; write it as a check: - {name: NAME, exec: {command: \
 [sh, -c, ...]}}
+    """,
+    "host_of_a_shell": """
+    :2: checks[0].redis.host: must be a name or an address; an environment variable is written $(NAME)
+    :3: checks[1].postgresql.host: must be a name or an address; an environment variable is written $(NAME)
+    :4: checks[2].httpGet.host: must be a name or an address: no scheme, port, brackets or empty label
+    """,
+    "host_is_not_a_name": """
+    :2: checks[0].tcpSocket.host: must be a name or an address, without a port: write it in the option port
+    :3: checks[1].redis.host: must be a name or an address, without a port: write it in the option port
+    :4: checks[2].certificate.host: must be a name or an address, without a port: write it in the option port
+    :4: checks[2].certificate.serverName: must be a name or an address, without a port: write it in the option port
+    :5: checks[3].dns.server: must be a name or an address, without a port: write it in the option port
+    :6: checks[4].httpGet.host: must be a name or an address, without a scheme or a path: write them in options of \
+their own
+    :7: checks[5].certificate.serverName: must be a name or an address: no scheme, port, brackets or empty label
+    :8: checks[6].certificate.host: must be a name or an address: no scheme, port, brackets or empty label
+    """,
+    "host_with_hidden_characters": """
+    :2: checks[0].redis.host: contains the invisible character U+200B (zero width space): delete it
+    :3: checks[1].redis.host: contains U+00A0 (no-break space) instead of a plain space
+    :4: checks[2].redis.host: “ is part of the value: YAML's quotation marks are " and '
+    :7: checks[3].redis.host: ends with a line break: write it on the line of its key, or with |- instead of |
     """,
     "manifest": """
     :10: spec.template.spec.containers[0].livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, \
@@ -445,6 +476,28 @@ httpHeaders: [...]}, initialDelaySeconds: 3, periodSeconds: 3, groups: [liveness
     :7: checks[1].name: is required
     :7: checks[1].readinessProbe: is a probe of a manifest; write it as a check: - {name: NAME, exec: {command: \
 [...]}, groups: [readiness]}
+    """,
+    "utf16_without_a_mark": """
+    :1: UTF-16 text, as `>` in Windows PowerShell writes it: save the file as UTF-8
+    """,
+    "variable_not_set": """
+    :2: checks[0].httpGet.host: the environment variable HEALTH_TEST_HOST is not set
+    :2: checks[0].httpGet.path: the environment variables HEALTH_TEST_PATH, HEALTH_TEST_ID are not set
+    :3: checks[1].promql.url: the environment variable HEALTH_TEST_HOST is not set
+    :4: checks[2].disk.path: the environment variable HEALTH_TEST_PATH is not set
+    :4: checks[2].periodSeconds: must be at least 0, not -1
+    :5: checks[3].redis.host: the environment variable (text of 5 characters) is not set
+    :5: checks[3].redis.password.file: the environment variable HEALTH_TEST_PATH is not set
+    """,
+    "variable_of_a_secret": """
+    :5: checks[0].redis.password.env: ends with a line break: write it on the line of its key, or with |- instead of |
+    :7: checks[1].redis.password.env: must be the name of an environment variable, such as DB_PASSWORD, without $, \
+braces or spaces
+    :8: checks[2].redis.password.env: must be the name of an environment variable, such as DB_PASSWORD, without $, \
+braces or spaces
+    :9: checks[3].redis.password.env: must be the name of an environment variable, such as DB_PASSWORD, without $, \
+braces or spaces
+    :10: checks[4].redis.password.env: “ is part of the value: YAML's quotation marks are " and '
     """,
     "words_of_other_tools": """
     :4: checks[0].interval: unknown key: write periodSeconds: 90

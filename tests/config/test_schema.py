@@ -55,6 +55,7 @@ NOT_IN_A_SCHEMA = {
     "must be in ascending order": [{"name": "a", "disk": {}, "latencyBuckets": [2, 1]}],
     "no check has this name": [{"name": "a", "disk": {}, "dependsOn": ["b"]}],
     "a check cannot depend on itself|is part of a cycle: ": [{"name": "a", "disk": {}, "dependsOn": ["a"]}],
+    "the environment variables? .* not set": [{"name": "a", "tcpSocket": {"host": "$(A)", "port": 1}}],
     "must be a whole number, not 10.0": [{"name": "a", "disk": {}, "periodSeconds": 10.0}],
 }
 """Complaints about rules that JSON Schema cannot express (to it, 10.0 is a whole number), each with an example."""

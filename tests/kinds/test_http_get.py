@@ -177,7 +177,7 @@ def test_a_path_that_is_an_opaque_url_fails(path):
         assert probe.target == f"http://127.0.0.1:{server.port}"
 
 
-@pytest.mark.parametrize("host", ["a:b", "::1::1", "fe80::zz"])
+@pytest.mark.parametrize("host", ["::1::1", "fe80::zz"])
 def test_an_invalid_host_is_unknown(host):
     outcome = check(80, host=host).outcome
 
@@ -359,7 +359,7 @@ def test_a_name_that_is_not_resolved_fails_with_the_reason_dns():
         ({"port": 80, "path": "http://me:canary@x/a?canary#canary"}, "http://127.0.0.1:80/a"),
         ({"port": 80, "path": "/%zz?token=canary"}, "http://127.0.0.1:80/%25zz"),
         ({"port": 80, "host": "::1"}, "http://[::1]:80/"),
-        ({"port": 80, "host": "a:b", "path": "/x"}, "http://a:b:80"),
+        ({"port": 80, "host": "fe80::zz", "path": "/x"}, "http://fe80::zz:80"),
     ],
 )
 def test_the_target_shows_no_credentials_and_no_query(options, target):
