@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from exporter.config.checks import Config
 from exporter.config.complaint import Complaint, Keys
+from exporter.config.texts import check_texts
 from exporter.model import Group
 from exporter.probe.check import Check
 from exporter.probe.options import find_host_risk
@@ -27,6 +28,7 @@ def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
             *_check_ratios(check),
             *_check_mysql_port(check),
             *_check_sent_text(check),
+            *check_texts(check, config.document.data["checks"][index]),
         )
     ]
     yield from sorted(complaints, key=lambda complaint: complaint.line or 0)
