@@ -4,15 +4,17 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.document import Document
 from exporter.host.reader import read_pem
 from exporter.net.tls import load_authorities, load_certificate
 from exporter.probe.check import require
+from exporter.probe.flaws import find_flaw
+from exporter.probe.options import require_one_line
 from exporter.tls import apply_rules, describe_file_error
 
 BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}\Z")
@@ -27,6 +29,9 @@ _UNSUPPORTED = {
 """Keys of the exporter-toolkit's format that are not supported here, by the section they belong to."""
 
 
+_File = Annotated[Path, AfterValidator(require_one_line)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -34,10 +39,10 @@ class _Section(BaseModel):
 class Tls(_Section):
     """`tls_server_config`. Relative paths are relative to the file."""
 
-    cert_file: Path
-    key_file: Path
+    cert_file: _File
+    key_file: _File
     client_auth_type: Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"] = "NoClientCert"
-    client_ca_file: Path | None = None
+    client_ca_file: _File | None = None
     min_version: Literal["TLS12", "TLS13"] = "TLS12"
 
     def read_files(self) -> dict[str, bytes]:
@@ -121,7 +126,9 @@ def _check_users(document: Document) -> Iterator[tuple[Keys, str]]:
     users = document.find_mapping("basic_auth_users")
     for user, password in users.items():
         match = BCRYPT_HASH.match(str(password))
-        if match is None:
+        if flaw := find_flaw(user) or find_flaw(str(password)):
+            yield ("basic_auth_users", user), flaw
+        elif match is None:
             yield ("basic_auth_users", user), "must be a bcrypt hash: make one with `htpasswd -nB`"
         elif int(match[1]) > MAX_COST:
             yield (

@@ -54,6 +54,9 @@ AUTH_TYPES = (
 COSTLY = hashed("a").replace("$04$", "$15$")
 NO_FILE = "cannot be read: No such file or directory, relative to the folder of this file"
 
+HIDDEN = "contains the invisible character U+200B (zero width space): delete it"
+BLOCK = "ends with a line break: write it on the line of its key, or with |- instead of |"
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -100,6 +103,13 @@ NO_FILE = "cannot be read: No such file or directory, relative to the folder of 
         ]),
         ("basic_auth_users:\n  alice: " + COSTLY.replace("$15$", "$14$") + "\n  bob: " + COSTLY + "\n", [
             "web.yml:3: basic_auth_users.bob: must have a cost of at most 14: make one with `htpasswd -nB -C 10`",
+        ]),
+        (TLS.replace("cert_file: ", "cert_file: |\n    "), [
+            f"web.yml:2: tls_server_config.cert_file: {BLOCK}",
+        ]),
+        ("basic_auth_users:\n  alice: |\n    " + COSTLY + '\n  "bob\\u200b": ' + COSTLY + "\n", [
+            "web.yml:2: basic_auth_users.alice: " + BLOCK,
+            f"web.yml:4: basic_auth_users.<4 characters>: {HIDDEN}",
         ]),
         ("basic_auth_users: [a]\n", ["web.yml:1: basic_auth_users: must be a mapping of keys to values, not a list"]),
         ("basic_auth_users: {a: b}\nbasic_auth_users: {}\n", [
