@@ -38,7 +38,8 @@ def _parse(address: str) -> tuple[str, int]:
     valid = _HOST.issuperset(name) if bracketed else _HOST.issuperset(name.replace("-", "").replace("_", ""))
     is_port = port.isascii() and port.isdigit() and len(port) <= len(str(_MAX_PORT)) and int(port) <= _MAX_PORT
     if not (colon and valid and is_port):
-        raise ListenError(f"{address}: not an address; write HOST:PORT or :PORT, for example 127.0.0.1:4584")
+        shown = address.encode("ascii", "backslashreplace").decode()  # it may contain characters that cannot be seen
+        raise ListenError(f"{shown}: not an address; write HOST:PORT or :PORT, for example 127.0.0.1:4584")
     return name, int(port)
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 Access = namedtuple("Access", "ca_file insecure username password_file", defaults=("", False, "", ""))  # noqa: PYI024
 """Which certificates to accept: those of an authority in a file, or all. And a user, and the file of the password."""
 
+_SPACES = frozenset(" \t\r\n")
 _STATUSES = {200: ("pass", "warn"), 503: ("fail",)}
 _EXPORTER_BODIES = {200: b"Health Exporter is healthy.\n", 503: b"Health Exporter is not healthy.\n"}
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
@@ -165,11 +166,14 @@ def _parse_url(url: str) -> SplitResult:
         raise AskError("the URL must not contain a user or a password: use --username and --password-file")
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not set(url) & _SPACES
     except ValueError:
         valid = False
     if not valid:
-        raise AskError("the URL of an exporter is http://HOST:PORT, for example " + URL)
+        hidden = next((f"; this one contains U+{ord(character):04X}" for character in url if character > "~"), "")
+        raise AskError(f"the URL of an exporter is http://HOST:PORT, for example {URL}{hidden}")
+    if parts.path.rstrip("/").endswith(tuple(f"/{path}" for path in ENDPOINTS.values())):
+        raise AskError(f"the URL of an exporter has no endpoint: write http://HOST:PORT, for example {URL}")
     return parts
 
 

@@ -184,11 +184,26 @@ def test_an_answer_that_contradicts_its_status_code_is_an_error(content):
         "http://a:99999",
         "http://a:b",
         "http://a:0",
+        "http://a b",
+        "http://a\n",
+        "http://a:80\u200b",
+        "\u201chttp://a\u201d",
     ],
 )
 def test_an_invalid_url_is_an_error(url):
     with pytest.raises(AskError, match="the URL of an exporter is http://HOST:PORT, for example"):
         ask("livez", url, 1)
+
+
+def test_a_character_that_cannot_be_seen_in_a_url_is_named():
+    with pytest.raises(AskError, match=r"; this one contains U\+200B$"):
+        ask("livez", "http://a:80\u200b", 1)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/-/healthy/", "/prefix/readyz"])
+def test_a_url_of_an_endpoint_is_an_error(path):
+    with pytest.raises(AskError, match="the URL of an exporter has no endpoint: "):
+        ask("livez", f"http://127.0.0.1{path}", 1)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_the_version():
         (["serve", "--shutdown-delay", "nan"], 2, "nan is not a finite number of seconds"),
         (["serve", "--log.level", "loud"], 2, "'loud' is not one of"),
         (["serve", "--web.listen-address", "nowhere"], 2, "nowhere: not an address; write HOST:PORT or :PORT"),
+        (["serve", "--web.listen-address", ":4584\u200b"], 2, ":4584\\u200b: not an address; write HOST:PORT or :PORT"),
         (["ask"], 3, "Missing argument"),
         (["ask", "health"], 3, "'health' is not one of 'livez', 'readyz', 'startupz', 'healthz'"),
         (["ask", "livez", "--timeout", "0"], 3, "the timeout must be greater than 0 and at most 86400 seconds"),

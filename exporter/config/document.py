@@ -56,7 +56,8 @@ class Document:
         try:
             content = read(path, MAX_BYTES + 1)
         except OSError as error:
-            raise UnreadableError([Complaint(str(path), None, (), f"cannot be read: {error.strerror}")]) from None
+            hint = "; only a shell replaces ~, $ and *" if set(str(path)) & set("~$*") else ""
+            raise UnreadableError([Complaint(str(path), None, (), f"cannot be read: {error.strerror}{hint}")]) from None
         return cls.parse(content, str(path))
 
     @classmethod

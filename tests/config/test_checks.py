@@ -544,6 +544,13 @@ def test_a_file_that_cannot_be_read_has_one_complaint(tmp_path):
     assert complaints(tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
 
 
+@pytest.mark.parametrize("path", ["~/health.yml", "$HOME/health.yml", "*.yml"])
+def test_the_path_of_a_shell_is_explained(path):
+    hint = "only a shell replaces ~, $ and *"
+
+    assert complaints(Path(path)) == [f"{path}: cannot be read: No such file or directory; {hint}"]
+
+
 READINESS = frozenset({Group.READINESS, Group.ALL})
 DEFAULT = Spec(
     name="disk",
