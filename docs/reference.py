@@ -23,6 +23,12 @@ SECTIONS = {
     "The exporter itself": ("health_exporter_", "process_", "python_"),
 }
 """The sections of the metrics page, with the prefixes of their families. All other families are measurements."""
+VARIABLES = """
+In a host, a path or a URL, `$(NAME)` is the value of an environment variable of the exporter, as in the command of a
+container: `host: $(POD_IP)`. The value is not secret: the status page, metrics and logs show it. `$$(NAME)` is the text
+`$(NAME)`. If a variable is not set, the configuration is invalid; `validate` only gives advice, because it may run on
+another machine.
+"""
 KINDS = """\
 # Kinds of checks
 
@@ -79,6 +85,7 @@ def describe_kinds() -> Iterator[str]:
 def describe_configuration() -> Iterator[str]:
     """The page of the options that every check has."""
     yield f"{NOTE}# Configuration\n\nThe configuration is a YAML file with one key, `checks`: a list of checks.\n"
+    yield VARIABLES
     document = build_schema()
     check = document["$defs"]["Check"]
     options = {name: option for name, option in check["properties"].items() if name not in kinds()}

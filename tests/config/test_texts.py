@@ -6,12 +6,16 @@ from textwrap import dedent
 
 import pytest
 from click.testing import CliRunner
+from kinds.pages import OK
+from kinds.servers import serving
 
 from exporter.cli import cli
 from exporter.config.advice import give_advice
 from exporter.config.checks import load
 from exporter.config.complaint import ConfigError
+from exporter.evaluation.run import run
 from exporter.kinds.http_get import HttpGet
+from exporter.model import Status
 from exporter.probe.flaws import find_flaw
 from exporter.probe.options import find_host_risk
 from exporter.probe.reference import AssumedEnvironment, expand
@@ -255,6 +259,19 @@ def test_a_host_a_path_and_a_url_take_variables_of_the_environment(file, monkeyp
     assert api.bearer_token == Secret(file="/etc/health/token")
     assert errors.target == "http://127.0.0.2:9090"
     assert disk.target == "/etc/health"
+
+
+def test_a_check_runs_against_the_host_of_a_variable(tmp_path, monkeypatch):
+    with serving((OK,)) as server:
+        monkeypatch.setenv("HEALTH_TEST_HOST", "127.0.0.1")
+        monkeypatch.setenv("HEALTH_TEST_NAME", "a b")
+        path = tmp_path / "health.yml"
+        options = f"{{host: $(HEALTH_TEST_HOST), path: /$(HEALTH_TEST_NAME), port: {server.port}}}"
+        path.write_text(f"checks: [{{name: a, httpGet: {options}, timeoutSeconds: 30}}]\n")
+        (check,) = load(path).checks
+
+        assert run(check).outcome.status is Status.PASS
+        assert server.requests[0].startswith(b"GET /a%20b HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
 def test_a_variable_that_is_not_set_is_an_error_for_a_run_and_advice_in_a_validation(file, monkeypatch):
