@@ -16,6 +16,7 @@ from exporter.text import shorten
 
 MAX_EXPLANATION = 300  # characters of a message by the code of a plugin
 _CHOICE = re.compile(r"'([^']*)'")
+_UNRENDERED = re.compile(r"[$]\w|[$][({]|\{\{")
 _QUOTED_NUMBER = re.compile(r"[-+]?[0-9.]+")
 _NUMBER_WITH_UNIT = re.compile(r"[-+]?[0-9.]+ ?(?:ms|[smhd%])")
 _NUMERIC = {
@@ -100,6 +101,8 @@ def _hint(error: ErrorDetails) -> str:
         return ": put it in quotes"
     if kind not in _NUMERIC or not isinstance(value, str):
         return ""
+    if _UNRENDERED.search(value):
+        return ": write the number itself, not a variable or a template"
     if _QUOTED_NUMBER.fullmatch(value):
         return ": remove the quotes"
     return ": write the number without a unit" if _NUMBER_WITH_UNIT.fullmatch(value) else ""

@@ -14,6 +14,7 @@ SYNONYMS = {
     "retries": "failureThreshold",
 }
 _ADDRESSES = {"url", "uri", "address", "endpoint"}
+_KINDS = {"kind", "module", "prober", "type"}
 _DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?")
 
 
@@ -22,13 +23,11 @@ def explain_synonym(key: str, value: Any, known: Collection[str]) -> str | None:
     if (synonym := SYNONYMS.get(key)) in known:
         number = parse_duration(value)
         return f"unknown key, did you mean {synonym}?" if number is None else f"unknown key: write {synonym}: {number}"
-    if key in _ADDRESSES:
-        if "periodSeconds" in known:
-            return "unknown key: write a kind, such as httpGet: {host: ..., port: ..., path: ...}"
-        if {"host", "port", "path"} <= set(known):
-            return "unknown key: write host, port, path and, for https, scheme: HTTPS"
-        if {"host", "port"} <= set(known):
-            return "unknown key: write host and port"
+    if key in _ADDRESSES | _KINDS and "periodSeconds" in known:
+        return "unknown key: write a kind, such as httpGet: {host: ..., port: ..., path: ...}"
+    if key in _ADDRESSES and {"host", "port"} <= set(known):
+        scheme = ", path and, for https, scheme: HTTPS" if "path" in known else ""
+        return f"unknown key: write host{', ' if scheme else ' and '}port{scheme}"
     return None
 
 

@@ -1,7 +1,6 @@
 """What a text contains that its author cannot see, or did not mean to write: flaws that survive copy and paste."""
 
 import re
-import unicodedata
 
 # Cf is the category of format characters: zero-width spaces and joiners, marks of direction, the byte order mark. A
 # joiner belongs to some scripts and emoji, but not next to ASCII. The others are spaces that are wider or narrower.
@@ -48,5 +47,7 @@ def find_flaw(text: str) -> str | None:
 
 
 def _name(character: str) -> str:
+    import unicodedata  # a MiB, for messages only
+
     name = unicodedata.name(character, "").lower()
     return f"U+{ord(character):04X}{f' ({name})' if name else ''}"

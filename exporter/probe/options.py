@@ -1,6 +1,5 @@
 """The options of a kind: their base class, and the field types that several kinds share."""
 
-import ipaddress
 import re
 import socket
 from collections.abc import Callable
@@ -34,7 +33,14 @@ _CHARACTER = (
 _NAME = rf"{_CHARACTER}{{1,63}}(?:\.{_CHARACTER}{{1,63}})*\.?"
 _ADDRESS = rf"(?:{_CHARACTER}*:){{2,}}(?:{_CHARACTER}|\.)*"  # of IPv6: a single colon would separate a port
 _HOST = rf"^(?=.{{1,254}}$)(?:{_NAME}|{_ADDRESS})$"
-_WITH_PORT = re.compile(r"(?:[^\s:]+|\[[^\s\]]*\]):[0-9]+")
+_HOST_FAULTS = {
+    "/": ", without a scheme or a path: write them in options of their own",
+    "{{": ": render the template first",
+    "[$]": "; an environment variable is written $(NAME)",
+    r"^([^\s:]+|\[[^\s\]]*\]):[0-9]+$": ", without a port: write it in the option port",
+    r"^\[.*\]$": ", without brackets",
+}
+"""What a host contains that is not part of a name or an address, each with the end of a message."""
 
 
 class Options(BaseModel):
@@ -106,21 +112,16 @@ def require_one_line(path: _Path) -> _Path:
 def _explain_host(text: str) -> str | None:
     if flaw := find_flaw(text):
         return flaw
-    if "/" in text:
-        return "must be a name or an address, without a scheme or a path: write them in options of their own"
-    if "$" in text:
-        return "must be a name or an address; an environment variable is written $(NAME)"
-    if _WITH_PORT.fullmatch(text):
-        return "must be a name or an address, without a port: write it in the option port"
-    if text.startswith("[") and text.endswith("]"):
-        return "must be a name or an address, without brackets"
-    return None
+    cause = next((cause for pattern, cause in _HOST_FAULTS.items() if re.search(pattern, text)), None)
+    return cause and f"must be a name or an address{cause}"
 
 
 def _reject_port_name(port: Any) -> Any:
     """Raise an error for a name: names of ports are defined in the pod's manifest, which the exporter cannot read."""
     if isinstance(port, str):
         why = "remove the quotes" if port.isdigit() else "only the kubelet knows the names of ports"
+        if "$" in port or "{" in port:
+            why = "write the number itself, not a variable or a template"
         text = "must be a whole number, not {port}: {why}"
         raise PydanticCustomError("verbatim", text, {"port": describe(port), "why": why})
     return port
@@ -182,6 +183,8 @@ def find_host_risk(host: str) -> str | None:
 
 def _is_own_address(host: str) -> bool:
     """Return whether this is an IP address of the machine or the pod: only then can a socket be bound to it."""
+    import ipaddress  # only advice needs it
+
     try:
         address = ipaddress.ip_address(host)
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET

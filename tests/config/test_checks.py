@@ -429,7 +429,7 @@ ARGUMENT, ...]
     "host_of_a_shell": """
     :2: checks[0].redis.host: must be a name or an address; an environment variable is written $(NAME)
     :3: checks[1].postgresql.host: must be a name or an address; an environment variable is written $(NAME)
-    :4: checks[2].httpGet.host: must be a name or an address: no scheme, port, brackets or empty label
+    :4: checks[2].httpGet.host: must be a name or an address: render the template first
     """,
     "host_is_not_a_name": """
     :2: checks[0].tcpSocket.host: must be a name or an address, without a port: write it in the option port
@@ -480,6 +480,16 @@ httpHeaders: [...]}, initialDelaySeconds: 3, periodSeconds: 3, groups: [liveness
     "utf16_without_a_mark": """
     :1: UTF-16 text, as `>` in Windows PowerShell writes it: save the file as UTF-8
     """,
+    "variable_in_a_number": """
+    :3: checks[0].httpGet.port: must be a whole number, not text of 7 characters: write the number itself, not a \
+variable or a template
+    :4: checks[0].periodSeconds: must be a whole number, not text of 9 characters: write the number itself, not a \
+variable or a template
+    :6: checks[1].tcpSocket.port: must be a whole number, not text of 18 characters: write the number itself, not a \
+variable or a template
+    :8: checks[2].disk.failRatio: must be a number, not text of 6 characters: write the number itself, not a variable \
+or a template
+    """,
     "variable_not_set": """
     :2: checks[0].httpGet.host: the environment variable HEALTH_TEST_HOST is not set
     :2: checks[0].httpGet.path: the environment variables HEALTH_TEST_PATH, HEALTH_TEST_ID are not set
@@ -510,6 +520,12 @@ braces or spaces
     :12: checks[2].tcpSocket.address: unknown key: write host and port
     :13: checks[3]: has no kind: add one of KINDS
     :14: checks[3].url: unknown key: write a kind, such as httpGet: {host: ..., port: ..., path: ...}
+    :15: checks[4].host: unknown key here; it belongs inside certificate or grpc or httpGet or mysql or postgresql or \
+redis or tcpSocket
+    :15: checks[4].module: unknown key: write a kind, such as httpGet: {host: ..., port: ..., path: ...}
+    :15: checks[4]: has no kind: add one of KINDS
+    :16: checks[5].type: unknown key: write a kind, such as httpGet: {host: ..., port: ..., path: ...}
+    :16: checks[5]: has no kind: add one of KINDS
     """,
 }
 
