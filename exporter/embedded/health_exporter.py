@@ -171,7 +171,7 @@ def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
 
 def _reset(probe: Probe) -> Probe:
     """Return the same probe as configured, without the state of earlier runs."""
-    return type(probe)(**probe.__dict__)
+    return type(probe)(**{name: getattr(probe, name) for name in probe.model_fields_set})
 
 
 def _reduce_environ(environ: dict[str, Any]) -> dict[str, Any]:

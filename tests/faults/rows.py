@@ -218,7 +218,7 @@ TARGETS_THAT_MISBEHAVE = (
         "A gRPC server lacks the service, is not serving, hangs, speaks something else, or sends a huge message.",
         GRPC + "only_serving_passes",
         GRPC + "a_server_without_the_health_service_fails",
-        GRPC + "a_server_that_does_not_speak_grpc_fails_and_the_summary_says_so",
+        GRPC + "a_server_that_does_not_speak_grpc_fails",
         GRPC + "a_call_that_hangs_fails_at_the_deadline",
         GRPC + "a_huge_response_is_refused",
     ),
@@ -656,7 +656,7 @@ CONFIGURATION_AND_LIFETIME = (
         "test_inherited.py::test_with_closed_standard_streams_no_socket_gets_their_numbers",
         KEEPER + "what_the_parent_process_has_set_and_closed_does_not_matter",
         PROCESS + "it_runs_with_a_closed_standard_output",
-        EXEC + "a_status_that_another_handler_collected_is_not_a_pass",
+        EXEC + "a_status_that_something_else_collected_is_not_known",
     ),
     Row(
         "start-without-cpu",
