@@ -26,7 +26,7 @@ from urllib3.exceptions import HTTPError
 
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net import dial
-from exporter.net.errors import DialError
+from exporter.net.errors import DialError, hint_at_tls
 from exporter.net.request import has_control_character
 from exporter.net.url import parse
 
@@ -105,10 +105,13 @@ def _translate_errors(where: str, reason: Reason, message: str) -> Iterator[None
     try:
         yield
     except DialError as error:
+        if error.reason is Reason.CONNECT and not error.where and reason is Reason.STATUS:
+            raise DialError(Reason.CONNECT, f"{where}: {error}{hint_at_tls(where)}", where) from None
         raise error.with_endpoint(where) from None
     except (requests.RequestException, HTTPError) as error:
         if isinstance(_find_origin(error), http.client.RemoteDisconnected):
-            raise DialError(Reason.CONNECT, f"{where} closed the connection without a response", where) from None
+            message = f"{where} closed the connection without a response{hint_at_tls(where)}"
+            raise DialError(Reason.CONNECT, message, where) from None
         raise DialError(reason, f"{where}: {message}", where) from None
 
 

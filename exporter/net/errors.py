@@ -26,6 +26,11 @@ class DialError(Exception):
         return Outcome.failed(self.reason, str(self.with_endpoint(where) if where else self))
 
 
+def hint_at_tls(url: str) -> str:
+    """Return a hint for the message about a server that ends the connection instead of responding to plain HTTP."""
+    return " (does it expect TLS?)" if url.startswith("http:") else ""
+
+
 def describe(error: Exception) -> str:
     """Return the cause of a socket or TLS error in words, without error numbers and names of functions."""
     if isinstance(error, ssl.SSLError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net import dial
-from exporter.net.errors import DialError
+from exporter.net.errors import DialError, hint_at_tls
 from exporter.net.head import MalformedError, SilentError
 from exporter.net.request import Request
 from exporter.net.resolver import RESOLVER, Resolver
@@ -104,12 +104,14 @@ def _exchange(request: Request, route: Route, watch: Stopwatch) -> Response:
             stream.sendall(data)
             response = _read_head(stream, request.method)
     except SilentError as error:
-        raise DialError(Reason.CONNECT, f"{url.public} {error}", url.public) from None
+        message = f"{url.public} {error}{hint_at_tls(url.public)}"
+        raise DialError(Reason.CONNECT, message, url.public) from None
     except MalformedError as error:
         received = f": it begins with {request.quote(error.beginning)}" if error.beginning else ""
         raise DialError(Reason.STATUS, f"{url.public}: {error}{received}", url.public) from None
     except DialError as error:
-        raise error.with_endpoint(url.public) from None
+        hint = hint_at_tls(url.public) if error.reason is Reason.CONNECT else ""
+        raise DialError(error.reason, f"{error}{hint}", error.where).with_endpoint(url.public) from None
     watch.lap("processing")
     return response
 

@@ -70,7 +70,8 @@ class Relay:
         remaining = self._deadline.remaining()
         ready = dict(poll.poll(math.ceil(remaining * 1000))) if remaining > 0 else {}
         if not ready:
-            raise DialError(Reason.TIMEOUT, "no complete response in time")
+            detour = self._far.detour if self._far else ""
+            raise DialError(Reason.TIMEOUT, f"no complete response in time{detour}")
         return ready
 
     def _accept(self, library: int) -> None:

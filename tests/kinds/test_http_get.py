@@ -265,8 +265,11 @@ SECRET_OPTIONS = {
 }
 SUMMARIES = {
     "a failure": (fails(response("500 Word")), "{url} returned 500"),
-    "an empty response": (fails(reason="connect"), "{url} closed the connection without a response"),
-    "a reset": (fails(reset, reason="connect"), "{url}: Connection reset by peer"),
+    "an empty response": (
+        fails(reason="connect"),
+        "{url} closed the connection without a response (does it expect TLS?)",
+    ),
+    "a reset": (fails(reset, reason="connect"), "{url}: Connection reset by peer (does it expect TLS?)"),
     "a failure that says why": (
         fails(response("500 Word", "Content-Type: text/plain", body=b"database is down: canary\n")),
         '{url} returned 500; received "database is down:***\\n" (25 bytes, text/plain)',

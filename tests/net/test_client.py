@@ -163,8 +163,8 @@ def test_a_lookup_that_never_returns_fails_at_the_deadline(slow):
 
 
 BROKEN = {
-    "nothing": ((), Reason.CONNECT, "{url} closed the connection without a response"),
-    "a reset": ((reset,), Reason.CONNECT, "{url}: Connection reset by peer"),
+    "nothing": ((), Reason.CONNECT, "{url} closed the connection without a response (does it expect TLS?)"),
+    "a reset": ((reset,), Reason.CONNECT, "{url}: Connection reset by peer (does it expect TLS?)"),
     "another protocol": ((b"SSH-2.0-OpenSSH\r\n",), Reason.STATUS, "{url}: the response is not HTTP"),
     "too many headers": (
         (b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 101 + b"\r\n",),

@@ -18,7 +18,8 @@ from kinds.servers import serving
 from net.reaching import failure, resolving
 from support import Clock, command, eventually, free_port, within
 
-from exporter.model import Deadline, ProbeError, Reason
+from exporter.kinds.tcp_socket import TcpSocket
+from exporter.model import Deadline, ProbeError, Reason, Status
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
 from exporter.net.race import FALLBACK_DELAY
@@ -238,6 +239,13 @@ def test_the_addresses_are_tried_as_by_gos_dialer(dual_stack, dial_as_go, first,
     assert (address, error) == (found["Address"], found["Error"])
     if (first, second) == ("drops", "accepts"):
         assert min(took, found["Seconds"]) >= FALLBACK_DELAY
+
+
+def test_the_latency_of_a_check_includes_the_time_for_a_silent_address(dual_stack):
+    outcome = dual_stack(TcpSocket(host="drops-accepts", port=PORT).probe, within(LONG), Resolver())
+
+    assert outcome.status is Status.PASS
+    assert outcome.measurements[0].value >= FALLBACK_DELAY
 
 
 def dial(host: str, seconds: float) -> tuple[str, str, float]:
