@@ -379,6 +379,14 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit("kinds.process:MAX_PID_FILE", "`process`: content of a PID file", "bytes", "The rest is not read."),
         Limit(
+            "host.processes:MAX_PSS_SCAN",
+            "`process`: resident memory of several processes whose proportional shares are computed",
+            "bytes",
+            "Memory that is shared since a fork counts for each process.",
+        ),
+        Limit("host.processes:MAX_LISTED", "`process`: PIDs in a message", "", "The rest is counted."),
+        Limit("host.processes:MAX_SIMILAR", "`process`: similar names in a message", "", "The others are left out."),
+        Limit(
             "probe.secret:MAX_SECRET",
             "File with a password or a token",
             "bytes",

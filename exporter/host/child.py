@@ -28,8 +28,13 @@ def note_start(child: "subprocess.Popen[bytes]") -> None:
 
 
 def note_end(child: "subprocess.Popen[bytes]") -> None:
-    """Note that it has ended. If it led a session, the exporter has also started what is left of that."""
+    """Note that a child has ended."""
     _running.discard(child.pid)
+
+
+def note_session_end(child: "subprocess.Popen[bytes]") -> None:
+    """Note that a child has ended that led a session. What is left of the session has been started by it."""
+    note_end(child)
     if _group_exists(child.pid):
         _left.add(child.pid)
 

@@ -69,8 +69,11 @@ class PathQuery:
         After the fields of `statvfs`, the ID of the mount follows (man 5 proc_pid_mountinfo), or 0 if it is not known,
         and 1 if the path is where it is mounted.
         """
-        if self._child is not None and self._child.poll() is None:
-            raise PathError(Reason.TIMEOUT, f"{path} still does not respond (pid {self._child.pid} is blocked on it)")
+        if self._child is not None:
+            if self._child.poll() is None:
+                message = f"{path} still does not respond (pid {self._child.pid} is blocked on it)"
+                raise PathError(Reason.TIMEOUT, message)
+            note_end(self._child)
         error, *numbers = self._run_child(path, deadline)
         if error in (errno.ENOENT, errno.ENOTDIR):
             raise PathError(Reason.MISSING, f"{path} does not exist")
@@ -88,14 +91,13 @@ class PathQuery:
     def _run_child(self, path: str, deadline: Deadline) -> list[int]:
         """Return the numbers that the child prints: an errno, or 0 and the fields."""
         command = [*self._command, self._call, path, *self._fields]
-        if self._child is not None:
-            note_end(self._child)
         self._child = child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         note_start(child)
         assert child.stdout is not None
         with child.stdout:
             try:
                 output, _ = child.communicate(timeout=max(0.0, deadline.remaining()))
+                note_end(child)
             except subprocess.TimeoutExpired:
                 kill(child)
                 raise PathError(

@@ -35,7 +35,7 @@ class Disk(Probe):
     path: FilePath = "/"
     """Any path on the filesystem."""
     mount_point: bool = False
-    """Fails when no filesystem is mounted at exactly this path. Bind mounts and the volumes of a pod count."""
+    """Fails when no filesystem is mounted at exactly this path. Bind mounts count, such as the volumes of a pod."""
     fail_ratio: Ratio = 0.9
     """Fails when the used share of the space reaches this value."""
     warn_ratio: Ratio | None = None
@@ -62,7 +62,9 @@ class Disk(Probe):
             return error.outcome()
         mount = find_mount(mount_id) if mount_id else None
         if self.mount_point and mount is None:
-            raise ProbeError(Reason.MISSING, f"cannot determine whether {self.path} is a mount point: no /proc")
+            raise ProbeError(
+                Reason.MISSING, f"whether {self.path} is a mount point is not known: /proc does not list the mount"
+            )
         if self.mount_point and not is_mount_point:
             message = f"nothing is mounted at {self.path}: it is a folder of the filesystem {mount}"
             return Outcome.failed(Reason.MISSING, message)

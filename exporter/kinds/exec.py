@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import PrivateAttr
 
-from exporter.host.child import has_ended, kill_group, kill_session, note_end, note_start
+from exporter.host.child import has_ended, kill_group, kill_session, note_session_end, note_start
 from exporter.host.reader import require_response
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
@@ -191,7 +191,7 @@ def _release(child: "subprocess.Popen[bytes]") -> None:
     if child.returncode is None:
         # Before the pipes: a command may exit when its pipes are closed, and leave its children behind.
         kill_session(child)
-    note_end(child)
+    note_session_end(child)
     for pipe in (child.stdout, child.stderr):
         assert pipe is not None
         pipe.close()

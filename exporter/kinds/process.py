@@ -1,16 +1,26 @@
 """The kind `process`: whether processes run, how many, for how long and with how much memory."""
 
-import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import ClassVar, Self
 
 import psutil
 from pydantic import model_validator
 
+from exporter.host.family import Family
+from exporter.host.mounts import explain_absence
+from exporter.host.processes import (
+    Running,
+    Scan,
+    find_live_thread,
+    has_name,
+    list_pids,
+    measure_memory,
+    read_command_line,
+)
 from exporter.host.reader import explained, read
-from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
+from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Status
 from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
 from exporter.probe.options import Count, FilePath, PositiveCount, Seconds, Text
@@ -18,26 +28,27 @@ from exporter.probe.options import Count, FilePath, PositiveCount, Seconds, Text
 MAX_PID_FILE = 64  # every format of PID file begins with the PID
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """One process that matches."""
-
-    started: float  # wall clock
-    memory: int  # resident, in bytes
-
-
 class Process(Probe):
     """Checks that processes run, found by one of `name`, `commandLine` and `pidFile`.
 
     The check sees the processes of the exporter's own container. In a pod with `shareProcessNamespace: true`, it sees
-    the processes of the whole pod; a sidecar needs this setting. The exporter itself and zombies do not count. If the
-    processes of other users are hidden (hidepid) and one more process could change the result, the result is `unknown`.
+    the processes of the whole pod; a sidecar needs this setting. The summary lists the PIDs.
+
+    These do not count: the exporter itself, other exporters, and the commands of their checks; zombies; and processes
+    that a signal has stopped (state T), which the summary mentions. A process whose main thread has ended counts while
+    another of its threads runs. A process that a debugger has stopped counts, and the check warns.
+
+    Memory that several of the processes share counts once. If the processes belong to another user, or have more than
+    2 GiB, memory that is shared since a fork counts for each of them, and the summary says so.
+
+    If the processes of other users are hidden (hidepid) and one more process could change the result, the result is
+    `unknown`.
     """
 
     measures: ClassVar = {
         "processes": "Processes that were found in the latest run.",
         "process_age_seconds": "Time since the start of the youngest process that was found in the latest run.",
-        "process_memory_bytes": "Resident memory of all processes that were found in the latest run.",
+        "process_memory_bytes": "Memory of all processes that were found in the latest run; shared memory counts once.",
     }
     examples: ClassVar = (
         "- name: nginx\n  process: {name: nginx}",
@@ -46,7 +57,7 @@ class Process(Probe):
     )
 
     name: Text | None = None
-    """Full name of the program, including what `ps -o comm` cuts off after 15 characters."""
+    """Name of the program, in full or as `ps -o comm`, `pgrep -x` and `top` show it, cut off after 15 bytes."""
     command_line: Pattern | None = None
     """Regular expression (RE2) to find anywhere in the command line, whose arguments are joined by spaces. Requires the
     extra `expect`."""
@@ -61,9 +72,9 @@ class Process(Probe):
     warn_age_seconds: Seconds | None = None
     """Warns when the youngest process is at most this many seconds old, because it restarted recently."""
     warn_memory_bytes: PositiveCount | None = None
-    """Warns when the resident memory of all the processes together reaches this number of bytes."""
+    """Warns when the memory of all the processes together reaches this number of bytes."""
     fail_memory_bytes: PositiveCount | None = None
-    """Fails when the resident memory of all the processes together reaches this number of bytes."""
+    """Fails when the memory of all the processes together reaches this number of bytes."""
 
     @model_validator(mode="after")
     def _validate_options(self) -> Self:
@@ -88,57 +99,88 @@ class Process(Probe):
         pids: Callable[[], Iterable[int]] = psutil.pids,
         process: Callable[[int], psutil.Process] = psutil.Process,
         wall: Callable[[], float] = time.time,
+        family: Family | None = None,
     ) -> Outcome:
         visible = set(pids())
-        running, hidden = [], 1 not in visible  # PID 1 always exists
-        for pid in visible & (_read_pid(self.pid_file, deadline) if self.pid_file else visible) - {os.getpid()}:
+        scan = Scan(hidden=1 not in visible)  # PID 1 always exists
+        for pid in sorted(visible & _read_pid(self.pid_file, deadline) if self.pid_file else visible):
             if deadline.remaining() <= 0:
                 raise ProbeError(Reason.TIMEOUT, f"could not go through {len(visible)} processes in time")
             try:
-                running += self._match(process(pid))
+                self._add(process(pid), scan, family or Family())
             except psutil.NoSuchProcess:  # it has ended during the scan, or is a zombie
                 continue
             except psutil.AccessDenied:
-                hidden = True
-        if hidden and self._is_uncertain(len(running)):
-            message = f"{self.target}: {len(running)} found, but processes of other users are hidden (hidepid)"
+                scan.hidden = True
+        if scan.hidden and self._is_uncertain(len(scan.running)):
+            message = f"{self.target}: {len(scan.running)} found, but processes of other users are hidden (hidepid)"
             raise ProbeError(Reason.PERMISSION, message)
-        return self._compare(running, wall())
+        return self._compare(scan, wall())
 
-    def _match(self, process: psutil.Process) -> list[_Running]:
-        """Return the process in a list, or an empty list if it does not match the options."""
-        if self.name is not None and process.name() != self.name:
-            return []
-        if self.command_line is not None and not matches(self.command_line, " ".join(process.cmdline())):
-            return []
-        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return []
-        return [_Running(process.create_time(), process.memory_info().rss)]
+    def _add(self, process: psutil.Process, scan: Scan, family: Family) -> None:
+        """Add the process to the scan, if it matches the options."""
+        if self.name is not None and not has_name(process, self.name):
+            scan.names.append((process.pid, process.name()))
+        elif self.command_line is not None and not matches(self.command_line, read_command_line(process)):
+            return
+        elif family.includes(process.pid):
+            scan.exporters.append(process.pid)
+        elif (live := find_live_thread(process)) is None:
+            return
+        elif (status := live.status()) == psutil.STATUS_STOPPED:
+            scan.stopped.append(process.pid)
+        else:
+            scan.running.append(Running.of(process, live))
+            if status == psutil.STATUS_TRACING_STOP:
+                scan.traced.append(process.pid)
 
     def _is_uncertain(self, count: int) -> bool:
         """Return whether one more process, which is hidden, could change the result."""
         return count < self.min_count or (self.max_count is not None and count <= self.max_count)
 
-    def _compare(self, running: list[_Running], now: float) -> Outcome:
-        count = len(running)
-        if count == 0 and self.min_count > 0:
-            return Outcome.failed(Reason.MISSING, f"no {self.target} is running", Measurement("processes", 0))
-        counted = Outcome.counted(f"{self.target}: {count} running", "processes", count, self.min_count, self.max_count)
+    def _compare(self, scan: Scan, now: float) -> Outcome:
+        count, others = len(scan.running), scan.describe_others(self.name)
+        if count == 0 and not scan.stopped and self.min_count > 0:
+            return Outcome.failed(Reason.MISSING, f"no {self.target} is running{others}", Measurement("processes", 0))
+        pids = f" ({list_pids(process.pid for process in scan.running)})" if count else ""
+        summary = f"{self.target}: {count} running{pids}{others}"
+        counted = Outcome.counted(summary, "processes", count, self.min_count, self.max_count)
         if count == 0:
             return counted
-        age = max(0.0, now - max(process.started for process in running))
-        memory = sum(process.memory for process in running)
-        limits = self.warn_age_seconds, self.min_age_seconds
         return Outcome.worst(
             counted,
-            Outcome.measured(
-                f"the youngest is {age:.1f} s old", Measurement("process_age_seconds", age, *limits, falling=True)
-            ),
-            Outcome.measured(
-                f"{memory / 2**20:.1f} MiB of memory in use",
-                Measurement("process_memory_bytes", memory, self.warn_memory_bytes, self.fail_memory_bytes),
-            ),
+            *_warn_about_debugger(scan.traced),
+            *self._compare_age([process.started for process in scan.running], now),
+            self._compare_memory(scan.running),
         )
+
+    def _compare_age(self, started: list[float | None], now: float) -> Iterator[Outcome]:
+        known = [moment for moment in started if moment is not None]
+        limits = self.warn_age_seconds, self.min_age_seconds
+        if len(known) == len(started):
+            age = max(0.0, now - max(known))
+            measurement = Measurement("process_age_seconds", age, *limits, falling=True)
+            yield Outcome.measured(f"the youngest is {age:.1f} s old", measurement)
+        elif limits != (None, None):
+            proc = Path("/proc")
+            why = explain_absence(proc / "stat", proc, "it has the time of the start of the system")
+            yield Outcome(Status.UNKNOWN, Reason.MISSING, f"the age is not known: {why}")
+
+    def _compare_memory(self, running: list[Running]) -> Outcome:
+        limits = self.warn_memory_bytes, self.fail_memory_bytes
+        memory, exact = measure_memory(running)
+        if memory == 0 and limits != (None, None):
+            return Outcome(Status.UNKNOWN, Reason.MISSING, "the kernel reports no memory of it, as for its own threads")
+        words = "" if exact else ", with memory that is shared since a fork counted for each process"
+        return Outcome.measured(
+            f"{memory / 2**20:.1f} MiB of memory in use{words}", Measurement("process_memory_bytes", memory, *limits)
+        )
+
+
+def _warn_about_debugger(traced: list[int]) -> Iterator[Outcome]:
+    if traced:
+        message = f"{len(traced)} stopped by a debugger ({list_pids(traced)})"
+        yield Outcome(Status.WARN, Reason.THRESHOLD, message)
 
 
 def _read_pid(path: str, deadline: Deadline) -> set[int]:

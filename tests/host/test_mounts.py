@@ -57,7 +57,7 @@ def test_the_reason_for_a_file_that_does_not_exist(proc, tables, hidden):
     message = explain_absence(proc / "stat", proc, "this kind needs Linux")
 
     assert message.startswith(
-        f"{proc / 'stat'} is hidden: " if hidden else f"{proc / 'stat'} cannot be read: this kind"
+        f"{proc / 'stat'} is hidden by " if hidden else f"{proc / 'stat'} cannot be read: this kind"
     )
     assert ("ProcSubset=pid" in message) is hidden
 

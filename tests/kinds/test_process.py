@@ -1,19 +1,25 @@
 """The kind `process` with real processes, and with scans during which processes end or are hidden."""
 
+import json
 import os
+import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from faults.namespaces import namespaces
 from pydantic import ValidationError
-from support import eventually
+from support import PATIENCE, Exporter, ended, eventually, unavailable, within
 
+from exporter.kinds.exec import Exec
 from exporter.kinds.process import Process
 from exporter.model import Deadline, ProbeError, Reason, Status
 
@@ -58,17 +64,129 @@ def test_a_process_is_found_by_its_command_line(word):
     assert "hunter2" not in outcome.summary
 
 
-def test_a_process_is_found_by_its_whole_name(tmp_path):
-    name = "sandpiper-counts-waves"  # longer than the 15 characters that the kernel stores
-    shutil.copy(shutil.which("sleep"), tmp_path / name)
-    child = subprocess.Popen([tmp_path / name, "60"])
+@contextmanager
+def running_program(folder: Path, name: str):
+    """A real process of a program with this name."""
+    shutil.copy(shutil.which("sleep"), folder / name)
+    child = subprocess.Popen([folder / name, "60"])
     try:
-        eventually(lambda: run_check(name=name).status is Status.PASS)
-        assert run_check(name="sandpiper").reason is Reason.MISSING
-        assert run_check(name=name[:15]).reason is Reason.MISSING
+        eventually(lambda: psutil.Process(child.pid).name() == name)
+        yield child
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_process_is_found_by_its_whole_name_and_as_ps_cuts_it(tmp_path):
+    name = "sandpiper-counts-waves"
+    with running_program(tmp_path, name) as child:
+        shown = subprocess.run(["ps", "-o", "comm=", "-p", str(child.pid)], capture_output=True, text=True, check=True)
+        assert shown.stdout.strip() == name[:15]
+        for found in (name, name[:15]):
+            assert run_check(name=found).summary.startswith(f"process {found}: 1 running (pid {child.pid}); ")
+        for missing in (name[:14], name[:16], name + "s"):
+            assert run_check(name=missing).reason is Reason.MISSING
+
+
+@pytest.mark.parametrize(
+    "wanted", ["sandpiper", "Sandpiper-counts", "sandpiper-count-waves", "/usr/bin/sandpiper-counts-waves"]
+)
+def test_a_similar_name_is_in_the_summary_if_the_right_one_is_not_found(tmp_path, wanted):
+    with running_program(tmp_path, "sandpiper-counts-waves") as child:
+        summary = run_check(name=wanted).summary
+
+    assert summary == f"no process {wanted} is running; similar names: sandpiper-counts-waves (pid {child.pid})"
+
+
+def test_a_program_that_changes_its_name_is_in_the_summary(word):
+    rename = "import ctypes, time; ctypes.CDLL(None).prctl(15, b'MainThread'); print(flush=True); time.sleep(60)"
+    with running(word, code=rename) as child:
+        program = Path(sys.executable).name
+        scanned = {"pids": lambda: [1, child.pid]}
+        summary = run_check(name=program, outside=scanned).summary
+
+    assert summary.endswith(f"similar names: MainThread, whose command line begins with {program} (pid {child.pid})")
+
+
+def test_a_process_that_a_signal_has_stopped_does_not_run(word):
+    with running(word) as child:
+        child.send_signal(signal.SIGSTOP)
+        eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
+        stopped = run_check(command_line=word)
+        child.send_signal(signal.SIGCONT)
+        eventually(lambda: run_check(command_line=word).status is Status.PASS)
+
+    assert (stopped.status, stopped.reason) == (Status.FAIL, Reason.THRESHOLD)
+    words = f"0 running, 1 stopped by a signal until SIGCONT (pid {child.pid}), expected at least 1"
+    assert stopped.summary.endswith(words)
+    assert values(stopped) == {"processes": 0}
+
+
+def test_a_process_that_a_debugger_has_stopped_counts_and_warns(word):
+    traced = (
+        "import ctypes, os, signal, sys\n"
+        "if ctypes.CDLL(None).ptrace(0, 0, 0, 0): sys.exit('no ptrace')\n"  # PTRACE_TRACEME
+        "print(flush=True); os.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    with running(word, code=traced) as child:
+        ended = (psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE)
+        if eventually(lambda: (status := psutil.Process(child.pid).status()) in ended and status) == ended[1]:
+            unavailable("a process cannot be traced here")
+        outcome = run_check(command_line=word)
+
+    assert (outcome.status, values(outcome)["processes"]) == (Status.WARN, 1)
+    assert f"1 stopped by a debugger (pid {child.pid})" in outcome.summary
+
+
+@pytest.mark.parametrize("by", ["name", "command_line", "pid_file"])
+def test_a_process_whose_main_thread_has_ended_runs_while_another_thread_does(word, tmp_path, by):
+    exit_thread = {"x86_64": 60, "aarch64": 93}.get(platform.machine())  # the number of the system call
+    if exit_thread is None:
+        unavailable("the number of the system call exit is not known for this processor")
+    code = (
+        "import ctypes, threading, time\n"
+        f"ctypes.CDLL(None).prctl(15, {word[-15:].encode()})\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "print(flush=True)\n"
+        f"ctypes.CDLL(None).syscall({exit_thread}, 0)"
+    )
+    with running(word, code=code) as child:
+        eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+        (tmp_path / "pid").write_text(str(child.pid))
+        way = {"name": word[-15:], "command_line": word, "pid_file": str(tmp_path / "pid")}[by]
+        outcome = run_check(**{by: way})
+
+    assert outcome.status is Status.PASS
+    assert f"1 running (pid {child.pid})" in outcome.summary
+    assert values(outcome)["process_memory_bytes"] > 2**20
+
+
+def test_a_command_of_a_check_does_not_count(word):
+    sleep = f"{sys.executable} -c 'import time; time.sleep(60)' {word}"
+    probe = Exec(command=["sh", "-c", f"{sleep} & wait", word])
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(probe.probe, within(PATIENCE))
+        outcome = eventually(lambda: "an exporter (pids" in (seen := run_check(command_line=word)).summary and seen)
+        probe.close()
+        with pytest.raises(ProbeError, match="was abandoned"):
+            run.result(PATIENCE)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+
+
+def test_what_a_command_of_a_check_has_left_behind_does_not_count_but_a_daemon_does(word):
+    def start(before: str) -> int:
+        script = f"{before}{sys.executable} -c 'import time; time.sleep(60)' {word} & echo $!"
+        return int(Exec(command=["sh", "-c", script.replace("$", "$$")]).probe(within(PATIENCE)).summary.split()[-1])
+
+    left, daemon = start(""), start("setsid ")
+    try:
+        outcome = run_check(command_line=f"sleep.60.*{word}")
+        assert outcome.status is Status.PASS
+        assert f"1 running (pid {daemon}), not counting what belongs to an exporter (pid {left})" in outcome.summary
+    finally:
+        for pid in (left, daemon):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("form", ["{}", "{}\n", " {} \n/var/lib/data\n5432\n"], ids=["bare", "line", "postmaster"])
@@ -185,6 +303,106 @@ def test_the_age_is_that_of_the_youngest_and_the_memory_that_of_all(word):
     outcome = run_check(name=word, outside={"pids": lambda: [1, 2], "process": Running, "wall": lambda: 200.0})
 
     assert values(outcome) == {"processes": 2, "process_age_seconds": 40, "process_memory_bytes": 12}
+
+
+def test_neither_of_two_exporters_counts_the_processes_of_their_checks(word, tmp_path):
+    """`serve` is two processes and starts commands; this test is the other exporter."""
+    config = tmp_path / "health.yml"
+    sleep = f"{sys.executable} -c 'import time; time.sleep(0.5)' {word}; exit 1"
+    config.write_text(
+        f"""
+        checks:
+          - {{name: app, process: {{commandLine: {word}}}, periodSeconds: 1, timeoutSeconds: 60}}
+          - {{name: own, process: {{commandLine: exporter serve, maxCount: 0, minCount: 0}}, timeoutSeconds: 60}}
+          - name: command
+            exec: {{command: [sh, -c, {json.dumps(sleep)}, {word}]}}
+            periodSeconds: 1
+            timeoutSeconds: 60
+        """
+    )
+    with ended(Exporter(config=config)) as exporter:
+        runs = 'health_check_runs_total{check="%s",kind="%s"}'
+        found = eventually(lambda: "not counting" in (seen := run_check(command_line=word)).summary and seen)
+        eventually(lambda: exporter.metrics()[runs % ("command", "exec")] >= 4)
+        metrics = exporter.metrics()
+        page = exporter.get("/healthz/own").status
+
+    assert found.reason is Reason.MISSING
+    assert metrics[runs % ("app", "process")] >= 3
+    assert 'health_check_last_pass_timestamp_seconds{check="app",kind="process"}' not in metrics
+    assert page == 200
+
+
+FORKING = """
+import mmap, os, sys, time
+own, shared = bytearray(b"x") * int(sys.argv[1]), mmap.mmap(-1, int(sys.argv[2]))
+for page in range(0, len(shared), 4096):
+    shared[page] = 1
+for _ in range(4):
+    if os.fork() == 0:
+        sum(shared[::4096])
+        os.write(1, b"x")
+        time.sleep(60)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "scan", "exact"),
+    [(48, 1, True, True), (1, 48, True, True), (1, 48, False, False)],
+    ids=["memory from before a fork", "shared memory", "shared memory without the kernel's help"],
+)
+def test_memory_that_processes_share_counts_once(monkeypatch, word, own, shared, scan, exact):
+    """Five processes share 48 MiB, which is 240 MiB resident."""
+    if not scan:
+        monkeypatch.setattr("exporter.host.processes.MAX_PSS_SCAN", 0)
+    arguments = [sys.executable, "-c", FORKING, str(own * 2**20), str(shared * 2**20), word]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, bufsize=0, start_new_session=True) as child:
+        try:
+            assert b"".join(child.stdout.read(1) for _ in range(4)) == b"xxxx"
+            outcome = run_check(command_line=f"{word}$", warn_memory_bytes=2**40)
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+
+    assert values(outcome)["processes"] == 5
+    assert 48 * 2**20 <= values(outcome)["process_memory_bytes"] < 150 * 2**20
+    assert ("counted for each process" in outcome.summary) is not exact
+
+
+def test_a_process_without_memory_has_not_reached_its_limit_for_all_we_know(word):
+    """Such as a thread of the kernel."""
+
+    class KernelThread(psutil.Process):
+        def memory_info(self):
+            return SimpleNamespace(rss=0, shared=0)
+
+    with running(word) as child:
+        found = {"pids": lambda: [1, child.pid], "process": KernelThread}
+        limited = run_check(command_line=word, outside=found, fail_memory_bytes=2**30)
+        plain = run_check(command_line=word, outside=found)
+
+    assert (limited.status, limited.reason) == (Status.UNKNOWN, Reason.MISSING)
+    assert plain.status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "reason"),
+    [
+        ({}, "pass", None),
+        ({"warn_age_seconds": 5}, "unknown", "missing"),
+        ({"min_age_seconds": 5, "min_count": 2}, "fail", "threshold"),
+    ],
+    ids=str,
+)
+def test_where_proc_has_only_processes_they_are_found_and_their_age_is_not_known(word, limits, status, reason):
+    with running(word) as child, namespaces("mounts") as inside:
+        inside.run("mount", "-t", "proc", "-o", "subset=pid", "proc", "/proc")
+        outcome = inside(run_check, command_line=word, **limits)
+
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert f"1 running (pid {child.pid})" in outcome.summary
+    assert "process_age_seconds" not in values(outcome)
+    assert ("ProcSubset=pid" in outcome.summary) is bool(limits)
 
 
 def test_the_expected_count_may_be_zero(word):
