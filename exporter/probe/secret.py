@@ -12,7 +12,7 @@ from exporter.host.reader import explained, read
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.probe.check import Check
 from exporter.probe.options import InputFile, Options, Variable
-from exporter.probe.reference import explain_unset
+from exporter.probe.reference import explain_unset, show_variable
 from exporter.redaction import MASK, MIN_PIECE, describe
 
 MAX_SECRET = 64 * 1024  # bytes; a token has a few thousand at most
@@ -77,7 +77,7 @@ class Secret(Options):
             value = os.environ.get(self.env)
             if value is None:
                 raise ProbeError(Reason.MISSING, explain_unset([self.env]))
-            return os.fsencode(value), f"the environment variable {self.env}"
+            return os.fsencode(value), f"the environment variable {show_variable(self.env)}"
         assert self.file is not None
         with explained():
             content = read(self.file, MAX_SECRET + 1, deadline)
