@@ -38,7 +38,7 @@ def _parse(address: str) -> tuple[str, int]:
     valid = _HOST.issuperset(name) if bracketed else _HOST.issuperset(name.replace("-", "").replace("_", ""))
     is_port = port.isascii() and port.isdigit() and len(port) <= len(str(_MAX_PORT)) and int(port) <= _MAX_PORT
     if not (colon and valid and is_port):
-        shown = address.encode("ascii", "backslashreplace").decode()  # it may contain characters that cannot be seen
+        shown = ascii(address)[1:-1]  # it may contain characters that cannot be seen
         raise ListenError(f"{shown}: not an address; write HOST:PORT or :PORT, for example 127.0.0.1:4584")
     return name, int(port)
 
