@@ -38,6 +38,21 @@ class Cgroup:
         enter = "".join(f"echo $$ > {folder}/cgroup.procs; " for folder in set(self.folders.values()))
         return ["sh", "-ec", f'{enter}exec "$@"', "sh"]
 
+    @contextmanager
+    def nested(self, name: str, memory: int) -> Iterator[list[str]]:
+        """A cgroup inside this one, with a limit for its memory; words to put before a command, which runs in it."""
+        outer = self.folders["memory"]
+        if self.unified:
+            (outer / "cgroup.subtree_control").write_text("+memory")
+        folder = outer / name
+        folder.mkdir()
+        (folder / ("memory.max" if self.unified else "memory.limit_in_bytes")).write_text(str(memory))
+        try:
+            yield ["sh", "-ec", f'echo $$ > {folder}/cgroup.procs; exec "$@"', "sh"]
+        finally:
+            eventually(lambda: not (folder / "cgroup.procs").read_text(), what="the cgroup is empty")
+            folder.rmdir()
+
     def processes(self) -> list[int]:
         """The PIDs in the cgroup."""
         folder = next(iter(self.folders.values()))

@@ -37,6 +37,10 @@ NETWORK = "faults/test_network.py::test_"
 MOUNTS = "faults/test_mounts.py::test_"
 CGROUPS = "faults/test_cgroups.py::test_"
 CLOCKS = "faults/test_clocks.py::test_"
+PROC = "faults/test_proc.py::test_"
+PROCESSES = "kinds/test_process.py::test_"
+CPU = "kinds/test_cpu.py::test_"
+DISK = "kinds/test_disk.py::test_"
 CODE = "faults/test_code.py::test_"
 TARGETS = "faults/test_targets.py::test_"
 LIFETIME = "faults/test_lifetime.py::test_"
@@ -225,6 +229,39 @@ TARGETS_THAT_MISBEHAVE = (
 )
 
 LOCAL_CHECKS = (
+    Row(
+        "own-processes",
+        "A process check looks for what is also on the command line of a check's command, or of another exporter.",
+        PROCESSES + "a_command_of_a_check_does_not_count",
+        PROCESSES + "what_a_command_of_a_check_has_left_behind_does_not_count_but_a_daemon_does",
+        PROCESSES + "neither_of_two_exporters_counts_the_processes_of_their_checks",
+    ),
+    Row(
+        "stopped-process",
+        "A process is stopped, or its main thread has ended.",
+        PROCESSES + "a_process_that_a_signal_has_stopped_does_not_run",
+        PROCESSES + "a_process_that_a_debugger_has_stopped_counts_and_warns",
+        PROCESSES + "a_process_whose_main_thread_has_ended_runs_while_another_thread_does",
+    ),
+    Row(
+        "no-numbers",
+        "The kernel does not count, counts backwards, or hides its numbers.",
+        CPU + "a_kernel_that_counts_no_cpu_time_is_no_evidence",
+        CPU + "a_field_that_decreases_does_not_make_the_others_count_more",
+        DISK + "a_filesystem_that_reports_no_size_is_not_measured",
+        PROC + "a_file_that_proc_hides_makes_a_check_unknown_and_the_cause_is_named",
+    ),
+    Row(
+        "volume-not-mounted",
+        "A volume is not mounted, so that its folder is on another filesystem.",
+        DISK + "a_volume_that_is_not_mounted_fails_and_the_filesystem_is_named",
+    ),
+    Row(
+        "outer-cgroup-full",
+        "A cgroup around the container reaches its limit before the container does.",
+        CGROUPS + "a_full_cgroup_around_the_container_fails_though_the_container_is_far_from_its_limit",
+        CPU + "the_quota_that_is_nearest_to_being_used_up_decides",
+    ),
     Row(
         "command-that-ignores-sigterm",
         "A command never ends and ignores SIGTERM.",

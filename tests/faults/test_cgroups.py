@@ -1,13 +1,17 @@
 """The exporter has little CPU time, little memory or few processes."""
 
 import json
+import re
+import subprocess
+import sys
+from contextlib import ExitStack
 
 from faults.cgroups import cgroup
 from faults.prober import probing
 from faults.samples import sample
 from faults.usage import measure_memory
 from faults.webs import webs
-from support import eventually, get
+from support import PATIENCE, eventually, get
 
 MIB = 2**20
 BOMB = "bomb() { (bomb) & (bomb) & exec sleep 3600; }; bomb"  # each process starts two others
@@ -86,3 +90,25 @@ def test_500_checks_fit_into_64_mib(start):
 
         assert measure_memory(exporter) < 0.8 * 64 * MIB
         assert limited.anonymous_memory() < 0.8 * 64 * MIB
+
+
+BALLAST = "import sys, time; ballast = b'x' * 48 * 2**20; print(flush=True); time.sleep(600)"
+
+
+def test_a_full_cgroup_around_the_container_fails_though_the_container_is_far_from_its_limit(tmp_path):
+    """The kernel kills a process in the container when the outer limit is reached, such as that of a systemd slice."""
+    (tmp_path / "health.yml").write_text("checks: [{name: own, memory: {scope: container, failRatio: 0.4}}]")
+    check = [sys.executable, "-m", "exporter", "check", "--config.file", str(tmp_path / "health.yml")]
+    with cgroup(memory=128 * MIB) as outer, ExitStack() as cleanup:
+        inner = cleanup.enter_context(outer.nested("inner", 1024 * MIB))
+        beside = cleanup.enter_context(outer.nested("beside", 1024 * MIB))
+        ballast = cleanup.enter_context(
+            subprocess.Popen([*beside, sys.executable, "-c", BALLAST], stdout=subprocess.PIPE, text=True)
+        )
+        cleanup.callback(ballast.kill)
+        ballast.stdout.readline()
+        done = subprocess.run([*inner, *check], capture_output=True, text=True, timeout=PATIENCE)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    name = outer.folders["memory"].name
+    assert re.search(rf"the cgroup /\S*{name} above the container: \d+ % of 128.0 MiB of memory is in use", done.stdout)
