@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import selectors
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 UNKNOWN_STATUS = 256  # no process exits with it
 MAX_REAP_WAIT = 0.1
@@ -45,6 +46,21 @@ def list_started() -> set[int]:
         if not _group_exists(leader) or _exists(leader):  # a process with the number of one that was reaped is new
             _left.discard(leader)
     return _running | _left
+
+
+@contextlib.contextmanager
+def watch_exit(pid: int, selector: selectors.BaseSelector) -> Iterator[int | None]:
+    """Make the selector wake up when the process exits, and yield its pidfd; None if there are none (Linux 5.3)."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        yield None
+        return
+    try:
+        selector.register(pidfd, selectors.EVENT_READ)
+        yield pidfd
+    finally:
+        os.close(pidfd)
 
 
 def has_ended(child: "subprocess.Popen[bytes]", pidfd: int | None = None) -> bool:

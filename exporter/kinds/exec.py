@@ -1,17 +1,16 @@
 """The kind `exec`: whether a command exits with status 0."""
 
-import contextlib
 import os
 import re
 import selectors
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import PrivateAttr
 
-from exporter.host.child import has_ended, kill_group, kill_session, note_session_end, note_start
+from exporter.host.child import has_ended, kill_group, kill_session, note_session_end, note_start, watch_exit
 from exporter.host.reader import require_response
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
@@ -41,6 +40,8 @@ class Exec(Probe):
 
     The command runs in the exporter's own container, in a new session. At the timeout, its whole process group is
     killed. If the command cannot be started, the result is `unknown`, because that shows nothing about the application.
+    It is also `unknown` if an application that embeds the exporter ignores SIGCHLD or waits for every child process,
+    because the exit status is then lost.
 
     As in a manifest, `$(NAME)` in an argument becomes the value of that environment variable if it is set, and `$$`
     becomes `$`. Unlike in the kubelet, the variables are those of the exporter's own environment.
@@ -96,7 +97,7 @@ class Exec(Probe):
             _release(child)
         if self._closed:
             raise ProbeError(
-                Reason.ERROR, f"{self.target} was abandoned, because the check has been removed or changed"
+                Reason.ERROR, f"{self.target} was abandoned, because the check was removed or the exporter is stopping"
             )
         text = output.decode("utf-8", "replace").strip()
         if not ended:
@@ -153,7 +154,7 @@ def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[
     assert child.stdout is not None
     assert child.stderr is not None
     buffers = {child.stdout.fileno(): b"", child.stderr.fileno(): b""}
-    with selectors.DefaultSelector() as selector, _watch_exit(child.pid, selector) as pidfd:
+    with selectors.DefaultSelector() as selector, watch_exit(child.pid, selector) as pidfd:
         for pipe in buffers:
             os.set_blocking(pipe, False)
             selector.register(pipe, selectors.EVENT_READ)
@@ -169,21 +170,6 @@ def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[
                 buffers[pipe] += chunk[: MAX_OUTPUT - len(buffers[pipe])]
                 if not chunk:
                     selector.unregister(pipe)
-
-
-@contextlib.contextmanager
-def _watch_exit(pid: int, selector: selectors.BaseSelector) -> Iterator[int | None]:
-    """Make the selector wake up when the process exits, and yield its pidfd; None if there are none (Linux 5.3)."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        yield None
-        return
-    try:
-        selector.register(pidfd, selectors.EVENT_READ)
-        yield pidfd
-    finally:
-        os.close(pidfd)
 
 
 def _release(child: "subprocess.Popen[bytes]") -> None:

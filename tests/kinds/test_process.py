@@ -17,7 +17,7 @@ import psutil
 import pytest
 from faults.namespaces import namespaces
 from pydantic import ValidationError
-from support import PATIENCE, Exporter, ended, eventually, unavailable, within
+from support import PATIENCE, Exporter, command, ended, eventually, unavailable, within
 
 from exporter.kinds.exec import Exec
 from exporter.kinds.process import Process
@@ -80,7 +80,9 @@ def running_program(folder: Path, name: str):
 def test_a_process_is_found_by_its_whole_name_and_as_ps_cuts_it(tmp_path):
     name = "sandpiper-counts-waves"
     with running_program(tmp_path, name) as child:
-        shown = subprocess.run(["ps", "-o", "comm=", "-p", str(child.pid)], capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            [command("ps"), "-o", "comm=", "-p", str(child.pid)], capture_output=True, text=True, check=True
+        )
         assert shown.stdout.strip() == name[:15]
         for found in (name, name[:15]):
             assert run_check(name=found).summary.startswith(f"process {found}: 1 running (pid {child.pid}); ")
