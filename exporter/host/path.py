@@ -6,9 +6,11 @@ child process therefore makes the call; at the deadline the child is killed and 
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from exporter.host.child import kill, note_end, note_start
 from exporter.model import Deadline, Outcome, ProbeError, Reason
@@ -38,7 +40,17 @@ if call == "statvfs":
     except (OSError, StopIteration):
         print(0, 0)
 """
-_PYTHON = (sys.executable, "-I", "-S", "-c", _SCRIPT)
+
+
+def find_python(executable: str = sys.executable) -> str:
+    """Return the path of the Python interpreter. In uWSGI, `sys.executable` is uWSGI itself."""
+    if Path(executable).name.startswith(("python", "pypy")):
+        return executable
+    folders = (f"{sys.exec_prefix}/bin", f"{sys.base_exec_prefix}/bin", os.environ.get("PATH", os.defpath))
+    return shutil.which(f"python3.{sys.version_info.minor}", path=os.pathsep.join(folders)) or "python3"
+
+
+_PYTHON = (find_python(), "-I", "-S", "-c", _SCRIPT)
 
 
 class PathError(Exception):

@@ -1,6 +1,7 @@
 """System calls on paths run in child processes. A mount that hangs blocks them so that nothing can end them."""
 
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,7 @@ import pytest
 from faults.fuse import mounted
 from support import eventually, within
 
-from exporter.host.path import PathError, PathQuery
+from exporter.host.path import PathError, PathQuery, find_python
 from exporter.model import ProbeError, Reason, Status
 
 
@@ -130,3 +131,12 @@ def test_a_query_that_is_blocked_does_not_block_others(dead):
         assert not run.done()
         dead.release()
         assert run.result(10)[0] > 0
+
+
+@pytest.mark.parametrize("executable", ["/usr/bin/uwsgi-core", ""])
+def test_python_is_found_inside_another_program(executable):
+    python = find_python(executable)
+    version = subprocess.run([python, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True)
+
+    assert version.stdout.strip() == str(sys.version_info[:2])
+    assert find_python(sys.executable) == sys.executable
