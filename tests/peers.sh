@@ -25,6 +25,8 @@ need pgbouncer pgbouncer
 need haproxy haproxy
 need openssl openssl
 need named bind9
+need uwsgi uwsgi-core
+[ -e /usr/lib/uwsgi/plugins/python3_plugin.so ] || missing="$missing uwsgi-plugin-python3"
 need buildah buildah
 need podman podman
 need runc runc

@@ -54,6 +54,9 @@ REACHED = {  # the test that reaches each limit
     "evaluation.schedule:OVERDUE": (
         "evaluation/test_schedule.py::test_a_check_that_is_overdue_means_that_the_schedule_is_not_running"
     ),
+    "greenlets:MAX_THREADS": (
+        "embedded/test_process_models.py::test_calls_that_block_have_a_limited_number_of_threads_under_gevent"
+    ),
     "host.child:MAX_REAP_WAIT": f"{HERE}::test_a_process_that_cannot_be_killed_is_not_waited_for",
     "host.descriptors:MAX_DESCRIPTORS": "host/test_descriptors.py::test_the_soft_limit_is_not_raised_beyond_a_maximum",
     "host.descriptors:RESERVE": "host/test_descriptors.py::test_the_soft_limit_is_raised_and_the_hard_one_stays",

@@ -1,16 +1,16 @@
 """The exporter inside an application's own process.
 
 Threads do not survive a fork. So nothing starts before the first request in the process that serves it, and a forked
-process starts from the beginning.
+process starts from the beginning: each use compares the process ID, because uWSGI forks without Python's knowledge.
 """
 
 import atexit
+import logging
 import os
 import socket
+import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,9 +21,13 @@ from exporter.assembly import Exporter
 from exporter.config.checks import load
 from exporter.embedded.blueprint import call_before_requests, make_blueprint
 from exporter.embedded.function import CheckFunction, Function, Timing
+from exporter.forks import reset_if_forked
 from exporter.model import Group, Severity
 from exporter.probe.check import Check, Probe
 
+NO_THREADS = "the checks do not run, because this uWSGI has no threads: start it with --enable-threads"
+
+_log = logging.getLogger(__name__)
 _REQUEST = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_PORT", "SERVER_PROTOCOL")
 _HEADERS = ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")
 
@@ -90,8 +94,8 @@ class HealthExporter:
     """
 
     def __init__(self, config: str | os.PathLike[str] | None = None) -> None:
-        self._process = _Process(load(Path(config)).checks if config is not None else ())
-        os.register_at_fork(after_in_child=partial(_call_if_alive, weakref.WeakMethod(self._renew)))
+        checks = load(Path(config)).checks if config is not None else ()
+        self._processes = {os.getpid(): _Process(checks)}  # this process, or until its first use, its parent
 
     def check(
         self,
@@ -136,9 +140,14 @@ class HealthExporter:
         return self._process.exporter.app.wsgi_app(_reduce_environ(environ), start_response)
 
     def start(self) -> None:
-        """Start now, in this process. Without it, the first request starts it. Raises RuntimeError after `stop`."""
+        """Start now, in this process. Without it, the first request starts it.
+
+        Raises RuntimeError after `stop`, and under uWSGI without threads.
+        """
         if self._process.stopped:
             raise RuntimeError("this HealthExporter was stopped and cannot be started again: make a new one")
+        if _lacks_threads():
+            raise RuntimeError(NO_THREADS)
         self._start()
 
     def stop(self) -> None:
@@ -158,15 +167,26 @@ class HealthExporter:
     def _start(self) -> None:
         if self._process.start():
             atexit.register(self.stop)
+            if _lacks_threads():  # logged, because an exception would fail a request of the application
+                _log.error(NO_THREADS)
 
-    def _renew(self) -> None:
-        """Start from the beginning, in a forked process."""
-        self._process = self._process.renew()
+    @property
+    def _process(self) -> _Process:
+        """The _Process of this process. A forked process starts from the beginning, with its first use."""
+        return self._processes.get(os.getpid()) or self._renew()
+
+    def _renew(self) -> _Process:
+        reset_if_forked()
+        pid, known = os.getpid(), dict(self._processes)
+        renewed = self._processes.setdefault(pid, next(iter(known.values())).renew())  # the same for all threads
+        for other in known.keys() - {pid}:
+            self._processes.pop(other, None)
+        return renewed
 
 
-def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    if (act := method()) is not None:
-        act()
+def _lacks_threads() -> bool:
+    """Return whether this is uWSGI without threads: those that are started run only while a request does."""
+    return not getattr(sys.modules.get("uwsgi"), "has_threads", True)
 
 
 def _reset(probe: Probe) -> Probe:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+from exporter.greenlets import call_blocking
 from exporter.model import Deadline
 
 MAX_THREADS = 32
@@ -44,7 +45,7 @@ class _Task:
     def run(self) -> None:
         """Call the function, and keep its result or its exception."""
         try:
-            self.result = self._function()
+            self.result = call_blocking(self._function)
         except BaseException as error:  # noqa: BLE001  # the caller gets it
             self.error = error
         self.done.set()

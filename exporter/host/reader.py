@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from exporter.forks import reset_after_fork
 from exporter.host.path_threads import PathThreads
 from exporter.model import Deadline, ProbeError, Reason
 
@@ -32,8 +33,9 @@ Signature = tuple[int, ...]
 """A value that changes when a file is written or replaced, and with the target of a symbolic link."""
 
 _THREADS = PathThreads()
+reset_after_fork(_THREADS.reset)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_THREADS.retire, after_in_child=_THREADS.reset)
+    os.register_at_fork(before=_THREADS.retire)
 
 _kept: OrderedDict[str, tuple[Signature, bytes]] = OrderedDict()
 

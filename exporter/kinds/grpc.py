@@ -2,10 +2,11 @@
 
 import re
 import time
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from exporter.greenlets import call_blocking
 from exporter.model import Deadline, Outcome, Reason
 from exporter.net.request import KUBELET_USER_AGENT
 from exporter.probe.check import Probe
@@ -66,6 +67,9 @@ class Grpc(Probe):
                 return outcome
 
     def _call(self, deadline: Deadline) -> Outcome:
+        return call_blocking(partial(self._call_now, deadline))
+
+    def _call_now(self, deadline: Deadline) -> Outcome:
         library = _import_library()
         timer = LatencyTimer()
         try:

@@ -105,6 +105,7 @@ def wrap(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -
             sock.close()
             raise DialError(Reason.TLS, f"TLS: {host!r} is not a valid name for a server")
     secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+    secured.__class__ = TLSSocket  # eventlet ignores sslsocket_class
     assert isinstance(secured, TLSSocket)
     secured.deadline, secured.detour = deadline, sock.detour
     return secured

@@ -8,9 +8,9 @@ that much. Everything happens in the caller's thread. TLS passes through, so the
 """
 
 import contextlib
-import math
 import os
 import select
+import selectors
 import socket
 
 from exporter.model import Deadline, ProbeError, Reason
@@ -61,14 +61,16 @@ class Relay:
         self._disconnect()
         self._listener.close()
 
-    def _poll(self, library: int, events: int) -> dict[int, int]:
-        poll = select.poll()
-        poll.register(library, events)
-        for sock in (self._listener, self._near, self._far):
-            if sock:
-                poll.register(sock, select.POLLIN)
-        remaining = self._deadline.remaining()
-        ready = dict(poll.poll(math.ceil(remaining * 1000))) if remaining > 0 else {}
+    def _poll(self, library: int, events: int) -> set[int]:
+        """Return the descriptors that are ready. Raises DialError."""
+        reads, writes = events & select.POLLIN, events & select.POLLOUT
+        with selectors.DefaultSelector() as selector:  # eventlet has no poll
+            selector.register(library, (reads and selectors.EVENT_READ) | (writes and selectors.EVENT_WRITE))
+            for sock in (self._listener, self._near, self._far):
+                if sock:
+                    selector.register(sock, selectors.EVENT_READ)
+            remaining = self._deadline.remaining()
+            ready = {key.fd for key, _ in selector.select(remaining)} if remaining > 0 else set()
         if not ready:
             detour = self._far.detour if self._far else ""
             raise DialError(Reason.TIMEOUT, f"no complete response in time{detour}")

@@ -23,7 +23,6 @@ Threads do not survive a fork, so a forked process begins with an empty resolver
 """
 
 import errno
-import os
 import socket
 import threading
 from collections import Counter
@@ -32,6 +31,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from exporter.forks import reset_after_fork
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.errors import DialError
 
@@ -189,7 +189,7 @@ class Resolver:
 RESOLVER = Resolver()
 """The resolver of the process."""
 
-os.register_at_fork(after_in_child=RESOLVER.reset)
+reset_after_fork(RESOLVER.reset)
 
 
 def parse_numeric(host: str, port: int) -> list[Address]:

@@ -21,14 +21,14 @@ class _Bounded:
     detour = ""  # for messages: the addresses that did not accept the connection before this one did
     allowance = math.inf  # bytes that may still be received, for drivers that set no maximum
 
-    def _call(self, operation: Any, *args: Any) -> Any:
+    def _call(self, operation: Any, *args: Any, **options: Any) -> Any:
         if self.deadline is None:
-            return operation(*args)
+            return operation(*args, **options)
         remaining = self.deadline.remaining()
         if remaining > 0:
             self.settimeout(remaining)  # type: ignore[attr-defined]
             try:
-                return operation(*args)
+                return operation(*args, **options)
             except TimeoutError:
                 pass
             except ssl.SSLError as error:
@@ -42,21 +42,21 @@ class _Bounded:
         if self.allowance < 0:
             raise DialError(Reason.STATUS, "the response is too long")
 
-    def recv_into(self, *args: Any) -> int:
-        size: int = self._call(super().recv_into, *args)  # type: ignore[misc]
+    def recv_into(self, *args: Any, **options: Any) -> int:
+        size: int = self._call(super().recv_into, *args, **options)  # type: ignore[misc]
         self._spend(size)
         return size
 
-    def recv(self, *args: Any) -> bytes:
-        data: bytes = self._call(super().recv, *args)  # type: ignore[misc]
+    def recv(self, *args: Any, **options: Any) -> bytes:
+        data: bytes = self._call(super().recv, *args, **options)  # type: ignore[misc]
         self._spend(len(data))
         return data
 
-    def send(self, *args: Any) -> int:
-        return self._call(super().send, *args)  # type: ignore[misc,no-any-return]
+    def send(self, *args: Any, **options: Any) -> int:
+        return self._call(super().send, *args, **options)  # type: ignore[misc,no-any-return]
 
-    def sendall(self, *args: Any) -> None:
-        self._call(super().sendall, *args)  # type: ignore[misc]
+    def sendall(self, *args: Any, **options: Any) -> None:
+        self._call(super().sendall, *args, **options)  # type: ignore[misc]
 
 
 class Socket(_Bounded, socket.socket):

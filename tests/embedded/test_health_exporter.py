@@ -611,6 +611,7 @@ def test_the_readme_s_application_works(tmp_path, monkeypatch):
 def test_the_guide_s_application_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = {"__name__": "app"}
+    monkeypatch.setitem(sys.modules, "uwsgidecorators", SimpleNamespace(postfork=lambda function: function))
     for snippet in snippets("docs/library.md"):
         exec(snippet, made)
     monkeypatch.setitem(sys.modules, "app", SimpleNamespace(**made))
