@@ -27,6 +27,7 @@ need openssl openssl
 need named bind9
 need uwsgi uwsgi-core
 [ -e /usr/lib/uwsgi/plugins/python3_plugin.so ] || missing="$missing uwsgi-plugin-python3"
+need go golang-go
 need buildah buildah
 need podman podman
 need runc runc
