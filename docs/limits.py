@@ -252,6 +252,30 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "",
             "The check fails with the reason `status`.",
         ),
+        Limit(
+            "net.fetch:MAX_REFUSALS",
+            "`httpGet`: requests that a server refuses over HTTP/2 before it has processed them",
+            "",
+            "The check fails with the reason `status`.",
+        ),
+        Limit(
+            "net.http2:MAX_FRAMES",
+            "`httpGet`: frames of a response over HTTP/2",
+            "",
+            "The check fails with the reason `status`. In the body, it counts as broken.",
+        ),
+        Limit(
+            "net.http2:MAX_FRAME",
+            "`httpGet`: frame of a response over HTTP/2",
+            "bytes",
+            "The check fails with the reason `status`. In the body, it counts as broken.",
+        ),
+        Limit(
+            "net.http2:MAX_HEADERS",
+            "`httpGet`: header frames over HTTP/2, and a list of headers when it is decoded",
+            "bytes",
+            "The check fails with the reason `status`.",
+        ),
         Limit("net.fetch:MAX_DRAIN", "`httpGet`: body of a redirect", "bytes", "The rest is not read."),
         Limit(
             "kinds.tcp_socket:MAX_RESPONSE",

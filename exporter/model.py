@@ -11,6 +11,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |                    Outcome.
     |-- MalformedError   `net.head`, `net.response`: the response is not valid HTTP. `net.fetch` makes it a DialError,
     |   |                or a ProbeError if only the body is incomplete.
+    |   |-- RefusedError  an HTTP/2 server has not processed the request. `net.fetch` repeats it.
     |   `-- SilentError  the connection was closed before the first byte. `net.fetch` makes it a DialError.
     |-- PathError        `host.path`: a path is missing, cannot be read or hangs. The kind makes it a failed Outcome.
     |-- PlainTextError   `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.

@@ -1,5 +1,7 @@
 """Fixtures that start processes and servers for a test and stop them after it, and the rule that marks slow tests."""
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -196,6 +198,21 @@ def folder(tmp_path: Path, authority: trustme.CA) -> Path:
     issue(authority, tmp_path)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def kubelet_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of tests/kubelet, compiled: a client set up as the kubelet's prober, and a server."""
+    folder = tmp_path_factory.mktemp("kubelet")
+    shutil.copy(Path(__file__).parent / "kubelet" / "main.go", folder)
+    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOFLAGS": "", "GOWORK": "off"}
+    # A module states the version of Go: without one, TLS and HTTP have the defaults of an old version.
+    for arguments in (["mod", "init", "kubelet"], ["build", "-o", "prober", "."]):
+        done = subprocess.run(
+            [command("go"), *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
+        )
+        assert done.returncode == 0, done.stderr
+    return folder / "prober"
 
 
 @pytest.fixture

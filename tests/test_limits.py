@@ -96,6 +96,7 @@ REACHED = {  # the test that reaches each limit
     "net.datagrams:ROUNDS": "kinds/test_dns_servers.py::test_a_silent_server_is_queried_three_times",
     "net.fetch:MAX_BODY": HTTP_BODIES,
     "net.fetch:MAX_DRAIN": HTTP_REDIRECTS,
+    "net.fetch:MAX_REFUSALS": "kinds/test_http_get_http2.py::test_an_exchange_is_repeated_only_if_the_server_refused_it_or_its_body_broke_off",  # noqa: E501
     "net.fetch:MAX_REQUESTS": HTTP_REDIRECTS,
     "net.head:MAX_HEAD": "kinds/test_http_get_responses.py::test_a_head_is_accepted_or_refused_as_by_gos_client",
     "net.head:MAX_LINE": "net/test_response.py::test_a_location_is_whole_or_is_refused",
@@ -104,6 +105,9 @@ REACHED = {  # the test that reaches each limit
         "net/test_race.py::test_the_other_family_is_tried_after_a_delay_while_the_first_is_silent"
     ),
     "net.race:MIN_SHARE": "net/test_race.py::test_a_share_is_not_too_short_to_connect",
+    "net.http2:MAX_FRAME": "net/test_http2.py::test_a_frame_has_a_maximum_size",
+    "net.http2:MAX_FRAMES": "net/test_http2.py::test_a_response_has_a_maximum_number_of_frames",
+    "net.http2:MAX_HEADERS": "net/test_http2.py::test_header_frames_have_a_maximum_size",
     "net.relay:PORTION": "net/test_relay.py::test_a_flood_is_carried_in_portions_up_to_a_maximum",
     "net.resolver:IDLE_SECONDS": "net/test_resolver.py::test_a_thread_that_is_not_needed_ends_and_another_one_follows",
     "net.resolver:MAX_THREADS": "net/test_resolver.py::test_lookups_hold_a_bounded_number_of_threads",

@@ -67,9 +67,8 @@ class HttpGet(Probe):
     Certificates are not verified. Redirects on the same host name are followed. A redirect to a different host is not
     followed, and passes. If the body breaks off, the status is not trusted: the run is `unknown`.
 
-    This kind differs from the kubelet's probe in three ways. HTTP/2 is not offered over TLS. A request whose body
-    breaks off is repeated twice, as the kubelet does, but all attempts share one timeout, where the kubelet gives each
-    the whole timeout. A response with more than 1000 header lines, interim responses included, fails.
+    Over TLS, HTTP/2 is used if the server chooses it by ALPN. docs/migration.md lists where this kind differs from the
+    kubelet's probe.
 
     A Host header with the scheme's own port, such as `shop.example:80`, is sent unchanged, as the kubelet does. Some
     proxies do not match it with the name `shop.example`, so leave out the port.
@@ -190,7 +189,8 @@ class HttpGet(Probe):
 
     def probe(self, deadline: Deadline, resolver: Resolver = RESOLVER) -> Outcome:
         authorization = read_authorization(self.basic_auth, self.bearer_token, deadline)
-        request, route = self._build_request(), self._build_route(deadline, resolver)
+        request = self._build_request()
+        route = self._build_route(request, deadline, resolver)
         if authorization.header:
             request = replace(request, authorization=authorization.header)
         if self.unix_socket and not is_abstract(self.unix_socket):
@@ -248,11 +248,11 @@ class HttpGet(Probe):
             self._cached_request = replace(request, method=self.method, body=self.body.encode())
         return self._cached_request
 
-    def _build_route(self, deadline: Deadline, resolver: Resolver) -> Route:
+    def _build_route(self, request: Request, deadline: Deadline, resolver: Resolver) -> Route:
         return Route(
             deadline,
             resolver,
-            self._choose_context(deadline),
+            self._choose_context(request.protocols, deadline),
             self.unix_socket,
             self.follow_redirects,
             self._max_body,
@@ -264,10 +264,10 @@ class HttpGet(Probe):
         checks_body = self.body_contains is not None or self.body_matches is not None or self.json_path
         return MAX_EXPECTED_BODY if checks_body else MAX_BODY
 
-    def _choose_context(self, deadline: Deadline) -> ssl.SSLContext | None:
+    def _choose_context(self, protocols: tuple[str, ...], deadline: Deadline) -> ssl.SSLContext | None:
         """Return the configured TLS context; None for the kubelet's."""
         if not self.verify_tls and not self.client_certificate:
             return None
         files = self.client_certificate
         certificate = (files.cert_file, files.key_file) if files else None
-        return read_client_context(deadline, self.ca_file, certificate, verify=self.verify_tls)
+        return read_client_context(deadline, self.ca_file, certificate, verify=self.verify_tls, protocols=protocols)

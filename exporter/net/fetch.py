@@ -1,23 +1,25 @@
 """An HTTP request as the kubelet's prober makes it, with the redirects it follows.
 
 Theory of operation. `fetch` makes one exchange after another until there is a final response: open a connection, send
-the bytes of the Request (request.py), read the head of the Response (response.py). Every exchange has a connection of
-its own, and all share one deadline, which the socket enforces (dial.py). Nothing from the environment is used: no
-proxy, no cookies, no netrc, no retries. The kubelet's prober (pkg/probe/http/http.go) decides what an error means:
-before the head of the final response is complete, the target has failed, which is a DialError; if the body then breaks
-off, the status is not evidence and the run does not count, which is a ProbeError.
+the bytes of the Request (request.py), read the head of the Response (response.py, or http2.py if the server chooses
+HTTP/2 by ALPN). Every exchange has a connection of its own, and all share one deadline, which the socket enforces
+(dial.py). Nothing from the environment is used: no proxy, no cookies, no netrc. An exchange is repeated only if the
+server refuses it over HTTP/2 before it has processed the request. The kubelet's prober (pkg/probe/http/http.go) decides
+what an error means: before the head of the final response is complete, the target has failed, which is a DialError; if
+the body then breaks off, the status is not evidence and the run does not count, which is a ProbeError.
 """
 
 import contextlib
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net import dial
 from exporter.net.errors import DialError, hint_at_tls
-from exporter.net.head import MalformedError, SilentError
+from exporter.net.head import MalformedError, RefusedError, SilentError
 from exporter.net.request import Request
 from exporter.net.resolver import RESOLVER, Resolver
 from exporter.net.response import Response
@@ -25,12 +27,17 @@ from exporter.net.sockets import Socket
 from exporter.net.stopwatch import Stopwatch
 from exporter.net.tls import make_kubelet_context
 
+if TYPE_CHECKING:
+    from exporter.net.http2 import Http2Response
+
 MAX_BODY = 10 * 1024
 """Bytes of the body that are read; a longer body is not an error (maxRespBodyLength)."""
 MAX_REQUESTS = 10
 """The first request and the redirects that are followed (redirectChecker)."""
 MAX_DRAIN = 2 * 1024
 """Bytes of a redirect's body that are read before it is followed (maxBodySlurpSize in net/http, client.go)."""
+MAX_REFUSALS = 10
+"""Times that a server may refuse a request over HTTP/2 before it has processed it. Go repeats it until the deadline."""
 REDIRECTS = (301, 302, 303, 307, 308)
 """The status codes that redirect (redirectBehavior in net/http, client.go)."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -59,7 +66,7 @@ class Fetched:
 
     status: int
     headers: Mapping[bytes, bytes]
-    """Content-Encoding, Content-Type and the headers that frame the body, by their names in lower case."""
+    """Headers by their names in lower case, at least Content-Encoding and Content-Type."""
     body: bytes
     elsewhere: str | None
     """The host of a redirect that was not followed because it leads to a different host."""
@@ -89,31 +96,41 @@ def fetch(request: Request, route: Route) -> Fetched:
     raise DialError(Reason.STATUS, f"{where}: stopped after {MAX_REQUESTS} redirects", where)
 
 
-def _exchange(request: Request, route: Route, watch: Stopwatch) -> Response:
+def _exchange(request: Request, route: Route, watch: Stopwatch) -> "Response | Http2Response":
     """Send one request and read the head of its response. Raises DialError."""
     url = request.url
     if url.scheme not in _DEFAULT_PORTS or not url.hostname:
         raise DialError(Reason.STATUS, f"a URL with the scheme {url.scheme!r} does not name an HTTP server")
-    try:
+    with _report_unsendable():
         data = request.wire
+    for _ in range(MAX_REFUSALS):
+        sock = _connect(request, route, watch)
+        try:
+            with _secure(sock, request, route, watch) as stream:  # open until the response is closed
+                response = _converse(stream, request, data)
+        except RefusedError as error:
+            refusal = error
+        except SilentError as error:
+            message = f"{url.public} {error}{hint_at_tls(url.public)}"
+            raise DialError(Reason.CONNECT, message, url.public) from None
+        except MalformedError as error:
+            received = f": it begins with {request.quote(error.beginning)}" if error.beginning else ""
+            raise DialError(Reason.STATUS, f"{url.public}: {error}{received}", url.public) from None
+        except DialError as error:
+            hint = hint_at_tls(url.public) if error.reason is Reason.CONNECT else ""
+            raise DialError(error.reason, f"{error}{hint}", error.where).with_endpoint(url.public) from None
+        else:
+            watch.lap("processing")
+            return response
+    raise DialError(Reason.STATUS, f"{url.public}: {refusal}, in {MAX_REFUSALS} attempts", url.public)
+
+
+@contextlib.contextmanager
+def _report_unsendable() -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise DialError(Reason.ERROR, f"the request cannot be sent: {error}") from None
-    sock = _connect(request, route, watch)
-    try:
-        with _secure(sock, request, route, watch) as stream:  # open until the response is closed
-            stream.sendall(data)
-            response = _read_head(stream, request.method)
-    except SilentError as error:
-        message = f"{url.public} {error}{hint_at_tls(url.public)}"
-        raise DialError(Reason.CONNECT, message, url.public) from None
-    except MalformedError as error:
-        received = f": it begins with {request.quote(error.beginning)}" if error.beginning else ""
-        raise DialError(Reason.STATUS, f"{url.public}: {error}{received}", url.public) from None
-    except DialError as error:
-        hint = hint_at_tls(url.public) if error.reason is Reason.CONNECT else ""
-        raise DialError(error.reason, f"{error}{hint}", error.where).with_endpoint(url.public) from None
-    watch.lap("processing")
-    return response
 
 
 def _connect(request: Request, route: Route, watch: Stopwatch) -> Socket:
@@ -128,9 +145,22 @@ def _secure(sock: Socket, request: Request, route: Route, watch: Stopwatch) -> s
     if request.url.scheme != "https":
         return sock
     name = route.server_name or request.url.hostname
-    secured = dial.secure(sock, route.context or make_kubelet_context(), name, route.deadline)
+    context = route.context or make_kubelet_context(request.protocols)
+    secured = dial.secure(sock, context, name, route.deadline)
     watch.lap("tls")
     return secured
+
+
+def _converse(stream: socket.socket, request: Request, data: bytes) -> "Response | Http2Response":
+    """Send the request and read the head of the response. `data` is the request in HTTP/1.1."""
+    if isinstance(stream, ssl.SSLSocket) and stream.selected_alpn_protocol() == "h2":
+        from exporter.net.http2 import Http2Response  # imports h2
+
+        with _report_unsendable():
+            fields = request.http2_fields
+        return Http2Response(stream, request.method, fields, request.body)
+    stream.sendall(data)
+    return _read_head(stream, request.method)
 
 
 def _read_head(sock: socket.socket, method: str) -> Response:
@@ -143,7 +173,7 @@ def _read_head(sock: socket.socket, method: str) -> Response:
         raise
 
 
-def _next_request(request: Request, response: Response) -> Request | None:
+def _next_request(request: Request, response: "Response | Http2Response") -> Request | None:
     """Return the request that a redirect leads to; None if the response is not a redirect."""
     if response.status not in REDIRECTS or not response.location:
         return None
@@ -154,7 +184,7 @@ def _next_request(request: Request, response: Response) -> Request | None:
         raise DialError(Reason.STATUS, f"{where} redirects to an invalid URL", where) from None
 
 
-def _read_body(request: Request, response: Response, max_body: int) -> bytes:
+def _read_body(request: Request, response: "Response | Http2Response", max_body: int) -> bytes:
     """Return the first `max_body` bytes of the body. Raises ProbeError if it breaks off before their end."""
     try:
         return response.read(max_body)
@@ -165,7 +195,7 @@ def _read_body(request: Request, response: Response, max_body: int) -> bytes:
         raise ProbeError(reason, f"{request.url.public} returned {response.status}, but {cause}") from None
 
 
-def _drain(response: Response) -> None:
+def _drain(response: "Response | Http2Response") -> None:
     """Read the short body of a redirect that is followed, as Go's client does. Errors in it do not matter."""
     if response.length is None or response.length <= MAX_DRAIN:
         with contextlib.suppress(DialError, MalformedError):

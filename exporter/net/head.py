@@ -60,6 +60,10 @@ class SilentError(MalformedError):
     """The connection was closed before the first byte of a response."""
 
 
+class RefusedError(MalformedError):
+    """The server has not processed the request, which may be repeated on a new connection (RFC 9113, 8.7)."""
+
+
 class Head:
     """A status line, headers, and what marks the end of the body. Raises MalformedError for bytes that Go refuses."""
 

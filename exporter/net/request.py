@@ -36,6 +36,18 @@ _WHITESPACE = " \t"
 # transferWriter.shouldSendContentLength (transfer.go): these methods send a length even if it is 0.
 _METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 
+# EncodeHeaders in net/http/internal/httpcommon: HTTP/2 has no connection-specific headers (RFC 9113, 8.2.2).
+_EXCLUDED_FROM_HTTP2 = (
+    *("Host", "User-Agent", "Content-Length", "Transfer-Encoding"),
+    *("Connection", "Proxy-Connection", "Keep-Alive", "Upgrade"),
+)
+# checkConnHeaders: the values of these headers that are left out. Others are errors.
+_HARMLESS_IN_HTTP2 = {
+    "Connection": ("", "close", "keep-alive"),
+    "Transfer-Encoding": ("", "chunked"),
+    "Upgrade": ("", "chunked"),
+}
+
 
 @dataclass(frozen=True)
 class Request:
@@ -72,6 +84,35 @@ class Request:
         if self.body or self.method in _METHODS_WITH_BODY:
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + self.body
+
+    @property
+    def http2_fields(self) -> list[tuple[bytes, bytes]]:
+        """The headers to send over HTTP/2 (EncodeHeaders). Raises ValueError for a header that cannot be sent."""
+        fields = self._make_fields()
+        for name, harmless in _HARMLESS_IN_HTTP2.items():
+            values = fields.get(name, [""])
+            if values[0].lower() not in harmless or (len(values) > 1 and name != "Upgrade"):
+                raise ValueError(f"the server uses HTTP/2, which does not permit this {name} header")
+        authority = _encode_host(self.host or self.url.host)
+        if not authority:
+            raise ValueError("the Host header is invalid")
+        pseudo = {":authority": authority, ":method": self.method, ":path": self.url.target, ":scheme": self.url.scheme}
+        pairs = list(pseudo.items())
+        names = sorted(name for name in fields if name not in _EXCLUDED_FROM_HTTP2)
+        pairs += [(name.lower(), value) for name in names for value in fields[name]]
+        if agent := fields["User-Agent"][0]:
+            pairs.append(("user-agent", agent))
+        if self.body or self.method in _METHODS_WITH_BODY:
+            pairs.append(("content-length", str(len(self.body))))
+        return [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in pairs]
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The protocols to offer by ALPN; none for a WebSocket, which needs HTTP/1.1 (Request.requiresHTTP1)."""
+        first = dict(reversed(self.headers))
+        tokens = re.split(r"[ ,\t]", first.get("Connection", "").lower())
+        needs_http1 = "upgrade" in tokens and first.get("Upgrade", "").lower() == "websocket"
+        return () if needs_http1 else ("h2", "http/1.1")
 
     def follow(self, location: str, status: int) -> "Request":
         """Return the next request after a redirect (Client.do, redirectBehavior and refererForURL).

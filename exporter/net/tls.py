@@ -10,9 +10,11 @@ from exporter.tls import make_context
 
 
 @cache
-def make_kubelet_context() -> ssl.SSLContext:
-    """Return the kubelet's TLS, which accepts any certificate."""
-    return _accept_any(make_context())
+def make_kubelet_context(protocols: tuple[str, ...] = ()) -> ssl.SSLContext:
+    """Return the kubelet's TLS, which accepts any certificate. `protocols` are offered by ALPN."""
+    context = _accept_any(make_context())
+    context.set_alpn_protocols(protocols)
+    return context
 
 
 @cache
@@ -30,12 +32,14 @@ def make_client_context(
     *,
     verify: bool = True,
     folder: tuple[str, object] | None = None,
+    protocols: tuple[str, ...] = (),
 ) -> ssl.SSLContext:
     """Return TLS that verifies chain and name against these CA certificates, in PEM; without any, it trusts none.
 
     `certificate` is the client's own: its chain and its key, in PEM. `folder` is one of CA certificates, by their
-    hashes, and a value that differs when it has changed. Raises ssl.SSLError for contents that cannot be used. Contexts
-    are cached, because parsing the CA certificates of a system takes tens of milliseconds.
+    hashes, and a value that differs when it has changed. `protocols` are offered by ALPN. Raises ssl.SSLError for
+    contents that cannot be used. Contexts are cached, because parsing the CA certificates of a system takes tens of
+    milliseconds.
     """
     context = make_context()
     if authorities is not None:
@@ -46,6 +50,7 @@ def make_client_context(
         _accept_any(context)
     if certificate:
         load_certificate(context, *certificate)
+    context.set_alpn_protocols(protocols)
     return context
 
 

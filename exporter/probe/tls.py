@@ -15,17 +15,19 @@ def read_client_context(
     certificate: tuple[Path, Path] | None = None,
     *,
     verify: bool = True,
+    protocols: tuple[str, ...] = (),
 ) -> ssl.SSLContext:
     """Return TLS that verifies chain and name, against the system's CA certificates, or those in `ca_file`.
 
-    `certificate` is the client's own: the files of its chain and of its key, in PEM. Contexts are cached until a file
-    changes. Raises ProbeError for a file that is missing, that cannot be used or that is not read by the deadline.
+    `certificate` is the client's own: the files of its chain and of its key, in PEM. `protocols` are offered by ALPN.
+    Contexts are cached until a file changes. Raises ProbeError for a file that is missing, that cannot be used or that
+    is not read by the deadline.
     """
     with explained():
         authorities, folder = (read_pem(ca_file, deadline), None) if ca_file else _read_system_authorities(deadline)
         pair = (read_pem(certificate[0], deadline), read_pem(certificate[1], deadline)) if certificate else None
     try:
-        return make_client_context(authorities, pair, verify=verify, folder=folder)
+        return make_client_context(authorities, pair, verify=verify, folder=folder, protocols=protocols)
     except ssl.SSLError as error:
         files = ", ".join(str(path) for path in (ca_file, *(certificate or ())) if path) or "of the system"
         message = f"a certificate file cannot be used ({files}): {describe_file_error(error)}"

@@ -1,11 +1,16 @@
 """TLS contexts, made of contents in memory and cached."""
 
 import ssl
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
+from kinds.frames import tls2
+from kinds.servers import hang, serving
+from support import PATIENCE, within
 
+from exporter.net.dial import connect, secure
 from exporter.net.tls import in_memory, make_client_context, make_inspection_context, make_kubelet_context
 
 
@@ -52,3 +57,16 @@ def test_a_file_in_memory_is_read_like_any_other():
             assert Path(path).read_bytes() == content
     with pytest.raises(OSError, match="No such file"):
         Path(path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("protocols", "chosen"), [((), None), (("http/1.1",), "http/1.1"), (("h2", "http/1.1"), "h2")], ids=str
+)
+@pytest.mark.parametrize("make", [make_kubelet_context, partial(make_client_context, verify=False)])
+def test_only_the_given_protocols_are_offered(make, protocols, chosen):
+    """Kinds that offer none share no context with httpGet."""
+    deadline = within(PATIENCE)
+    with serving((hang,), tls=tls2("h2", "http/1.1"), listens=False) as server:
+        sock = connect("127.0.0.1", server.port, deadline)
+        with secure(sock, make(protocols=protocols), "127.0.0.1", deadline) as secured:
+            assert secured.selected_alpn_protocol() == chosen
