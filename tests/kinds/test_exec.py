@@ -22,11 +22,14 @@ from exporter.model import Deadline, ProbeError, Reason, Result, Spec, Status
 from exporter.probe.check import Check
 
 DIFFERS = {
-    "where the command runs": "the kubelet runs it in the application's container, the exporter in its own",
-    "the environment of $(NAME)": "the kubelet uses the variables in the manifest, the exporter its own environment",
-    "the environment of the command": "the exporter's, without the variables of secrets, and with those in `env`",
+    "where the command runs": "the kubelet runs it in the application's container, the exporter in its own, because "
+    "only the container runtime can start a process in another container",
+    "the environment of $(NAME)": "the kubelet uses the variables in the manifest, the exporter its own environment, "
+    "because the manifest is not visible from inside a container",
+    "the environment of the command": "the exporter's, without the variables of secrets, and with those in `env`, so "
+    "that a command does not print a secret of the exporter by accident",
 }
-"""The differences from the kubelet. Everything else in this file is the same."""
+"""The differences from the kubelet, and why. Everything else in this file is the same. docs/migration.md lists them."""
 
 
 def run_command(*command: str, timeout: float = 10.0) -> Result:

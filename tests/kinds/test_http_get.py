@@ -36,16 +36,25 @@ from exporter.net.resolver import Resolver
 from exporter.probe.check import Check
 
 DIFFERS = {
-    "HTTP/2 over TLS": "the kubelet offers h2 and http/1.1 by ALPN; here neither is offered, and HTTP/1.1 is used",
-    "three attempts at a broken body": "the kubelet gives each the whole timeout; here they share one deadline",
-    "101 on a connection that stays open": "the kubelet waits for its end, beyond the timeout; here it fails at once",
-    "a Location of more than 64 kB": "the kubelet follows it; here the response is malformed",
-    "a fragment in the path": "the kubelet sends it in the Referer of a redirect; here it is never sent",
+    "three attempts at a broken body": "the kubelet gives each the whole timeout; here they share one deadline, "
+    "because timeoutSeconds bounds a run, so that no check delays its next run or another check",
+    "101 on a connection that stays open": "the kubelet waits for its end, beyond the timeout, and then fails; here it "
+    "fails at once, because nothing that could follow makes it pass",
+    "more than 1000 header lines, a Location of more than 64 kB": "the kubelet accepts them; here the response is "
+    "malformed, because a target must not be able to use up the CPU time and memory of the exporter",
+    "a fragment in the path": "the kubelet sends it in the Referer of a redirect; here it is never sent, because RFC "
+    "9110 (10.1.3) forbids it",
     "a name with several addresses": "the kubelet tries IPv6 and IPv4 in parallel; here they are tried in order",
-    "an RSA key below 1024 bits": "the kubelet fails; here it passes, as with a certificate signed with MD5",
-    "no file descriptor left": "for the kubelet the target failed; here the run is unknown",
+    "an RSA key below 1024 bits": "the kubelet fails; here it passes, because no certificate is verified, and the "
+    "length of its key says nothing about the application",
+    "no file descriptor left": "for the kubelet the target failed; here the run is unknown, because that is the "
+    "exporter's own shortage",
+    "frames that break RFC 9113, or too many": "see DIFFERENT in test_http_get_http2.py",
 }
-"""Where the exporter differs from the kubelet, and how. Everything else in this file is the same."""
+"""Where the exporter differs from the kubelet, how and why. Everything else in this file is the same.
+
+docs/migration.md has them for users. test_kubelet.py shows that the kubelet's client differs.
+"""
 
 REQUESTS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "no header configured": ([], request(AGENT, ACCEPT)),
