@@ -7,6 +7,8 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 
+from exporter.forks import reset_after_fork
+
 UNKNOWN_STATUS = 256  # no process exits with it
 MAX_REAP_WAIT = 0.1
 """Seconds to wait for a killed child. If it is blocked in the kernel, on a dead mount, it dies only later."""
@@ -20,7 +22,7 @@ def _forget_all() -> None:
     _left.clear()
 
 
-os.register_at_fork(after_in_child=_forget_all)  # they are children of the parent
+reset_after_fork(_forget_all)  # they are children of the parent
 
 
 def note_start(child: "subprocess.Popen[bytes]") -> None:

@@ -70,7 +70,7 @@ class Http2Response:
         self._connection.send_headers(_STREAM, fields, end_stream=not body)
         try:
             head = self._receive_head(body)
-        except BaseException:
+        except (DialError, MalformedError):
             self.close()
             raise
         self.status = head.status

@@ -428,10 +428,12 @@ def test_a_thread_that_waits_for_every_child_takes_no_status_unnoticed():
     thread = threading.Thread(target=wait_for_children)
     thread.start()
     try:
-        outcomes = {run_script("exit 3", timeout=PATIENCE).outcome.status for _ in range(10)}
+        statuses = []
+        while Status.UNKNOWN not in statuses and len(statuses) < 1000:  # on a busy machine, the check may be first
+            statuses.append(run_script("exit 3", timeout=PATIENCE).outcome.status)
     finally:
         stop.set()
         thread.join(PATIENCE)
 
-    assert outcomes <= {Status.FAIL, Status.UNKNOWN}
-    assert Status.UNKNOWN in outcomes
+    assert {*statuses} <= {Status.FAIL, Status.UNKNOWN}
+    assert Status.UNKNOWN in statuses
