@@ -268,16 +268,3 @@ def test_nothing_is_left_open(server):
 )
 def test_the_target_is_address_and_service(options, target):
     assert Grpc(port=9, **options).target == target
-
-
-def test_differs_unavailable_is_repeated_until_the_timeout(server):
-    """For the kubelet, the first response decides."""
-    servicer = Health()
-    servicer.response = grpc.StatusCode.UNAVAILABLE
-    port = server(servicer)
-    timer = threading.Timer(0.3, setattr, (servicer, "response", Serving.SERVING))
-    timer.start()
-
-    assert check(port, timeout=60).status is Status.PASS
-    assert len(servicer.services) > 1
-    timer.join()

@@ -9,6 +9,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -72,7 +73,10 @@ class Soak:
         (folder / "soak.pid").write_text(f"{os.getpid()}\n")
         certificate = folder / "server.pem"
         trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
-        self._subjects = build(stack.enter_context(_targets(certificate)), str(folder), free_port())
+        # Bound, so that no other process listens on it, and closed, because this one does not either.
+        closed = stack.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))
+        self._subjects = build(stack.enter_context(_targets(certificate)), str(folder), closed.getsockname()[1])
         self._config.write_text(write(self._subjects))
         self._changed = ""
         self.vitals = ""
