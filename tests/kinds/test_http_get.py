@@ -44,7 +44,6 @@ DIFFERS = {
     "malformed, because a target must not be able to use up the CPU time and memory of the exporter",
     "a fragment in the path": "the kubelet sends it in the Referer of a redirect; here it is never sent, because RFC "
     "9110 (10.1.3) forbids it",
-    "a name with several addresses": "the kubelet tries IPv6 and IPv4 in parallel; here they are tried in order",
     "an RSA key below 1024 bits": "the kubelet fails; here it passes, because no certificate is verified, and the "
     "length of its key says nothing about the application",
     "no file descriptor left": "for the kubelet the target failed; here the run is unknown, because that is the "

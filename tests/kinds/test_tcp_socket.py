@@ -17,7 +17,6 @@ from exporter.net.resolver import Resolver
 from exporter.probe.check import Check
 
 DIFFERS = {
-    "a name with several addresses": "the kubelet tries IPv6 and IPv4 in parallel; here they are tried in order",
     "no file descriptor left": "for the kubelet the target failed; here the run is unknown, because that is the "
     "exporter's own shortage",
 }
