@@ -44,6 +44,9 @@ def note_session_end(child: "subprocess.Popen[bytes]") -> None:
 
 def list_started() -> set[int]:
     """Return the PIDs of the exporter's children, and the sessions that ended commands have left processes in."""
+    for pid in tuple(_running):
+        if not _exists(pid):  # it was killed, and nothing waited for its end
+            _running.discard(pid)
     for leader in tuple(_left):
         if not _group_exists(leader) or _exists(leader):  # a process with the number of one that was reaped is new
             _left.discard(leader)

@@ -58,7 +58,7 @@ def test_a_process_that_has_ended_belongs_to_no_family(proc):
     assert not Family(proc / "absent").includes(10_000_012)
 
 
-def test_this_process_belongs_and_its_parent_and_init_do_not():
+def test_this_process_belongs_and_its_parent_does_not():
     assert Family().includes(os.getpid())
     assert not Family().includes(os.getppid())
 
@@ -112,6 +112,16 @@ def test_a_command_that_leaves_nothing_is_forgotten():
     assert Family().includes(child.pid)
     child.wait(60)
     note_session_end(child)
+
+    assert not Family().includes(child.pid)
+
+
+def test_a_child_that_was_killed_and_abandoned_is_forgotten():
+    child = subprocess.Popen(["sleep", "60"])
+    note_start(child)
+    assert Family().includes(child.pid)
+    child.kill()
+    child.wait(60)
 
     assert not Family().includes(child.pid)
 
