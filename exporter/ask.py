@@ -65,9 +65,9 @@ _HINTS = {
     "or accept any certificate with --insecure",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the exporter requires a client certificate; use a listener for probes in "
     "--url",
-    "WRONG_VERSION_NUMBER": "the exporter does not use TLS there; use http:// in --url",
 }
 """What to do about an error of TLS, by the name that OpenSSL gives it."""
+_NOT_TLS_HINT = "the exporter does not use TLS there; use http:// in --url"
 _CLOSED = {
     "http": "if it uses TLS, use https:// in --url",
     "https": "if it requires a client certificate, use a listener for probes in --url",
@@ -217,10 +217,11 @@ def _describe(error: Exception) -> str:
     """Return the reason of a failed request, and what to do about it."""
     if not hasattr(error, "library"):  # only an ssl.SSLError names OpenSSL's
         return getattr(error, "strerror", None) or str(error)
-    from exporter.tls import describe
+    from exporter.tls import NOT_TLS, describe
 
     text, reason = describe(error), str(error.reason)  # type: ignore[arg-type,attr-defined]
-    return f"{text} ({_HINTS[reason]})" if reason in _HINTS else text
+    hint = _NOT_TLS_HINT if reason in NOT_TLS else _HINTS.get(reason)
+    return f"{text} ({hint})" if hint else text
 
 
 def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> bytes:

@@ -3,16 +3,18 @@
 import re
 import ssl
 
-_CIPHERS = "@SECLEVEL=1:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA"  # those of Go's clients, and RSA keys from 1024 bits
-_LEGACY_SERVER_CONNECT = 0x4  # ssl.OP_LEGACY_SERVER_CONNECT, a name that Python 3.11 does not have
-_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)")  # and not the versions that these names suggest
-_NOT_TLS = (
+NOT_TLS = (
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
     "PACKET_LENGTH_TOO_LONG",
     "HTTP_REQUEST",
     "UNKNOWN_PROTOCOL",
 )
+"""OpenSSL's names for the errors that bytes in another protocol cause. Which one depends on its version, too."""
+
+_CIPHERS = "@SECLEVEL=1:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA"  # those of Go's clients, and RSA keys from 1024 bits
+_LEGACY_SERVER_CONNECT = 0x4  # ssl.OP_LEGACY_SERVER_CONNECT, a name that Python 3.11 does not have
+_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)")  # and not the versions that these names suggest
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 _NOT_PEM = "a file is not in PEM format, or needs a password"
 
@@ -48,7 +50,7 @@ def describe(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS: {error.verify_message.rstrip('.')}"
     reason = error.reason or "broken"
-    if reason in _NOT_TLS:
+    if reason in NOT_TLS:
         return "the server does not speak TLS, or only after STARTTLS"
     alert = _ALERT.fullmatch(reason)
     words = (alert[1] if alert else reason).replace("_", " ").lower()

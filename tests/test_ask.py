@@ -467,8 +467,14 @@ def test_a_reset_connection_is_like_a_closed_one():
     )
 
 
-def test_a_server_without_tls_is_an_error_that_says_what_to_do():
-    with peer(lambda connection: connection.sendall(http(400, ""))) as url:
+@pytest.mark.parametrize(
+    "received",
+    [http(400, ""), b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x03\xff\xff" + bytes(2**16)],
+    ids=["response", "request", "long packet"],
+)
+def test_a_server_without_tls_is_an_error_that_says_what_to_do(received):
+    """OpenSSL has a name of its own for each of these errors."""
+    with peer(lambda connection: connection.sendall(received)) as url:
         message = tls_error(url.replace("http", "https"), Access(insecure=True))
 
     assert message.endswith("(the exporter does not use TLS there; use http:// in --url)")
