@@ -272,9 +272,8 @@ def _build_context(access: Access) -> "ssl.SSLContext":
 
     from exporter.tls import make_context
 
-    context = make_context()
+    context = make_context(verify=not access.insecure)
     if access.insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
     try:
         context.load_verify_locations(access.ca_file) if access.ca_file else context.load_default_certs()

@@ -19,8 +19,8 @@ _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIG
 _NOT_PEM = "a file is not in PEM format, or needs a password"
 
 
-def make_context() -> ssl.SSLContext:
-    """Return TLS for a client. It verifies chain and name, but trusts no certificate yet.
+def make_context(*, verify: bool = True) -> ssl.SSLContext:
+    """Return TLS for a client. It verifies chain and name, but trusts no certificate yet, or it accepts any.
 
     The rules are those of Go, Prometheus and the kubelet, on every version of Python. A certificate names its
     host in subjectAltName; a Common Name does not count (RFC 9525). Like Go's client, this one never renegotiates, so
@@ -32,6 +32,8 @@ def make_context() -> ssl.SSLContext:
     context.options |= _LEGACY_SERVER_CONNECT
     context.set_ciphers(_CIPHERS)
     apply_rules(context)
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 

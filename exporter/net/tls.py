@@ -1,4 +1,7 @@
-"""TLS contexts: one for each way in which the exporter speaks TLS as a client."""
+"""TLS contexts, one for each way in which the exporter speaks TLS as a client, and how to load certificates into one.
+
+A server's context loads its own in the same way (config/web.py).
+"""
 
 import os
 import ssl
@@ -12,7 +15,7 @@ from exporter.tls import make_context
 @cache
 def make_kubelet_context(protocols: tuple[str, ...] = ()) -> ssl.SSLContext:
     """Return the kubelet's TLS, which accepts any certificate. `protocols` are offered by ALPN."""
-    context = _accept_any(make_context())
+    context = make_context(verify=False)
     context.set_alpn_protocols(protocols)
     return context
 
@@ -20,7 +23,7 @@ def make_kubelet_context(protocols: tuple[str, ...] = ()) -> ssl.SSLContext:
 @cache
 def make_inspection_context() -> ssl.SSLContext:
     """Return TLS that accepts any certificate and key length, for a connection that only reads the certificates."""
-    context = _accept_any(make_context())
+    context = make_context(verify=False)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     return context
 
@@ -41,13 +44,11 @@ def make_client_context(
     contents that cannot be used. Contexts are cached, because parsing the CA certificates of a system takes tens of
     milliseconds.
     """
-    context = make_context()
+    context = make_context(verify=verify)
     if authorities is not None:
         load_authorities(context, authorities)
     if folder:
         context.load_verify_locations(capath=folder[0])
-    if not verify:
-        _accept_any(context)
     if certificate:
         load_certificate(context, *certificate)
     context.set_alpn_protocols(protocols)
@@ -78,9 +79,3 @@ def in_memory(content: bytes) -> Iterator[str]:
         file.write(content)
         file.flush()
         yield f"/proc/self/fd/{descriptor}"
-
-
-def _accept_any(context: ssl.SSLContext) -> ssl.SSLContext:
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
