@@ -94,7 +94,7 @@ class Certificate(Probe):
     def _receive(self, context: ssl.SSLContext, deadline: Deadline) -> "_Received":
         """Return the server's certificates. Raises DialError if it sends none, or without `verify` if it refuses."""
         sock = connect(self.host, self.port, deadline)
-        with wrap(sock, context, self.server_name or self.host, deadline) as secured:
+        with wrap(sock, context, self.server_name or self.host) as secured:
             refusal = None
             try:
                 secured.do_handshake()

@@ -183,7 +183,7 @@ class _TLSConnection(HTTPSConnection):
     def connect(self) -> None:
         assert self._context is not None
         sock = dial.connect(self._dns_host, self.port, self._deadline)
-        self.sock = secured = dial.secure(sock, self._context, self.host, self._deadline)
+        self.sock = secured = dial.secure(sock, self._context, self.host)
         secured.allowance = self._allowance
         self.is_verified = True
 

@@ -81,12 +81,12 @@ def is_abstract(path: str) -> bool:
     return path.startswith("@")
 
 
-def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> TLSSocket:
-    """Start TLS on a connection; SNI names the host, unless it is an address.
+def secure(sock: Socket, context: ssl.SSLContext, host: str) -> TLSSocket:
+    """Start TLS on a connection, under its deadline; SNI names the host, unless it is an address.
 
     Raises DialError `tls`, `timeout`, or `connect` if the connection breaks; the connection is then closed.
     """
-    secured = wrap(sock, context, host, deadline)
+    secured = wrap(sock, context, host)
     try:
         secured.do_handshake()
     except DialError:
@@ -95,7 +95,7 @@ def secure(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline)
     return secured
 
 
-def wrap(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> TLSSocket:
+def wrap(sock: Socket, context: ssl.SSLContext, host: str) -> TLSSocket:
     """Return the connection as `secure` does, but before the handshake. Raises DialError for an invalid name."""
     context.sslsocket_class = TLSSocket
     name = None
@@ -107,7 +107,7 @@ def wrap(sock: Socket, context: ssl.SSLContext, host: str, deadline: Deadline) -
     secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     secured.__class__ = TLSSocket  # eventlet ignores sslsocket_class
     assert isinstance(secured, TLSSocket)
-    secured.deadline, secured.detour = deadline, sock.detour
+    secured.deadline, secured.detour = sock.deadline, sock.detour
     return secured
 
 

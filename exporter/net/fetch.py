@@ -146,7 +146,7 @@ def _secure(sock: Socket, request: Request, route: Route, watch: Stopwatch) -> s
         return sock
     name = route.server_name or request.url.hostname
     context = route.context or make_kubelet_context(request.protocols)
-    secured = dial.secure(sock, context, name, route.deadline)
+    secured = dial.secure(sock, context, name)
     watch.lap("tls")
     return secured
 

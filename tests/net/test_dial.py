@@ -100,7 +100,7 @@ def test_a_missing_unix_socket_fails_and_names_its_path(tmp_path):
 
 def secured(port: int, seconds: float = 10.0, host: str = "127.0.0.1") -> ssl.SSLSocket:
     deadline = within(seconds)
-    return secure(connect(host, port, deadline), make_inspection_context(), host, deadline)
+    return secure(connect(host, port, deadline), make_inspection_context(), host)
 
 
 def test_a_handshake_gives_a_socket_that_speaks_tls():
@@ -128,7 +128,7 @@ def test_a_peer_that_resets_before_the_handshake_fails():
         sock = connect("127.0.0.1", server.port, deadline)
         connected.set()
         eventually(lambda: sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) != 1, within=60, what="the reset")
-        error = failure(secure, sock, make_inspection_context(), "127.0.0.1", deadline)
+        error = failure(secure, sock, make_inspection_context(), "127.0.0.1")
 
         assert error.reason in (Reason.CONNECT, Reason.TLS)
 
@@ -152,7 +152,7 @@ INVALID_NAMES = (".example.com", "a..b", "x" * 64, "a\0b", "\ud800", "", ".", "\
 def wrapped(name: str, context: ssl.SSLContext) -> None:
     left, right = socket.socketpair()
     with right:
-        wrap(Socket(fileno=left.detach()), context, name, within(5)).close()
+        wrap(Socket(fileno=left.detach()), context, name).close()
 
 
 @pytest.mark.parametrize("name", INVALID_NAMES, ids=ascii)

@@ -25,7 +25,7 @@ def open_plain(port: int) -> socket.socket:
 def open_tls(port: int) -> socket.socket:
     """A TLS socket whose deadline begins after the handshake, so that a slow handshake does not use it up."""
     deadline = within(60)
-    sock = secure(connect("127.0.0.1", port, deadline), make_inspection_context(), "127.0.0.1", deadline)
+    sock = secure(connect("127.0.0.1", port, deadline), make_inspection_context(), "127.0.0.1")
     sock.deadline = within(SECONDS)
     return sock
 

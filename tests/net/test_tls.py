@@ -68,5 +68,5 @@ def test_only_the_given_protocols_are_offered(make, protocols, chosen):
     deadline = within(PATIENCE)
     with serving((hang,), tls=tls2("h2", "http/1.1"), listens=False) as server:
         sock = connect("127.0.0.1", server.port, deadline)
-        with secure(sock, make(protocols=protocols), "127.0.0.1", deadline) as secured:
+        with secure(sock, make(protocols=protocols), "127.0.0.1") as secured:
             assert secured.selected_alpn_protocol() == chosen
