@@ -25,6 +25,7 @@ from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import (
     Block,
     FilePath,
+    HeaderName,
     Host,
     HttpPath,
     InputFile,
@@ -46,7 +47,7 @@ _Code = Annotated[int, Field(strict=True, ge=100, le=999)]
 class HttpHeader(Options):
     """A request header. Repeated names are sent repeatedly; an empty User-Agent or Accept is not sent."""
 
-    name: Annotated[str, Spelling(r"^[-A-Za-z0-9]+$", "must be letters, digits and '-'")]
+    name: HeaderName
     """Name of the header."""
     value: str = ""
     """Value of the header."""

@@ -13,7 +13,7 @@ from exporter.net.url import parse
 from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
-from exporter.probe.options import HOST, InputFile, Meaning, Options, Query, Spelling
+from exporter.probe.options import HOST, HeaderName, InputFile, Meaning, Options, Query
 from exporter.probe.prometheus import read_result
 from exporter.probe.reference import EXPANDED
 from exporter.probe.secret import BasicAuth, Secret
@@ -45,7 +45,7 @@ def _validate_url(text: str) -> str:
 class PromqlHeader(Options):
     """A request header, with a value that stands here or in a secret."""
 
-    name: Annotated[str, Spelling(r"^[-A-Za-z0-9]+$", "must be letters, digits and '-'")]
+    name: HeaderName
     """Name of the header."""
     value: str = ""
     """Value of the header."""

@@ -154,6 +154,8 @@ Variable = Annotated[
     ),
 ]
 """The name of an environment variable of the exporter."""
+HeaderName = Annotated[str, Spelling(r"^[-A-Za-z0-9]+$", "must be letters, digits and '-'")]
+"""The name of an HTTP header."""
 Arguments = Annotated[tuple[str, ...], Field(min_length=1), Meaning.ARGUMENTS]
 """A program and its arguments, without a shell. The kind itself replaces `$(NAME)`."""
 Block = Annotated[str, Meaning.BLOCK]
