@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-import select
+import selectors
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -136,7 +136,7 @@ class Postgresql(SqlProbe):
         connection.send_query(_compose(connection, self.query, deadline).encode())
         connection.set_single_row_mode()
         while connection.flush():
-            relay.wait(connection.socket, select.POLLIN | select.POLLOUT)
+            relay.wait(connection.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
             connection.consume_input()
         rows: list[Any] = []
         while len(rows) < 2 and (result := _fetch_result(connection, relay)) is not None:
@@ -158,7 +158,8 @@ def _connect(parameters: dict[str, str | int | None], relay: Relay) -> Iterator[
         while (state := connection.connect_poll()) != library.polling.OK:
             if state == library.polling.FAILED:
                 raise _translate(connection.get_error_message())
-            relay.wait(connection.socket, select.POLLIN if state == library.polling.READING else select.POLLOUT)
+            reads = state == library.polling.READING
+            relay.wait(connection.socket, selectors.EVENT_READ if reads else selectors.EVENT_WRITE)
         connection.nonblocking = 1
         yield connection
     except library.error as error:
@@ -182,7 +183,7 @@ def _fetch_result(connection: Any, relay: Relay) -> Any:
     """Return the next result; None at the end. Raises DialError for an error."""
     library = _import_library()
     while connection.is_busy():
-        relay.wait(connection.socket, select.POLLIN)
+        relay.wait(connection.socket, selectors.EVENT_READ)
         connection.consume_input()
     result = connection.get_result()
     if result is None or result.status in library.success:

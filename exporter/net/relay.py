@@ -9,7 +9,6 @@ that much. Everything happens in the caller's thread. TLS passes through, so the
 
 import contextlib
 import os
-import select
 import selectors
 import socket
 
@@ -40,7 +39,7 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
 
     def wait(self, library: int, events: int) -> None:
-        """Wait until the library's socket is ready for these events of poll. Raises DialError."""
+        """Wait until the library's socket is ready for these events of a selector. Raises DialError."""
         while True:
             ready = self._poll(library, events)
             if library in ready:  # first, so that it takes one portion before the next one is there
@@ -63,9 +62,8 @@ class Relay:
 
     def _poll(self, library: int, events: int) -> set[int]:
         """Return the descriptors that are ready. Raises DialError."""
-        reads, writes = events & select.POLLIN, events & select.POLLOUT
         with selectors.DefaultSelector() as selector:  # eventlet has no poll
-            selector.register(library, (reads and selectors.EVENT_READ) | (writes and selectors.EVENT_WRITE))
+            selector.register(library, events)
             for sock in (self._listener, self._near, self._far):
                 if sock:
                     selector.register(sock, selectors.EVENT_READ)

@@ -1,6 +1,6 @@
 """The relay between a server and a library that reads as much as it can get."""
 
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def relaying(server: Server, seconds: float = 60.0, max_bytes: int = 2**20) -> I
 
 def receive(relay: Relay, library: socket.socket) -> bytes:
     """What the library gets when its socket is readable: everything that is there."""
-    relay.wait(library.fileno(), select.POLLIN)
+    relay.wait(library.fileno(), selectors.EVENT_READ)
     parts: list[bytes] = []
     while True:
         try:
@@ -43,7 +43,7 @@ def receive(relay: Relay, library: socket.socket) -> bytes:
 
 def test_bytes_are_carried_in_both_directions():
     with serving(ECHO, listens=False) as server, relaying(server) as (relay, library):
-        relay.wait(library.fileno(), select.POLLOUT)
+        relay.wait(library.fileno(), selectors.EVENT_WRITE)
         library.sendall(b"ping")
         assert receive(relay, library) == b"ping"
         assert receive(relay, library) == b""  # the server has closed the connection
@@ -128,4 +128,4 @@ def test_the_deadline_is_that_of_the_relay():
         closing(Relay("127.0.0.1", 1, Deadline(0, lambda: 1), 100)) as relay,
         socket.create_connection((ADDRESS, relay.port)) as library,
     ):
-        assert failure(relay.wait, library.fileno(), select.POLLOUT).reason is Reason.TIMEOUT
+        assert failure(relay.wait, library.fileno(), selectors.EVENT_WRITE).reason is Reason.TIMEOUT
