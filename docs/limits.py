@@ -386,7 +386,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("net.resolver:SHARED", "Of these, any further names", "", "Only names of the next row are resolved."),
         Limit("net.resolver:RESERVE", "Of these, names that were resolved the last time", "", "Further names wait."),
         Limit(
-            "greenlets:MAX_THREADS",
+            "host.greenlets:MAX_THREADS",
             "Under gevent: threads for calls that nothing can interrupt, such as reading a file on a dead mount",
             "",
             "Further calls wait.",

@@ -54,12 +54,12 @@ REACHED = {  # the test that reaches each limit
     "evaluation.schedule:OVERDUE": (
         "evaluation/test_schedule.py::test_a_check_that_is_overdue_means_that_the_schedule_is_not_running"
     ),
-    "greenlets:MAX_THREADS": (
-        "embedded/test_process_models.py::test_calls_that_block_have_a_limited_number_of_threads_under_gevent"
-    ),
     "host.child:MAX_REAP_WAIT": f"{HERE}::test_a_process_that_cannot_be_killed_is_not_waited_for",
     "host.descriptors:MAX_DESCRIPTORS": "host/test_descriptors.py::test_the_soft_limit_is_not_raised_beyond_a_maximum",
     "host.descriptors:RESERVE": "host/test_descriptors.py::test_the_soft_limit_is_raised_and_the_hard_one_stays",
+    "host.greenlets:MAX_THREADS": (
+        "embedded/test_process_models.py::test_calls_that_block_have_a_limited_number_of_threads_under_gevent"
+    ),
     "host.path_threads:IDLE": "host/test_path_threads.py::test_a_thread_without_work_ends",
     "host.path_threads:MAX_THREADS": "host/test_path_threads.py::test_when_all_threads_are_stuck_calls_fail_at_once",
     "host.processes:MAX_LISTED": "host/test_processes.py::test_a_limited_number_of_pids_and_names_is_listed",

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from exporter.greenlets import call_blocking
+from exporter.host.greenlets import call_blocking
 from exporter.model import Deadline
 
 MAX_THREADS = 32

@@ -6,7 +6,7 @@ from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from exporter.greenlets import call_blocking
+from exporter.host.greenlets import call_blocking
 from exporter.model import Deadline, Outcome, Reason
 from exporter.net.request import KUBELET_USER_AGENT
 from exporter.probe.check import Probe

@@ -20,8 +20,8 @@ import socket  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 
-from exporter.greenlets import MAX_THREADS, call_blocking  # noqa: E402
 from exporter.host import reader  # noqa: E402
+from exporter.host.greenlets import MAX_THREADS, call_blocking  # noqa: E402
 from exporter.kinds.grpc import Grpc  # noqa: E402
 from exporter.model import Deadline  # noqa: E402
 

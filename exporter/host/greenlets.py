@@ -21,7 +21,7 @@ def call_blocking(function: Callable[[], _T]) -> _T:
     monkey, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     result: _T
     if monkey and monkey.is_module_patched("threading"):
-        result = _import_gevent_pool().apply(function)
+        result = _make_gevent_pool().apply(function)
     elif patcher and patcher.is_monkey_patched("thread"):
         from eventlet import tpool
 
@@ -32,7 +32,7 @@ def call_blocking(function: Callable[[], _T]) -> _T:
 
 
 @cache
-def _import_gevent_pool() -> Any:
+def _make_gevent_pool() -> Any:
     """Make a pool of threads. The application's own calls, such as name lookups, use another one."""
     from gevent.threadpool import ThreadPool
 
