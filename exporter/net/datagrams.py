@@ -148,7 +148,7 @@ def exchange(peers: Sequence[Peer], interpret: Callable[[Peer, bytes], _T | None
             now = deadline.clock()
             if turns and now >= due:
                 if _query(turns.popleft(), selector):
-                    due = now + interval
+                    due += interval  # also after a delay: the last one must be sent before the deadline
                 continue
             for key, _ in selector.select(min(remaining, due - now) if turns else remaining):
                 response = _receive(key.data, interpret)
