@@ -58,7 +58,9 @@ def block_many() -> None:
     def block() -> None:
         running.append(1)
         most.append(len(running))
-        ctypes.CDLL(None).usleep(300_000)
+        while max(most) < MAX_THREADS:
+            ctypes.CDLL(None).usleep(10_000)
+        ctypes.CDLL(None).usleep(300_000)  # in which more of them would run
         running.pop()
 
     threads = [threading.Thread(target=call_blocking, args=(block,)) for _ in range(MAX_THREADS + 8)]
