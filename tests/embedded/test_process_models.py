@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from kinds.daemons import as_user, folder
+from kinds.daemons import folder, mariadb, postgres, run_postgres_program
 from kinds.name_servers import name_server, zone
 from kinds.pages import OK, tls
 from kinds.servers import serving
@@ -67,29 +66,15 @@ def start_redis(stack, home):
 
 
 def start_mariadb(stack):
-    home = stack.enter_context(folder("mysql"))
-    data, port = home / "data", free_port()
-    common = ["--no-defaults", f"--datadir={data}"]
-    install = [command("mariadb-install-db"), *common, "--skip-test-db", "--skip-name-resolve"]
-    subprocess.run(as_user("mysql", *install), check=True, capture_output=True, timeout=60, cwd=home)
-    listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={home}/socket", "--skip-grant-tables"]
-    process = stack.enter_context(ended(Process(as_user("mysql", command("mariadbd"), *common, *listen), cwd=home)))
-    process.line("ready for connections")
+    home, port = stack.enter_context(folder("mysql")), free_port()
+    stack.enter_context(mariadb(home, "", f"--port={port}", "--bind-address=127.0.0.1", "--skip-grant-tables"))
     return port
 
 
 def start_postgresql(stack):
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        unavailable("postgresql is not installed (tests/peers.sh installs it)")
     home = stack.enter_context(folder("postgres"))
-    data, port = home / "data", free_port()
-    install = [str(programs[-1] / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
-    subprocess.run(as_user("postgres", *install), check=True, capture_output=True, timeout=60, cwd=home)
-    settings = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", str(home), "-F"]
-    start = as_user("postgres", str(programs[-1] / "postgres"), "-D", str(data), *settings)
-    stack.enter_context(ended(Process(start, cwd=home))).line("ready to accept connections")
-    return port
+    run_postgres_program(home, "initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-sync")
+    return stack.enter_context(postgres(home, home / "data")).port
 
 
 def start_grpc(stack):
