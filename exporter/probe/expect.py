@@ -16,7 +16,7 @@ from exporter.probe.jsonpath import Path, compile_path
 from exporter.probe.jsonvalue import is_equal
 from exporter.probe.options import Number, Options
 from exporter.redaction import redact
-from exporter.text import shorten
+from exporter.text import replace_surrogates, shorten
 
 MAX_SHOWN_VALUE = 60  # characters of a value in a summary
 
@@ -97,7 +97,7 @@ class JsonExpectation(Options):
 def matches(pattern: str, text: str) -> bool:
     """Return whether the regular expression matches anywhere in the text."""
     if not text.isascii():  # JSON can contain half of a surrogate pair, which RE2 cannot search
-        text = text.encode("utf-8", "replace").decode()
+        text = replace_surrogates(text)
     return _compile_pattern(pattern).search(text) is not None
 
 
