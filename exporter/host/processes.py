@@ -105,7 +105,7 @@ def measure_memory(running: Sequence[Running]) -> tuple[int, bool]:
 
 
 def list_pids(pids: Iterable[int]) -> str:
-    """Return the PIDs in words, the lowest first: `pid 4711`, or `pids 7, 8 and 9`.
+    """Return the PIDs in words, the lowest first: `pid 4711`, or `pids 7, 8, 9`.
 
     >>> list_pids([9, 8, 7])
     'pids 7, 8, 9'
