@@ -14,6 +14,7 @@ from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.net.datagrams import Peer, exchange, find_peers
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
+from exporter.net.resolver import RESOLVER, Resolver
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Count, Host, Port, Text
@@ -88,12 +89,12 @@ class Dns(Probe):
     def liveness_risk(self) -> str | None:
         return "restarting this application cannot change a name server's response"
 
-    def probe(self, deadline: Deadline, resolv_conf: str = RESOLV_CONF) -> Outcome:
+    def probe(self, deadline: Deadline, resolv_conf: str = RESOLV_CONF, resolver: Resolver = RESOLVER) -> Outcome:
         servers = [self.server] if self.server else read_servers(resolv_conf, deadline)
         timer = LatencyTimer()
         lookup = _Lookup(self._make_query(), self._make_query(edns=False), self.expect_rcode, deadline)
         try:
-            response = lookup.run(servers, self.port)
+            response = lookup.run(servers, self.port, resolver)
         except DialError as error:
             return Outcome.failed(error.reason, f"{self.target}: {error}")
         return self._conclude(response, timer.stop())
@@ -145,10 +146,10 @@ class _Lookup:
         self._deadline = deadline
         self._peers: list[Peer] = []
 
-    def run(self, servers: Sequence[str], port: int) -> Any:
+    def run(self, servers: Sequence[str], port: int, resolver: Resolver) -> Any:
         """Return the response. Raises DialError."""
         first, *_ = self._queries
-        self._peers = find_peers(servers, port, first, self._deadline)
+        self._peers = find_peers(servers, port, first, self._deadline, resolver)
         return exchange(self._peers, self._interpret, self._deadline)
 
     def _interpret(self, peer: Peer, datagram: bytes) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.errors import DialError, describe
-from exporter.net.resolver import RESOLVER, Resolver, parse_numeric
+from exporter.net.resolver import Resolver, parse_numeric
 from exporter.text import format_endpoint
 
 ROUNDS = 3
@@ -114,9 +114,7 @@ class Peer:
         return DialError(Reason.CONNECT, f"{self.name}: {describe(error)}", self.name)
 
 
-def find_peers(
-    servers: Sequence[str], port: int, query: bytes, deadline: Deadline, resolver: Resolver = RESOLVER
-) -> list[Peer]:
+def find_peers(servers: Sequence[str], port: int, query: bytes, deadline: Deadline, resolver: Resolver) -> list[Peer]:
     """Return every address of these servers, in their order. Raises DialError or ProbeError as the resolver does."""
     return [
         Peer(_name(server, address), family, address, query)

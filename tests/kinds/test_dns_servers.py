@@ -2,7 +2,6 @@
 
 import re
 import socket
-import time
 
 import dns.flags
 import dns.message
@@ -11,10 +10,10 @@ import dns.rcode
 import pytest
 from kinds.daemons import as_user, folder, run_probe
 from kinds.name_servers import name_server, zone
-from support import Process, command, ended, free_port
+from support import Process, command, ended, free_port, within
 
 from exporter.kinds.dns import Dns
-from exporter.model import Deadline, ProbeError, Reason, Status
+from exporter.model import ProbeError, Reason, Status
 from exporter.net import datagrams
 from exporter.net.resolver import Resolver
 
@@ -160,24 +159,23 @@ def numeric(address):
 
 
 @pytest.mark.parametrize("first", [lambda query, tcp: None, None], ids=["silent", "closed"])
-def test_every_address_of_a_server_is_queried(monkeypatch, first):
+def test_every_address_of_a_server_is_queried(first):
     resolver = addresses("127.0.0.2", "127.0.0.1")
-    monkeypatch.setattr(datagrams.find_peers, "__defaults__", (resolver,))
     with name_server(zone) as server:
         probe = Dns(name="shop.example", server="dns.example", port=server.port)
         if first:
             with name_server(first, "127.0.0.2", server.port):
-                outcome = run_probe(probe, 3.0)
+                outcome = probe.probe(within(3), resolver=resolver)
         else:
-            outcome = run_probe(probe, 20.0)
+            outcome = probe.probe(within(20), resolver=resolver)
 
     assert outcome.status is Status.PASS, outcome.summary
 
 
-def test_a_failure_names_each_address(monkeypatch):
-    monkeypatch.setattr(datagrams.find_peers, "__defaults__", (addresses("127.0.0.2", "127.0.0.1"),))
+def test_a_failure_names_each_address():
     port = free_port()
-    outcome = run_probe(Dns(name="shop.example", server="dns.example", port=port))
+    probe = Dns(name="shop.example", server="dns.example", port=port)
+    outcome = probe.probe(within(20), resolver=addresses("127.0.0.2", "127.0.0.1"))
 
     assert outcome.summary == (
         f"shop.example A from dns.example: 127.0.0.2:{port} (dns.example): Connection refused; "
@@ -187,7 +185,7 @@ def test_a_failure_names_each_address(monkeypatch):
 
 def test_the_addresses_of_a_server_are_limited():
     resolver = addresses(*(f"127.0.0.{number}" for number in range(1, 100)))
-    peers = datagrams.find_peers(["dns.example"], 53, b"", Deadline(time.monotonic() + 20), resolver)
+    peers = datagrams.find_peers(["dns.example"], 53, b"", within(20), resolver)
 
     assert [peer.host for peer in peers] == [f"127.0.0.{number}" for number in range(1, datagrams.MAX_ADDRESSES + 1)]
 
@@ -199,7 +197,7 @@ def query_system(tmp_path, port, content, timeout=20.0, **options):
     configuration = tmp_path / "resolv.conf"
     configuration.write_bytes(content)
     probe = Dns(name="shop.example", port=port, **options)
-    return probe.probe(Deadline(time.monotonic() + timeout), resolv_conf=str(configuration))
+    return probe.probe(within(timeout), resolv_conf=str(configuration))
 
 
 def test_the_servers_of_the_system_are_queried_until_one_responds(tmp_path):
@@ -243,7 +241,7 @@ def test_without_a_server_the_probe_raises(tmp_path, content):
     if content:
         configuration.write_bytes(content)
     with pytest.raises(ProbeError, match=r"resolv\.conf") as raised:
-        Dns(name="shop.example").probe(Deadline(time.monotonic() + 20), resolv_conf=str(configuration))
+        Dns(name="shop.example").probe(within(20), resolv_conf=str(configuration))
 
     assert raised.value.reason is Reason.MISSING
 
