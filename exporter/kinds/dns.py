@@ -1,4 +1,8 @@
-"""The kind `dns`: whether a name server returns the expected records."""
+"""The kind `dns`: whether a name server returns the expected records.
+
+The file is long because only a kind may import dnspython, so all that needs its messages is here. The queries
+themselves are made by net/datagrams.py.
+"""
 
 import ipaddress
 from collections.abc import Sequence

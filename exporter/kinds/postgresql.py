@@ -1,4 +1,7 @@
-"""The kind `postgresql`: the value that a query on a PostgreSQL server returns."""
+"""The kind `postgresql`: the value that a query on a PostgreSQL server returns.
+
+A third of the file is the options, their manual and the examples.
+"""
 
 import contextlib
 import math
