@@ -100,15 +100,15 @@ class Process(Probe):
         pids: Callable[[], Iterable[int]] = psutil.pids,
         process: Callable[[int], psutil.Process] = psutil.Process,
         wall: Callable[[], float] = time.time,
-        family: Family | None = None,
+        proc: Path = Path("/proc"),
     ) -> Outcome:
         visible = set(pids())
-        scan = Scan(hidden=1 not in visible)  # PID 1 always exists
+        scan, family = Scan(hidden=1 not in visible), Family(proc)  # PID 1 always exists
         for pid in sorted(visible & _read_pid(self.pid_file, deadline) if self.pid_file else visible):
             if deadline.remaining() <= 0:
                 raise ProbeError(Reason.TIMEOUT, f"could not go through {len(visible)} processes in time")
             try:
-                self._add(process(pid), scan, family or Family())
+                self._add(process(pid), scan, family)
             except psutil.NoSuchProcess:  # it has ended during the scan, or is a zombie
                 continue
             except psutil.AccessDenied:
@@ -116,7 +116,7 @@ class Process(Probe):
         if scan.hidden and self._is_uncertain(len(scan.running)):
             message = f"{self.target}: {len(scan.running)} found, but processes of other users are hidden (hidepid)"
             raise ProbeError(Reason.PERMISSION, message)
-        return self._compare(scan, wall())
+        return self._compare(scan, wall(), proc)
 
     def _add(self, process: psutil.Process, scan: Scan, family: Family) -> None:
         """Add the process to the scan, if it matches the options."""
@@ -139,7 +139,7 @@ class Process(Probe):
         """Return whether one more process, which is hidden, could change the result."""
         return count < self.min_count or (self.max_count is not None and count <= self.max_count)
 
-    def _compare(self, scan: Scan, now: float) -> Outcome:
+    def _compare(self, scan: Scan, now: float, proc: Path) -> Outcome:
         count, others = len(scan.running), scan.describe_others(self.name)
         if count == 0 and not scan.stopped and self.min_count > 0:
             return Outcome.failed(Reason.MISSING, f"no {self.target} is running{others}", Measurement("processes", 0))
@@ -151,11 +151,11 @@ class Process(Probe):
         return Outcome.worst(
             counted,
             *_warn_about_debugger(scan.traced),
-            *self._compare_age([process.started for process in scan.running], now),
+            *self._compare_age([process.started for process in scan.running], now, proc),
             self._compare_memory(scan.running),
         )
 
-    def _compare_age(self, started: list[float | None], now: float) -> Iterator[Outcome]:
+    def _compare_age(self, started: list[float | None], now: float, proc: Path) -> Iterator[Outcome]:
         known = [moment for moment in started if moment is not None]
         limits = self.warn_age_seconds, self.min_age_seconds
         if len(known) == len(started):
@@ -163,7 +163,6 @@ class Process(Probe):
             measurement = Measurement("process_age_seconds", age, *limits, falling=True)
             yield Outcome.measured(f"the youngest is {age:.1f} s old", measurement)
         elif limits != (None, None):
-            proc = Path("/proc")
             why = explain_absence(proc / "stat", proc, "it has the time of the start of the system")
             yield Outcome(Status.UNKNOWN, Reason.MISSING, f"the age is not known: {why}")
 
