@@ -16,7 +16,6 @@ class X509:
     issuer: str
     alternative: bool
     """Whether subjectAltName names a host, because only these names are verified."""
-    serial: str
     since: float
     until: float
 
@@ -55,7 +54,7 @@ def _decode(info: dict[str, Any]) -> X509:
     since, until = (ssl.cert_time_to_seconds(info[key]) for key in ("notBefore", "notAfter"))
     issuer = next(iter(_find_names(info["issuer"])), "an unnamed issuer")
     name = next(iter(names), "an unnamed subject")
-    return X509(name, issuer, bool(alternative), info["serialNumber"], since, until)
+    return X509(name, issuer, bool(alternative), since, until)
 
 
 def _find_names(subject: Any) -> list[str]:
