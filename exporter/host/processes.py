@@ -18,18 +18,32 @@ MAX_SIMILAR = 3  # processes with a similar name in a message
 
 
 def has_name(process: psutil.Process, wanted: str) -> bool:
-    """Return whether a program has this name, in full or as the kernel cuts it."""
-    name = os.fsencode(process.name())
-    return os.fsencode(wanted) in (name, name[:MAX_NAME])
+    """Return whether a program has this name, in full or as the kernel cuts it.
+
+    The full name is the first argument that begins with what the kernel has kept: that of a script follows its
+    interpreter's. psutil does not find that of a script, or one that is cut within a character.
+    """
+    name, full = os.fsencode(process.name()), os.fsencode(wanted)
+    kept = name[:MAX_NAME]
+    if full in (name, kept):
+        return True
+    if len(kept) < MAX_NAME or not full.startswith(kept):
+        return False
+    programs = (os.fsencode(argument).rpartition(b"/")[2] for argument in _read_arguments(process))
+    return next((program for program in programs if program.startswith(kept)), None) == full
 
 
 def read_command_line(process: psutil.Process) -> str:
     """Return the arguments joined by spaces, also of a process whose main thread has ended."""
+    return " ".join(_read_arguments(process))
+
+
+def _read_arguments(process: psutil.Process) -> list[str]:
     try:
-        return " ".join(process.cmdline())
+        return list(process.cmdline())
     except psutil.ZombieProcess:
         thread = find_live_thread(process)
-        return " ".join(thread.cmdline()) if thread else ""
+        return list(thread.cmdline()) if thread else []
 
 
 def find_live_thread(process: psutil.Process) -> psutil.Process | None:

@@ -90,6 +90,39 @@ def test_a_process_is_found_by_its_whole_name_and_as_ps_cuts_it(tmp_path):
             assert run_check(name=missing).reason is Reason.MISSING
 
 
+@contextmanager
+def running_script(path: Path):
+    """A real process of a shell script with this path."""
+    path.write_text("#!/bin/sh\nread line\n")
+    path.chmod(0o755)
+    with subprocess.Popen([path, "sandpiper-counts-nests"], stdin=subprocess.PIPE) as child:
+        eventually(lambda: psutil.Process(child.pid).name() == path.name[:15])
+        yield child
+
+
+def test_a_script_is_found_by_its_whole_name_and_not_by_its_arguments(tmp_path):
+    with running_script(tmp_path / "sandpiper-counts-waves") as child:
+        found = run_check(name="sandpiper-counts-waves")
+        argument = run_check(name="sandpiper-counts-nests")
+
+    assert found.summary.startswith(f"process sandpiper-counts-waves: 1 running (pid {child.pid}); ")
+    assert argument.reason is Reason.MISSING
+
+
+def test_a_name_is_found_in_full_if_the_kernel_cuts_it_within_a_character(tmp_path):
+    name = "ü" * 8  # of two bytes each; the kernel keeps 15
+    shutil.copy(shutil.which("sleep"), tmp_path / name)
+    child = subprocess.Popen([tmp_path / name, "60"])
+    try:
+        eventually(lambda: psutil.Process(child.pid).name().startswith("ü"))
+        summary = run_check(name=name).summary
+    finally:
+        child.kill()
+        child.wait()
+
+    assert summary.startswith(f"process {name}: 1 running (pid {child.pid}); ")
+
+
 @pytest.mark.parametrize(
     "wanted", ["sandpiper", "Sandpiper-counts", "sandpiper-count-waves", "/usr/bin/sandpiper-counts-waves"]
 )
@@ -140,14 +173,15 @@ def test_a_process_that_a_debugger_has_stopped_counts_and_warns(word):
     assert f"1 stopped by a debugger (pid {child.pid})" in outcome.summary
 
 
-@pytest.mark.parametrize("by", ["name", "command_line", "pid_file"])
+@pytest.mark.parametrize("by", ["name", "whole name", "command_line", "pid_file"])
 def test_a_process_whose_main_thread_has_ended_runs_while_another_thread_does(word, tmp_path, by):
     exit_thread = {"x86_64": 60, "aarch64": 93}.get(platform.machine())  # the number of the system call
     if exit_thread is None:
         unavailable("the number of the system call exit is not known for this processor")
+    name = word[:15] if by == "whole name" else word[-15:]
     code = (
         "import ctypes, threading, time\n"
-        f"ctypes.CDLL(None).prctl(15, {word[-15:].encode()})\n"
+        f"ctypes.CDLL(None).prctl(15, {name.encode()})\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "print(flush=True)\n"
         f"ctypes.CDLL(None).syscall({exit_thread}, 0)"
@@ -155,8 +189,8 @@ def test_a_process_whose_main_thread_has_ended_runs_while_another_thread_does(wo
     with running(word, code=code) as child:
         eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
         (tmp_path / "pid").write_text(str(child.pid))
-        way = {"name": word[-15:], "command_line": word, "pid_file": str(tmp_path / "pid")}[by]
-        outcome = run_check(**{by: way})
+        ways = {"name": name, "whole name": word, "command_line": word, "pid_file": str(tmp_path / "pid")}
+        outcome = run_check(**{by.removeprefix("whole "): ways[by]})
 
     assert outcome.status is Status.PASS
     assert f"1 running (pid {child.pid})" in outcome.summary
