@@ -16,7 +16,10 @@ from exporter.host.child import list_started
 from exporter.host.proc import read_file
 from exporter.model import ProbeError
 
-_COMMAND_LINE = re.compile(r"(?:\S*/)?(?:python[\d.]* (?:-\w+ )*?)?(?:(?:\S*/)?health-exporter|-m exporter) (\w+)")
+_COMMAND_LINE = re.compile(
+    r"(?:\S*/)?(?:(?:python|pypy)[\w.-]* (?:-\w*[WX] \S+ |-[WX]\S+ |-\w+ )*?)?"  # with options, -W and -X with a value
+    r"(?:(?:\S*/)?health-exporter|-m exporter) (\w+)"
+)
 
 
 class Family:

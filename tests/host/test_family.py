@@ -26,16 +26,20 @@ TREE = {  # by PID, which are larger than those of real processes: the parent an
     10_000_021: (10_000_020, ("sleep", "3")),
     10_000_030: (10_000_001, (PYTHON, "-I", "-m", "exporter", "ask", "livez")),
     10_000_031: (10_000_001, ("health-exporter", "validate")),
+    10_000_032: (10_000_001, (PYTHON, "-IX", "dev", "-W", "ignore::UserWarning", "-m", "exporter", "serve")),
+    10_000_033: (10_000_001, ("/opt/python3.14t", "-Xutf8=1", "-Wignore", "/venv/bin/health-exporter", "serve")),
+    10_000_034: (10_000_001, ("python3-dbg", "-m", "exporter", "serve")),
     10_000_040: (10_000_001, ("vim", "/etc/health-exporter", "serve")),
     10_000_041: (10_000_001, ("tail", "-f", "health-exporter")),
     10_000_042: (10_000_001, (PYTHON, "-m", "exporter.plugin", "serve")),
     10_000_043: (10_000_001, (PYTHON, "my-health-exporter", "serve")),
-    10_000_044: (10_000_001, ()),  # a thread of the kernel, or a zombie
+    10_000_044: (10_000_001, (PYTHON, "-X", "dev", "app.py", "-m", "exporter", "serve")),
+    10_000_045: (10_000_001, ()),  # a thread of the kernel, or a zombie
     10_000_050: (10_000_051, ("circular",)),  # its parent's PID was reused during the scan
     10_000_051: (10_000_050, ("circular",)),
     10_000_060: (10_000_099, ("orphan", "of (a) hidden process")),
 }
-BELONGS = {10, 11, 12, 13, 20, 21, 30, 31}
+BELONGS = {10, 11, 12, 13, 20, 21, 30, 31, 32, 33, 34}
 
 
 @pytest.fixture
