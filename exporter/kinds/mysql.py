@@ -24,6 +24,7 @@ _LOST = (2003, 2006, 2013)  # the driver's own numbers for a broken connection
 _CANCELED = (1969, 3024)  # by max_statement_time of MariaDB, by max_execution_time of MySQL
 _INSECURE = 3159  # the server requires TLS
 _NO_PLUGIN = 2059  # the driver's own number for an unknown way to authenticate
+_BIT = 16  # the number of the type, whose values the driver returns as bytes
 _POLL = 0.05  # seconds between two looks for a query that is being killed
 _GRACE = 1.0
 """Seconds after the deadline at which the server cancels a query. `SLEEP` and `BENCHMARK` return a value when they are
@@ -104,7 +105,11 @@ class Mysql(SqlProbe):
             self._abandoned = connection.thread_id()
             raise
         row = cursor.fetchone()
-        return row[self.find_column([column[0] for column in cursor.description])] if row else None
+        if not row:
+            return None
+        column = self.find_column([column[0] for column in cursor.description])
+        is_bits = cursor.description[column][1] == _BIT and row[column] is not None
+        return int.from_bytes(row[column]) if is_bits else row[column]
 
     def _end_abandoned_query(self, connection: Any, deadline: Deadline) -> None:
         """Kill the query that an earlier run did not wait for. Raises DialError if it still runs at the deadline."""

@@ -18,6 +18,8 @@ USERS = """
 CREATE DATABASE shop;
 CREATE TABLE shop.orders (state TEXT, price DECIMAL(8, 2));
 INSERT INTO shop.orders VALUES ('new', 1.25), ('new', 2.5), ('sent', NULL);
+CREATE TABLE shop.switches (opened BIT(1), closed BIT(1), position BIT(8), level BIT(64), absent BIT(1));
+INSERT INTO shop.switches VALUES (1, 0, ASCII('7'), 258, NULL);
 CREATE USER health@'%' IDENTIFIED BY 'open sesame';
 GRANT SELECT ON shop.* TO health@'%';
 CREATE USER anybody@'%';
@@ -143,6 +145,14 @@ def test_every_numeric_type_is_a_number(server, query, value):
     assert run_probe(mysql(server, query=query)).measurements[0].value == value
 
 
+@pytest.mark.parametrize(("column", "value"), [("opened", 1), ("closed", 0), ("position", 55), ("level", 258)])
+def test_bits_are_a_number_and_not_the_text_of_one(server, column, value):
+    outcome = run_probe(mysql(server, query=f"SELECT {column} FROM shop.switches", fail=1000))
+
+    assert outcome.status is Status.PASS
+    assert outcome.measurements[0].value == value
+
+
 @pytest.mark.parametrize(
     ("query", "column", "least"),
     [
@@ -207,6 +217,10 @@ def test_an_error_of_the_server_is_shown_without_the_strings_of_the_query(server
     assert outcome.status is Status.FAIL
     assert "SQL syntax" in outcome.summary
     assert "canary" not in outcome.summary
+
+
+def test_bits_that_are_null_fail_with_missing(server):
+    assert run_probe(mysql(server, query="SELECT absent FROM shop.switches", fail=1)).reason is Reason.MISSING
 
 
 def test_without_limits_any_value_passes(server):
