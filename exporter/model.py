@@ -39,6 +39,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
+from exporter.text import format_number
+
 _MEASUREMENT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _NAME_RULE = (
     "{name!r} cannot be the name of a measurement: it needs lower-case letters, digits and '_', must not begin with "
@@ -238,9 +240,10 @@ class Outcome:
         """
         status = by.status
         if status is Status.PASS:
-            limits = " and ".join(f"{level} at {limit:g}" for level, limit in by.limits.items())
+            limits = " and ".join(f"{level} at {format_number(limit)}" for level, limit in by.limits.items())
             return cls(status, None, f"{summary} ({limits})" if limits else summary, (by, *others))
-        return cls(status, Reason.THRESHOLD, f"{summary}: {status} limit {by.limits[status]:g} reached", (by, *others))
+        limit = format_number(by.limits[status])
+        return cls(status, Reason.THRESHOLD, f"{summary}: {status} limit {limit} reached", (by, *others))
 
     @classmethod
     def counted(cls, summary: str, name: str, count: int, least: int | None, most: int | None) -> "Outcome":

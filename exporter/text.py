@@ -21,6 +21,17 @@ def format_endpoint(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def format_number(number: float) -> str:
+    """Return a number as people write it: with six digits, or with its whole part if that is longer.
+
+    >>> format_number(0.1 + 0.2), format_number(12345678), format_number(2.5e30)
+    ('0.3', '12345678', '2.5e+30')
+    """
+    if 1e5 <= abs(number) < 1e15:
+        return f"{number:.2f}".rstrip("0").rstrip(".")
+    return f"{number:g}"
+
+
 def shorten(text: str, length: int) -> str:
     """Return the text, or its beginning with an ellipsis, in at most `length` characters."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.text import replace_surrogates, replace_unprintable, shorten
+from exporter.text import format_number, replace_surrogates, replace_unprintable, shorten
 
 ANY = st.text(st.characters(codec=None))
 
@@ -23,6 +23,23 @@ ANY = st.text(st.characters(codec=None))
 )
 def test_unprintable_characters_are_replaced(text, printable):
     assert replace_unprintable(text) == printable
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (0.1 + 0.2, "0.3"),
+        (-99_999.9, "-99999.9"),
+        (1_000_000, "1000000"),
+        (2_147_483_648, "2147483648"),
+        (-1_234_567.891, "-1234567.89"),
+        (1e15, "1e+15"),
+        (1e-7, "1e-07"),
+    ],
+)
+def test_a_number_is_shown_with_its_whole_part(number, text):
+    assert format_number(number) == text
 
 
 @given(ANY)

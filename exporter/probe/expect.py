@@ -16,7 +16,7 @@ from exporter.probe.jsonpath import Path, compile_path
 from exporter.probe.jsonvalue import is_equal
 from exporter.probe.options import Number, Options
 from exporter.redaction import redact
-from exporter.text import replace_surrogates, shorten
+from exporter.text import format_number, replace_surrogates, shorten
 
 MAX_SHOWN_VALUE = 60  # characters of a value in a summary
 
@@ -90,8 +90,8 @@ class JsonExpectation(Options):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return "which is not a number"
         if self.min is not None and value < self.min:
-            return f"below {self.min:g}"
-        return f"above {self.max:g}" if self.max is not None and value > self.max else None
+            return f"below {format_number(self.min)}"
+        return f"above {format_number(self.max)}" if self.max is not None and value > self.max else None
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from exporter.model import Measurement, Outcome, Reason
 from exporter.probe.check import Probe
 from exporter.probe.options import Number
+from exporter.text import format_number
 
 
 class Limited(Probe):
@@ -44,7 +45,7 @@ class Limited(Probe):
         number = parse_number(value)
         if number is not None:
             measurement = Measurement(name, number, self.warn, self.fail, falling=self.falling)
-            return Outcome.measured(f"{summary} with {number:g}", measurement, *others)
+            return Outcome.measured(f"{summary} with {format_number(number)}", measurement, *others)
         if not self._has_limits:
             return Outcome.passed(summary, *others)
         if value is None:

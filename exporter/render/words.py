@@ -1,6 +1,7 @@
 """Words and numbers for people, on the page and in the report."""
 
 from exporter.model import BADNESS, Measurement, Snapshot, State, Status
+from exporter.text import format_number
 
 
 def format_headline(snapshot: Snapshot) -> str:
@@ -33,7 +34,7 @@ def format_quantity(name: str, value: float) -> str:
         return format_size(value)
     if name.endswith("_ratio"):
         return f"{value * 100:.1f} %"
-    return f"{value:.6g}"
+    return format_number(value)
 
 
 def format_limits(measurement: Measurement) -> str:
@@ -45,6 +46,8 @@ def format_limits(measurement: Measurement) -> str:
 
 def format_duration(seconds: float) -> str:
     """Return a duration, such as `3.2 ms`, `4.0 s`, `5 min`, `2 h` or `3 d`."""
+    if seconds < 0:
+        return f"-{format_duration(-seconds)}"
     if seconds < 0.99995:  # otherwise 1000.0 ms
         return f"{seconds * 1000:.1f} ms"
     if seconds < 59.95:

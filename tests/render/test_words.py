@@ -50,7 +50,7 @@ def test_what_is_wrong_comes_first_and_otherwise_the_configuration_s_order():
         ("certificate_expiry_timestamp_seconds", 1_700_000_000.4, "1700000000"),
         ("load1", 0.5, "0.5"),
         ("cpus", 2.0, "2"),
-        ("count", 1234567.0, "1.23457e+06"),
+        ("count", 1234567.0, "1234567"),
     ],
 )
 def test_a_quantity_is_in_the_unit_of_its_name(name, value, text):
@@ -76,6 +76,7 @@ def test_a_quantity_is_in_the_unit_of_its_name(name, value, text):
         (86_400, "1 d"),
         (8_640_000, "100 d"),
         (-0.5, "-500.0 ms"),
+        (-259_300, "-3 d"),
     ],
 )
 def test_a_duration_is_in_one_unit(seconds, text):
