@@ -87,10 +87,11 @@ class Scan:
     stopped: list[int] = field(default_factory=list)  # PIDs; they do not run
     exporters: list[int] = field(default_factory=list)  # PIDs; they do not count
     names: list[tuple[int, str]] = field(default_factory=list)  # PIDs and names of processes with another name
+    note: str = ""  # about the file that should have the PID
     hidden: bool = False  # there may be processes that cannot be seen
 
     def describe_others(self, name: str | None) -> str:
-        """Return what else is there, for the end of a summary; if none with this name runs, also similar names."""
+        """Return what else is there, for the end of a summary; if none runs, also similar names and the note."""
         others = ""
         if self.stopped:
             others += f", {len(self.stopped)} stopped by a signal until SIGCONT ({list_pids(self.stopped)})"
@@ -98,6 +99,8 @@ class Scan:
             others += f", not counting what belongs to an exporter ({list_pids(self.exporters)})"
         if name is not None and not self.running and (similar := find_similar(self.names, name)):
             others += f"; similar names: {', '.join(similar)}"
+        if self.note and not self.running:
+            others += f": {self.note}"
         return others
 
 

@@ -25,6 +25,7 @@ from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
 from exporter.probe.options import Count, FilePath, PositiveCount, Seconds, Text
 
+_HIGHEST_PID = 2**22  # of Linux; a longer number may be a secret in the wrong place
 MAX_PID_FILE = 64  # every format of PID file begins with the PID
 
 
@@ -104,7 +105,11 @@ class Process(Probe):
     ) -> Outcome:
         visible = set(pids())
         scan, family = Scan(hidden=1 not in visible), Family(proc)  # PID 1 always exists
-        for pid in sorted(visible & _read_pid(self.pid_file, deadline) if self.pid_file else visible):
+        candidates = visible
+        if self.pid_file:
+            pid, scan.note = _read_pid(self.pid_file, deadline)
+            candidates = visible & {pid}
+        for pid in sorted(candidates):
             if deadline.remaining() <= 0:
                 raise ProbeError(Reason.TIMEOUT, f"could not go through {len(visible)} processes in time")
             try:
@@ -183,11 +188,16 @@ def _warn_about_debugger(traced: list[int]) -> Iterator[Outcome]:
         yield Outcome(Status.WARN, Reason.THRESHOLD, message)
 
 
-def _read_pid(path: str, deadline: Deadline) -> set[int]:
-    """Return the PID at the beginning of the file; empty if there is none. Raises ProbeError if it cannot be read."""
+def _read_pid(path: str, deadline: Deadline) -> tuple[int, str]:
+    """Return the PID at the beginning of the file, or 0, and a note for the case that no such process runs.
+
+    Raises ProbeError if the file cannot be read.
+    """
     with explained():
         try:
             words = read(path, MAX_PID_FILE, deadline).split()
         except (FileNotFoundError, NotADirectoryError):
-            return set()
-    return {int(words[0])} if words and words[0].isdigit() else set()
+            return 0, "the file does not exist"
+    if not words or not words[0].isdigit() or int(words[0]) > _HIGHEST_PID:
+        return 0, "the file does not begin with a PID"
+    return int(words[0]), f"the file has the PID {int(words[0])}"

@@ -236,14 +236,25 @@ def test_a_process_is_found_by_its_pid_file(tmp_path, form):
     assert values(outcome)["processes"] == 1
 
 
-@pytest.mark.parametrize("content", [None, b"", b"none\n", b"-1", b"9999999999999999999", b"\xff\x00", b"\xc2\xb2"])
-def test_a_pid_file_without_a_running_process_is_missing(tmp_path, content):
+NO_PID = "the file does not begin with a PID"
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (None, "the file does not exist"),
+        (b"4194304\n", "the file has the PID 4194304"),  # the first one that Linux never uses
+        *((content, NO_PID) for content in (b"", b"none\n", b"-1", b"9999999999999999999", b"\xff\x00", b"\xc2\xb2")),
+    ],
+)
+def test_a_pid_file_without_a_running_process_is_missing(tmp_path, content, cause):
     path = tmp_path / "pid"
     if content is not None:
         path.write_bytes(content)
     outcome = run_check(pid_file=str(path))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+    assert outcome.summary == f"no process of {path} is running: {cause}"
 
 
 def test_a_pid_file_that_is_a_fifo_is_an_error_and_does_not_hang(tmp_path):
