@@ -148,6 +148,8 @@ def _check_program(program: str, environment: Mapping[str, str]) -> str | None:
         return None
     if re.search(r"\s", program.strip()):
         return "is a whole command in one entry: write [PROGRAM, ARGUMENT, ...], or [sh, -c, COMMAND] for a shell"
+    if "/" in program and _find_fault(program) is None:
+        return f"the program is not executable{_HERE}"
     return f"the program is not found{_HERE}"
 
 

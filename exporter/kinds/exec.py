@@ -3,6 +3,7 @@
 import os
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -131,7 +132,9 @@ class Exec(Probe):
                 start_new_session=True,
             )
         except FileNotFoundError:
-            raise ProbeError(Reason.MISSING, f"{self.target}: no such command") from None
+            exists = shutil.which(command[0], path=variables.get("PATH", os.defpath)) is not None
+            fault = "its interpreter or loader does not exist" if exists else "no such command"
+            raise ProbeError(Reason.MISSING, f"{self.target}: {fault}") from None
         except PermissionError:
             raise ProbeError(Reason.PERMISSION, f"{self.target}: permission denied") from None
         except (OSError, ValueError) as error:

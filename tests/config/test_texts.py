@@ -307,3 +307,11 @@ def test_an_address_of_this_pod_is_no_risk_for_liveness(host):
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "db.example", "localhost.example"])
 def test_another_host_is_a_risk_for_liveness(host):
     assert find_host_risk(host)
+
+
+def test_a_program_that_may_not_be_executed_is_not_reported_as_missing(tmp_path):
+    program, path = tmp_path / "program", tmp_path / "x.yml"
+    program.write_text("#!/bin/sh\n")
+    path.write_text(f"checks:\n  - name: a\n    exec: {{command: [{program}]}}\n")
+
+    assert list_advice(path)[0].endswith("exec.command[0]: the program is not executable on this machine")

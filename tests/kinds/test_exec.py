@@ -94,7 +94,11 @@ def files(tmp_path) -> Path:
 UNSTARTABLE = {
     "not found": ("nonsense-1", Reason.MISSING, "nonsense-1: no such command"),
     "no such path": ("{files}/missing", Reason.MISSING, "{files}/missing: no such command"),
-    "no such interpreter": ("{files}/orphan", Reason.MISSING, "{files}/orphan: no such command"),
+    "no such interpreter": (
+        "{files}/orphan",
+        Reason.MISSING,
+        "{files}/orphan: its interpreter or loader does not exist",
+    ),
     "not executable": ("{files}/text", Reason.PERMISSION, "{files}/text: permission denied"),
     "a folder": ("{files}", Reason.PERMISSION, "{files}: permission denied"),
     "not a program": ("{files}/nonsense", Reason.ERROR, "{files}/nonsense cannot be started: Exec format error"),
