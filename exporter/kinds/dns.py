@@ -22,7 +22,7 @@ from exporter.net.resolver import RESOLVER, Resolver
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Count, Host, Port, Text
-from exporter.redaction import redact
+from exporter.redaction import quote, redact
 
 RESOLV_CONF = "/etc/resolv.conf"
 _NEEDS_NO_EDNS = ("FORMERR", "NOTIMP", "BADVERS")
@@ -116,7 +116,7 @@ class Dns(Probe):
         records = [record for rrset in response.answer if rrset.rdtype == queried for record in rrset]
         if code not in self.expect_rcode:
             expected = f", expected {' or '.join(self.expect_rcode)}" if "expect_rcode" in self.model_fields_set else ""
-            found = f" with {len(records)} records" if records else ""
+            found = f" with {_count(records)}" if records else ""
             return Outcome.failed(Reason.DNS, f"{self.target}: the response is {code}{found}{expected}", latency)
         count = Measurement("dns_answers", len(records))
         if code != "NOERROR":
@@ -124,11 +124,12 @@ class Dns(Probe):
         values = {_normalize(record) for record in records}
         missing = next((record for record in self.expect if self._parse_record(record) not in values), None)
         if missing:
-            return Outcome.failed(Reason.MISSING, f"{self.target}: the record {missing} is missing", latency, count)
-        if len(records) < self.min_answers:
-            cause = f"{len(records)} records, expected at least {self.min_answers}"
+            cause = f"the record {missing} is missing; received {_list_records(records)}"
             return Outcome.failed(Reason.MISSING, f"{self.target}: {cause}", latency, count)
-        return Outcome.passed(f"{self.target}: {len(records)} records", latency, count)
+        if len(records) < self.min_answers:
+            cause = f"{_count(records)}, expected at least {self.min_answers}"
+            return Outcome.failed(Reason.MISSING, f"{self.target}: {cause}", latency, count)
+        return Outcome.passed(f"{self.target}: {_count(records)}", latency, count)
 
     def _parse_record(self, text: str) -> Any:
         """Return an expected record, in the form that `_normalize` returns."""
@@ -138,6 +139,15 @@ class Dns(Probe):
 def _normalize(record: Any) -> Any:
     """Return a record in a form that can be compared: for TXT, the whole text, however it is split."""
     return b"".join(record.strings) if hasattr(record, "strings") else record
+
+
+def _count(records: Sequence[Any]) -> str:
+    return "1 record" if len(records) == 1 else f"{len(records)} records"
+
+
+def _list_records(records: Sequence[Any]) -> str:
+    """Return the beginning of what was received, in quotes, for a summary."""
+    return quote(", ".join(record.to_text() for record in records).encode()) if records else "no record"
 
 
 class _Lookup:

@@ -16,6 +16,7 @@ from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe, blame_server
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Count, Port, Text
 from exporter.probe.secret import Secret
+from exporter.redaction import quote
 
 
 class Redis(DatabaseProbe):
@@ -86,8 +87,10 @@ class Redis(DatabaseProbe):
         value = connection.read_response()
         if len(self.command) == 1 and self.command[0].upper() == "PING" and value != b"PONG":
             raise DialError(Reason.STATUS, "the response to PING is not PONG")
-        if self.expect is not None and self.expect.encode() not in _join(value):
-            raise DialError(Reason.BODY, f"the response to {self.statement} does not contain the expected text")
+        if self.expect is not None and self.expect.encode() not in (text := _join(value)):
+            received = quote(_find_line(text, self.expect.encode()), self.command)
+            message = f"the response to {self.statement} does not contain the expected text; received {received}"
+            raise DialError(Reason.BODY, message)
         return value
 
 
@@ -106,6 +109,12 @@ def _join(value: Any) -> bytes:
     if isinstance(value, list):
         return b"\n".join(_join(item) for item in value)
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _find_line(text: bytes, expected: bytes) -> bytes:
+    """Return the line of the response with the same key as the expected `key:value`; the response if there is none."""
+    key, colon, _ = expected.partition(b":")
+    return next((line for line in text.splitlines() if colon and line.startswith(key + colon)), text)
 
 
 def _hint_at_tls(error: DialError, connection: Any) -> DialError:
@@ -130,6 +139,9 @@ def _translate(error: Exception) -> DialError:
             return DialError(Reason.STATUS, str(error))
         case library.ConnectionError():
             return DialError(Reason.CONNECT, str(error))
+        case library.InvalidResponse():
+            received = quote(str(error).removeprefix("Protocol Error: b").strip("'\"").encode())
+            return DialError(Reason.STATUS, f"the response does not follow Redis' protocol; received {received}")
     return DialError(Reason.STATUS, "the response does not follow Redis' protocol")
 
 

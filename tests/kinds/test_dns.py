@@ -85,12 +85,17 @@ def test_an_expected_record_passes(server, name, kind, expected):
         ("broken.example", {}, Reason.DNS, "the response is SERVFAIL"),
         ("empty.example", {}, Reason.MISSING, "0 records, expected at least 1"),
         ("shop.example", {"min_answers": 3}, Reason.MISSING, "2 records, expected at least 3"),
-        ("shop.example", {"expect": ["192.0.2.1", "192.0.2.9"]}, Reason.MISSING, "the record 192.0.2.9 is missing"),
+        (
+            "shop.example",
+            {"expect": ["192.0.2.1", "192.0.2.9"]},
+            Reason.MISSING,
+            '192.0.2.9 is missing; received "192.0.2.',
+        ),
         (
             "example",
             {"type": "MX", "expect": ["30 mail.example"]},
             Reason.MISSING,
-            "30 mail.example is missing",
+            "30 mail.example is missing; received ",
         ),
     ],
     ids=[
@@ -133,7 +138,7 @@ def test_the_name_of_an_address_is_queried_in_the_reverse_zone(server, address):
     outcome = run_query(server, address, type="PTR", expect=["shop.example"])
 
     assert outcome.status is Status.PASS, outcome.summary
-    assert outcome.summary == f"{address} PTR from 127.0.0.1: 1 records"
+    assert outcome.summary == f"{address} PTR from 127.0.0.1: 1 record"
 
 
 def test_an_empty_response_passes_if_no_record_is_required(server):

@@ -159,7 +159,7 @@ def test_the_response_contains_the_expected_text(server, command, text, found):
     assert outcome.status is (Status.PASS if found else Status.FAIL)
     if not found:
         assert outcome.reason is Reason.BODY
-        assert outcome.summary.endswith(f"the response to {command[0]} does not contain the expected text")
+        assert f"the response to {command[0]} does not contain the expected text; received " in outcome.summary
 
 
 def test_a_replica_without_its_primary_fails(server, tmp_path):
@@ -170,6 +170,7 @@ def test_a_replica_without_its_primary_fails(server, tmp_path):
         outcome = run_probe(Redis(port=port, command=["INFO", "replication"], expect="master_link_status:up"))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.BODY)
+    assert outcome.summary.endswith('; received "master_link_status:down"')
 
 
 def test_a_server_that_expects_tls_is_named_as_one(tmp_path):
