@@ -474,8 +474,14 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
     ),
     "Texts": (
         Limit("render.metrics:MAX_LABEL", "Label value", "characters", "It is cut."),
-        Limit("evaluation.run:MAX_SUMMARY", "Summary of a run: log, status page, report", "characters", "It is cut."),
+        Limit(
+            "evaluation.run:MAX_SUMMARY",
+            "Summary of a run: log, status page, report",
+            "characters",
+            "Its middle is cut out.",
+        ),
         Limit("probe.expect:MAX_SHOWN_VALUE", "Value of a response in a summary", "characters", "It is cut."),
+        Limit("net.certificates:MAX_NAMES", "Names of a certificate in a message", "", "The rest is counted."),
         Limit("redaction:MAX_QUOTED", "Beginning of a response in a summary", "characters", "It is cut."),
         Limit("render.page:MAX_NAMES", "Failing checks of a group on the status page", "", "It shows how many more."),
         Limit("render.report:MAX_WIDTH", "Column of the report", "characters", "A longer cell shifts its own line."),

@@ -62,6 +62,7 @@ REACHED = {  # the test that reaches each limit
     ),
     "host.path_threads:IDLE": "host/test_path_threads.py::test_a_thread_without_work_ends",
     "host.path_threads:MAX_THREADS": "host/test_path_threads.py::test_when_all_threads_are_stuck_calls_fail_at_once",
+    "net.certificates:MAX_NAMES": "test_tls.py::test_what_go_refuses_is_refused_and_the_message_says_why",
     "host.processes:MAX_LISTED": "host/test_processes.py::test_a_limited_number_of_pids_and_names_is_listed",
     "host.processes:MAX_PSS_SCAN": "kinds/test_process.py::test_memory_that_processes_share_counts_once",
     "host.processes:MAX_SIMILAR": "host/test_processes.py::test_a_limited_number_of_pids_and_names_is_listed",

@@ -17,6 +17,7 @@ from exporter.kinds.certificate import Certificate
 from exporter.kinds.http_get import HttpGet
 from exporter.kinds.promql import Promql
 from exporter.model import Reason, Status
+from exporter.net.certificates import MAX_NAMES
 from exporter.net.tls import make_client_context
 
 HEALTH = {"status": "pass", "generation": 1, "checks": {}}
@@ -83,7 +84,16 @@ REFUSED = {
         [],
         "Hostname mismatch, certificate is not valid for 'localhost': its subjectAltName names no host",
     ),
-    "another name": (issue("x", ROOT, "other.example"), [], "Hostname mismatch, certificate is not valid for"),
+    "another name": (
+        issue("x", ROOT, "other.example"),
+        [],
+        "Hostname mismatch, certificate is not valid for 'localhost': it is valid for other.example",
+    ),
+    "many other names": (
+        issue("x", ROOT, *(f"{number}.x" for number in range(MAX_NAMES + 2))),
+        [],
+        "Hostname mismatch, certificate is not valid for 'localhost': it is valid for 0.x, 1.x, 2.x and 2 more",
+    ),
     "no intermediate": (
         LEAF,
         [],

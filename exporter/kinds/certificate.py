@@ -3,7 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -113,10 +113,13 @@ class Certificate(Probe):
     def _verify(self, received: "_Received", now: float, latency: Measurement) -> Outcome:
         if received.refusal:
             outcome = self._judge(received.sent[:1], now, latency)
-            if outcome.status is Status.FAIL:
-                return outcome
+            nears_expiry = outcome.reason is Reason.THRESHOLD and received.sent[0].until >= now
+            if outcome.status is Status.FAIL and not nears_expiry:
+                return outcome  # it says more about the date than the refusal does
             text = str(received.refusal.with_endpoint(self.target))
-            return Outcome.failed(received.refusal.reason, text, *outcome.measurements)
+            refused = Outcome.failed(received.refusal.reason, text, *outcome.measurements)
+            rest = outcome.summary.removeprefix(f"{self.target}: ")
+            return replace(refused, summary=f"{refused.summary}; {rest}") if nears_expiry else refused
         outcome = self._judge(received.chain, now, latency)
         expired = [certificate for certificate in received.sent if certificate.until < now]
         if outcome.status is not Status.PASS or self.warn_days is None or not expired:

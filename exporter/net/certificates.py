@@ -7,6 +7,8 @@ from typing import Any
 
 from exporter.tls import describe
 
+MAX_NAMES = 3  # names of a certificate in a message
+
 
 @dataclass(frozen=True, slots=True)
 class X509:
@@ -14,8 +16,8 @@ class X509:
 
     name: str
     issuer: str
-    alternative: bool
-    """Whether subjectAltName names a host, because only these names are verified."""
+    alternative: tuple[str, ...]
+    """The names and addresses of subjectAltName, because only these are verified."""
     since: float
     until: float
 
@@ -43,9 +45,16 @@ def explain(error: ssl.SSLCertVerificationError, chain: Sequence[X509]) -> str:
         return f"{text}: {last.issuer} is not trusted here"
     if error.verify_code == 10:  # X509_V_ERR_CERT_HAS_EXPIRED
         return f"{text}: that of {min(chain, key=lambda certificate: certificate.until).name}"
-    if error.verify_code in (62, 64) and not chain[0].alternative:  # ..._HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH
-        return f"{text}: its subjectAltName names no host, and a Common Name does not count"
+    if error.verify_code in (62, 64):  # ..._HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH
+        return f"{text}: {_list_names(chain[0].alternative)}"
     return text
+
+
+def _list_names(names: Sequence[str]) -> str:
+    if not names:
+        return "its subjectAltName names no host, and a Common Name does not count"
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"it is valid for {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def _decode(info: dict[str, Any]) -> X509:
@@ -54,7 +63,7 @@ def _decode(info: dict[str, Any]) -> X509:
     since, until = (ssl.cert_time_to_seconds(info[key]) for key in ("notBefore", "notAfter"))
     issuer = next(iter(_find_names(info["issuer"])), "an unnamed issuer")
     name = next(iter(names), "an unnamed subject")
-    return X509(name, issuer, bool(alternative), since, until)
+    return X509(name, issuer, tuple(alternative), since, until)
 
 
 def _find_names(subject: Any) -> list[str]:

@@ -119,6 +119,15 @@ def test_the_summary_of_an_expired_certificate_says_when_it_expired(issued):
     assert outcome.reason is Reason.THRESHOLD
 
 
+def test_a_certificate_that_is_not_trusted_and_expires_soon_is_reported_with_both(issued):
+    with secured(tls=issued("shop.example", days=3)) as server:
+        outcome = read(server, server_name="shop.example", verify=True)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert "unable to get local issuer certificate" in outcome.summary
+    assert outcome.summary.endswith(" expires in 3.0 days: fail limit of 7 days reached")
+
+
 def test_a_self_signed_certificate_is_read(tmp_path):
     with secured(tls=self_signed(tmp_path, 30)) as server:
         outcome = read(server)
