@@ -202,7 +202,7 @@ class HttpGet(Probe):
         except DialError as error:
             return error.outcome()
         latency = timer.stop(self.warn_latency_seconds, self.max_latency_seconds)
-        return self._conclude(fetched, self._make_body(fetched, request), deadline, latency)
+        return self._conclude(fetched, request, deadline, latency)
 
     def _measure_phases(self, fetched: Fetched) -> tuple[Measurement, ...]:
         if not self.phases:
@@ -210,8 +210,11 @@ class HttpGet(Probe):
         seconds = fetched.seconds.items()
         return tuple(Measurement("endpoint_phase_seconds", value, phase=phase) for phase, value in seconds)
 
-    def _conclude(self, fetched: Fetched, body: Body, deadline: Deadline, latency: Measurement) -> Outcome:
+    def _conclude(self, fetched: Fetched, request: Request, deadline: Deadline, latency: Measurement) -> Outcome:
         summary, phases = f"{self.target} returned {fetched.status}", self._measure_phases(fetched)
+        if fetched.where != request.url.public:
+            summary += f" after a redirect to {fetched.where}"
+        body = self._make_body(fetched, request)
         if fetched.status not in (self.expect_status or range(200, 400)):
             if self.expect_status:
                 summary += f", expected {' or '.join(map(str, self.expect_status))}"

@@ -70,6 +70,8 @@ class Fetched:
     body: bytes
     elsewhere: str | None
     """The host of a redirect that was not followed because it leads to a different host."""
+    where: str
+    """The URL that sent it, as messages show it. It differs from the first one after a redirect."""
     seconds: Mapping[str, float]
     """Seconds by phase: resolve, connect, tls, processing, transfer; summed over redirects."""
 
@@ -88,7 +90,7 @@ def fetch(request: Request, route: Route) -> Fetched:
                 body = _read_body(request, response, route.max_body)
                 watch.lap("transfer")
                 elsewhere = following.url.hostname if following else None
-                return Fetched(response.status, response.headers, body, elsewhere, watch.seconds)
+                return Fetched(response.status, response.headers, body, elsewhere, request.url.public, watch.seconds)
             _drain(response)
             watch.lap("transfer")
         request = following

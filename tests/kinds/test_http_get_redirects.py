@@ -254,3 +254,12 @@ def test_differs_a_location_of_more_than_64_kb_fails():
 
 def test_differs_a_fragment_is_not_in_the_referer():
     assert second_request("/b", path="/a#c") == request(AGENT, ACCEPT, referer("/a"), path="/b")
+
+
+def test_the_summary_names_the_url_that_a_redirect_led_to():
+    with serving((redirect("/b?token=canary"),), (response("404 Word"),)) as server:
+        outcome = check(server.port, path="/a").outcome
+
+    url = f"http://127.0.0.1:{server.port}"
+    assert outcome.summary.startswith(f"{url}/a returned 404 after a redirect to {url}/b")
+    assert "canary" not in outcome.summary
