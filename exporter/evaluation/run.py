@@ -13,7 +13,7 @@ from exporter.evaluation import failure
 from exporter.model import Deadline, Outcome, ProbeError, Reason, Result, Status
 from exporter.probe.check import Check
 from exporter.probe.secret import hide, record_secrets
-from exporter.text import replace_unprintable, shorten
+from exporter.text import replace_unprintable
 
 MAX_ATTEMPTS = 3
 """An attempt with the status `unknown` is repeated at once, as with maxProbeRetries in pkg/kubelet/prober/prober.go."""
@@ -82,7 +82,13 @@ def _find_line(error: BaseException) -> str:
     return f" ({frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno})" if frame else ""
 
 
+def _cut_middle(text: str) -> str:
+    """Return at most MAX_SUMMARY characters. The end is kept: the last line of a traceback has the cause."""
+    half = MAX_SUMMARY // 2
+    return text if len(text) <= MAX_SUMMARY else f"{text[: half - 1]}…{text[-half:]}"
+
+
 def _summarize(text: str, secrets: Sequence[str] = ()) -> str:
     """Return one printable line of bounded length, without secrets, for terminals, logs and the status page."""
-    text = shorten(hide(text, *secrets) if secrets else text, MAX_SUMMARY)
+    text = _cut_middle(hide(text, *secrets) if secrets else text)
     return text if text.isprintable() else replace_unprintable(" ".join(text.split()), " ")

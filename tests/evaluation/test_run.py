@@ -315,9 +315,12 @@ def test_the_duration_is_never_negative(clock):
         ("line\u2028separator", "line separator"),
         ("half a \ud800 pair", "half a   pair"),
         ("x" * 500, "x" * 500),
-        ("x" * 501, "x" * 499 + "…"),
-        ("\n" * 10_000 + "end", "…"),
-        ("a\n" * 10_000, "a " * 249 + "a…"),
+        ("x" * 501, "x" * 249 + "…" + "x" * 250),
+        ("\n" * 10_000 + "end", "… end"),
+        (
+            "a\n" * 10_000,
+            "a " * 124 + "a… a" + " a" * 123 + " " if False else "a " * 124 + "a…" + ("a " * 125).rstrip(),
+        ),
     ],
     ids=repr,
 )
