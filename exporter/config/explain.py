@@ -26,6 +26,7 @@ _NUMERIC = {
 """The types of pydantic's errors about values that must be numbers. Only here is a number shown."""
 _LIST_HINTS: dict[tuple[int | str, ...], str] = {
     ("exec", "command"): "write [PROGRAM, ARGUMENT, ...], or [sh, -c, COMMAND] for a shell",
+    ("httpGet", "expectStatus"): "write each code, such as [200, 204]",
     ("redis", "command"): "write each word as an entry, [COMMAND, ARGUMENT, ...]",
 }
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
@@ -99,8 +100,12 @@ def _hint(error: ErrorDetails) -> str:
         return f": {_LIST_HINTS.get(error['loc'][-2:], 'put it in brackets')}"
     if kind == "string_type" and isinstance(value, int | float):
         return ": put it in quotes"
-    if kind not in _NUMERIC or not isinstance(value, str):
-        return ""
+    if kind == "bool_type" and str(value).lower() in ("true", "false"):
+        return ": remove the quotes"
+    return _hint_at_number(value) if kind in _NUMERIC and isinstance(value, str) else ""
+
+
+def _hint_at_number(value: str) -> str:
     if _UNRENDERED.search(value):
         return ": write the number itself, not a variable or a template"
     if _QUOTED_NUMBER.fullmatch(value):

@@ -70,14 +70,15 @@ def _convert_module(module: Mapping[str, Any]) -> str:
 
 
 def _find_healthchecks(document: Document) -> Iterator[tuple[Keys, str]]:
-    for name, service in document.find_mapping("services").items():
+    services = {("services", name): service for name, service in document.find_mapping("services").items()}
+    for path, service in ({(): document.find_mapping()} | services).items():
         healthcheck = service.get("healthcheck") if isinstance(service, dict) else None
         if isinstance(healthcheck, dict):
             test = healthcheck.get("test")
             shell = isinstance(test, str) or (isinstance(test, list) and test[:1] == ["CMD-SHELL"])
             command = ("sh", "-c", "...") if shell else ("...",)
             check = _write_check({"exec": {"command": command}, **_convert_timing(healthcheck)})
-            yield ("services", name, "healthcheck"), f"is a healthcheck of Compose; write it as a check: {check}"
+            yield (*path, "healthcheck"), f"is a healthcheck of Compose; write it as a check: {check}"
 
 
 def _convert_timing(options: Mapping[str, Any]) -> dict[str, int]:

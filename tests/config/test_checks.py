@@ -413,12 +413,20 @@ instead of |
     "check_alone": """
     :1: httpGet: belongs in the list checks: - {name: NAME, httpGet: {path: ..., port: 8080}, periodSeconds: 3}
     """,
+    "codes_are_a_range": """
+    :3: checks[0].httpGet.expectStatus: must be a list, not text of 7 characters: write each code, such as [200, 204]
+    :3: checks[0].httpGet.verifyTLS: must be true or false, not text of 4 characters: remove the quotes
+    """,
     "command_of_redis_is_text": """
     :2: checks[0].redis.command: must be a list, not text of 10 characters: write each word as an entry, [COMMAND, \
 ARGUMENT, ...]
     """,
     "configuration_of_prometheus": """
     :1: is a configuration of Prometheus; write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]
+    """,
+    "healthcheck_alone": """
+    :1: healthcheck: is a healthcheck of Compose; write it as a check: - {name: NAME, exec: {command: [...]}, \
+periodSeconds: 90, failureThreshold: 3}
     """,
     "healthcheck_of_compose": """
     :4: services.web.healthcheck: is a healthcheck of Compose; write it as a check: - {name: NAME, exec: {command: \
