@@ -22,7 +22,6 @@ need mariadbd mariadb-server
 need mariadb-install-db mariadb-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need pgbouncer pgbouncer
-need haproxy haproxy
 need openssl openssl
 need named bind9
 need uwsgi uwsgi-core

@@ -31,7 +31,7 @@ class Certificate(Probe):
     yet fails with the reason `tls`. A server that requires a client certificate is read as well.
 
     With `verify`, chain and name are verified with the rules of Prometheus and other Go programs. The certificate of
-    the verified chain that expires first counts, that of the authority included. If the server also sends an expired
+    the verified chain that expires first counts, including the authority's. If the server also sends an expired
     certificate that is not needed to verify, the check warns.
 
     If a server has two certificates, for RSA and ECDSA, it sends one of them to each client, here usually ECDSA. The

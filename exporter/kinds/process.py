@@ -36,9 +36,9 @@ class Process(Probe):
     the processes of the whole pod; a sidecar needs this setting. The summary lists the PIDs.
 
     These do not count: the exporter itself, other exporters, and the commands of their checks; zombies; and processes
-    that a signal has stopped (state T), which the summary mentions. Of an exporter inside another process of the
-    application, the commands do count. A process whose main thread has ended counts while another of its threads runs.
-    A process that a debugger has stopped counts, and the check warns.
+    that a signal has stopped (state T), which the summary mentions. The commands of an exporter that is embedded in
+    another process do count. A process whose main thread has ended counts while another of its threads runs. A process
+    that a debugger has stopped counts, and the check warns.
 
     Memory that several of the processes share counts once. If the processes belong to another user, or have more than
     2 GiB, memory that is shared since a fork counts for each of them, and the summary says so.
