@@ -34,10 +34,11 @@ class Dns(Probe):
     """Queries a name server over UDP, and over TCP if the response is too long for UDP.
 
     The name is queried exactly as written, without the search list. The addresses of the servers are queried in turn,
-    each up to three times, until one responds. After SERVFAIL, NOTIMP or REFUSED, the next address is queried. A server
-    that rejects EDNS is queried again without it (RFC 6891). Any response code other than NOERROR fails with the reason
-    `dns`, unless `expectRcode` lists it. If there are too few records, or an expected one is missing, the check fails
-    with the reason `missing`.
+    each up to three times, until one responds. After SERVFAIL, NOTIMP or REFUSED, and after a referral to other
+    servers, the next address is queried. A server that rejects EDNS is queried again without it (RFC 6891). Any
+    response code other than NOERROR fails with the reason `dns`, unless `expectRcode` lists it. If there are too few
+    records, or an expected one is missing, the check fails with the reason `missing`. Only records of the queried name
+    and of its aliases count.
     """
 
     measures: ClassVar = {**LATENCY, "dns_answers": "Number of records of the queried type in the latest run."}
@@ -112,8 +113,7 @@ class Dns(Probe):
 
     def _conclude(self, response: Any, latency: Measurement) -> Outcome:
         code = _find_code(response)
-        queried = response.question[0].rdtype if response.question else None
-        records = [record for rrset in response.answer if rrset.rdtype == queried for record in rrset]
+        records = _find_records(response)
         if code not in self.expect_rcode:
             expected = f", expected {' or '.join(self.expect_rcode)}" if "expect_rcode" in self.model_fields_set else ""
             found = f" with {_count(records)}" if records else ""
@@ -150,6 +150,25 @@ def _list_records(records: Sequence[Any]) -> str:
     return quote(", ".join(record.to_text() for record in records).encode()) if records else "no record"
 
 
+def _find_records(response: Any) -> Sequence[Any]:
+    """Return the records of the queried type that belong to the queried name, or to the name it is an alias of.
+
+    A resolver ignores any others (RFC 1034, section 5.3.3).
+    """
+    if not response.question:
+        return ()
+    question = response.question[0]
+    name = question.name
+    for _ in range(1 + len(response.answer)):  # aliases may form a circle
+        if found := response.get_rrset(response.answer, name, question.rdclass, question.rdtype):
+            return tuple(found)
+        alias = response.get_rrset(response.answer, name, question.rdclass, _import_library().alias)
+        if not alias:
+            break
+        name = alias[0].target
+    return ()
+
+
 class _Lookup:
     """One query to all addresses of the servers. It continues until one of them has a usable response."""
 
@@ -179,8 +198,9 @@ class _Lookup:
             *_, peer.query = self._queries
             peer.send()
             return None
-        if code in _LEADS_TO_NEXT and code not in self._accepted and self._count_waiting() > 1:
-            raise DialError(Reason.DNS, f"{peer.name}: the response is {code}", peer.name)
+        flaw = f"is {code}" if code in _LEADS_TO_NEXT and code not in self._accepted else _find_lameness(response, code)
+        if flaw and self._count_waiting() > 1:
+            raise DialError(Reason.DNS, f"{peer.name}: the response {flaw}", peer.name)
         return response
 
     def _query_tcp(self, query: Any, peer: Peer) -> Any:
@@ -221,6 +241,16 @@ def _find_flaw(query: Any, response: Any) -> str | None:
     return "is for a different question" if response.flags & _import_library().is_response else "is not a response"
 
 
+def _find_lameness(response: Any, code: str) -> str | None:
+    """Return why a response does not show that there are no records; None if it does, or if there are some.
+
+    A server that neither is responsible for the name nor resolves it leads to the next one (res_send.c).
+    """
+    if code != "NOERROR" or response.answer or response.flags & _import_library().authority:
+        return None
+    return "only refers to other servers"
+
+
 def _find_code(response: Any) -> str:
     code: str = _import_library().rcode(response.rcode())
     return code
@@ -246,6 +276,7 @@ def _import_library() -> Any:
     import dns.name
     import dns.rcode
     import dns.rdata
+    import dns.rdatatype
     import dns.reversename
 
     return SimpleNamespace(
@@ -254,6 +285,8 @@ def _import_library() -> Any:
         ),
         reverse=dns.reversename.from_address,
         is_response=dns.flags.QR,
+        authority=dns.flags.AA | dns.flags.RA,
+        alias=dns.rdatatype.CNAME,
         message=dns.message.from_wire,
         truncated=dns.message.Truncated,
         rcode=dns.rcode.to_text,

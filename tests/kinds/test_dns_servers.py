@@ -7,6 +7,7 @@ import dns.flags
 import dns.message
 import dns.opcode
 import dns.rcode
+import dns.rrset
 import pytest
 from kinds.daemons import as_user, folder, run_probe
 from kinds.name_servers import name_server, zone
@@ -226,6 +227,60 @@ def test_after_an_error_of_a_server_the_next_one_is_queried(tmp_path, code):
         if code is not dns.rcode.NOTIMP:
             expected = query_system(tmp_path, server.port, content, expect_rcode=[code.name])
             assert expected.status is Status.PASS, "an expected code is final"
+
+
+def referring(flags=0):
+    """A server without records of the name, with these flags in its response."""
+
+    def respond(query, *, tcp):
+        response = dns.message.make_response(query)
+        response.flags |= flags
+        response.authority.append(dns.rrset.from_text("example.", 60, "IN", "NS", "ns.example."))
+        return response
+
+    return respond
+
+
+def test_after_a_referral_the_next_server_is_queried(tmp_path):
+    with name_server(zone) as server, name_server(referring(), "127.0.0.2", server.port):
+        one = query_system(tmp_path, server.port, b"nameserver 127.0.0.2\n")
+        both = query_system(tmp_path, server.port, b"nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
+
+    assert (one.status, one.reason) == (Status.FAIL, Reason.MISSING)
+    assert both.status is Status.PASS
+
+
+@pytest.mark.parametrize("flag", [dns.flags.AA, dns.flags.RA], ids=str)
+def test_a_response_without_records_is_final_from_an_authority_and_from_a_resolver(tmp_path, flag):
+    with name_server(zone) as server, name_server(referring(flag), "127.0.0.2", server.port):
+        outcome = query_system(tmp_path, server.port, b"nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+
+
+@pytest.mark.parametrize(
+    ("records", "count"),
+    [
+        (["other.example. A 192.0.2.9"], 0),
+        (["shop.example. CNAME a.example.", "b.example. A 192.0.2.9"], 0),
+        (["shop.example. CNAME a.example.", "a.example. CNAME shop.example."], 0),
+        (["b.example. A 192.0.2.9", "a.example. CNAME b.example.", "SHOP.example. CNAME A.example."], 1),
+        (["shop.example. A 192.0.2.1", "other.example. A 192.0.2.9"], 1),
+    ],
+)
+def test_only_records_of_the_name_and_its_aliases_count(records, count):
+    def respond(query, *, tcp):
+        response = dns.message.make_response(query)
+        for record in records:
+            name, kind, value = record.split()
+            response.answer.append(dns.rrset.from_text(name, 60, "IN", kind, value))
+        return response
+
+    with name_server(respond) as server:
+        outcome = query(server)
+
+    assert {measurement.name: measurement.value for measurement in outcome.measurements}["dns_answers"] == count
+    assert outcome.status is (Status.PASS if count else Status.FAIL)
 
 
 def test_a_name_that_does_not_exist_is_final(tmp_path):
