@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -275,7 +276,8 @@ def test_a_command_that_does_not_end_fails_at_the_deadline_and_its_group_is_kill
     result = run_script(f"sleep 61 & echo $$$$ $! > {pids}; {script}", timeout=0.4)
 
     assert (result.outcome.status, result.outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
-    assert result.outcome.summary.startswith("sh did not end within 0.4 s and ")
+    # The time that starting the command took has passed already.
+    assert re.match(r"sh did not end within 0\.\d s and ", result.outcome.summary)
     assert result.duration >= 0.4
     for pid in pids.read_text().split():  # they would sleep for a minute
         eventually(lambda pid=pid: not is_alive(int(pid)), within=30, what=f"{pid} is gone")
@@ -388,7 +390,7 @@ def test_closing_after_a_run_does_nothing():
 
 
 def test_what_a_command_has_written_before_the_deadline_is_in_the_summary():
-    summary = run_script("echo connecting to the database; sleep 60", timeout=0.4).outcome.summary
+    summary = run_script("echo connecting to the database; sleep 60", timeout=2).outcome.summary
 
     assert summary.endswith("its output so far: connecting to the database")
 
