@@ -276,6 +276,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "bytes",
             "The check fails with the reason `status`.",
         ),
+        Limit(
+            "net.http2:MAX_SETTINGS",
+            "`httpGet`: settings of a server over HTTP/2",
+            "",
+            "The check fails with the reason `status`. In the body, it counts as broken.",
+        ),
         Limit("net.fetch:MAX_DRAIN", "`httpGet`: body of a redirect", "bytes", "The rest is not read."),
         Limit(
             "kinds.tcp_socket:MAX_RESPONSE",

@@ -109,6 +109,7 @@ REACHED = {  # the test that reaches each limit
     "net.http2:MAX_FRAME": "net/test_http2.py::test_a_frame_has_a_maximum_size",
     "net.http2:MAX_FRAMES": "net/test_http2.py::test_a_response_has_a_maximum_number_of_frames",
     "net.http2:MAX_HEADERS": "net/test_http2.py::test_header_frames_have_a_maximum_size",
+    "net.http2:MAX_SETTINGS": "net/test_http2.py::test_settings_have_a_maximum_number",
     "net.relay:PORTION": "net/test_relay.py::test_a_flood_is_carried_in_portions_up_to_a_maximum",
     "net.resolver:IDLE_SECONDS": "net/test_resolver.py::test_a_thread_that_is_not_needed_ends_and_another_one_follows",
     "net.resolver:MAX_THREADS": "net/test_resolver.py::test_lookups_hold_a_bounded_number_of_threads",

@@ -39,8 +39,14 @@ MAX_HEADERS = 1 << 20
 
 Go allows 10 MiB, but decoding them costs a hundred times as much CPU time here.
 """
+MAX_SETTINGS = 100
+"""Settings in all frames of a response. There are fewer than ten, but h2 keeps each, also an unknown one, in 800 bytes.
+
+Go's client has no such maximum; its server permits as many in a frame (serverConn.processSettings).
+"""
 _STREAM = 1  # the first stream of a client, and the only one
 _FRAME_HEAD = 9  # bytes
+_SETTING = 6  # bytes
 _HEADERS, _SETTINGS, _GOAWAY, _CONTINUATION = 0x1, 0x4, 0x7, 0x9
 _CONFIGURATION = H2Configuration(
     validate_outbound_headers=False,
@@ -63,6 +69,7 @@ class Http2Response:
         self._connection = _open_connection()
         self._frames = 0
         self._headers_left = MAX_HEADERS
+        self._settings_left = MAX_SETTINGS
         self._lines_left = MAX_LINES
         self._head: Http2Head | None = None
         self._body = bytearray()
@@ -137,8 +144,9 @@ class Http2Response:
             raise MalformedError("the server chose HTTP/2, but sent something else")
         self._frames += 1
         self._headers_left -= size if kind in (_HEADERS, _CONTINUATION) else 0
-        if size > MAX_FRAME or self._frames > MAX_FRAMES or self._headers_left < 0:
-            raise MalformedError("the response has too many frames or headers, or too long ones")
+        self._settings_left -= size // _SETTING if kind == _SETTINGS else 0
+        if size > MAX_FRAME or self._frames > MAX_FRAMES or min(self._headers_left, self._settings_left) < 0:
+            raise MalformedError("the response has too many frames, headers or settings, or too long ones")
         payload = self._stream.read(size)
         if len(payload) < size:
             raise MalformedError("the response broke off")

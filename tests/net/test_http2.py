@@ -36,7 +36,7 @@ from kinds.servers import hang, serving
 from exporter.model import Reason
 from exporter.net.errors import DialError
 from exporter.net.head import MAX_LINES, MalformedError
-from exporter.net.http2 import MAX_FRAME, MAX_FRAMES, MAX_HEADERS, Http2Response
+from exporter.net.http2 import MAX_FRAME, MAX_FRAMES, MAX_HEADERS, MAX_SETTINGS, Http2Response
 from exporter.net.request import Request
 from exporter.net.url import build
 
@@ -123,6 +123,15 @@ def test_a_frame_has_a_maximum_size():
     assert_too_much(SETTINGS_FRAME + head() + data(b"a" * (MAX_FRAME + 1), True))
 
 
+def test_settings_have_a_maximum_number():
+    """The settings of all frames count, also unknown ones, which h2 keeps."""
+    half = MAX_SETTINGS // 2
+    known = settings(*[(4, 65_535)] * half)
+    unknown = settings(*[(1000 + number, 0) for number in range(MAX_SETTINGS - half)])
+    assert receive(known + unknown + SETTINGS_FRAME + head(204, end=True)) == (204, b"")
+    assert_too_much(known + unknown + settings((4, 65_535)) + head(204, end=True))
+
+
 def test_header_frames_have_a_maximum_size():
     """Interim responses count too."""
     interim = head(103, ("x-a", "a" * 16_000))
@@ -153,7 +162,7 @@ def test_the_heads_have_a_maximum_number_of_headers(number, fits):
 
 
 def assert_too_much(response: bytes) -> None:
-    with pytest.raises(MalformedError, match="too many frames or headers"):
+    with pytest.raises(MalformedError, match="too many frames, headers or settings"):
         receive(response)
 
 
