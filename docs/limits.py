@@ -405,6 +405,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The check fails with the reason `timeout`.",
         ),
         Limit("net.datagrams:MAX_ADDRESSES", "`dns`: addresses of the server's name", "", "Others are not queried."),
+        Limit("net.datagrams:MAX_DATAGRAM", "`dns`: response over UDP", "bytes", "A longer one is ignored."),
         Limit("host.resolv_conf:MAX_SERVERS", "`dns`: servers of resolv.conf", "", "Others are not queried."),
         Limit("host.resolv_conf:MAX_BYTES", "`dns`: bytes of resolv.conf", "bytes", "The rest is not read."),
         Limit(

@@ -94,6 +94,7 @@ REACHED = {  # the test that reaches each limit
     "log:MAX_FLUSH": "test_log.py::test_the_end_does_not_wait_for_a_reader_that_has_stopped_reading",
     "net.client:MAX_OVERHEAD": "net/test_client.py::test_a_flood_around_the_body_is_not_read_until_the_deadline",
     "net.datagrams:MAX_ADDRESSES": "kinds/test_dns_servers.py::test_the_addresses_of_a_server_are_limited",
+    "net.datagrams:MAX_DATAGRAM": "kinds/test_dns_servers.py::test_a_datagram_beyond_the_maximum_is_ignored",
     "net.datagrams:ROUNDS": "kinds/test_dns_servers.py::test_a_silent_server_is_queried_three_times",
     "net.fetch:MAX_BODY": HTTP_BODIES,
     "net.fetch:MAX_DRAIN": HTTP_REDIRECTS,

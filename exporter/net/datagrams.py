@@ -24,6 +24,8 @@ ROUNDS = 3
 """How often each address is queried until the deadline."""
 MAX_ADDRESSES = 8
 """Addresses of one server's name that are queried. Each has a socket."""
+MAX_DATAGRAM = 4096
+"""Bytes of a datagram that are read. A longer one exceeds what the query permits, and would take long to parse."""
 
 _T = TypeVar("_T")
 
@@ -68,7 +70,7 @@ class Peer:
         """Return the next datagram, if there is one. Raises DialError."""
         assert self._sock
         with self._explained(), contextlib.suppress(BlockingIOError):
-            return self._sock.recv(65535)
+            return self._sock.recv(MAX_DATAGRAM)
         return None
 
     def ignore(self, flaw: str) -> None:

@@ -114,6 +114,23 @@ def garbled(change):
     return respond
 
 
+def test_a_datagram_beyond_the_maximum_is_ignored():
+    """It would be longer than the query permits."""
+
+    def respond(query, *, tcp):
+        response = zone(query, tcp=tcp)
+        addresses = [f"10.0.{number // 256}.{number % 256}" for number in range(300)]
+        response.answer = [dns.rrset.from_text("many.example.", 60, "IN", "A", *addresses)]
+        response.flags &= ~dns.flags.TC
+        return response.to_wire(max_size=65535)
+
+    with name_server(respond) as server:
+        outcome = query(server, "many.example", timeout=1.0)
+
+    assert outcome.reason is Reason.TIMEOUT, outcome.summary
+    assert "3 datagrams were ignored, the last one because it is not a DNS message" in outcome.summary
+
+
 FLAWS = {
     "junk": (lambda response: b"junk", "is not a DNS message"),
     "cut": (lambda response: response.to_wire()[:-3], "is not a DNS message"),
