@@ -93,6 +93,12 @@ class Mysql(SqlProbe):
                 return self._run_query(connection)
         except library.error as error:
             raise _translate(error) from None
+        except RuntimeError as error:
+            if "LOAD_LOCAL" not in str(error):  # such as a missing package
+                raise
+            raise DialError(
+                Reason.STATUS, "the server responded with a request for a file, which is not sent"
+            ) from None
         finally:
             if connection.open:
                 connection.close()  # sends a goodbye, without which the server would count the connection as aborted
@@ -127,7 +133,8 @@ class Mysql(SqlProbe):
         cursor = connection.cursor()
         cursor.execute("SELECT LEFT(info, 1000) FROM information_schema.processlist WHERE id = %s", (thread,))
         row = cursor.fetchone()
-        return row is not None and bool(row[0]) and self.query.strip().startswith(row[0].strip())
+        text = row[0] if row else None
+        return isinstance(text, str) and bool(text) and self.query.strip().startswith(text.strip())
 
 
 def _limit_time(connection: Any, deadline: Deadline) -> None:

@@ -148,7 +148,7 @@ class Postgresql(SqlProbe):
                     [result.fname(index).decode(errors="replace") for index in range(result.nfields)]
                 )
                 value = result.get_value(0, column)
-                rows.append(_BOOLEANS[value] if result.ftype(column) == _BOOLEAN and value else value)
+                rows.append(_BOOLEANS.get(value, value) if result.ftype(column) == _BOOLEAN else value)
         return rows[0] if rows else None
 
 
@@ -194,7 +194,8 @@ def _fetch_result(connection: Any, relay: Relay) -> Any:
     code = (result.error_field(library.field.SQLSTATE) or b"").decode(errors="replace")
     message = result.error_field(library.field.MESSAGE_PRIMARY) or b"the query does not return rows"
     reason = next((reason for reason, codes in _CODES if code.startswith(codes)), Reason.STATUS)
-    raise DialError(reason, f"{message.decode(errors='replace')} ({code})" if code else message.decode())
+    text = message.decode(errors="replace")
+    raise DialError(reason, f"{text} ({code})" if code else text)
 
 
 def _translate(message: str) -> DialError | ProbeError:

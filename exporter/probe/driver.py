@@ -21,6 +21,7 @@ MAX_RESPONSE = 64 * 1024  # bytes of all responses in a run, for drivers that se
 
 _PARSER_ERRORS = (
     ValueError,
+    ArithmeticError,
     LookupError,
     TypeError,
     AttributeError,

@@ -359,6 +359,43 @@ def test_a_server_that_breaks_the_protocol_fails(script, reason):
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
+def result(type_number: int, value: bytes) -> bytes:
+    """The response to a query: one row with one column."""
+    texts = b"\3def" + bytes(3) + b"\1x\1x"
+    column = texts + b"\x0c" + struct.pack("<HIBHB", 45, 100, type_number, 0, 0) + bytes(2)
+    end = b"\xfe" + bytes(4)
+    packets = (b"\1", column, end, bytes([len(value)]) + value, end)
+    return b"".join(packet(number, content) for number, content in enumerate(packets, 1))
+
+
+DECIMAL, LONG = 246, 3
+FILE = packet(1, b"\xfb/etc/hostname")
+
+
+def receive(server, connection):
+    connection.recv(65536)
+
+
+LOGIN = (GREETING, receive, packet(2, OK), receive, packet(1, OK), receive)
+
+
+@pytest.mark.parametrize("response", [FILE, result(DECIMAL, b"many")], ids=["request for a file", "decimal"])
+def test_a_response_that_mysql_does_not_send_fails(response):
+    with serving((*LOGIN, packet(1, OK), receive, response, receive), listens=False) as server:
+        outcome = run_probe(Mysql(port=server.port, username="health"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS), outcome.summary
+
+
+def test_a_process_list_without_text_shows_no_abandoned_query():
+    abandoned = (*LOGIN, packet(1, OK), receive, hang)
+    following = (*LOGIN, result(LONG, b"1"), receive, packet(1, OK), receive, result(LONG, b"1"), receive)
+    with serving(abandoned, following, listens=False) as server:
+        probe = Mysql(port=server.port, username="health")
+        assert run_probe(probe, timeout=1.0).reason is Reason.TIMEOUT
+        assert run_probe(probe).status is Status.PASS
+
+
 def test_sockets_that_another_library_has_patched_are_no_fault_of_the_server(server, monkeypatch):
     def sendall(self, data):
         raise TypeError("send() got an unexpected keyword argument 'timeout'")

@@ -307,6 +307,25 @@ def test_a_flood_is_not_read_until_the_deadline(start, data):
     assert outcome.summary == f"127.0.0.1:{server.port}: the response is too long"
 
 
+BOOLEAN = message(b"T", struct.pack(">H", 1) + b"x\0" + struct.pack(">IHIhih", 0, 0, 16, 1, -1, 0))
+LONG_BOOLEAN = BOOLEAN + message(b"D", struct.pack(">HI", 1, 4) + b"true") + message(b"C", b"SELECT 1\0")
+UNREADABLE = message(b"E", b"SERROR\0M\xff\0\0")
+
+
+@pytest.mark.parametrize(
+    ("response", "reason", "words"),
+    [(LONG_BOOLEAN, Reason.BODY, "not a number"), (UNREADABLE, Reason.STATUS, ": \ufffd")],
+    ids=["long boolean", "error without a code in no charset"],
+)
+def test_a_response_that_postgresql_does_not_send_fails(response, reason, words):
+    script = (receive, GREETING, receive, message(b"C", b"BEGIN\0"), response, message(b"Z", b"I"), receive)
+    with serving(script, listens=False) as server:
+        outcome = run_probe(Postgresql(port=server.port, username="health", ssl_mode="disable", fail=2), timeout=60.0)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
+    assert words in outcome.summary
+
+
 def test_rows_after_the_first_one_are_not_read():
     script = (receive, GREETING, receive, message(b"C", b"BEGIN\0"), COLUMN, flood(ROW * 5000))
     with serving(script, listens=False) as server:
