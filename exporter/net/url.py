@@ -69,7 +69,7 @@ class Url:
     def port(self) -> int | None:
         """The port, or None if the URL has none."""
         port = self._split_host()[1]
-        return int(port) if port else None
+        return int(port.lstrip("0")[:6] or 0) if port else None  # any number of six digits is too great
 
     @property
     def public(self) -> str:

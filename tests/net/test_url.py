@@ -58,6 +58,9 @@ HOSTS = {
     "shop.example:80": ("shop.example", 80),
     "shop.example:": ("shop.example", None),
     "SHOP.example:080": ("SHOP.example", 80),
+    "shop.example:00": ("shop.example", 0),
+    f"shop.example:{'0' * 5000}80": ("shop.example", 80),
+    f"shop.example:{'9' * 5000}": ("shop.example", 999_999),
     "[::1]": ("::1", None),
     "[::1]:80": ("::1", 80),
     "[fe80::1%eth0]:80": ("fe80::1%eth0", 80),
@@ -66,7 +69,7 @@ HOSTS = {
 }
 
 
-@pytest.mark.parametrize(("host", "expected"), HOSTS.items(), ids=map(repr, HOSTS))
+@pytest.mark.parametrize(("host", "expected"), HOSTS.items(), ids=lambda value: repr(value)[:30])
 def test_a_host_has_a_name_and_perhaps_a_port(host, expected):
     url = Url("http", None, host)
 
