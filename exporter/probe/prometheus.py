@@ -48,12 +48,12 @@ def _read_samples(data: Any, target: str) -> list[Any]:
     kind, result = data["resultType"], data["result"]
     if kind in ("scalar", "string"):
         return [result[1]]
-    if kind == "vector":
+    if kind == "vector" and isinstance(result, list):
         return [sample["value"][1] if "value" in sample else None for sample in result]
     if kind == "matrix":
         message = f"{target} returned a matrix; the query must give an instant vector or a scalar"
         raise DialError(Reason.STATUS, message, target)
-    raise ValueError("an unknown type")
+    raise ValueError("not a result")
 
 
 def _find_warning(content: Any, secrets: Sequence[str]) -> Outcome | None:

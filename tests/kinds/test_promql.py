@@ -186,6 +186,7 @@ def vector(*values: object) -> bytes:
 
 
 SPACES = drip(b" ")
+NO_LIST = b'{"status": "success", "data": {"resultType": "vector", "result": {}}}'
 TIMED_OUT = b'{"status": "error", "errorType": "timeout", "error": "query timed out"}'
 
 
@@ -201,6 +202,7 @@ TIMED_OUT = b'{"status": "error", "errorType": "timeout", "error": "query timed 
         ((response(b"<html>"),), Reason.STATUS),
         ((response(b"[" * 100_000),), Reason.STATUS),
         ((response(b"{}"),), Reason.STATUS),
+        ((response(NO_LIST),), Reason.STATUS),
         ((response(b"", b"302 Found"),), Reason.STATUS),
         ((response(b"forbidden", b"403 Forbidden"),), Reason.PERMISSION),
         ((response(TIMED_OUT, b"503 Service Unavailable"),), Reason.TIMEOUT),
@@ -208,7 +210,19 @@ TIMED_OUT = b'{"status": "error", "errorType": "timeout", "error": "query timed 
         ((vector(None),), Reason.BODY),
     ],
     ids=[
-        *("silent", "dripping", "flooding", "closing", "SSH", "breaking off", "HTML", "nested", "empty", "moved"),
+        *(
+            "silent",
+            "dripping",
+            "flooding",
+            "closing",
+            "SSH",
+            "breaking off",
+            "HTML",
+            "nested",
+            "empty",
+            "no list",
+            "moved",
+        ),
         *("forbidden", "timed out", "not a number", "null"),
     ],
 )
