@@ -28,7 +28,7 @@ _HERE = " on this machine"
 _SHELLS = {"sh", "ash", "bash", "busybox", "dash", "ksh", "zsh", "fish", "pwsh", "powershell", "cmd.exe"}
 _OPERATORS = {"|", "||", "&&", "&", ";", "<", ">", ">>", "2>", "2>>", "2>&1", "&>", "<<", "<<<"}
 _REDIRECTION = re.compile(r"(?:[12&]?>>?)/dev/(?:null|stdout|stderr)")
-_GLOB = re.compile(r"(?:~|\.{0,2})/\S*(?<![.)\]\\])\*\S*")  # not the `.*` of a regular expression
+_GLOB = re.compile(r"(?:~|\.{0,2})/(?=\S*\Z)\S*?(?<![.)\]\\])\*")  # not the `.*` of a regular expression
 _SHELL_WORD = re.compile(r"[-./=:\w]*\$[A-Za-z_][-./:\w]*", re.ASCII)
 _SHELL_VARIABLE = re.compile(r"\$(?:\{[A-Za-z_]|[A-Z_])")  # not the `$filter=` of OData
 _BRACES = re.compile(r"\$\{[A-Za-z_]\w*\}", re.ASCII)
@@ -163,7 +163,7 @@ def _find_shell_syntax(word: str) -> str | None:
         return f"{word} is passed to the program, because no shell reads the command: write [sh, -c, COMMAND]"
     if word.startswith("~/"):
         return "only a shell replaces ~ by a home directory: write the absolute path"
-    if _GLOB.fullmatch(word):
+    if _GLOB.match(word):
         return "only a shell replaces * by the names of files: write [sh, -c, COMMAND]"
     if _BRACES.search(word) or _SHELL_WORD.fullmatch(word):
         return "only a shell replaces $NAME and ${NAME}: write $(NAME), or [sh, -c, COMMAND]"

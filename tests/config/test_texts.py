@@ -13,6 +13,7 @@ from exporter.cli import cli
 from exporter.config.advice import give_advice
 from exporter.config.checks import load
 from exporter.config.complaint import ConfigError
+from exporter.config.texts import _find_shell_syntax
 from exporter.evaluation.run import run
 from exporter.kinds.http_get import HttpGet
 from exporter.model import Status
@@ -315,3 +316,9 @@ def test_a_program_that_may_not_be_executed_is_not_reported_as_missing(tmp_path)
     path.write_text(f"checks:\n  - name: a\n    exec: {{command: [{program}]}}\n")
 
     assert list_advice(path)[0].endswith("exec.command[0]: the program is not executable on this machine")
+
+
+def test_a_long_word_takes_time_in_proportion_to_its_length():
+    """If it grew with the square, this would take about an hour."""
+    assert _find_shell_syntax("/" + "*" * 2**20) is not None
+    assert _find_shell_syntax("/" + "*" * 2**20 + " ") is None
