@@ -147,7 +147,8 @@ def _count(records: Sequence[Any]) -> str:
 
 def _list_records(records: Sequence[Any]) -> str:
     """Return the beginning of what was received, in quotes, for a summary."""
-    return quote(", ".join(record.to_text() for record in records).encode()) if records else "no record"
+    texts = [record if isinstance(record, bytes) else record.to_text().encode() for record in map(_normalize, records)]
+    return quote(b", ".join(texts)) if texts else "no record"
 
 
 def _find_records(response: Any) -> Sequence[Any]:

@@ -97,6 +97,12 @@ def test_an_expected_record_passes(server, name, kind, expected):
             Reason.MISSING,
             "30 mail.example is missing; received ",
         ),
+        (
+            "example",
+            {"type": "TXT", "expect": ["v=spf1 +all"]},
+            Reason.MISSING,
+            'the record v=spf1 +all is missing; received "v=spf1 include:other.example -all',
+        ),
     ],
     ids=[
         "no such name",
@@ -108,6 +114,7 @@ def test_an_expected_record_passes(server, name, kind, expected):
         "too few",
         "another address",
         "another preference",
+        "another text",
     ],
 )
 def test_an_error_or_a_missing_record_fails(server, name, options, reason, words):
