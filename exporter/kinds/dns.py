@@ -35,10 +35,10 @@ class Dns(Probe):
 
     The name is queried exactly as written, without the search list. The addresses of the servers are queried in turn,
     each up to three times, until one responds. After SERVFAIL, NOTIMP or REFUSED, and after a referral to other
-    servers, the next address is queried. A server that rejects EDNS is queried again without it (RFC 6891). Any
-    response code other than NOERROR fails with the reason `dns`, unless `expectRcode` lists it. If there are too few
-    records, or an expected one is missing, the check fails with the reason `missing`. Only records of the queried name
-    and of its aliases count.
+    servers, the next address is queried. A server that rejects EDNS, or does not respond to it, is queried again
+    without it (RFC 6891). Any response code other than NOERROR fails with the reason `dns`, unless `expectRcode` lists
+    it. If there are too few records, or an expected one is missing, the check fails with the reason `missing`. Only
+    records of the queried name and of its aliases count.
     """
 
     measures: ClassVar = {**LATENCY, "dns_answers": "Number of records of the queried type in the latest run."}
@@ -174,7 +174,12 @@ class _Lookup:
     """One query to all addresses of the servers. It continues until one of them has a usable response."""
 
     def __init__(self, query: Any, plain: Any, accepted: Sequence[str], deadline: Deadline) -> None:
-        """`plain` is the same query without EDNS."""
+        """`plain` is the same query without EDNS.
+
+        The last round sends it, because some firewalls drop queries with EDNS, and the C library sends none. Both have
+        the same ID, so that a slow response to an earlier round still counts.
+        """
+        plain.id = query.id
         self._queries = {message.to_wire(): message for message in (query, plain)}
         self._accepted = accepted
         self._deadline = deadline
@@ -182,8 +187,8 @@ class _Lookup:
 
     def run(self, servers: Sequence[str], port: int, resolver: Resolver) -> Any:
         """Return the response. Raises DialError."""
-        first, *_ = self._queries
-        self._peers = find_peers(servers, port, first, self._deadline, resolver)
+        query, plain = self._queries
+        self._peers = find_peers(servers, port, (query, plain), self._deadline, resolver)
         return exchange(self._peers, self._interpret, self._deadline)
 
     def _interpret(self, peer: Peer, datagram: bytes) -> Any:
@@ -196,7 +201,7 @@ class _Lookup:
             response = self._query_tcp(query, peer)
         code = _find_code(response)
         if query.edns >= 0 and code in _NEEDS_NO_EDNS:
-            *_, peer.query = self._queries
+            peer.query = peer.plain
             peer.send()
             return None
         flaw = f"is {code}" if code in _LEADS_TO_NEXT and code not in self._accepted else _find_lameness(response, code)
@@ -226,6 +231,8 @@ def _query_tcp(query: Any, peer: Peer, deadline: Deadline) -> Any:
     if not content:
         raise DialError(Reason.CONNECT, "the server closed the connection without a response")
     response, _ = _parse_message(content)
+    if deadline.remaining() <= 0:  # parsing 64 KiB can take most of a second
+        raise DialError(Reason.TIMEOUT, "the response took too long to parse")
     if flaw := _find_flaw(query, response):
         raise DialError(Reason.STATUS, f"the response {flaw}")
     return response

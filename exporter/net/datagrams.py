@@ -31,11 +31,12 @@ _T = TypeVar("_T")
 
 
 class Peer:
-    """One address of a server, named in messages as `name`, and the query to send to it."""
+    """One address of a server, named in messages as `name`, and the query to send to it: in the end, `plain`."""
 
-    def __init__(self, name: str, family: socket.AddressFamily, address: Any, query: bytes) -> None:
+    def __init__(self, name: str, family: socket.AddressFamily, address: Any, query: bytes, plain: bytes) -> None:
         self.name = name
         self.query = query
+        self.plain = plain
         self.error: DialError | None = None  # with an error, it is not queried again
         self._family = family
         self._address = address
@@ -116,10 +117,12 @@ class Peer:
         return DialError(Reason.CONNECT, f"{self.name}: {describe(error)}", self.name)
 
 
-def find_peers(servers: Sequence[str], port: int, query: bytes, deadline: Deadline, resolver: Resolver) -> list[Peer]:
+def find_peers(
+    servers: Sequence[str], port: int, queries: tuple[bytes, bytes], deadline: Deadline, resolver: Resolver
+) -> list[Peer]:
     """Return every address of these servers, in their order. Raises DialError or ProbeError as the resolver does."""
     return [
-        Peer(_name(server, address), family, address, query)
+        Peer(_name(server, address), family, address, *queries)
         for server in servers
         for family, address in resolver.resolve(server, port, deadline)[:MAX_ADDRESSES]
     ]
@@ -132,6 +135,8 @@ def _name(server: str, address: Any) -> str:
 
 def exchange(peers: Sequence[Peer], interpret: Callable[[Peer, bytes], _T | None], deadline: Deadline) -> _T:
     """Send the queries until `interpret` returns a response for a datagram, and return that response.
+
+    The last round sends the plain queries.
 
     `interpret` returns None for a datagram to ignore, and raises DialError if the peer need not be queried again.
     Raises DialError if there is no response: its message has the error of each peer, its reason is that of the first.
@@ -147,7 +152,10 @@ def exchange(peers: Sequence[Peer], interpret: Callable[[Peer, bytes], _T | None
         while (remaining := deadline.remaining()) > 0 and not all(peer.error for peer in peers):
             now = deadline.clock()
             if turns and now >= due:
-                if _query(turns.popleft(), selector):
+                peer = turns.popleft()
+                if len(turns) < len(peers):
+                    peer.query = peer.plain
+                if _query(peer, selector):
                     due += interval  # also after a delay: the last one must be sent before the deadline
                 continue
             for key, _ in selector.select(min(remaining, due - now) if turns else remaining):

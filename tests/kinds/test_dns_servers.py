@@ -89,6 +89,16 @@ def test_a_server_that_rejects_edns_is_queried_without_it(code, name):
     assert outcome.status is Status.PASS, outcome.summary
 
 
+def test_a_server_behind_a_firewall_that_drops_edns_is_queried_without_it():
+    def respond(query, *, tcp):
+        return dns.message.make_response(query) if query.edns < 0 else None
+
+    with name_server(respond) as server:
+        outcome = query(server, timeout=3.0, min_answers=0)
+
+    assert outcome.status is Status.PASS, outcome.summary
+
+
 @pytest.mark.parametrize("code", ["FORMERR", "NOTIMP"])
 def test_a_server_that_rejects_every_query_fails(code):
     def respond(query, *, tcp):
@@ -203,7 +213,7 @@ def test_a_failure_names_each_address():
 
 def test_the_addresses_of_a_server_are_limited():
     resolver = addresses(*(f"127.0.0.{number}" for number in range(1, 100)))
-    peers = datagrams.find_peers(["dns.example"], 53, b"", within(20), resolver)
+    peers = datagrams.find_peers(["dns.example"], 53, (b"", b""), within(20), resolver)
 
     assert [peer.host for peer in peers] == [f"127.0.0.{number}" for number in range(1, datagrams.MAX_ADDRESSES + 1)]
 

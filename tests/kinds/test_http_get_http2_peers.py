@@ -70,7 +70,8 @@ def test_credentials_in_the_path_are_sent_and_a_redirect_gets_a_referer():
     with serving((moved,), (record(requests),), tls=tls2(), listens=False) as server:
         outcome = check(server.port, scheme="HTTPS", path="http://me:canary@x/a?token=canary").outcome
 
-        assert outcome.summary == f"https://127.0.0.1:{server.port}/a returned 200"
+        url = f"https://127.0.0.1:{server.port}"
+        assert outcome.summary == f"{url}/a returned 200 after a redirect to {url}/b"
         first, second = (dict(received.named(server.port)) for received in requests)
         assert first["authorization"] == f"Basic {base64.b64encode(b'me:canary').decode()}"
         assert second["referer"] == "https://127.0.0.1:PORT/a?token=canary"

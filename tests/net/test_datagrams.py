@@ -25,7 +25,7 @@ def test_after_a_delay_every_query_is_still_sent_before_the_deadline():
     moments, ticks = {0: 0.0, 1: 2.9, 2: 2.9}, itertools.count()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        peer = Counting("silent", socket.AF_INET, silent.getsockname(), b"query")
+        peer = Counting("silent", socket.AF_INET, silent.getsockname(), b"query", b"plain")
         with pytest.raises(DialError, match="did not respond in time"):
             exchange([peer], lambda *_: None, Deadline(3.0, lambda: moments.get(peer.sent, 3.0) + next(ticks) / 1000))
 
