@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,9 +59,14 @@ def eventually(condition: Callable[[], Any], within: float = PATIENCE, what: str
 
 
 def free_port() -> int:
-    """A TCP port that is free on loopback now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A TCP port that is free on loopback now.
+
+    It is below those that Linux chooses for clients and for port 0, so that no other test gets it by chance.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)  # other processes may have the same seed
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def unavailable(what: str) -> NoReturn:
