@@ -16,7 +16,7 @@ from types import CodeType, FunctionType
 
 import pytest
 import trustme
-from support import Clock, Exporter, Process, command, ended, eventually, free_port, get
+from support import Clock, Exporter, Process, command, configure_nginx, ended, eventually, free_port, get
 from web_files import issue
 
 # A shell starts a background job with this signal ignored, and what is ignored stays so in every process we start.
@@ -127,18 +127,12 @@ class Server:
 
 
 _NGINX = """
-daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
-events {{ worker_connections 256; }}
-http {{
-    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
-    scgi_temp_path s;
     server {{
         listen 127.0.0.1:{port};
         location = /health {{ return 200 "well\\n"; }}
 {statuses}
         location / {{ return 200 "nginx\\n"; }}
     }}
-}}
 """
 _APACHE = """
 ServerRoot "{folder}"
@@ -163,7 +157,7 @@ def nginx() -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         statuses = "\n".join(f"        location = /status/{code} {{ return {code}; }}" for code in _STATUSES)
-        (Path(folder) / "nginx.conf").write_text(_NGINX.format(port=port, statuses=statuses))
+        (Path(folder) / "nginx.conf").write_text(configure_nginx(_NGINX.format(port=port, statuses=statuses)))
         arguments = ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]
         with ended(Server(Path(folder), "nginx", arguments, port)) as server:
             server.start()

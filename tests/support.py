@@ -58,6 +58,19 @@ def eventually(condition: Callable[[], Any], within: float = PATIENCE, what: str
         time.sleep(0.01)
 
 
+def configure_nginx(servers: str) -> str:
+    """nginx.conf with these servers: nginx stays in the foreground, and keeps all its files in its own folder."""
+    return f"""
+daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
+    scgi_temp_path s;
+{servers}
+}}
+"""
+
+
 def free_port() -> int:
     """A TCP port that is free on loopback now.
 

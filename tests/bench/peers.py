@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.support import Exporter, Process, command, ended, eventually, free_port, get
+from tests.support import Exporter, Process, command, configure_nginx, ended, eventually, free_port, get
 
 KUBELET = {"User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
 PROMETHEUS = {
@@ -25,17 +25,11 @@ LIBRARIES = "import flask, prometheus_client, psutil, requests"
 SERVER = "import asyncio, h11"
 
 _NGINX = """
-daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
-    scgi_temp_path s;
     server {{
         listen 127.0.0.1:{port} backlog=4096{tls};
         location = /health {{ return 200 "well\\n"; }}
         location = /api/v1/query {{ return 200 '{sample}'; }}
     }}
-}}
 """
 _SAMPLE = '{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}'
 _BLACKBOX = """
@@ -111,7 +105,7 @@ def tls_target() -> Iterator[tuple[int, str]]:
 @contextmanager
 def _nginx(folder: str, tls: str = "") -> Iterator[int]:
     port = free_port()
-    (Path(folder) / "nginx.conf").write_text(_NGINX.format(port=port, tls=tls, sample=_SAMPLE))
+    (Path(folder) / "nginx.conf").write_text(configure_nginx(_NGINX.format(port=port, tls=tls, sample=_SAMPLE)))
     program = [command("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "stderr"]
     with ended(Process(program, cwd=Path(folder))):
         yield port

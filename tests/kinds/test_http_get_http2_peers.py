@@ -8,7 +8,7 @@ import pytest
 from kinds.frames import Received, record, tls2
 from kinds.pages import check
 from kinds.servers import serving
-from support import PATIENCE, Process, command, ended, eventually, free_port, within
+from support import PATIENCE, Process, command, configure_nginx, ended, eventually, free_port, within
 
 from exporter.model import Reason, Status
 from exporter.net.fetch import Route, fetch
@@ -112,11 +112,6 @@ def test_a_websocket_needs_http_1():
 # Real servers
 
 NGINX = """
-daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
-events {{ worker_connections 64; }}
-http {{
-    access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u;
-    scgi_temp_path s;
     server {{
         listen 127.0.0.1:{port} ssl http2;
         ssl_certificate server.crt; ssl_certificate_key server.key;
@@ -126,7 +121,6 @@ http {{
         location = /protocol {{ return 200 "$server_protocol"; }}
         location = /large {{ root "{folder}"; }}
     }}
-}}
 """
 APACHE = """
 ServerRoot "{folder}"
@@ -152,7 +146,7 @@ Redirect 403 /forbidden
 
 
 def start_nginx(folder: Path, port: int, _: Path) -> list[str]:
-    (folder / "nginx.conf").write_text(NGINX.format(port=port, folder=folder))
+    (folder / "nginx.conf").write_text(configure_nginx(NGINX.format(port=port, folder=folder)))
     return [command("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
 
 

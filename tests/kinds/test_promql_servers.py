@@ -6,23 +6,17 @@ from pathlib import Path
 
 import pytest
 from kinds.daemons import run_probe
-from support import Process, command, ended, eventually, free_port, get
+from support import Process, command, configure_nginx, ended, eventually, free_port, get
 
 from exporter.kinds.promql import Promql
 from exporter.model import Reason, Status
 
 LONG = "vector(3) # " + "x" * 9000
 NGINX = """
-daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
-events {{ worker_connections 64; }}
-http {{
-    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
-    scgi_temp_path s;
     server {{
         listen 127.0.0.1:{port};
         location / {{ default_type text/plain; {location} }}
     }}
-}}
 """
 
 
@@ -49,7 +43,7 @@ def gateway(location: str):
     """The URL of an nginx with its default limits, and these directives for all paths."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "nginx.conf").write_text(NGINX.format(port=port, location=location))
+        (Path(folder) / "nginx.conf").write_text(configure_nginx(NGINX.format(port=port, location=location)))
         with ended(Process([command("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "stderr"])):
             eventually(lambda: answers(f"http://127.0.0.1:{port}/"), what="nginx answers")
             yield f"http://127.0.0.1:{port}"

@@ -8,7 +8,7 @@ import pytest
 from certificates import Pair, issue
 from cryptography.hazmat.primitives.asymmetric import rsa
 from kinds.daemons import run_probe
-from support import Process, command, ended, eventually, free_port
+from support import Process, command, configure_nginx, ended, eventually, free_port
 
 from exporter.kinds.certificate import Certificate
 from exporter.kinds.http_get import HttpGet
@@ -19,11 +19,6 @@ LEAF = issue("ECDSA", ROOT, "shop.example", days=90)
 EXPIRED = issue("RSA", ROOT, "shop.example", days=-9, key=rsa.generate_private_key(65537, 2048))
 HOST = [{"name": "Host", "value": "shop.example"}]
 NGINX = """
-daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr notice;
-events {{ worker_connections 256; }}
-http {{
-    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
-    scgi_temp_path s;
     server {{ listen 127.0.0.1:{port} ssl default_server; ssl_reject_handshake on; }}
     server {{
         listen 127.0.0.1:{port} ssl; server_name shop.example;
@@ -31,7 +26,6 @@ http {{
         ssl_certificate {folder}/ecdsa.pem; ssl_certificate_key {folder}/ecdsa.pem;
         location / {{ return 200 "well\\n"; }}
     }}
-}}
 """
 HAPROXY = """
 global
@@ -59,7 +53,8 @@ def server(request, tmp_path) -> Iterator[int]:
     write(EXPIRED, tmp_path / "rsa.pem")
     (tmp_path / "ca.pem").write_bytes(ROOT.pem)
     configuration = tmp_path / "configuration"
-    configuration.write_text((NGINX if request.param == "nginx" else HAPROXY).format(port=port, folder=tmp_path))
+    text = (NGINX if request.param == "nginx" else HAPROXY).format(port=port, folder=tmp_path)
+    configuration.write_text(configure_nginx(text) if request.param == "nginx" else text)
     options = ["-p", str(tmp_path), "-c", str(configuration), "-e", "stderr"]
     arguments = options if request.param == "nginx" else ["-db", "-f", str(configuration)]
     with ended(Process([command(request.param), *arguments], cwd=tmp_path)):
