@@ -43,6 +43,9 @@ def _run_keeper() -> "Link | None":
 
     Returns None if the command line needs no keeper, because click will only print something.
     """
+    from exporter.keeper import allocator
+
+    allocator.configure()  # starts the program again, so nothing else is imported before
     from exporter.keeper.run import keep
 
     link = keep(sys.argv[2:])

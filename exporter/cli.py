@@ -193,9 +193,7 @@ def serve(
     from exporter.assembly import Exporter
     from exporter.config.complaint import ConfigError
     from exporter.evaluation.schedule import PoolError
-    from exporter.host.allocator import limit_arenas
 
-    limit_arenas()
     writer = log.start(level, form)
     try:
         share = _parse_shard(shard, shards)
