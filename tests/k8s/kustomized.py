@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +31,14 @@ FITTING = {
     "prometheusrule": OVERLAYS,
     "dashboards": OVERLAYS,
     "host-disk": ("daemonset",),
-    "authentication": OVERLAYS,
+    "authentication": ALONE,
+    "sidecar": (),
+    "native-sidecar": (),
+    "sidecar/authentication": ("sidecar",),
+    "native-sidecar/authentication": ("native-sidecar",),
+    "sidecar/kubernetes-1.20": ("sidecar",),
 }
-"""Each component, with the overlays it is meant for."""
+"""Each component, with the overlays it is meant for, beyond the component that an overlay consists of."""
 
 
 def fitting(overlay: str) -> tuple[str, ...]:
@@ -77,10 +82,15 @@ def overlay(name: str, components: tuple[str, ...] = ()) -> tuple[Object, ...]:
         for file in (ROOT / "dashboards").glob("*.*"):
             shutil.copy(file, Path(folder) / "dashboards")
         copied = Path(folder) / "k8s" / "overlays" / name
-        entries = "".join(f"  - ../../components/{component}\n" for component in components)
-        with (copied / "kustomization.yaml").open("a") as kustomization:
-            kustomization.write(f"components:\n{entries}")
+        add_components(copied / "kustomization.yaml", components)
         return build(copied)
+
+
+def add_components(kustomization: Path, components: Iterable[str]) -> None:
+    """Append to the components of a kustomization in an overlay's folder."""
+    content = yaml.safe_load(kustomization.read_text())
+    content.setdefault("components", []).extend(f"../../components/{component}" for component in components)
+    kustomization.write_text(yaml.safe_dump(content))
 
 
 class Rendered(NamedTuple):

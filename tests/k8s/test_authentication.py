@@ -13,7 +13,20 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 import yaml
-from k8s.kustomized import ALONE, CUSTOM, K8S, OVERLAYS, ROOT, SIDECARS, Object, build, containers, of_kind, only
+from k8s.kustomized import (
+    ALONE,
+    CUSTOM,
+    K8S,
+    OVERLAYS,
+    ROOT,
+    SIDECARS,
+    Object,
+    add_components,
+    build,
+    containers,
+    of_kind,
+    only,
+)
 from k8s.test_operator_models import find_errors, models  # noqa: F401  # a fixture
 from support import Exporter, ended, get
 from web_files import hashed
@@ -21,20 +34,22 @@ from web_files import hashed
 README = (K8S / "README.md").read_text()
 PAGE = (ROOT / "docs" / "authentication.md").read_text()
 MONITOR = {**dict.fromkeys(ALONE, "servicemonitor"), **dict.fromkeys(SIDECARS, "podmonitor")}
+AUTHENTICATION = {
+    **dict.fromkeys(ALONE, "authentication"),
+    **{name: f"{name}/authentication" for name in SIDECARS},
+}
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Object, ...]]:
-    """The objects of each overlay with the component, as its comments say how to add it."""
+    """The objects of each overlay with the component."""
     built = {}
     for name in OVERLAYS:
         folder = tmp_path_factory.mktemp(name)
         shutil.copytree(K8S, folder / "k8s")
         kustomization = folder / "k8s" / "overlays" / name / "kustomization.yaml"
-        text = kustomization.read_text().replace("# - path: authentication.yaml", "- path: authentication.yaml")
-        added = "".join(f"  - ../../components/{component}\n" for component in (MONITOR[name], "authentication"))
-        kustomization.write_text(f"{text}components:\n{added}")
+        add_components(kustomization, [MONITOR[name], AUTHENTICATION[name]])
         built[name] = build(kustomization.parent)
     return built
 
@@ -80,7 +95,7 @@ def test_only_three_arguments_are_added(guarded: dict[str, tuple[Object, ...]], 
 def test_every_probe_uses_the_listener_without_credentials(guarded: dict[str, tuple[Object, ...]], name: str) -> None:
     exporter = exporter_of(guarded[name])
     own = {type_: exporter[type_]["httpGet"] for type_ in PROBES if type_ in exporter}
-    paths = {type_: "/-/ready" if type_ == "startupProbe" else "/-/healthy" for type_ in own}
+    paths = {type_: "/-/ready" if type_ == "readinessProbe" else "/-/healthy" for type_ in own}
     applications = [
         container[type_]["httpGet"]["port"]
         for container in containers(pod_of(guarded[name]))
@@ -142,8 +157,7 @@ def test_the_sidecars_differ_only_where_they_did_before(guarded: dict[str, tuple
 def test_a_networkpolicy_still_admits_prometheus(tmp_path: Path) -> None:
     shutil.copytree(K8S, tmp_path / "k8s")
     kustomization = tmp_path / "k8s" / "overlays" / "standalone" / "kustomization.yaml"
-    added = "  - ../../components/networkpolicy\n  - ../../components/authentication\n"
-    kustomization.write_text(f"{kustomization.read_text()}components:\n{added}")
+    add_components(kustomization, ["networkpolicy", "authentication"])
     objects = build(kustomization.parent)
     (rule,) = of_kind(objects, "NetworkPolicy")[0]["spec"]["ingress"]
     assert [ports(objects)[port["port"]] for port in rule["ports"]] == [4585]

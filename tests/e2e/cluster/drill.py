@@ -58,8 +58,7 @@ class Stage:
             maps.append({"name": "shop", "behavior": "replace", "files": ["shop.py=application.py"]})
         if checks is not None:
             (root / "health.yml").write_text(checks)
-            name = "shop-health" if "sidecar" in overlay else EXPORTER
-            maps.append({"name": name, "behavior": "replace", "files": ["health.yml"], "options": stable})
+            maps.append({"name": EXPORTER, "behavior": "replace", "files": ["health.yml"], "options": stable})
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
