@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the servers the tests run against, where this may be done: from Debian's packages, as root or by sudo.
-# Where it may not, the tests that need one are skipped and name it. Nothing is started by installing.
+# Installs the servers the tests run against, where this may be done: from Debian's packages, and helm by Go, as root or
+# by sudo. Where it may not, the tests that need one are skipped and name it. Nothing is started by installing.
 set -eu
 
 missing=""
@@ -40,23 +40,34 @@ need iptables iptables
 need mount mount
 need setpriv util-linux
 need strace strace
-[ -n "$missing" ] || exit 0
 
-if ! command -v apt-get >/dev/null 2>&1; then
-    echo "cannot install (not a Debian system):$missing" >&2
-    exit 0
-fi
 as_root=""
 if [ "$(id -u)" != 0 ]; then
+    as_root="sudo -n"
     command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null || {
-        echo "cannot install (needs root or passwordless sudo):$missing" >&2
+        [ -z "$missing" ] || echo "cannot install (needs root or passwordless sudo):$missing" >&2
         exit 0
     }
-    as_root="sudo -n"
 fi
-# RUNLEVEL=1 keeps the packages' services from being started.
-# shellcheck disable=SC2086
-{
-    $as_root apt-get update -qq
-    $as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-} || echo "cannot install (apt-get failed):$missing" >&2
+if [ -n "$missing" ] && ! command -v apt-get >/dev/null 2>&1; then
+    echo "cannot install (not a Debian system):$missing" >&2
+elif [ -n "$missing" ]; then
+    # RUNLEVEL=1 keeps the packages' services from being started.
+    # shellcheck disable=SC2086
+    {
+        $as_root apt-get update -qq
+        $as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    } || echo "cannot install (apt-get failed):$missing" >&2
+fi
+
+# Debian has no helm. Compiling it takes a few minutes, once.
+if ! command -v helm >/dev/null 2>&1 && command -v go >/dev/null 2>&1; then
+    folder=$(mktemp -d)
+    if GOBIN="$folder" go install helm.sh/helm/v3/cmd/helm@v3.22.0 2>"$folder/log"; then
+        $as_root install "$folder/helm" /usr/local/bin/
+    else
+        echo "cannot install (go install failed): helm" >&2
+        tail -n 3 "$folder/log" >&2
+    fi
+    rm -rf "$folder"
+fi

@@ -15,10 +15,11 @@ PLACES = {  # a pattern, and the files that have it
     r"^__version__ = \"(.+)\"": ["exporter/__init__.py"],
     r"^ARG VERSION=(\S+)": ["Dockerfile"],
     r"^  version: (\S+)": ["docs/openapi.yaml"],
-    r"health-exporter:(\d\S*)": ["README.md"],
+    r"health-exporter:(\d\S*)": ["README.md", "k8s/README.md"],
     r"(?:rev: |REPOSITORY@)v(\S+)": ["docs/ci.md"],
     r"newTag: ([^\s,}]+)": ["k8s/README.md", "k8s/**/kustomization.yaml"],
     r"app.kubernetes.io/version: (\S+)": ["k8s/base/*.yaml"],
+    r"^(?:version|appVersion): (\S+)": ["k8s/chart/Chart.yaml"],
 }
 CHANGELOG = """\
 # Changelog
