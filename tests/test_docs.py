@@ -226,8 +226,8 @@ def test_the_guide_s_commands_take_their_options(tmp_path):
 
 def test_the_guide_s_probes_are_those_of_the_manifests():
     (documented,) = (yaml.safe_load(code) for code in blocks(OPERATION, "yaml") if "livenessProbe" in code)
-    manifest = yaml.safe_load((ROOT / "k8s" / "overlays" / "sidecar" / "probes.yaml").read_text())
-    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    template = yaml.safe_load((ROOT / "k8s/components/sidecar/template/pod.yaml").read_text())["template"]
+    container = template["spec"]["containers"][0]
     default = {"failureThreshold": 3}
 
     assert {name: {**default, **probe} for name, probe in documented.items()} == {

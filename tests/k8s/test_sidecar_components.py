@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,28 @@ def test_the_users_patches_apply_after_the_component(component: str, tmp_path: P
     (object_,) = of_kind(kustomize(tmp_path, component, original, patches=patches), "Deployment")
     place, index = where.split("/")
     assert pod_of(object_)[place][int(index)]["resources"]["requests"]["cpu"] == "200m"
+
+
+def recipe(name: str) -> str:
+    """The file of this name in the README."""
+    found = re.search(rf"```yaml\n# {name}\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_files_at_the_start_of_the_readme_add_the_exporter_to_an_application(tmp_path: Path) -> None:
+    (tmp_path / "health-exporter").symlink_to(K8S.parent)
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text(recipe("kustomization.yaml"))
+    (folder / "health.yml").write_text(recipe("health.yml"))
+    original = workload("Deployment", "web", SPECS["https"])
+    (folder / "deployment.yaml").write_text(yaml.safe_dump(original))
+    objects = build(folder)
+    (map_,) = of_kind(objects, "ConfigMap")
+    (deployment,) = of_kind(objects, "Deployment")
+    pod_of(deployment)["containers"][1]["image"] = "health-exporter:0.1.0"
+    assert deployment == expected("sidecar", original, map_["metadata"]["name"])
+    shipped = (K8S / "overlays" / "sidecar" / "health.yml").read_text()
+    (check,), (example,) = (yaml.safe_load(text)["checks"] for text in (recipe("health.yml"), shipped))
+    assert {**example, "name": "web"} == {"timeoutSeconds": 1, **check}
