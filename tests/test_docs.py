@@ -228,6 +228,8 @@ def test_the_guide_s_probes_are_those_of_the_manifests():
     (documented,) = (yaml.safe_load(code) for code in blocks(OPERATION, "yaml") if "livenessProbe" in code)
     template = yaml.safe_load((ROOT / "k8s/components/sidecar/template/pod.yaml").read_text())["template"]
     container = template["spec"]["containers"][0]
+    for name in documented:
+        assert container[name]["httpGet"].pop("scheme") == "HTTP"  # the default
     default = {"failureThreshold": 3}
 
     assert {name: {**default, **probe} for name, probe in documented.items()} == {

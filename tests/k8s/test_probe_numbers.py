@@ -78,7 +78,7 @@ def test_the_applications_probes_query_the_exporter(name: str) -> None:
     shop = container("shop", name)
     port = exporter(name)["ports"][0]["containerPort"]
     assert {type_: shop[type_]["httpGet"] for type_ in PROBES} == {
-        type_: {"path": path, "port": port} for type_, path in PROBES.items()
+        type_: {"path": path, "port": port, "scheme": "HTTP"} for type_, path in PROBES.items()
     }
 
 

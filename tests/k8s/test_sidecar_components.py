@@ -46,7 +46,11 @@ SPECS: dict[str, Object] = {
     },
     "containers": {
         "initContainers": [{"name": "migrate", "image": "web:1"}, {"name": "seed", "image": "web:1"}],
-        "containers": [WEB, probed(HANDLERS["https"]) | {"name": "proxy"}, {"name": "logs", "image": "logs:1"}],
+        "containers": [
+            WEB,
+            probed(HANDLERS["https"]) | {"name": "proxy", "ports": []},
+            {"name": "logs", "image": "logs:1"},
+        ],
     },
 }
 
