@@ -20,9 +20,15 @@ def blocks(language: str, name: str) -> list[str]:
     return [code for code in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if code.startswith(f"# {name}")]
 
 
-@pytest.mark.parametrize("configuration", blocks("yaml", "health.yml"))
-def test_every_configuration_loads(configuration, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def variables(monkeypatch):
+    """The variables of the pod."""
     monkeypatch.setenv("DATABASE_PASSWORD", "secret")
+    monkeypatch.setenv("POD_IP", "127.0.0.1")
+
+
+@pytest.mark.parametrize("configuration", blocks("yaml", "health.yml"))
+def test_every_configuration_loads(configuration, tmp_path):
     (tmp_path / "health.yml").write_text(configuration)
 
     assert load(tmp_path / "health.yml").checks
@@ -32,7 +38,7 @@ def test_every_configuration_loads(configuration, tmp_path, monkeypatch):
 def test_no_configuration_needs_advice(configuration, tmp_path):
     (tmp_path / "health.yml").write_text(configuration)
     validate = [sys.executable, "-m", "exporter", "validate", "--scrape-interval", "4", str(tmp_path / "health.yml")]
-    done = subprocess.run(validate, capture_output=True, text=True, env={"DATABASE_PASSWORD": "secret"})
+    done = subprocess.run(validate, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "(advice)" not in done.stdout
@@ -56,7 +62,7 @@ def test_prometheus_accepts_its_configuration(configuration, tmp_path):
 
 @pytest.mark.parametrize("manifest", blocks("yaml", "the application's container"))
 def test_every_probe_has_the_fields_of_a_kubernetes_probe(manifest):
-    fields = {"exec", "httpGet", "initialDelaySeconds", "periodSeconds", "failureThreshold"}
+    fields = {"exec", "httpGet", "initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold"}
 
     for name, probe in yaml.safe_load(manifest).items():
         assert name in {"livenessProbe", "readinessProbe", "startupProbe"}
