@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -76,32 +76,6 @@ class Running:
             started = None
         size = live.memory_info()
         return cls(process.pid, live, started, size.rss, getattr(size, "shared", 0))
-
-
-@dataclass(slots=True)
-class Scan:
-    """What a scan of all processes has found."""
-
-    running: list[Running] = field(default_factory=list)
-    traced: list[int] = field(default_factory=list)  # PIDs of those among them that a debugger has stopped
-    stopped: list[int] = field(default_factory=list)  # PIDs; they do not run
-    exporters: list[int] = field(default_factory=list)  # PIDs; they do not count
-    names: list[tuple[int, str]] = field(default_factory=list)  # PIDs and names of processes with another name
-    note: str = ""  # about the file that should have the PID
-    hidden: bool = False  # there may be processes that cannot be seen
-
-    def describe_others(self, name: str | None) -> str:
-        """Return what else is there, for the end of a summary; if none runs, also similar names and the note."""
-        others = ""
-        if self.stopped:
-            others += f", {len(self.stopped)} stopped by a signal until SIGCONT ({list_pids(self.stopped)})"
-        if self.exporters:
-            others += f", not counting what belongs to an exporter ({list_pids(self.exporters)})"
-        if name is not None and not self.running and (similar := find_similar(self.names, name)):
-            others += f"; similar names: {', '.join(similar)}"
-        if self.note and not self.running:
-            others += f": {self.note}"
-        return others
 
 
 def measure_memory(running: Sequence[Running]) -> tuple[int, bool]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -10,16 +11,9 @@ from pydantic import model_validator
 
 from exporter.host.family import Family
 from exporter.host.mounts import explain_absence
-from exporter.host.processes import (
-    Running,
-    Scan,
-    find_live_thread,
-    has_name,
-    list_pids,
-    measure_memory,
-    read_command_line,
-)
+from exporter.host.processes import Running, list_pids, measure_memory
 from exporter.host.reader import explained, read
+from exporter.host.scan import Scan, Wanted, scan_processes
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Status
 from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
@@ -103,42 +97,19 @@ class Process(Probe):
         wall: Callable[[], float] = time.time,
         proc: Path = Path("/proc"),
     ) -> Outcome:
-        visible = set(pids())
-        scan, family = Scan(hidden=1 not in visible), Family(proc)  # PID 1 always exists
+        visible, note = set(pids()), ""
         candidates = visible
         if self.pid_file:
-            pid, scan.note = _read_pid(self.pid_file, deadline)
+            pid, note = _read_pid(self.pid_file, deadline)
             candidates = visible & {pid}
-        for pid in sorted(candidates):
-            if deadline.remaining() <= 0:
-                raise ProbeError(Reason.TIMEOUT, f"could not go through {len(visible)} processes in time")
-            try:
-                self._add(process(pid), scan, family)
-            except psutil.NoSuchProcess:  # it has ended during the scan, or is a zombie
-                continue
-            except psutil.AccessDenied:
-                scan.hidden = True
+        wanted = Wanted(self.name, None if self.command_line is None else partial(matches, self.command_line))
+        scan = scan_processes(candidates, wanted, deadline, Family(proc), process)
+        scan.note = note
+        scan.hidden |= 1 not in visible  # PID 1 always exists
         if scan.hidden and self._is_uncertain(len(scan.running)):
             message = f"{self.target}: {len(scan.running)} found, but processes of other users are hidden (hidepid)"
             raise ProbeError(Reason.PERMISSION, message)
         return self._compare(scan, wall(), proc)
-
-    def _add(self, process: psutil.Process, scan: Scan, family: Family) -> None:
-        """Add the process to the scan, if it matches the options."""
-        if self.name is not None and not has_name(process, self.name):
-            scan.names.append((process.pid, process.name()))
-        elif self.command_line is not None and not matches(self.command_line, read_command_line(process)):
-            return
-        elif family.includes(process.pid):
-            scan.exporters.append(process.pid)
-        elif (live := find_live_thread(process)) is None:
-            return
-        elif (status := live.status()) == psutil.STATUS_STOPPED:
-            scan.stopped.append(process.pid)
-        else:
-            scan.running.append(Running.of(process, live))
-            if status == psutil.STATUS_TRACING_STOP:
-                scan.traced.append(process.pid)
 
     def _is_uncertain(self, count: int) -> bool:
         """Return whether one more process, which is hidden, could change the result."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.host.processes import MAX_LISTED, MAX_SIMILAR, Scan, find_similar, list_pids
+from exporter.host.processes import MAX_LISTED, MAX_SIMILAR, find_similar, list_pids
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,3 @@ def test_a_limited_number_of_pids_and_names_is_listed():
 )
 def test_which_names_are_similar(name, wanted, similar):
     assert bool(find_similar([(10_000_000, name)], wanted)) is similar
-
-
-def test_what_else_a_scan_has_found_is_described():
-    scan = Scan(stopped=[3], exporters=[9, 8], names=[(10_000_000, "nginx2")])
-
-    assert scan.describe_others("nginx") == (
-        ", 1 stopped by a signal until SIGCONT (pid 3), not counting what belongs to an exporter (pids 8, 9)"
-        "; similar names: nginx2 (pid 10000000)"
-    )
-    assert Scan(names=[(10_000_000, "nginx2")]).describe_others(None) == ""
