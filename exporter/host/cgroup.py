@@ -1,4 +1,4 @@
-"""The cgroup of this process, which in a container is the container's: what it uses and what it may use.
+"""The cgroup of a process, which in a container is the container's: what it uses and what it may use.
 
 Only this file knows the layouts of version 1, version 2 and both together (man 7 cgroups). Any cgroup above that of the
 process may have a limit, for everything in it together. The limit that is nearest to being reached is what matters: the
@@ -6,6 +6,7 @@ kernel kills or throttles when the first one is reached, whether or not it is th
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +42,18 @@ class MemoryUse:
 
 
 class Cgroup:
-    """The cgroup of this process. Its methods raise ProbeError if there is no cgroup that counts the resource."""
+    """The cgroup of a process. Its methods raise ProbeError if there is no cgroup that counts the resource."""
 
-    def __init__(self, proc: Path, cgroups: Path) -> None:
-        """`proc` is the mount point of proc, `cgroups` that of the cgroup filesystems."""
-        self._proc = proc
-        self._cgroups = cgroups
-        self._paths = dict(_parse_hierarchies(read_file(proc / "self" / "cgroup") or ""))
+    def __init__(self, process: Path, find_mount: Callable[[str], Path]) -> None:
+        """`process` is the folder of the process in /proc.
+
+        `find_mount` returns where the hierarchy of a controller of version 1 is mounted, or that of version 2 for "".
+        """
+        self.process = process
+        self.listing = read_file(process / "cgroup") or ""
+        """The paths of the cgroup, which no other container has at the same time."""
+        self._find_mount = find_mount
+        self._paths = dict(_parse_hierarchies(self.listing))
 
     def read_cpu(self) -> list[CpuUse]:
         """Return the CPU time, the quota, and how often the quota was used up.
@@ -93,8 +99,8 @@ class Cgroup:
     def _list_levels(self, controller: str) -> dict[str, Path]:
         """Return the folder of the process's cgroup, named "", and those above it that this container can see."""
         if controller not in self._paths:
-            listing = self._proc / "self" / "cgroup"
-            raise ProbeError(Reason.MISSING, f"{listing} does not list such a cgroup: use scope: host")
+            message = f"{self.process / 'cgroup'} does not list such a cgroup: use scope: host"
+            raise ProbeError(Reason.MISSING, message)
         mount, path = self._find_mount(controller), self._paths[controller]
         folder = mount.joinpath(*path)
         if ".." in path or not folder.is_dir():
@@ -102,12 +108,13 @@ class Cgroup:
         above = {f"/{'/'.join(path[:depth])}": mount.joinpath(*path[:depth]) for depth in reversed(range(len(path)))}
         return {"": folder, **above}
 
-    def _find_mount(self, controller: str) -> Path:
-        if controller == _V2:
-            pure = (self._cgroups / "cgroup.controllers").exists()
-            return self._cgroups if pure else self._cgroups / "unified"
-        mounts = (path for path in self._cgroups.glob(f"*{controller}*") if controller in path.name.split(","))
-        return next(mounts, self._cgroups / controller)
+
+def find_mount_below(cgroups: Path, controller: str) -> Path:
+    """Return where a hierarchy is mounted for this process, below the folder of the cgroup filesystems."""
+    if controller == _V2:
+        return cgroups if (cgroups / "cgroup.controllers").exists() else cgroups / "unified"
+    mounts = (path for path in cgroups.glob(f"*{controller}*") if controller in path.name.split(","))
+    return next(mounts, cgroups / controller)
 
 
 def _parse_hierarchies(text: str) -> list[tuple[str, list[str]]]:

@@ -32,13 +32,13 @@ class Family:
         """Return whether a process is an exporter, or was started by one."""
         if pid == os.getpid() or self._find_command(pid) is not None:
             return True
-        ancestors = list(self._list_ancestors(pid))
+        ancestors = list(self.list_ancestors(pid))
         if not list_started().isdisjoint([pid, *ancestors, self._find_session(pid)]):
             return True
         commands = [*map(self._find_command, ancestors), None]
         return any(command == "check" or (command == parent == "serve") for command, parent in pairwise(commands))
 
-    def _list_ancestors(self, pid: int) -> Iterator[int]:
+    def list_ancestors(self, pid: int) -> Iterator[int]:
         """Yield the parent of a process, its parent, and so on; those that this process may not see are left out."""
         seen = {pid}  # a PID may be reused meanwhile
         while (pid := self._find_parent(pid)) and pid not in seen:

@@ -1,4 +1,4 @@
-"""The mounts that this process sees (man 5 proc_pid_mountinfo)."""
+"""The mounts that a process sees (man 5 proc_pid_mountinfo)."""
 
 import re
 from collections.abc import Iterator
@@ -8,6 +8,8 @@ from pathlib import Path
 from exporter.host.proc import read_file
 from exporter.redaction import mask_urls
 
+THREAD = Path("/proc/thread-self")
+"""The folder of this thread: another one may be in another mount namespace."""
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -24,14 +26,14 @@ class Mount:
         return f"{self.type}{'' if self.source in (self.type, 'none') else f' {self.source}'} on {self.point}"
 
 
-def find_mount(number: int, proc: Path = Path("/proc")) -> Mount | None:
-    """Return the mount with this ID; None if it is not listed."""
-    return next((mount for known, mount in _list_mounts(proc) if known == number), None)
+def find_mount(number: int, process: Path = THREAD) -> Mount | None:
+    """Return the mount with this ID; None if it is not listed. `process` is the folder of a process in /proc."""
+    return next((mount for known, mount in list_mounts(process) if known == number), None)
 
 
 def explain_absence(path: Path, proc: Path, otherwise: str) -> str:
     """Return why a file below `proc` does not exist or cannot be read, and what to do."""
-    mounts = [mount for _, mount in _list_mounts(proc) if mount.point == str(proc)]
+    mounts = [mount for _, mount in list_mounts(proc / "thread-self") if mount.point == str(proc)]
     if mounts and "subset=pid" in mounts[-1].options:  # Linux 5.8; the last one is on top
         return (
             f"{path} is hidden by the mount option subset=pid of {proc} (ProcSubset=pid in a systemd unit): remove it"
@@ -39,9 +41,9 @@ def explain_absence(path: Path, proc: Path, otherwise: str) -> str:
     return f"{path} cannot be read: {otherwise}"
 
 
-def _list_mounts(proc: Path) -> Iterator[tuple[int, Mount]]:
-    # Those of this thread: another one may be in another mount namespace.
-    for line in (read_file(proc / "thread-self" / "mountinfo") or "").splitlines():
+def list_mounts(process: Path) -> Iterator[tuple[int, Mount]]:
+    """Yield the mounts that a process sees, each with its ID. Those on top of others at the same point come later."""
+    for line in (read_file(process / "mountinfo") or "").splitlines():
         before, _, after = line.partition(" - ")
         fields, details = before.split(" "), after.split(" ")
         if len(fields) >= 6 and len(details) >= 2:

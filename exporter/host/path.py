@@ -16,20 +16,51 @@ from exporter.host.child import kill, note_end, note_start
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 
 _SCRIPT = """
-import os, sys
-call, path, *fields = sys.argv[1:]
+import errno, os, stat, sys
+root, call, path, *fields = sys.argv[1:]
+MAX_LINKS = 40  # as in path_resolution(7)
 
-def find_mount(path):
-    with open(f"/proc/self/fdinfo/{os.open(path, os.O_PATH)}") as file:
+def find_mount(descriptor):
+    with open(f"/proc/self/fdinfo/{descriptor}") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
 
 def identify():
-    real = os.path.realpath(path)
-    mount = find_mount(real)
-    return mount, int(real == "/" or mount != find_mount(os.path.dirname(real)))
+    if root:
+        mount, above = find_mount(opened[-1]), find_mount(opened[-2]) if len(opened) > 1 else None
+    else:
+        real = os.path.realpath(path)
+        mount = find_mount(os.open(real, os.O_PATH))
+        above = find_mount(os.open(os.path.dirname(real), os.O_PATH)) if real != "/" else None
+    return mount, int(mount != above)
+
+def walk():
+    # The kernel would follow an absolute link from this process's root folder, and .. to above the given one.
+    links, parts = 0, path.split("/")[::-1]
+    while parts:
+        part = parts.pop()
+        if part in ("", ".", ".."):
+            if not stat.S_ISDIR(os.stat(opened[-1]).st_mode):
+                raise OSError(errno.ENOTDIR, part)
+            if part == ".." and len(opened) > 1:
+                os.close(opened.pop())
+            continue
+        descriptor = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=opened[-1])
+        if not stat.S_ISLNK(os.stat(descriptor).st_mode):
+            opened.append(descriptor)
+            continue
+        target = os.readlink("", dir_fd=descriptor)
+        os.close(descriptor)
+        links += 1
+        if links > MAX_LINKS:
+            raise OSError(errno.ELOOP, part)
+        while target.startswith("/") and len(opened) > 1:
+            os.close(opened.pop())
+        parts += target.split("/")[::-1]
+    return opened[-1]
 
 try:
-    result = getattr(os, call)(path)
+    opened = [int(root)] if root else []
+    result = getattr(os, call)(walk() if root else path)
 except OSError as error:
     print(error.errno)
     raise SystemExit
@@ -75,8 +106,11 @@ class PathQuery:
         self._command = command
         self._child: subprocess.Popen[bytes] | None = None
 
-    def run(self, path: str, deadline: Deadline) -> list[int]:
+    def run(self, path: str, deadline: Deadline, root: int | None = None) -> list[int]:
         """Return the fields, all whole numbers. Raises PathError, or ProbeError if the call could not be made.
+
+        The path and its symbolic links are followed below the root folder `root`, a descriptor; None for that of this
+        process.
 
         After the fields of `statvfs`, the ID of the mount follows (man 5 proc_pid_mountinfo), or 0 if it is not known,
         and 1 if the path is where it is mounted.
@@ -86,7 +120,7 @@ class PathQuery:
                 message = f"{path} still does not respond (pid {self._child.pid} is blocked on it)"
                 raise PathError(Reason.TIMEOUT, message)
             note_end(self._child)
-        error, *numbers = self._run_child(path, deadline)
+        error, *numbers = self._run_child(path, deadline, root)
         if error in (errno.ENOENT, errno.ENOTDIR):
             raise PathError(Reason.MISSING, f"{path} does not exist")
         if error in (errno.EACCES, errno.EPERM):
@@ -100,10 +134,13 @@ class PathQuery:
         if self._child is not None:
             kill(self._child)
 
-    def _run_child(self, path: str, deadline: Deadline) -> list[int]:
+    def _run_child(self, path: str, deadline: Deadline, root: int | None) -> list[int]:
         """Return the numbers that the child prints: an errno, or 0 and the fields."""
-        command = [*self._command, self._call, path, *self._fields]
-        self._child = child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        descriptors = () if root is None else (root,)
+        command = [*self._command, "".join(map(str, descriptors)), self._call, path, *self._fields]
+        self._child = child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=descriptors
+        )
         note_start(child)
         assert child.stdout is not None
         with child.stdout:

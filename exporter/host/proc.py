@@ -34,9 +34,9 @@ def count_machine_cpus(proc: Path = Path("/proc")) -> int:
     return sum(re.match(r"cpu\d", line) is not None for line in lines) or os.cpu_count() or 1
 
 
-def count_allowed_cpus(proc: Path) -> int:
-    """Return the number of CPUs that this process may run on: those of its cpuset, or all of the machine's."""
-    lines = (read_file(proc / "self" / "status") or "").splitlines()
+def count_allowed_cpus(process: Path, proc: Path = Path("/proc")) -> int:
+    """Return the number of CPUs that a process may run on: those of its cpuset, or all of the machine's."""
+    lines = (read_file(process / "status") or "").splitlines()
     cpuset = next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), "")
     spans = [span.partition("-") for span in cpuset.strip().split(",") if span]
     return sum(int(last or first) - int(first) + 1 for first, _, last in spans) or count_machine_cpus(proc)

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,6 +15,7 @@ from exporter.host.mounts import explain_absence
 from exporter.host.proc import count_allowed_cpus, count_machine_cpus, read_file
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
+from exporter.probe.of import Of, name_target, read_cgroup, require_scope
 from exporter.probe.options import Ratio
 
 MIN_ELAPSED = 0.05
@@ -44,6 +46,7 @@ class _Use:
 class _Machine:
     """The ticks of all CPUs of the machine, by field, at one moment."""
 
+    identity: ClassVar[str] = ""
     source: Path
     ticks: tuple[int, ...]
     cpus: int
@@ -73,6 +76,8 @@ class _Container:
     time: float
     levels: dict[str, CpuUse]
     cpus: int
+    identity: str
+    """Differs from that of a container that it has replaced."""
 
     @property
     def counted(self) -> bool:
@@ -98,10 +103,11 @@ class Cpu(Probe):
 
     The first run passes without a number, because there is nothing to compare it with. If a later run has no number,
     because the kernel does not count CPU time, the result is `unknown`. `scope: container` is the exporter's own
-    container, which in a pod is not the application's. Its use is a share of its quota (the CPU limit), or of the CPUs
-    it may run on if it has no quota or a larger one. If cgroups above the container have quotas too, such as that of a
-    pod, and the container can see them, the one that is nearest to its quota counts. The kernel enforces a quota in
-    periods, usually of 100 ms, and throttles a container that has used up its quota before the period ends.
+    container, which in a pod is not the application's: for that, use the option `of`. Its use is a share of its quota
+    (the CPU limit), or of the CPUs it may run on if it has no quota or a larger one. If cgroups above the container
+    have quotas too, such as that of a pod, and the container can see them, the one that is nearest to its quota counts.
+    The kernel enforces a quota in periods, usually of 100 ms, and throttles a container that has used up its quota
+    before the period ends.
     """
 
     measures: ClassVar = {
@@ -111,11 +117,14 @@ class Cpu(Probe):
     }
     examples: ClassVar = (
         "- name: cpu\n  cpu: {warnRatio: 0.8}\n  groups: []",
+        "- name: nginx-cpu\n  cpu: {scope: container, of: {process: nginx}, warnThrottledRatio: 0.25}\n  groups: []",
         "- name: own-cpu\n  cpu: {scope: container, warnThrottledRatio: 0.25}\n  groups: []",
     )
 
     scope: Literal["host", "container"] = "host"
-    """Whose CPU time to measure: that of the machine or that of the exporter's own container."""
+    """Whose CPU time to measure: that of the machine or that of a container, the exporter's own without `of`."""
+    of: Of | None = None
+    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`."""
     fail_ratio: Ratio = 0.95
     """Fails when the used share reaches this value."""
     warn_ratio: Ratio | None = None
@@ -132,13 +141,16 @@ class Cpu(Probe):
         throttled = self.fail_throttled_ratio is not None or self.warn_throttled_ratio is not None
         if throttled and self.scope == "host":
             raise ValueError("failThrottledRatio and warnThrottledRatio require scope: container")
+        require_scope(self.of, self.scope)
         return self
 
     @property
     def target(self) -> str:
-        return self.scope
+        return name_target(self.scope, self.of)
 
     def liveness_risk(self) -> str | None:
+        if self.of is not None:
+            return None
         if self.scope == "container":
             return "this is the CPU time of the exporter's own container, which in a pod is not the application's"
         return "this CPU time is the whole machine's; a restart cannot reduce the use of other processes"
@@ -150,13 +162,17 @@ class Cpu(Probe):
         cgroups: Path = Path("/sys/fs/cgroup"),
         clock: Callable[[], float] = time.monotonic,
     ) -> Outcome:
-        now = _read_machine(proc) if self.scope == "host" else _read_container(proc, cgroups, clock)
+        now: _Machine | _Container
+        if self.scope == "host":
+            now = _read_machine(proc)
+        else:
+            now = read_cgroup(self.of, partial(_read_container, clock, cgroups), deadline, proc, cgroups)
         if not now.counted:
             raise ProbeError(
                 Reason.MISSING, f"{now.source}: this kernel does not count CPU time, so there is no number"
             )
         before, self._previous = self._previous, now
-        if before is None:
+        if before is None or before.identity != now.identity:
             return Outcome.passed("no number yet: the first run only starts the count")
         uses = now.compare(before)
         if not uses or uses[0].elapsed < MIN_ELAPSED:
@@ -195,6 +211,6 @@ def _read_machine(proc: Path) -> _Machine:
     return _Machine(source, ticks, count_machine_cpus(proc))
 
 
-def _read_container(proc: Path, cgroups: Path, clock: Callable[[], float]) -> _Container:
-    levels = {use.cgroup: use for use in Cgroup(proc, cgroups).read_cpu()}
-    return _Container(cgroups, clock(), levels, count_allowed_cpus(proc))
+def _read_container(clock: Callable[[], float], source: Path, cgroup: Cgroup) -> _Container:
+    levels = {use.cgroup: use for use in cgroup.read_cpu()}
+    return _Container(source, clock(), levels, count_allowed_cpus(cgroup.process), cgroup.listing)

@@ -4,10 +4,11 @@ from typing import ClassVar
 
 from pydantic import PrivateAttr
 
-from exporter.host.mounts import find_mount
+from exporter.host.mounts import THREAD, find_mount
 from exporter.host.path import PathError, PathQuery
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason, Status
 from exporter.probe.check import Probe
+from exporter.probe.of import Of, name_target, open_container_of
 from exporter.probe.options import FilePath, Ratio
 
 _FIELDS = ("f_blocks", "f_bfree", "f_bavail", "f_frsize", "f_files", "f_ffree")
@@ -29,11 +30,14 @@ class Disk(Probe):
     }
     examples: ClassVar = (
         "- name: data\n  disk: {path: /var/lib/data, mountPoint: true, warnRatio: 0.8}",
+        "- name: nginx-cache\n  disk: {path: /var/cache/nginx, of: {process: nginx}}",
         "- name: spool\n  disk: {path: /var/spool, failInodesRatio: 0.9}",
     )
 
     path: FilePath = "/"
     """Any path on the filesystem."""
+    of: Of | None = None
+    """Names a process in whose container to find the path, in place of the exporter's own."""
     mount_point: bool = False
     """Fails when no filesystem is mounted at exactly this path. Bind mounts count, such as the volumes of a pod."""
     fail_ratio: Ratio = 0.9
@@ -50,17 +54,19 @@ class Disk(Probe):
 
     @property
     def target(self) -> str:
-        return self.path
+        return name_target(self.path, self.of)
 
     def liveness_risk(self) -> str | None:
         return "a restart rarely fixes a full or broken disk"
 
     def probe(self, deadline: Deadline) -> Outcome:
         try:
-            *numbers, mount_id, is_mount_point = self._query.run(self.path, deadline)
+            with open_container_of(self.of, deadline) as container:
+                root, process = (container.root, container.folder) if container else (None, THREAD)
+                *numbers, mount_id, is_mount_point = self._query.run(self.path, deadline, root)
+                mount = find_mount(mount_id, process) if mount_id else None
         except PathError as error:
             return error.outcome()
-        mount = find_mount(mount_id) if mount_id else None
         if self.mount_point and mount is None:
             raise ProbeError(
                 Reason.MISSING, f"whether {self.path} is a mount point is not known: /proc does not list the mount"

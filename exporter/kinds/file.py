@@ -10,6 +10,7 @@ from pydantic import PrivateAttr, model_validator
 from exporter.host.path import PathError, PathQuery
 from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.probe.check import Probe
+from exporter.probe.of import Of, name_target, open_container_of
 from exporter.probe.options import Count, FilePath, Seconds
 
 
@@ -27,11 +28,14 @@ class File(Probe):
     }
     examples: ClassVar = (
         "- name: worker\n  file: {path: /run/app/heartbeat, maxAgeSeconds: 60}\n  groups: [liveness]",
+        "- name: healthy\n  file: {path: /tmp/healthy, of: {process: app}}\n  groups: [liveness, startup]",
         "- name: backup\n  file: {path: /backup/latest.tar, maxAgeSeconds: 90000, minBytes: 1024}\n  groups: []",
     )
 
     path: FilePath
-    """Path of the file in the exporter's own container."""
+    """Path of the file in the exporter's own container, or in that of `of`."""
+    of: Of | None = None
+    """Names a process in whose container to find the path, in place of the exporter's own."""
     max_age_seconds: Seconds | None = None
     """Fails when the age reaches this number of seconds."""
     min_bytes: Count | None = None
@@ -49,11 +53,12 @@ class File(Probe):
 
     @property
     def target(self) -> str:
-        return self.path
+        return name_target(self.path, self.of)
 
     def probe(self, deadline: Deadline, wall: Callable[[], float] = time.time) -> Outcome:
         try:
-            mode, written, size = self._query.run(self.path, deadline)
+            with open_container_of(self.of, deadline) as container:
+                mode, written, size = self._query.run(self.path, deadline, container.root if container else None)
         except PathError as error:
             return error.outcome()
         if stat.S_ISDIR(mode):

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import psutil
+from pydantic import model_validator
 
-from exporter.host.cgroup import UNLIMITED, Cgroup
+from exporter.host.cgroup import UNLIMITED
 from exporter.host.mounts import explain_absence
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
+from exporter.probe.of import Of, name_target, read_cgroup, require_scope
 from exporter.probe.options import Ratio
 
 
@@ -17,10 +19,11 @@ class Memory(Probe):
     """Checks the share of the machine's or the container's memory that is in use.
 
     The machine's available memory is the kernel's own estimate (`MemAvailable`), which includes caches that can be
-    reclaimed. `scope: container` is the exporter's own container, which in a pod is not the application's. Its used
-    memory is the working set, which the kubelet uses for evictions, as a share of the container's limit, or of the
-    machine's memory if it has no limit or a larger one. If cgroups above the container have limits too, such as those
-    of a pod or of a systemd slice, and the container can see them, the one that is nearest to its limit counts.
+    reclaimed. `scope: container` is the exporter's own container, which in a pod is not the application's: for that,
+    use the option `of`. Its used memory is the working set, which the kubelet uses for evictions, as a share of the
+    container's limit, or of the machine's memory if it has no limit or a larger one. If cgroups above the container
+    have limits too, such as those of a pod or of a systemd slice, and the container can see them, the one that is
+    nearest to its limit counts.
     """
 
     measures: ClassVar = {
@@ -31,21 +34,31 @@ class Memory(Probe):
     }
     examples: ClassVar = (
         "- name: memory\n  memory: {warnRatio: 0.8, failRatio: 0.95}",
+        "- name: nginx-memory\n  memory: {scope: container, of: {process: nginx}}\n  groups: [liveness]",
         "- name: own-memory\n  memory: {scope: container}\n  groups: []",
     )
 
     scope: Literal["host", "container"] = "host"
-    """Whose memory to measure: that of the machine or that of the exporter's own container."""
+    """Whose memory to measure: that of the machine or that of a container, the exporter's own without `of`."""
+    of: Of | None = None
+    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`."""
     fail_ratio: Ratio = 0.9
     """Fails when the used share reaches this value."""
     warn_ratio: Ratio | None = None
     """Warns when the used share reaches this value."""
 
+    @model_validator(mode="after")
+    def _validate_scope(self) -> Self:
+        require_scope(self.of, self.scope)
+        return self
+
     @property
     def target(self) -> str:
-        return self.scope
+        return name_target(self.scope, self.of)
 
     def liveness_risk(self) -> str | None:
+        if self.of is not None:
+            return None
         if self.scope == "container":
             return "this is the memory of the exporter's own container, which in a pod is not the application's"
         return "this memory is the whole machine's; a restart cannot free the memory of other processes"
@@ -61,7 +74,7 @@ class Memory(Probe):
             memory = _read_machine(machine, proc)
             return self._compare("", memory.total - memory.available, memory.total)
         total = _find_total(machine)
-        container = Cgroup(proc, cgroups).read_memory(total)
+        container = read_cgroup(self.of, lambda cgroup: cgroup.read_memory(total), deadline, proc, cgroups)
         kills = () if container.oom_kills is None else (Measurement("memory_oom_kills", container.oom_kills),)
         if container.limit is None or container.limit > total:
             total = _read_machine(machine, proc).total

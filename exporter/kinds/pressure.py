@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from exporter.host.cgroup import Cgroup
+from pydantic import model_validator
+
 from exporter.host.mounts import explain_absence
 from exporter.host.proc import read_file
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
+from exporter.probe.of import Of, name_target, read_cgroup, require_scope
 from exporter.probe.options import Ratio
 
 
@@ -17,8 +19,8 @@ class Pressure(Probe):
 
     The kernel averages it (pressure stall information, PSI). A high load average or full memory may be harmless;
     pressure is lost time. It requires Linux 4.20 with PSI, and cgroup version 2 for a container. `scope: container` is
-    the exporter's own container, which in a pod is not the application's. For the whole machine's CPUs, the line `full`
-    has no meaning: it is 0 or missing.
+    the exporter's own container, which in a pod is not the application's: for that, use the option `of`. For the whole
+    machine's CPUs, the line `full` has no meaning: it is 0 or missing.
     """
 
     measures: ClassVar = {
@@ -28,13 +30,16 @@ class Pressure(Probe):
     examples: ClassVar = (
         "- name: memory-pressure\n  pressure: {resource: memory, line: full, failRatio: 0.2}\n  groups: []",
         "- name: io-pressure\n  pressure: {resource: io, window: 300s, warnRatio: 0.3}\n  groups: []",
+        "- name: nginx-pressure\n  pressure: {resource: memory, scope: container, of: {process: nginx}}\n  groups: []",
         "- name: own-cpu-pressure\n  pressure: {resource: cpu, scope: container}\n  groups: []",
     )
 
     resource: Literal["cpu", "memory", "io"]
     """Resource that tasks wait for."""
     scope: Literal["host", "container"] = "host"
-    """Whose tasks to measure: those of the machine or those of the exporter's own container."""
+    """Whose tasks to measure: those of the machine or those of a container, the exporter's own without `of`."""
+    of: Of | None = None
+    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`."""
     window: Literal["10s", "60s", "300s"] = "60s"
     """Which of the kernel's three averages to use."""
     line: Literal["some", "full"] = "some"
@@ -44,17 +49,24 @@ class Pressure(Probe):
     warn_ratio: Ratio | None = None
     """Warns when the stalled share reaches this value."""
 
+    @model_validator(mode="after")
+    def _validate_scope(self) -> Self:
+        require_scope(self.of, self.scope)
+        return self
+
     @property
     def target(self) -> str:
-        return f"{self.resource} of {self.scope}"
+        return name_target(f"{self.resource} of {self.scope}", self.of)
 
     def liveness_risk(self) -> str | None:
+        if self.of is not None:
+            return None
         if self.scope == "container":
             return "this is the pressure in the exporter's own container, which in a pod is not the application's"
         return "this pressure is the whole machine's; a restart adds to it"
 
     def probe(self, deadline: Deadline, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Outcome:
-        text = self._read_host(proc) if self.scope == "host" else self._read_container(proc, cgroups)
+        text = self._read_host(proc) if self.scope == "host" else self._read_container(deadline, proc, cgroups)
         average = re.search(rf"^{self.line} .*\bavg{self.window.rstrip('s')}=([\d.]+)", text, re.MULTILINE)
         if average is None:
             use = ": use line: some" if self.line == "full" else ""
@@ -75,8 +87,8 @@ class Pressure(Probe):
             raise ProbeError(Reason.MISSING, explain_absence(path, proc, needs))
         return text
 
-    def _read_container(self, proc: Path, cgroups: Path) -> str:
-        text = Cgroup(proc, cgroups).read_pressure(self.resource)
+    def _read_container(self, deadline: Deadline, proc: Path, cgroups: Path) -> str:
+        text = read_cgroup(self.of, lambda cgroup: cgroup.read_pressure(self.resource), deadline, proc, cgroups)
         if text is None:
             needs = "a container needs cgroup version 2 and a kernel with PSI; otherwise use scope: host"
             raise ProbeError(Reason.MISSING, f"this cgroup has no {self.resource}.pressure: {needs}")

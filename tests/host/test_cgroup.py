@@ -1,10 +1,11 @@
 """What a container uses and may use, from fake trees of every layout and from this machine."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from exporter.host.cgroup import Cgroup, CpuUse, MemoryUse
+from exporter.host.cgroup import Cgroup, CpuUse, MemoryUse, find_mount_below
 from exporter.model import ProbeError, Reason
 
 V1 = "7:memory:/docker/1f\n4:cpu,cpuacct:/docker/1f\n3:cpuset:/docker/1f\n1:name=systemd:/docker/1f\n0::/docker/1f\n"
@@ -46,7 +47,7 @@ def make_cgroup(tmp_path):
             (tmp_path / "cgroup" / folder).mkdir(parents=True, exist_ok=True)
             for name, text in files.items():
                 (tmp_path / "cgroup" / folder / name).write_text(text)
-        return Cgroup(tmp_path / "proc", tmp_path / "cgroup")
+        return Cgroup(tmp_path / "proc" / "self", partial(find_mount_below, tmp_path / "cgroup"))
 
     return make
 
@@ -241,7 +242,7 @@ def test_pressure_is_read_if_the_kernel_has_it(make_cgroup, listing, folders, ex
 
 
 def test_the_cgroup_of_this_process_is_read():
-    cgroup = Cgroup(Path("/proc"), Path("/sys/fs/cgroup"))
+    cgroup = Cgroup(Path("/proc/self"), partial(find_mount_below, Path("/sys/fs/cgroup")))
     try:
         cpu, memory = cgroup.read_cpu(), cgroup.read_memory()
     except ProbeError as error:

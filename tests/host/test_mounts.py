@@ -33,11 +33,11 @@ def proc(tmp_path):
     ],
 )
 def test_a_mount_is_named_without_credentials(proc, number, text):
-    assert str(find_mount(number, proc)) == text
+    assert str(find_mount(number, proc / "thread-self")) == text
 
 
 def test_a_mount_that_is_not_listed_is_not_found(proc, tmp_path):
-    assert find_mount(1, proc) is None
+    assert find_mount(1, proc / "thread-self") is None
     assert find_mount(27, tmp_path / "absent") is None
 
 

@@ -12,7 +12,7 @@ def test_allowed_cpus_are_counted(tmp_path, cpuset, count):
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "status").write_text(f"Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{cpuset}\n")
 
-    assert count_allowed_cpus(tmp_path) == count
+    assert count_allowed_cpus(tmp_path / "self", tmp_path) == count
 
 
 def test_the_machine_s_cpus_include_those_that_are_not_allowed(tmp_path):
@@ -21,11 +21,11 @@ def test_the_machine_s_cpus_include_those_that_are_not_allowed(tmp_path):
     (tmp_path / "stat").write_text("cpu  9 9\ncpu0 3 3\ncpu2 3 3\ncpu11 3 3\nintr 7\ncpufreq 1\nctxt 7\n")
 
     assert count_machine_cpus(tmp_path) == 3
-    assert count_allowed_cpus(tmp_path) == 1
+    assert count_allowed_cpus(tmp_path / "self", tmp_path) == 1
 
 
 def test_without_the_files_there_is_at_least_one_cpu(tmp_path):
-    assert count_allowed_cpus(tmp_path) >= 1
+    assert count_allowed_cpus(tmp_path / "self", tmp_path) >= 1
     assert count_machine_cpus(tmp_path) >= 1
 
 

@@ -1,0 +1,194 @@
+"""The container of another process: its root folder, its mounts and its cgroup, as that process sees them.
+
+Theory of operation. Containers that share a PID namespace see each other's processes, and `/proc/PID/root` is the root
+folder of a process's own mount namespace. Three things could lead to another place than the one that is meant:
+
+- A PID may be reused. The folder of the process in /proc is therefore opened first. It never becomes the folder of
+  another process, and only then is the process checked to be the wanted one.
+- A container may end at any time, and its mounts are gone before its last process is. A file that was on one of them
+  would seem to be missing. After each use, the process must therefore still have its root folder.
+- Whoever controls the container controls its symbolic links. `path` follows them below the root folder; a cgroup
+  filesystem has none, and is recognized by the ID of its mount.
+
+`/proc/PID/root` is readable under the conditions of ptrace(2), section "Ptrace access mode checking".
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from exporter.host.cgroup import Cgroup
+from exporter.host.family import Family
+from exporter.host.mounts import list_mounts
+from exporter.host.proc import read_file
+from exporter.host.processes import list_pids
+from exporter.host.scan import Scan, Wanted, scan_processes
+from exporter.model import Deadline, ProbeError, Reason
+
+_ENDED = (FileNotFoundError, ProcessLookupError)
+_FIX = "or run it as root with the capability SYS_PTRACE"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The container of a process. The descriptors are open while it is used."""
+
+    process: str  # in words, with its PID
+    pid: int
+    folder: Path  # of the process in /proc
+    root: int  # descriptor of its root folder
+
+    def read_cgroup(self, read: Callable[[Cgroup], _T]) -> _T:
+        """Return what a function reads from the cgroup of the process. A message names paths as the process does."""
+        with ExitStack() as stack:
+            shown = {str(self.folder): f"/proc/{self.pid}"}
+
+            def find_mount(controller: str) -> Path:
+                descriptor, point = self._open_hierarchy(controller)
+                stack.callback(os.close, descriptor)
+                path = _name_descriptor(descriptor)
+                shown[str(path)] = point
+                return path
+
+            try:
+                return read(Cgroup(self.folder, find_mount))
+            except ProbeError as error:
+                message = f"{self.process}: {error}"
+                for path, name in shown.items():
+                    message = message.replace(f"{path}/", f"{name}/")
+                raise ProbeError(error.reason, message) from None
+
+    def _open_hierarchy(self, controller: str) -> tuple[int, str]:
+        """Return a descriptor of where a controller's hierarchy is mounted in the container, and that path."""
+        kind = "cgroup" if controller else "cgroup2"
+        for number, mount in list_mounts(self.folder):
+            if mount.type == kind and (not controller or controller in mount.options):
+                with suppress(OSError):  # another filesystem is mounted above it
+                    descriptor = os.open(f"{_name_descriptor(self.root)}{mount.point}", os.O_PATH | os.O_DIRECTORY)
+                    if _read_mount_id(descriptor) == number:
+                        return descriptor, mount.point
+                    os.close(descriptor)
+        message = f"the container of {self.process} has no {kind} filesystem {controller}".rstrip()
+        raise ProbeError(Reason.MISSING, f"{message}: mount it at /sys/fs/cgroup, as container runtimes do")
+
+
+@contextmanager
+def open_container(who: str, wanted: Wanted, deadline: Deadline) -> Iterator[Container]:
+    """Find the container of a process, and close it at the end. `who` is the process in words.
+
+    Of several processes, the one from which the others descend is meant. Raises ProbeError if there is none, if there
+    are several in different containers, if the exporter may not look into the container, and, at the end, if the
+    process has ended meanwhile.
+    """
+    pids, family = set(psutil.pids()), Family()
+    scan = scan_processes(pids, wanted, deadline, family)
+    live = {pid: pid for pid in scan.stopped} | {process.pid: process.live.pid for process in scan.running}
+    first, *others = _select_ancestors(live, family) or [0]
+    if not first:
+        raise _explain_absence(who, wanted, scan, pids, family)
+    who = f"{who} ({list_pids([first])})"
+    with ExitStack() as stack:
+        folder = stack.enter_context(_open_folder(first, live[first]))
+        if first not in _list_found(scan_processes([first], wanted, deadline, family)):
+            raise _report_end(who)
+        for pid in others:
+            with _open_folder(pid, live[pid]) as other:
+                if not _share_container(who, folder, other):
+                    message = f"{who} and pid {pid} are in different containers: name the process by a commandLine"
+                    raise ProbeError(Reason.ERROR, f"{message} that only one of them has")
+        with _explained(who, folder):
+            root = os.open(folder / "root", os.O_PATH | os.O_DIRECTORY)
+            stack.callback(os.close, root)
+        try:
+            yield Container(who, first, folder, root)
+        finally:
+            with _explained(who, folder):
+                (folder / "root").readlink()
+
+
+def _list_found(scan: Scan) -> list[int]:
+    return [*scan.stopped, *(process.pid for process in scan.running)]
+
+
+def _select_ancestors(pids: Collection[int], family: Family) -> list[int]:
+    """Return the processes that do not descend from one of the others, the oldest PID first."""
+    return sorted(pid for pid in pids if not set(pids).intersection(family.list_ancestors(pid)))
+
+
+@contextmanager
+def _open_folder(pid: int, thread: int) -> Iterator[Path]:
+    """Open the folder of a process in /proc, of a thread of it if its main thread has ended, and return its path."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/task/{thread}", os.O_PATH | os.O_DIRECTORY)
+    except _ENDED:
+        raise _report_end(f"pid {pid}") from None
+    try:
+        yield _name_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _share_container(who: str, one: Path, other: Path) -> bool:
+    """Return whether two processes are in the same cgroup and see the same mounts. Anyone may read the cgroup."""
+    with _explained(who, other):
+        same_cgroup = (one / "cgroup").read_text() == (other / "cgroup").read_text()
+        return same_cgroup and (one / "ns" / "mnt").readlink() == (other / "ns" / "mnt").readlink()
+
+
+@contextmanager
+def _explained(who: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except _ENDED:
+        raise _report_end(who) from None
+    except PermissionError:
+        raise ProbeError(Reason.PERMISSION, f"no access to the container of {who}: {_explain_denial(folder)}") from None
+
+
+def _explain_absence(who: str, wanted: Wanted, scan: Scan, pids: Collection[int], family: Family) -> ProbeError:
+    if 1 not in pids or scan.hidden:
+        message = f"{who} was not found, but processes of other users are hidden (hidepid)"
+        return ProbeError(Reason.PERMISSION, message)
+    if family.includes(1) or all(map(family.includes, pids)):
+        message = f"{who} was not found: only the exporter's own processes are visible"
+        return ProbeError(Reason.MISSING, f"{message}; set shareProcessNamespace: true in the pod")
+    others = scan.describe_others(wanted.name)
+    return ProbeError(Reason.MISSING, f"{who} is not running, so its container is not known{others}")
+
+
+def _report_end(who: str) -> ProbeError:
+    return ProbeError(Reason.MISSING, f"{who} ended during the run, so its container is not known")
+
+
+def _explain_denial(folder: Path) -> str:
+    """Return which condition of ptrace(2) is not met, and what to do."""
+    theirs, ours = _read_status(folder), _read_status(Path("/proc/thread-self"))
+    ids = [(theirs[key][:3], ours[key][3:]) for key in ("Uid", "Gid")]  # real, effective, saved; of the filesystem
+    if any(set(process) != set(exporter) for process, exporter in ids):
+        users = ":".join(process[0] for process, _ in ids), ":".join(exporter[0] for _, exporter in ids)
+        message = "it runs as the user and group {}, the exporter as {}: set runAsUser and runAsGroup of the exporter"
+        return f"{message.format(*users)} to the same, {_FIX}"
+    if int(theirs["CapPrm"][0], 16) & ~int(ours["CapEff"][0], 16):
+        return f"it has capabilities that the exporter does not have: drop them (capabilities: {{drop: [ALL]}}), {_FIX}"
+    return f"it has changed its user after it started, or protects itself: start it as its final user, {_FIX}"
+
+
+def _read_status(folder: Path) -> dict[str, list[str]]:
+    lines = ((folder / "status").read_text(errors="replace")).splitlines()
+    return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _read_mount_id(descriptor: int) -> int:
+    lines = (read_file(Path(f"/proc/thread-self/fdinfo/{descriptor}")) or "").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("mnt_id:")), 0)
+
+
+def _name_descriptor(descriptor: int) -> Path:
+    return Path(f"/proc/thread-self/fd/{descriptor}")

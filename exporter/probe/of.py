@@ -1,0 +1,81 @@
+"""The option `of`: another container than the exporter's own, named by a process in it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from pydantic import model_validator
+
+from exporter.host.cgroup import Cgroup, find_mount_below
+from exporter.host.reader import call
+from exporter.model import Deadline, ProbeError, Reason
+from exporter.probe.expect import Pattern, matches
+from exporter.probe.options import Options, Text
+
+if TYPE_CHECKING:
+    from exporter.host.container import Container
+
+_T = TypeVar("_T")
+
+
+class Of(Options):
+    """The container of a process that the exporter can see, as in a pod with `shareProcessNamespace: true`."""
+
+    process: Text | None = None
+    """Names the program that runs in the container, like the option `name` of the kind `process`."""
+    command_line: Pattern | None = None
+    """Finds the process by a regular expression (RE2) anywhere in its command line, like the option of the same name of
+    the kind `process`. Requires the extra `expect`."""
+
+    @model_validator(mode="after")
+    def _validate_options(self) -> Self:
+        if (self.process is None) == (self.command_line is None):
+            raise ValueError("needs exactly one of process and commandLine")
+        return self
+
+    def __str__(self) -> str:
+        return f"process {self.process}" if self.process is not None else f"process matching {self.command_line}"
+
+    def open(self, deadline: Deadline) -> "AbstractContextManager[Container]":
+        """Find the container; `host.container` says what is raised."""
+        from exporter.host.container import open_container  # imports psutil, which few checks need
+        from exporter.host.scan import Wanted
+
+        wanted = Wanted(self.process, None if self.command_line is None else partial(matches, self.command_line))
+        return open_container(str(self), wanted, deadline)
+
+
+def open_container_of(of: Of | None, deadline: Deadline) -> "AbstractContextManager[Container | None]":
+    """Find the container that is meant; None for the exporter's own."""
+    return nullcontext() if of is None else of.open(deadline)
+
+
+def read_cgroup(of: Of | None, read: Callable[[Cgroup], _T], deadline: Deadline, proc: Path, cgroups: Path) -> _T:
+    """Return what a function reads from the cgroup of the container that is meant. Raises ProbeError.
+
+    Another container may have a mount that does not respond.
+    """
+    if of is None:
+        return read(Cgroup(proc / "self", partial(find_mount_below, cgroups)))
+
+    def read_theirs() -> _T:
+        with of.open(deadline) as container:
+            return container.read_cgroup(read)
+
+    try:
+        return call(f"container of {of}", read_theirs, str(id(read)), deadline)
+    except TimeoutError:
+        raise ProbeError(Reason.TIMEOUT, f"the container of {of} did not respond in time") from None
+
+
+def require_scope(of: Of | None, scope: str) -> None:
+    """Raise ValueError if a container is named, but the scope is the whole machine."""
+    if of is not None and scope != "container":
+        raise ValueError("of requires scope: container")
+
+
+def name_target(target: str, of: Of | None) -> str:
+    """Return the target of a check, with the container that is meant."""
+    return target if of is None else f"{target} of {of}"
