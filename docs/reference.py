@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from exporter.evaluation.settle import settle
 from exporter.kinds import kinds
 from exporter.model import Group, Measurement, Outcome, Reason, Result, Snapshot, Spec, State, Vitals
 from exporter.probe.check import Probe
+from exporter.probe.of import Of
 from exporter.render.metrics import TEXT, render
 
 HERE = Path(__file__).parent
@@ -33,7 +35,8 @@ KINDS = """\
 # Kinds of checks
 
 The kind of a check is one of its keys, and the options of the kind are below that key. In the tables of options,
-`option.key` is a key inside an option, and `option[].key` is a key of every item in a list.
+`option.key` is a key inside an option, and `option[].key` is a key of every item in a list. Several kinds have the
+[option `of`](#the-option-of), which names another container than the exporter's own.
 """
 LIMITS = """
 A measurement with thresholds has a second family, `health_<measurement>_limit`. It is a gauge with the labels `check`,
@@ -80,6 +83,7 @@ def describe_kinds() -> Iterator[str]:
         )
         for example in kind.examples:
             yield f"\n```yaml\n{example.strip()}\n```\n"
+    yield f"\n## The option `of`\n\n{cleandoc(Of.__doc__ or '')}\n"
 
 
 def describe_configuration() -> Iterator[str]:

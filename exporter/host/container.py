@@ -75,8 +75,9 @@ class Container:
                     if _read_mount_id(descriptor) == number:
                         return descriptor, mount.point
                     os.close(descriptor)
-        message = f"the container of {self.process} has no {kind} filesystem {controller}".rstrip()
-        raise ProbeError(Reason.MISSING, f"{message}: mount it at /sys/fs/cgroup, as container runtimes do")
+        which = f"{kind} filesystem of the controller {controller}" if controller else f"{kind} filesystem"
+        message = f"it has no {which}: mount it at /sys/fs/cgroup, as container runtimes do"
+        raise ProbeError(Reason.MISSING, message)
 
 
 @contextmanager

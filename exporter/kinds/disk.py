@@ -37,7 +37,8 @@ class Disk(Probe):
     path: FilePath = "/"
     """Any path on the filesystem."""
     of: Of | None = None
-    """Names a process in whose container to find the path, in place of the exporter's own."""
+    """Names a process in whose container to find the path, in place of the exporter's own. Requires a process namespace
+    that both containers share."""
     mount_point: bool = False
     """Fails when no filesystem is mounted at exactly this path. Bind mounts count, such as the volumes of a pod."""
     fail_ratio: Ratio = 0.9

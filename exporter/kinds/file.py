@@ -35,7 +35,8 @@ class File(Probe):
     path: FilePath
     """Path of the file in the exporter's own container, or in that of `of`."""
     of: Of | None = None
-    """Names a process in whose container to find the path, in place of the exporter's own."""
+    """Names a process in whose container to find the path, in place of the exporter's own. Requires a process namespace
+    that both containers share."""
     max_age_seconds: Seconds | None = None
     """Fails when the age reaches this number of seconds."""
     min_bytes: Count | None = None

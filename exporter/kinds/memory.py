@@ -41,7 +41,8 @@ class Memory(Probe):
     scope: Literal["host", "container"] = "host"
     """Whose memory to measure: that of the machine or that of a container, the exporter's own without `of`."""
     of: Of | None = None
-    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`."""
+    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`, and a
+    process namespace that both containers share."""
     fail_ratio: Ratio = 0.9
     """Fails when the used share reaches this value."""
     warn_ratio: Ratio | None = None

@@ -39,7 +39,8 @@ class Pressure(Probe):
     scope: Literal["host", "container"] = "host"
     """Whose tasks to measure: those of the machine or those of a container, the exporter's own without `of`."""
     of: Of | None = None
-    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`."""
+    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`, and a
+    process namespace that both containers share."""
     window: Literal["10s", "60s", "300s"] = "60s"
     """Which of the kernel's three averages to use."""
     line: Literal["some", "full"] = "some"

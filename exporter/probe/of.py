@@ -21,7 +21,25 @@ _T = TypeVar("_T")
 
 
 class Of(Options):
-    """The container of a process that the exporter can see, as in a pod with `shareProcessNamespace: true`."""
+    """The container of a process, in place of the exporter's own.
+
+    The exporter can look at the files and the cgroup of another container if these conditions are met:
+
+    - The exporter sees the process. In a pod, set `shareProcessNamespace: true`.
+    - The exporter has access to it (ptrace(2), "Ptrace access mode checking"). Give both containers the same
+      `runAsUser` and `runAsGroup`, and drop the capabilities of the process's container (`drop: [ALL]`). The process
+      must not change its user after it has started. Alternatively, run the exporter as root with the capability
+      `SYS_PTRACE`; without root, Kubernetes does not grant an added capability.
+    - For `memory`, `cpu` and `pressure`, `/sys/fs/cgroup` is mounted in the container, as container runtimes do.
+
+    If a condition is not met, the result is `unknown` with the reason `missing` or `permission`, and the summary names
+    the condition. While no such process runs, for example because its container restarts, the result is `unknown`, too.
+
+    If several processes match, the one that the others descend from is used. If they are in different containers, the
+    result is `unknown`. Exporters do not count. Symbolic links are followed inside the container.
+
+    In turn, a process with the exporter's user ID can then read the exporter's files and environment.
+    """
 
     process: Text | None = None
     """Names the program that runs in the container, like the option `name` of the kind `process`."""

@@ -34,6 +34,7 @@ RACE = "net/test_race.py::test_"
 RESOLVER = "net/test_resolver.py::test_"
 NAMES = "faults/test_names.py::test_"
 NETWORK = "faults/test_network.py::test_"
+CONTAINER = "host/test_container.py::test_"
 MOUNTS = "faults/test_mounts.py::test_"
 CGROUPS = "faults/test_cgroups.py::test_"
 CLOCKS = "faults/test_clocks.py::test_"
@@ -322,6 +323,20 @@ LOCAL_CHECKS = (
         "mount-that-vanishes",
         "A filesystem is unmounted and mounted again between two runs.",
         MOUNTS + "a_mount_that_vanishes_is_missing_and_leaves_no_numbers_behind",
+    ),
+    Row(
+        "container-that-ends",
+        "The container that a check looks into ends during the run, or its PID is reused.",
+        CONTAINER + "a_container_that_ends_during_the_run_is_unknown",
+        CONTAINER + "a_pid_that_is_reused_during_the_run_does_not_lead_to_the_new_process",
+        CONTAINER + "a_dead_mount_in_the_container_fails_at_the_deadline",
+    ),
+    Row(
+        "hostile-container",
+        "The container that a check looks into has symbolic links that lead out of it.",
+        CONTAINER + "a_link_never_leads_out_of_the_container",
+        CONTAINER + "processes_in_different_containers_are_ambiguous",
+        "host/test_container_cgroup.py::test_a_folder_that_is_not_the_mount_of_cgroups_is_not_read",
     ),
     Row(
         "strange-proc",

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ import psutil
 import pytest
 from faults.containers import container
 from faults.fuse import mounted
-from support import PATIENCE, command, eventually, within
+from support import PATIENCE, command, eventually, unavailable, within
 
 from exporter.kinds.disk import Disk
 from exporter.kinds.file import File
@@ -140,6 +142,49 @@ def test_a_container_that_ends_during_the_run_is_unknown(app):
     assert caught.value.reason is Reason.MISSING
 
 
+REUSE = """
+import subprocess, time
+from pathlib import Path
+from exporter.model import Deadline, ProbeError
+from exporter.probe.of import Of
+
+def start(pid=None):
+    if pid:
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+    process = subprocess.Popen(["./reused", "3600"])
+    while Path(f"/proc/{process.pid}/comm").read_text() != "reused\\n":
+        time.sleep(0.01)
+    return process
+
+first = start()
+try:
+    with Of(process="reused").open(Deadline(time.monotonic() + 60)) as container:
+        first.kill()
+        first.wait()
+        second = start(first.pid)
+        assert second.pid == first.pid == container.pid, (second.pid, first.pid, container.pid)
+        print("still there:", (container.folder / "root").exists())
+except ProbeError as error:
+    print(error.reason, error)
+second.kill()
+"""
+
+
+def test_a_pid_that_is_reused_during_the_run_does_not_lead_to_the_new_process(tmp_path):
+    if os.geteuid() != 0:
+        unavailable("a PID namespace needs root")
+    shutil.copy(command("sleep"), tmp_path / "reused")
+    arguments = [command("unshare"), "--pid", "--fork", "--mount-proc", sys.executable, "-c", REUSE]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert done.stderr == ""
+    first, second = done.stdout.splitlines()
+    assert first == "still there: False"
+    assert re.fullmatch(
+        r"missing process reused \(pid \d+\) ended during the run, so its container is not known", second
+    )
+
+
 def test_processes_in_different_containers_are_ambiguous(app, tmp_path):
     with container(tmp_path, name=app.name) as other:
         reason, message = explain(app)
@@ -170,14 +215,23 @@ def test_a_descendant_in_another_container_does_not_count(tmp_path):
     shell = tmp_path / "starter"
     shutil.copy("/bin/sh", shell)
     (tmp_path / "healthy").touch()
+
+    def list_contained() -> list[psutil.Process]:
+        """The descendants with the same name and other mounts."""
+        with suppress(psutil.Error, OSError):
+            return [
+                child
+                for child in psutil.Process(app.pid).children(recursive=True)
+                if child.name() == "starter" and not Path(f"/proc/{child.pid}/ns/mnt").samefile("/proc/self/ns/mnt")
+            ]
+        return []
+
     with container(tmp_path, name="starter", prefix=[str(shell), "-c", '"$@" & wait', "sh"]) as app:
-        descendants = psutil.Process(app.pid).children
-        eventually(lambda: any(child.name() == "starter" for child in descendants(recursive=True)))
+        (contained,) = eventually(list_contained)
         try:
             assert check_file(app, str(tmp_path / "healthy")).status is Status.PASS
         finally:
-            for child in descendants(recursive=True):
-                child.kill()
+            contained.kill()
 
 
 EXPORTER = [sys.executable, "-m", "exporter"]
