@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -183,6 +184,31 @@ def test_a_pid_that_is_reused_during_the_run_does_not_lead_to_the_new_process(tm
     assert re.fullmatch(
         r"missing process reused \(pid \d+\) ended during the run, so its container is not known", second
     )
+
+
+def test_the_container_of_a_process_whose_main_thread_has_ended_is_found(tmp_path):
+    program = tmp_path / "headless"
+    shutil.copy(sys.executable, program)
+    script = (
+        "import ctypes, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    (tmp_path / "healthy").touch()
+    with subprocess.Popen([program, "-c", script], env={**os.environ, "PYTHONHOME": sys.base_prefix}) as process:
+        try:
+            eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+            assert check_file(SimpleNamespace(name="headless"), str(tmp_path / "healthy")).status is Status.PASS
+        finally:
+            process.kill()
+
+
+def test_a_process_that_a_signal_has_stopped_still_has_its_container(app):
+    (app.root / "tmp/healthy").touch()
+    app.process.send_signal(signal.SIGSTOP)
+    eventually(lambda: psutil.Process(app.pid).status() == psutil.STATUS_STOPPED)
+
+    assert check_file(app).status is Status.PASS
 
 
 def test_processes_in_different_containers_are_ambiguous(app, tmp_path):
