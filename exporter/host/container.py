@@ -24,8 +24,7 @@ import psutil
 
 from exporter.host.cgroup import Cgroup
 from exporter.host.family import Family
-from exporter.host.mounts import list_mounts
-from exporter.host.proc import read_file
+from exporter.host.mounts import list_mounts, read_mount_id
 from exporter.host.processes import list_pids
 from exporter.host.scan import Scan, Wanted, scan_processes
 from exporter.model import Deadline, ProbeError, Reason
@@ -72,7 +71,7 @@ class Container:
             if mount.type == kind and (not controller or controller in mount.options):
                 with suppress(OSError):  # another filesystem is mounted above it
                     descriptor = os.open(f"{_name_descriptor(self.root)}{mount.point}", os.O_PATH | os.O_DIRECTORY)
-                    if _read_mount_id(descriptor) == number:
+                    if read_mount_id(descriptor) == number:
                         return descriptor, mount.point
                     os.close(descriptor)
         which = f"{kind} filesystem of the controller {controller}" if controller else f"{kind} filesystem"
@@ -184,11 +183,6 @@ def _explain_denial(folder: Path) -> str:
 def _read_status(folder: Path) -> dict[str, list[str]]:
     lines = ((folder / "status").read_text(errors="replace")).splitlines()
     return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
-
-
-def _read_mount_id(descriptor: int) -> int:
-    lines = (read_file(Path(f"/proc/thread-self/fdinfo/{descriptor}")) or "").splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("mnt_id:")), 0)
 
 
 def _name_descriptor(descriptor: int) -> Path:

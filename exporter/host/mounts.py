@@ -31,6 +31,12 @@ def find_mount(number: int, process: Path = THREAD) -> Mount | None:
     return next((mount for known, mount in list_mounts(process) if known == number), None)
 
 
+def read_mount_id(descriptor: int) -> int:
+    """Return the ID of the mount of an open file; 0 if it is not known. The mount itself is not asked."""
+    lines = (read_file(THREAD / "fdinfo" / str(descriptor)) or "").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("mnt_id:")), 0)
+
+
 def explain_absence(path: Path, proc: Path, otherwise: str) -> str:
     """Return why a file below `proc` does not exist or cannot be read, and what to do."""
     mounts = [mount for _, mount in list_mounts(proc / "thread-self") if mount.point == str(proc)]

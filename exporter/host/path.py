@@ -11,8 +11,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from exporter.host.child import kill, note_end, note_start
+from exporter.host.mounts import read_mount_id
 from exporter.model import Deadline, Outcome, ProbeError, Reason
 
 _SCRIPT = """
@@ -105,6 +107,7 @@ class PathQuery:
         self._fields = fields
         self._command = command
         self._child: subprocess.Popen[bytes] | None = None
+        self._mount = 0  # ID of that of the root folder
 
     def run(self, path: str, deadline: Deadline, root: int | None = None) -> list[int]:
         """Return the fields, all whole numbers. Raises PathError, or ProbeError if the call could not be made.
@@ -115,11 +118,12 @@ class PathQuery:
         After the fields of `statvfs`, the ID of the mount follows (man 5 proc_pid_mountinfo), or 0 if it is not known,
         and 1 if the path is where it is mounted.
         """
+        mount = 0 if root is None else read_mount_id(root)
         if self._child is not None:
             if self._child.poll() is None:
-                message = f"{path} still does not respond (pid {self._child.pid} is blocked on it)"
-                raise PathError(Reason.TIMEOUT, message)
+                self._report_block(path, self._child.pid, mount)
             note_end(self._child)
+        self._mount = mount
         error, *numbers = self._run_child(path, deadline, root)
         if error in (errno.ENOENT, errno.ENOTDIR):
             raise PathError(Reason.MISSING, f"{path} does not exist")
@@ -134,12 +138,19 @@ class PathQuery:
         if self._child is not None:
             kill(self._child)
 
+    def _report_block(self, path: str, pid: int, mount: int) -> NoReturn:
+        """Raise PathError, or ProbeError if the child is blocked in a container that another one has replaced."""
+        if mount != self._mount:
+            message = f"{path} was not tried, because pid {pid} is still blocked on it in an earlier container"
+            raise ProbeError(Reason.TIMEOUT, message)
+        raise PathError(Reason.TIMEOUT, f"{path} still does not respond (pid {pid} is blocked on it)")
+
     def _run_child(self, path: str, deadline: Deadline, root: int | None) -> list[int]:
         """Return the numbers that the child prints: an errno, or 0 and the fields."""
-        descriptors = () if root is None else (root,)
-        command = [*self._command, "".join(map(str, descriptors)), self._call, path, *self._fields]
+        command = [*self._command, "" if root is None else str(root), self._call, path, *self._fields]
+        passed = () if root is None else (root,)
         self._child = child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=descriptors
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=passed
         )
         note_start(child)
         assert child.stdout is not None

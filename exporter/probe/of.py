@@ -25,7 +25,8 @@ class Of(Options):
 
     The exporter can look at the files and the cgroup of another container if these conditions are met:
 
-    - The exporter sees the process. In a pod, set `shareProcessNamespace: true`.
+    - The exporter sees the process. In a pod, set `shareProcessNamespace: true`; in a Compose file,
+      `pid: service:NAME`.
     - The exporter has access to it (ptrace(2), "Ptrace access mode checking"). Give both containers the same
       `runAsUser` and `runAsGroup`, and drop the capabilities of the process's container (`drop: [ALL]`). The process
       must not change its user after it has started. Alternatively, run the exporter as root with the capability

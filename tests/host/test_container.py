@@ -129,6 +129,24 @@ def test_a_dead_mount_in_the_container_fails_at_the_deadline(tmp_path):
     probe._query._child.wait(PATIENCE)
 
 
+def test_a_dead_mount_in_a_container_that_was_replaced_is_not_evidence_against_the_new_one(tmp_path):
+    probe = File(path="/dead/healthy", of=Of(process="replaced"))
+    with mounted(tmp_path) as mount:
+        (mount.files / "healthy").touch()
+        with container(tmp_path, name="replaced", dead=mount.path):
+            mount.hang("stat")
+            for _ in range(2):
+                assert probe.probe(within(3)).reason is Reason.TIMEOUT
+        with container(tmp_path, name="replaced") as app:
+            (app.root / "dead/healthy").touch()
+            with pytest.raises(ProbeError, match="blocked on it in an earlier container") as caught:
+                probe.probe(within(PATIENCE))
+            assert caught.value.reason is Reason.TIMEOUT
+            mount.release()
+            probe._query._child.wait(PATIENCE)
+            assert probe.probe(within(PATIENCE)).status is Status.PASS
+
+
 def test_a_container_that_has_ended_is_unknown(app):
     app.end()
 
