@@ -330,6 +330,7 @@ LOCAL_CHECKS = (
         CONTAINER + "a_container_that_ends_during_the_run_is_unknown",
         CONTAINER + "a_pid_that_is_reused_during_the_run_does_not_lead_to_the_new_process",
         CONTAINER + "a_dead_mount_in_the_container_fails_at_the_deadline",
+        CONTAINER + "a_dead_mount_in_a_container_that_was_replaced_is_not_evidence_against_the_new_one",
     ),
     Row(
         "hostile-container",

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,6 +161,47 @@ def test_a_container_that_ends_during_the_run_is_unknown(app):
         app.end()
 
     assert caught.value.reason is Reason.MISSING
+
+
+def test_a_container_that_ends_at_any_moment_never_fails_a_check(tmp_path):
+    """The file is on a mount that is gone before the process is."""
+    seen = set()
+    for number in range(8):
+        with container(tmp_path) as app, ThreadPoolExecutor(1) as pool:
+            (app.root / "data/healthy").touch()
+            probe = File(path="/data/healthy", of=of(app))
+
+            def check_until_it_has_ended(probe=probe):
+                try:
+                    while True:
+                        seen.add(probe.probe(within(PATIENCE)).status)
+                except ProbeError as error:
+                    return error.reason
+
+            run = pool.submit(check_until_it_has_ended)
+            time.sleep(0.01 * number)
+            app.end()
+            assert run.result(PATIENCE) is Reason.MISSING
+    assert seen <= {Status.PASS}
+
+
+def test_an_application_that_restarts_is_not_restarted_by_the_exporter(start, tmp_path):
+    exporter = start(
+        """
+        checks:
+          - name: healthy
+            file: {path: /tmp/healthy, of: {process: restarting}}
+            periodSeconds: 1
+            failureThreshold: 1
+            groups: [liveness, readiness]
+        """
+    )
+    for _ in range(2):
+        with container(tmp_path, name="restarting") as app:
+            (app.root / "tmp/healthy").touch()
+            eventually(lambda: exporter.get("/readyz").status == 200, what="the check has passed")
+        eventually(lambda: exporter.get("/readyz").status == 503, what="the result is stale")
+        assert exporter.get("/livez").status == 200
 
 
 REUSE = """

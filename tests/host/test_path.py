@@ -1,13 +1,15 @@
 """System calls on paths run in child processes. A mount that hangs blocks them so that nothing can end them."""
 
+import json
 import os
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from faults.fuse import mounted
-from support import eventually, within
+from support import PATIENCE, eventually, unavailable, within
 
 from exporter.host.path import PathError, PathQuery, find_python
 from exporter.model import ProbeError, Reason, Status
@@ -140,3 +142,49 @@ def test_python_is_found_inside_another_program(executable):
 
     assert version.stdout.strip() == str(sys.version_info[:2])
     assert find_python(sys.executable) == sys.executable
+
+
+CHROOT = """
+import json, os, sys
+os.chroot(sys.argv[1])
+os.chdir("/")
+def look(path):
+    try:
+        return os.stat(path).st_ino
+    except OSError as error:
+        return error.errno
+print(json.dumps([look(path) for path in json.load(sys.stdin)]))
+"""
+PARTS = ("a", "b", "c", "d", "..", ".", "")
+
+
+def make_tree(folder, dice):
+    """Make folders, files and links at random, whose targets may be anything."""
+    (folder / "a/b/c").mkdir(parents=True)
+    (folder / "b").mkdir()
+    (folder / "c").write_text("file")
+    for place in ("a", "b", "a/b", "a/b/c"):
+        for name in "abcd":
+            if not os.path.lexists(folder / place / name):
+                target = "/".join(dice.choices(PARTS, k=dice.randint(1, 5)))
+                (folder / place / name).symlink_to(dice.choice(("", "/")) + target or ".")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_path_below_a_root_folder_is_followed_as_by_the_kernel_after_chroot(tmp_path, seed):
+    if os.geteuid() != 0:
+        unavailable("chroot needs root")
+    dice = random.Random(seed)
+    make_tree(tmp_path, dice)
+    paths = ["/" + "/".join(dice.choices(PARTS, k=dice.randint(1, 6))) for _ in range(60)]
+    arguments = [sys.executable, "-c", CHROOT, str(tmp_path)]
+    done = subprocess.run(arguments, input=json.dumps(paths), capture_output=True, text=True, timeout=PATIENCE)
+    root, query = os.open(tmp_path, os.O_PATH), PathQuery("stat", "st_ino")
+    try:
+        found = {path: query._run_child(path, within(PATIENCE), root) for path in paths}
+    finally:
+        os.close(root)
+
+    expected = dict(zip(paths, json.loads(done.stdout), strict=True))
+    assert {path: numbers[-1] for path, numbers in found.items()} == expected
+    assert len(set(expected.values())) > 5
