@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from exporter.config.checks import Config, load
-from exporter.config.complaint import ConfigError
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
@@ -47,7 +47,9 @@ class Exporter:
         link: Link | None = None,
         *,
         lifecycle: bool = False,
+        strict: bool = False,
     ) -> None:
+        """With `lifecycle`, POST /-/reload reloads. With `strict`, `serve` refuses an invalid configuration."""
         self._config_file = config_file
         self._shard = shard
         kept = link.shared.web_configuration if link else Kept()
@@ -55,6 +57,7 @@ class Exporter:
         self._web_poller = Poller("web configuration", self._web_config.poll) if web_config_file else None
         self._reloader = Reloader(config_file, self._load)
         self._link = link
+        self._strict = strict
         self.store = Store(first=link.first_generation, show=link.show) if link else Store()
         self.schedule = Schedule(self.store, host=host)
         counter = AnswerCounter(link.shared.answers) if link else AnswerCounter()
@@ -79,14 +82,20 @@ class Exporter:
     def vitals(self) -> Vitals:
         """Return the exporter's own condition now."""
         reload_ok, reload_time = self._condition()
-        restarts = self._link.shared.restarts if self._link else None
-        return replace(self.schedule.vitals(), reload_ok=reload_ok, reload_time=reload_time, restarts=restarts)
+        return replace(
+            self.schedule.vitals(),
+            reload_ok=reload_ok,
+            reload_time=reload_time,
+            complaint=self._reloader.complaint,
+            restarts=self._link.shared.restarts if self._link else None,
+        )
 
     def serve(self, web_addresses: Sequence[str], probe_addresses: Sequence[str], shutdown_delay: float) -> None:
-        """Load the configuration, listen on these addresses, and run until SIGTERM and the end of the drain.
+        """Listen on these addresses, load the configuration, and run until SIGTERM and the end of the drain.
 
-        A worker serves the sockets of its keeper instead.
-        Raises ConfigError and ListenError before any check has run.
+        A worker serves the sockets of its keeper instead. An invalid configuration is logged, and loaded once it is
+        valid; until then, only liveness is true. Raises ListenError and, if strict, what makes the configuration
+        unusable, before any check has run.
         """
         # Here, because the embedded form has no server of its own and must not import one.
         from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher
@@ -95,7 +104,6 @@ class Exporter:
         from exporter.server.threads import Threads
 
         descriptors = raise_limit()
-        config = self._load_at_start()
         if self._link:
             web, probe = [*map(adopt, self._link.web)], [*map(adopt, self._link.probe)]
         else:
@@ -106,21 +114,21 @@ class Exporter:
         listeners = [Listener(web, dispatch, self._web_config.context)]
         if probe:
             listeners.append(Listener(probe, Dispatcher(self.store, self._probes, threads)))
-        self._use(config)
+        self._reloader.start()  # before the checks take all threads that the system allows
+        if self._web_poller:
+            self._web_poller.start()
+        self._load_at_start()
         workers = self.schedule.vitals().workers
         if not descriptors.suffice(workers):
             fields = {"limit": descriptors.usual, "needed": estimate_need(workers), "checks_at_once": workers}
             _log.warning("the limit of open files is too low for these checks", extra={"fields": fields})
-        self._reloader.start()
-        if self._web_poller:
-            self._web_poller.start()
         # The tick notices stale results even if no request arrives.
         stop = self.store.drain, shutdown_delay
         Run(listeners, self._reloader, self.store.snapshot, *stop, self._link).until_stopped()
         self._reloader.stop()
         self.schedule.stop()
 
-    def _condition(self) -> tuple[bool, float]:
+    def _condition(self) -> tuple[bool, float | None]:
         """Return whether all files are in use, and when the configuration was loaded."""
         return self._reloader.ok and self._web_config.ok, self._reloader.time
 
@@ -133,13 +141,12 @@ class Exporter:
             self._link.shared.configuration.write(config.document.content)
         return count
 
-    def _load_at_start(self) -> Config:
-        """Load the file. A worker that follows another one continues with its configuration if the file is invalid."""
-        try:
-            return load(self._config_file)
-        except ConfigError as error:
-            content = self._link.shared.configuration.read() if self._link else b""
-            if not content:
-                raise
-            self._reloader.reject(error)
-            return load(self._config_file, content)
+    def _load_at_start(self) -> None:
+        """Load the file or, if that is not possible, the configuration of the worker that this one follows."""
+        kept = self._link.shared.configuration.read() if self._link else b""
+        use_kept = partial(self._use_kept, kept) if kept else None
+        self.store.degrade()  # until a configuration is in use
+        self._reloader.load_first(use_kept, strict=self._strict)
+
+    def _use_kept(self, content: bytes) -> None:
+        self._use(load(self._config_file, content))

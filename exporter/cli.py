@@ -130,6 +130,9 @@ def cli() -> None:
 )
 @click.option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloads by POST /-/reload.")
 @click.option(
+    "--config.strict", "strict", is_flag=True, help="Exit with code 2 if the configuration is invalid at start."
+)
+@click.option(
     "--shutdown-delay",
     type=_Seconds(min=0),
     default=5,
@@ -163,6 +166,7 @@ def serve(
     shard: str | None,
     shards: int | None,
     lifecycle: bool,
+    strict: bool,
     shutdown_delay: float,
     level: str,
     form: str,
@@ -180,12 +184,14 @@ def serve(
     /                                   a page for people
 
     SIGHUP, or a change of the file, reloads the configuration. An invalid file is rejected, and the running
-    configuration stays. After SIGTERM, /readyz returns 503, and the exporter keeps serving for the shutdown delay.
+    configuration stays. If the file is invalid at the start, /livez returns 200 and everything else 503 until the file
+    is valid. After SIGTERM, /readyz returns 503, and the exporter keeps serving for the shutdown delay.
 
     \b
     Exit codes:
       0   after SIGTERM or SIGINT
-      2   invalid configuration, address or option, or an internal error at the start
+      2   invalid address, option or web configuration, or an internal error at the start;
+          with --config.strict, also an invalid configuration
       130 after SIGINT before the exporter serves
     """
     from exporter import log
@@ -197,7 +203,9 @@ def serve(
     writer = log.start(level, form)
     try:
         share = _parse_shard(shard, shards)
-        exporter = Exporter(socket.gethostname(), config_file, share, web_config_file, link, lifecycle=lifecycle)
+        exporter = Exporter(
+            socket.gethostname(), config_file, share, web_config_file, link, lifecycle=lifecycle, strict=strict
+        )
         exporter.serve(web_addresses, probe_addresses, shutdown_delay)
     except (ConfigError, ListenError, PoolError) as error:
         raise _Refused(str(error)) from None

@@ -17,11 +17,12 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- PlainTextError   `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
     |-- KindError        `kinds`: a kind cannot be loaded. `config.checks.load` makes it a ConfigError.
     |-- _TextError       `config.nodes`: a file is not YAML. It becomes a Complaint in a ConfigError.
-    |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file. The
-    |   |                command prints it and exits with 2. A reload logs it and keeps the running configuration.
-    |   `-- UnreadableError  the file cannot be read now. A reload tries again, even if the file does not change.
-    |-- PoolError        `evaluation`: the system cannot start enough threads. The command prints it and exits with 2. A
-    |                    reload logs it, keeps the running configuration and tries again.
+    |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file.
+    |   |                `check` and `validate` print it and exit with 2. `serve` logs it and waits for a valid file. A
+    |   |                reload logs it and keeps the running configuration.
+    |   `-- UnreadableError  the file cannot be read now. `serve` tries again, even if the file does not change.
+    |-- PoolError        `evaluation`: the system cannot start enough threads. `check` prints it and exits with 2.
+    |                    `serve` logs it, keeps the running configuration if there is one, and tries again.
     |-- ReloadBusyError  `server.reload`: another reload is in progress. `server.routes` answers 503.
     |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.
@@ -325,6 +326,7 @@ class Snapshot:
     timestamp: float  # wall clock
     states: Mapping[str, State]
     draining: bool = False
+    degraded: bool = False  # no configuration has been loaded yet, because the file is invalid
 
     @cached_property
     def fresh_until(self) -> float:
@@ -341,13 +343,14 @@ class Verdict:
     members: tuple[State, ...]
     culprits: tuple[State, ...]
     draining: bool = False  # the exporter is shutting down, which alone makes readiness false
+    degraded: bool = False  # there is no configuration, which alone makes every group but liveness false
 
     def without(self, exclude: Collection[str]) -> "Verdict":
         """Return the verdict that the group would have without these checks."""
         if not exclude:
             return self
         culprits = tuple(state for state in self.culprits if state.spec.name not in exclude)
-        return replace(self, up=not culprits and not self.draining, culprits=culprits)
+        return replace(self, up=not (culprits or self.draining or self.degraded), culprits=culprits)
 
     @property
     def status(self) -> Status:
@@ -367,5 +370,6 @@ class Vitals:
     stuck: int = 0  # workers whose run has passed its deadline
     lag: float = 0.0  # largest recent delay of a start, seconds
     reload_ok: bool = True
-    reload_time: float = 0.0  # the last successful load of the configuration, wall clock
+    reload_time: float | None = None  # the last successful load of the configuration, wall clock
+    complaint: str | None = None  # why the latest load of the configuration failed, for people
     restarts: int | None = None  # of the worker by its keeper, if there is a keeper

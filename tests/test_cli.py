@@ -25,9 +25,12 @@ ILL = "checks:\n  - {name: ill, exec: {command: ['false']}, groups: [liveness, r
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the exporter as a process until it ends. `serve` gets a free port, because the default may be taken."""
+    """Run the exporter as a process until it ends.
+
+    `serve` gets a free port, because the default may be taken, and is strict, because it would run on otherwise.
+    """
     if arguments[:1] == ("serve",) and "--help" not in arguments and "--web.listen-address" not in arguments:
-        arguments = ("serve", "--web.listen-address", "127.0.0.1:0", *arguments[1:])
+        arguments = ("serve", "--web.listen-address", "127.0.0.1:0", "--config.strict", *arguments[1:])
     env = {**os.environ, **options.pop("env", {})}
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
     return subprocess.run(

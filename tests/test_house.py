@@ -128,7 +128,9 @@ def test_a_broken_kind_stops_the_start_and_is_named(extended, tmp_path, content,
     """If the kind silently disappeared, so would its checks."""
     (tmp_path / "kinds" / "broken.py").write_text(content)
     listen = ("--web.listen-address", "127.0.0.1:0")
-    started = run(extended, "-m", "exporter", "serve", *listen, "--config.file", str(tmp_path / "health.yml"))
+    started = run(
+        extended, "-m", "exporter", "serve", "--config.strict", *listen, "--config.file", str(tmp_path / "health.yml")
+    )
 
     assert started.returncode == 2
     assert complaint in started.stderr

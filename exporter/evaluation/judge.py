@@ -33,9 +33,13 @@ def find_causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozens
 
 
 def judge(snapshot: Snapshot, group: Group) -> Verdict:
-    """Return a group's verdict. Without checks it is up, as in Kubernetes."""
+    """Return a group's verdict.
+
+    Without checks it is up, as in Kubernetes. Without a configuration, only liveness is.
+    """
     states = (state for state in snapshot.states.values() if state.spec.belongs_to(group))
     members = tuple(sorted(states, key=lambda state: bool(find_causes(snapshot, state))))  # suppressed checks last
     culprits = tuple(state for state in members if not satisfies(state, group))
     draining = snapshot.draining and group is Group.READINESS
-    return Verdict(group, not culprits and not draining, members, culprits, draining)
+    degraded = snapshot.degraded and group is not Group.LIVENESS
+    return Verdict(group, not (culprits or draining or degraded), members, culprits, draining, degraded)

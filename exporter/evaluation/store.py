@@ -77,10 +77,16 @@ class Store:
             generation = self._snapshot.generation
         _log_change(before, after, generation)
 
+    def degrade(self) -> None:
+        """Watch nothing, and make every group but liveness false until `configure` is called."""
+        with self._lock:
+            self._checks = {}
+            self._publish({}, degraded=True)
+
     def drain(self) -> None:
         """Make readiness false from now on, permanently."""
         with self._lock:
-            self._publish(self._snapshot.states, draining=True)
+            self._publish(self._snapshot.states, draining=True, degraded=self._snapshot.degraded)
 
     def snapshot(self) -> Snapshot:
         """Return the current Snapshot. Never waits."""
@@ -101,10 +107,10 @@ class Store:
             self._publish(after)
         return [(before[name], after[name], self._snapshot.generation) for name in changed]
 
-    def _publish(self, states: Mapping[str, State], *, draining: bool = False) -> None:
+    def _publish(self, states: Mapping[str, State], *, draining: bool = False, degraded: bool = False) -> None:
         current = self._snapshot
         self._show(current.generation + 1)
-        self._snapshot = Snapshot(current.generation + 1, self._wall(), states, draining or current.draining)
+        self._snapshot = Snapshot(current.generation + 1, self._wall(), states, draining or current.draining, degraded)
 
 
 def _log_change(before: State, after: State, generation: int) -> None:

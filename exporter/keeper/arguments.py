@@ -2,7 +2,7 @@
 
 from exporter.addresses import DEFAULT_ADDRESS
 
-FLAGS = ("--web.enable-lifecycle",)
+FLAGS = ("--web.enable-lifecycle", "--config.strict")
 LEVELS = ("debug", "info", "warn", "error")
 FORMS = ("logfmt", "json")
 

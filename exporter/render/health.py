@@ -15,6 +15,8 @@ from exporter.model import Group, Snapshot, State, Verdict
 from exporter.text import replace_unprintable
 
 SHUTDOWN = "shutdown"  # the apiserver's name for the same condition
+NOT_LOADED = "the configuration is not loaded"
+"""Why every group but liveness fails while there is no valid configuration. The page and the log have the errors."""
 
 
 def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
@@ -24,12 +26,19 @@ def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collecti
     lines = [_render_line(state, verdict.group, exclude) for state in verdict.members]
     if verdict.draining:
         lines.append(f"[-]{SHUTDOWN} failed: reason withheld")
+    if verdict.degraded:
+        lines.append("[-]configuration failed: not loaded")
     unknown = sorted(set(exclude) - {state.spec.name for state in verdict.members})
     if unknown:
         names = ",".join(json.dumps(name, ensure_ascii=False) for name in unknown)
         lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
     lines.append(f"{path} check {'passed' if verdict.up else 'failed'}")
     return "".join(f"{replace_unprintable(line)}\n" for line in lines)
+
+
+def list_conditions(verdict: Verdict) -> list[str]:
+    """Return the conditions of the exporter itself for which the group fails, whatever its checks say."""
+    return ["shutting down"] * verdict.draining + [NOT_LOADED] * verdict.degraded
 
 
 def render_check(state: State, group: Group) -> str:
@@ -48,7 +57,7 @@ def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
             "generation": snapshot.generation,
             "group": verdict.group,
             "time": format_time(snapshot.timestamp),
-            **({"notes": ["shutting down"]} if verdict.draining else {}),
+            **({"notes": notes} if (notes := list_conditions(verdict)) else {}),
             "checks": {state.spec.name: [_describe_check(snapshot, state)] for state in verdict.members},
         }
     )

@@ -222,6 +222,8 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
             phase = {} if measurement.phase is None else {"phase": measurement.phase}
             key = f"{state.spec.name} {measurement.key}"
             found.setdefault(measurement.name, {})[key] = {**labels, **phase}, measurement
+    if not found:  # then kinds may be missing: one that cannot be loaded makes the configuration invalid
+        return
     helps = {name: text for kind in kinds().values() for name, text in kind.measures.items()}
     for name, by_check in sorted(found.items()):
         measurements = by_check.values()
@@ -283,7 +285,7 @@ def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
         ),
         (
             "config_last_reload_success_timestamp_seconds",
-            "Latest successful load of the configuration, as Unix time.",
+            "Latest successful load of the configuration, as Unix time; absent before the first.",
             vitals.reload_time,
         ),
         (
@@ -295,7 +297,8 @@ def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
         ("workers_busy", "Threads that are running a check.", vitals.busy),
         ("workers_stuck", "Threads that are running a check whose deadline has passed.", vitals.stuck),
     ):
-        yield _make_single_gauge(f"health_exporter_{name}", help_text, value)
+        if value is not None:
+            yield _make_single_gauge(f"health_exporter_{name}", help_text, value)
 
 
 def _make_gauge(name: str, help_text: str, rows: Rows) -> Metric:

@@ -34,8 +34,19 @@ _ICON = (
 _COLORS = {Status.PASS: "1f8a4c", Status.WARN: "d99a1c", Status.FAIL: "d0342c", Status.UNKNOWN: "7566d6"}
 
 
-def render(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: str = "", refresh: bool = True) -> str:
-    """Render one Snapshot. The links to the endpoints start with `root`; ages are relative to `now`, as Unix time."""
+def render(
+    snapshot: Snapshot,
+    paths: Mapping[str, Group],
+    now: float,
+    *,
+    root: str = "",
+    refresh: bool = True,
+    complaint: str | None = None,
+) -> str:
+    """Render one Snapshot. The links to the endpoints start with `root`; ages are relative to `now`, as Unix time.
+
+    `complaint` is why the latest configuration was not loaded: one error in each line.
+    """
     states = sort_worst_first(snapshot)
     worst = states[0].status if states else Status.UNKNOWN
     text = _TEMPLATE.render(
@@ -43,6 +54,8 @@ def render(snapshot: Snapshot, paths: Mapping[str, Group], now: float, *, root: 
         worst=worst,
         icon=Markup(_ICON.format(_COLORS[worst])),  # noqa: S704  # a constant
         draining=snapshot.draining,
+        degraded=snapshot.degraded,
+        complaints=(complaint or "").splitlines(),
         version=__version__,
         style=Markup(_STYLE),  # noqa: S704  # a file of this package
         verdicts=[_describe_verdict(judge(snapshot, group), path) for path, group in paths.items()],
@@ -60,10 +73,18 @@ def _describe_verdict(verdict: Verdict, path: str) -> dict[str, Any]:
         "path": path,
         "group": verdict.group,
         "up": verdict.up,
-        "note": "shutting down" if verdict.draining else "" if verdict.members else "no checks",
+        "note": _note_on(verdict),
         "culprits": [state.spec.name for state in verdict.culprits[:MAX_NAMES]],
         "more": len(verdict.culprits[MAX_NAMES:]),
     }
+
+
+def _note_on(verdict: Verdict) -> str:
+    if verdict.draining:
+        return "shutting down"
+    if verdict.degraded:
+        return "no configuration"
+    return "" if verdict.members else "no checks"
 
 
 def _describe_check(state: State, now: float) -> dict[str, Any]:

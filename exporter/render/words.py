@@ -7,6 +7,8 @@ from exporter.text import format_number
 def format_headline(snapshot: Snapshot) -> str:
     """Return the state of all checks in one line."""
     total = len(snapshot.states)
+    if snapshot.degraded:
+        return "no configuration"
     if not total:
         return "no checks"
     counts = {status: sum(state.status is status for state in snapshot.states.values()) for status in BADNESS}

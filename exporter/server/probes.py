@@ -70,7 +70,8 @@ class Probes:
         if group is None and path not in OWN_PATHS:
             return None
         memory = self._refresh()
-        if group is not None and slash and not _find(memory.snapshot, group, name):
+        degraded = memory.snapshot.degraded and name != "" and "/" not in name
+        if group is not None and slash and not (degraded or _find(memory.snapshot, group, name)):
             return refuse(memory.snapshot, 404)
         if method not in _READ or len(query) > MAX_QUERY:
             return refuse(memory.snapshot, 414) if method in _READ else refuse(memory.snapshot, 405, _ALLOW)
@@ -100,7 +101,8 @@ class Probes:
 
     def _answer_own(self, snapshot: Snapshot, path: str) -> Answer:
         if path == "/-/ready":
-            return _answer_own(snapshot, "ready", because="shutting down" if snapshot.draining else None)
+            causes = [*["shutting down"] * snapshot.draining, *[health.NOT_LOADED] * snapshot.degraded]
+            return _answer_own(snapshot, "ready", because=causes[0] if causes else None)
         running = self._vitals().running
         return _answer_own(snapshot, "healthy", because=None if running else "the schedule is not running")
 
@@ -122,17 +124,25 @@ def _find(snapshot: Snapshot, group: Group, name: str) -> bool:
 
 
 def _answer_check(snapshot: Snapshot, group: Group, name: str) -> Answer:
+    if snapshot.degraded:  # the next configuration may have a check of this name: a 404 would restart the application
+        return _answer_unknown_check(snapshot, group)
     state = snapshot.states[name]
     failing = () if satisfies(state, group) else (state,)
     body = health.render_check(state, group).encode()
     return Answer(503 if failing else 200, body, snapshot.generation, because=_list_reasons(failing))
 
 
+def _answer_unknown_check(snapshot: Snapshot, group: Group) -> Answer:
+    if group is Group.LIVENESS:
+        return Answer(200, b"ok", snapshot.generation)
+    return Answer(503, f"{health.NOT_LOADED}\n".encode(), snapshot.generation, because=(health.NOT_LOADED,))
+
+
 def _render(memory: _Memory, title: str, group: Group, query: str, *, json: bool) -> Answer:
     options = parse_qs(query, keep_blank_values=True) if query else {}
     exclude = frozenset(options.get("exclude", ()))
     verdict, snapshot = memory.verdict(group).without(exclude), memory.snapshot
-    because = [*_list_reasons(verdict.culprits), *(["shutting down"] if verdict.draining else [])]
+    because = [*_list_reasons(verdict.culprits), *health.list_conditions(verdict)]
     if json:
         body, content_type = health.render_json(snapshot, verdict), HEALTH_JSON
         return Answer(

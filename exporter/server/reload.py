@@ -1,5 +1,7 @@
 """Loads the configuration again when its file changes, or on request.
 
+At the start the file may be invalid too. Then there is no configuration until a later load succeeds.
+
 Theory of operation. All loading happens in one daemon thread, which polls the file once a second. A request wakes the
 thread and waits for the result, but not longer than MAX_WAIT, and only one request waits at a time: a file or a plugin
 that hangs occupies one thread of the server, never all of them.
@@ -22,6 +24,10 @@ MAX_WAIT = 10.0
 """Seconds that a request waits for the result of its reload."""
 MAX_PAUSE = 32
 """Polls from one attempt to the next, while the system lacks a resource."""
+
+KEEPING = "keeping the previous one"
+WITHOUT = "/readyz returns 503 until it is valid"
+"""What follows from a failed load, with and without a configuration in effect."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,18 +61,34 @@ class Reloader:
         self._wall = wall
         self._poller = Poller("reload", self.poll)
         self._lock = threading.Lock()
+        self._loading = threading.Lock()  # held during a load
         self._waiting: _Request | None = None
         self._requested = False
         self._loaded = self._latest = self._read_signature()
         self._complaint: str | None = None
         self._pause = self._polls_to_wait = 0  # 0 unless the system lacked a resource
         self.ok = True
-        self.time = wall()
+        self.time: float | None = wall()
 
-    def reject(self, error: Exception) -> None:
-        """Report that the file could not be used at the start, as after a failed reload."""
-        self.ok = False
-        self._report(error, retry=False)
+    @property
+    def complaint(self) -> str | None:
+        """Why the latest load failed, or None."""
+        return self._complaint
+
+    def load_first(self, use_previous: Callable[[], object] | None, *, strict: bool) -> None:
+        """Load the file at the start. If that fails, call `use_previous`, if there is an earlier configuration.
+
+        If `strict`, and there is no earlier one, it raises what the load raises.
+        """
+        with self._loading:
+            try:
+                self._apply()
+            except Exception as error:
+                if strict and use_previous is None:
+                    raise
+                self.ok = False
+                self.time = self.time if use_previous and _succeeds(use_previous) else None
+                self._report(error, retry=False)
 
     def start(self) -> None:
         """Begin to poll. Raises RuntimeError if the system cannot start another thread."""
@@ -123,14 +145,15 @@ class Reloader:
             self._load(retry=True)
 
     def _load(self, *, retry: bool = False) -> str | None:
-        self._loaded = self._latest = self._read_signature()
-        try:
-            checks = self._apply()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the previous configuration stays
-            self.ok = False
-            return self._report(error, retry=retry)
-        self.ok, self.time = True, self._wall()
-        self._complaint, self._pause = None, 0
+        with self._loading:
+            self._loaded = self._latest = self._read_signature()
+            try:
+                checks = self._apply()
+            except Exception as error:  # noqa: BLE001  # whatever it is, the previous configuration stays
+                self.ok = False
+                return self._report(error, retry=retry)
+            self.ok, self.time = True, self._wall()
+            self._complaint, self._pause = None, 0
         _log.info("configuration loaded", extra={"fields": {"checks": checks}})
         return None
 
@@ -143,11 +166,21 @@ class Reloader:
         self._pause = self._polls_to_wait = min(2 * self._pause or 1, MAX_PAUSE) if passing else 0
         self._complaint = text
         if not repeated:
+            message = f"configuration not loaded; {KEEPING if self.time is not None else WITHOUT}"
             for complaint in text.splitlines():
-                _log.error("configuration not loaded; keeping the previous one", extra={"fields": {"error": complaint}})
+                _log.error(message, extra={"fields": {"error": complaint}})
             if not expected:
                 _log.debug("the configuration could not be loaded", exc_info=error)
         return text
 
     def _read_signature(self) -> object:
         return read_signature(self._path) if self._path is not None else None
+
+
+def _succeeds(use: Callable[[], object]) -> bool:
+    try:
+        use()
+    except Exception as error:  # noqa: BLE001  # without threads or memory, for example
+        _log.error("the previous configuration not loaded", extra={"fields": {"error": str(error)}})
+        return False
+    return True

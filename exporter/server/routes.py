@@ -22,7 +22,7 @@ from exporter.render import metrics, page
 from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
 from exporter.server.negotiation import choose_format
 from exporter.server.probes import OWN_PATHS, PROBE_PATHS, Probes, prefers_json
-from exporter.server.reload import ReloadBusyError
+from exporter.server.reload import KEEPING, WITHOUT, ReloadBusyError
 
 RETRY_AFTER = 5  # seconds until a reload may be requested again
 
@@ -50,7 +50,7 @@ def create_app(
     for path in OWN_PATHS:
         _route(app, path, partial(_answer_probe, probes))
     _route(app, "/metrics", partial(_answer_metrics, store, counter, vitals))
-    _route(app, "/", partial(_answer_page, store))
+    _route(app, "/", partial(_answer_page, store, vitals))
     _route(app, "/-/reload", partial(_answer_reload, store, reload), methods=("POST", "PUT"))
     return app
 
@@ -91,10 +91,15 @@ def _answer_metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], V
     return Answer(200, body, snapshot.generation, content_type=content_type, headers=tuple(headers))
 
 
-def _answer_page(store: Store) -> Answer:
+def _answer_page(store: Store, vitals: Callable[[], Vitals]) -> Answer:
     snapshot = store.snapshot()
     body = page.render(
-        snapshot, PROBE_PATHS, time.time(), root=request.script_root, refresh="still" not in request.args
+        snapshot,
+        PROBE_PATHS,
+        time.time(),
+        root=request.script_root,
+        refresh="still" not in request.args,
+        complaint=vitals().complaint,
     )
     headers = (("Content-Security-Policy", page.CONTENT_SECURITY_POLICY),)
     return Answer(200, body.encode(), snapshot.generation, content_type="text/html; charset=utf-8", headers=headers)
@@ -112,8 +117,10 @@ def _answer_reload(store: Store, reload: Reload | None) -> Answer:
         return Answer(503, text.encode(), store.snapshot().generation, headers=headers, because=(str(error),))
     if complaint is None:
         return Answer(200, b"", store.snapshot().generation)
-    text = f"failed to reload the configuration; keeping the previous one:\n{complaint}\n"
-    return Answer(500, text.encode(), store.snapshot().generation)
+    snapshot = store.snapshot()
+    consequence = WITHOUT if snapshot.degraded else KEEPING
+    text = f"failed to reload the configuration; {consequence}:\n{complaint}\n"
+    return Answer(500, text.encode(), snapshot.generation)
 
 
 def _answer_error(store: Store, error: HTTPException) -> Response:

@@ -81,6 +81,13 @@ def test_draining_makes_readiness_false_and_nothing_else():
     assert judge(snapshot([]), Group.READINESS).draining is False
 
 
+@pytest.mark.parametrize("group", Group)
+def test_without_a_configuration_only_liveness_is_up(group):
+    verdict = judge(snapshot([], degraded=True), group)
+
+    assert verdict.up == verdict.without(["configuration"]).up == (group is Group.LIVENESS)
+
+
 @pytest.mark.parametrize(("letters", "status"), [("P", Status.PASS), ("W", Status.WARN), ("FFF", Status.FAIL)])
 def test_the_status_of_a_verdict_is_pass_warn_or_fail(letters, status):
     assert judge(snapshot([settled(letters)]), Group.ALL).status is status

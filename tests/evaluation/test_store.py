@@ -112,6 +112,18 @@ def test_a_late_result_does_not_end_the_draining(store, clock):
     assert store.snapshot().draining
 
 
+def test_a_configuration_ends_the_time_without_one_and_draining_does_not(store):
+    store.degrade()
+    store.drain()
+    drained = store.snapshot()
+    store.configure([check("api")])
+
+    assert (drained.degraded, drained.draining, drained.states) == (True, True, {})
+    assert not store.snapshot().degraded
+    assert store.snapshot().draining
+    assert store.snapshot().generation == drained.generation + 1
+
+
 def test_each_transition_is_one_log_line(store, clock, caplog):
     caplog.set_level(logging.INFO)
     (api,) = store.configure([check(failure_threshold=2)])

@@ -49,6 +49,7 @@ STORMS = "faults/test_storms.py::test_"
 SECRETS = "faults/test_secrets.py::test_"
 FILES = "faults/test_files.py::test_"
 KEEPER = "faults/test_keeper.py::test_"
+DEGRADED = "faults/test_degraded.py::test_"
 CLIENTS = "faults/test_clients.py::test_"
 PROCESS = "server/test_process.py::test_"
 ROUTES = "server/test_routes.py::test_"
@@ -720,7 +721,11 @@ CONFIGURATION_AND_LIFETIME = (
     Row(
         "start-with-a-broken-configuration",
         "The configuration is broken or cannot be read when the exporter starts.",
-        reason="The exporter exits with 2, and answers no probe.",
+        DEGRADED + "a_start_with_a_broken_configuration_is_alive_and_not_ready_until_it_is_fixed",
+        DEGRADED + "a_start_with_a_file_that_hangs_is_alive",
+        DEGRADED + "a_start_with_a_broken_plugin_is_alive",
+        DEGRADED + "a_start_without_threads_is_alive_until_there_are_some",
+        DEGRADED + "a_crash_changes_nothing_about_it",
     ),
     Row(
         "connection-to-itself",

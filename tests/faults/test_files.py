@@ -73,7 +73,7 @@ def test_a_start_with_a_file_that_hangs_ends_with_one_line(mount, tmp_path, opti
     path = tmp_path / "fifo" if fault == "FIFO" else mount.path / "file"
     os.mkfifo(tmp_path / "fifo")
     mount.hang("stat")
-    with ended(Exporter(option, str(path))) as exporter:
+    with ended(Exporter("--config.strict", option, str(path))) as exporter:
         try:
             exporter.line(
                 f"^{path}: cannot be read: (it is a FIFO, not a regular file|no response in time|still no .*)$"

@@ -252,7 +252,7 @@ def test_a_worker_that_cannot_read_its_configuration_ends_although_the_mount_blo
     with mounted(tmp_path) as mount:
         (mount.files / "health.yml").write_text("checks: []\n")
         mount.hang()
-        with ended(Exporter(config=Path(mount.path) / "health.yml")) as exporter:
+        with ended(Exporter("--config.strict", config=Path(mount.path) / "health.yml")) as exporter:
             assert exporter.wait() == 2
             assert (
                 "cannot be read: still no response" in "\n".join(exporter.lines) or "no response" in exporter.lines[-1]

@@ -204,7 +204,7 @@ def test_a_reload_of_a_wrong_file_shows_no_secret(start, tmp_path, wrong_files):
 def test_a_command_with_a_wrong_file_shows_no_secret(tmp_path, wrong_files, command):
     file = tmp_path / "health.yml"
     file.write_text(wrong_files[0])
-    listen = ["--web.listen-address", "127.0.0.1:0"] if command == "serve" else []
+    listen = ["--web.listen-address", "127.0.0.1:0", "--config.strict"] if command == "serve" else []
     arguments = ["validate", file] if command == "validate" else [command, *listen, "--config.file", file]
     done = subprocess.run(
         [sys.executable, "-m", "exporter", *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE

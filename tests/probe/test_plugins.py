@@ -69,7 +69,7 @@ def test_the_options_of_a_plugin_are_in_the_schema_and_are_validated(site, tmp_p
         ("Kind = 5\n", "function = broken_kind:Kind", "broken_kind:Kind: the kind function already exists"),
     ],
 )
-@pytest.mark.parametrize("command", [["serve"], ["check"], ["schema"]])
+@pytest.mark.parametrize("command", [["serve", "--config.strict"], ["check"], ["schema"]])
 def test_a_broken_plugin_stops_the_start_and_is_named(tmp_path, module, entry, complaint, command):
     (tmp_path / "broken_kind.py").write_text(module)
     described = tmp_path / "broken_kind-2.0.dist-info"
@@ -116,7 +116,9 @@ class Fragile(Probe):
     ("when", "complaint"),
     [("read", "KeyError (fragile.py:15)"), ("built", "ZeroDivisionError (fragile.py:21)")],
 )
-@pytest.mark.parametrize("command", [["serve", *LISTEN, "--config.file"], ["check", "--config.file"], ["validate"]])
+@pytest.mark.parametrize(
+    "command", [["serve", *LISTEN, "--config.strict", "--config.file"], ["check", "--config.file"], ["validate"]]
+)
 def test_an_exception_in_a_plugin_while_the_file_is_loaded_is_a_complaint(tmp_path, when, complaint, command):
     """With file and line of both, and without the exception's text, which may contain a secret."""
     (tmp_path / "fragile.py").write_text(FRAGILE)

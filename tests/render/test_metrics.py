@@ -15,7 +15,9 @@ from support import command
 
 from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import settle
+from exporter.kinds import KindError
 from exporter.model import Group, Measurement, Outcome, Reason, Result, State, Status, Vitals
+from exporter.render import metrics
 from exporter.render.metrics import OPEN_METRICS, TEXT, render
 
 FORMATS = [TEXT, OPEN_METRICS]
@@ -204,6 +206,20 @@ def test_draining_takes_readiness_away():
 
     assert samples(snapshot(well))["health_group_up", (("group", "readiness"),)] == 1
     assert samples(snapshot(well, draining=True))["health_group_up", (("group", "readiness"),)] == 0
+
+
+def test_without_a_configuration_the_time_of_its_load_is_absent(monkeypatch):
+    """Kinds may be the reason: one that cannot be loaded makes every configuration invalid."""
+
+    def fail() -> None:
+        raise KindError("a kind cannot be loaded")
+
+    monkeypatch.setattr(metrics, "kinds", fail)
+    text = render(snapshot([], degraded=True), Vitals(running=True, reload_ok=False), {}, content_type=TEXT).decode()
+
+    assert "\nhealth_exporter_config_last_reload_success_timestamp_seconds " not in text
+    assert "\nhealth_exporter_config_last_reload_successful 0.0\n" in text
+    assert '\nhealth_group_up{group="liveness"} 1.0\nhealth_group_up{group="readiness"} 0.0\n' in text
 
 
 def test_the_series_are_exactly_those_of_the_configuration():

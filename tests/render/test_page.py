@@ -155,6 +155,23 @@ def test_shutting_down_is_said_and_why_readiness_is_false():
     assert "<strong>503</strong>\n<span>readiness: shutting down</span>" in html
 
 
+def test_errors_of_the_configuration_are_shown_and_what_follows_from_them():
+    errors = "health.yml:2: checks[0].<b>: unknown key\nhealth.yml:3: checks[1]: has no kind"
+    kept = render(scene(), PROBE_PATHS, NOW, complaint=errors)
+    degraded = render(snapshot([], degraded=True), PROBE_PATHS, NOW, complaint=errors)
+
+    for html in (kept, degraded):
+        assert (
+            "<li>health.yml:2: checks[0].&lt;b&gt;: unknown key</li><li>health.yml:3: checks[1]: has no kind</li>"
+            in html
+        )
+    assert "The configuration is not loaded. The previous one stays in use." in kept
+    assert "The configuration is not loaded: /readyz returns 503 until it is valid." in degraded
+    assert '<h1 class="unknown">no configuration</h1>' in degraded
+    assert "<strong>503</strong>\n<span>readiness: no configuration</span>" in degraded
+    assert "every endpoint returns 200" not in degraded
+
+
 def test_the_page_renews_itself_and_can_be_kept_still():
     still = render(scene(), PROBE_PATHS, NOW, refresh=False)
 

@@ -270,3 +270,61 @@ def test_an_exception_in_a_plugin_is_a_failed_reload(config, caplog):
     reloader.stop()
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.fields == {"error": "KeyError: 'dya'"}
+
+
+def fail() -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("text", "previous", "loaded", "ok"),
+    [
+        ("good", None, True, True),
+        ("bad", lambda: None, True, False),
+        ("bad", fail, False, False),
+        ("good", fail, True, True),
+    ],
+)
+def test_the_first_load_uses_the_file_or_what_was_in_use_before(config, text, previous, loaded, ok, strict):
+    config.write_text(text)
+    reloader = Reloads(config).reloader
+
+    reloader.load_first(previous, strict=strict)
+    assert (reloader.ok, reloader.time is not None) == (ok, loaded)
+    assert reloader.complaint == (None if ok else "line one\nline two")
+
+
+def test_without_an_earlier_configuration_the_first_load_fails_and_a_later_one_succeeds(config, caplog):
+    config.write_text("bad")
+    reloads = Reloads(config)
+    reloader = reloads.reloader
+
+    reloader.load_first(None, strict=False)
+    assert (reloader.ok, reloader.time) == (False, None)
+    assert {record.message for record in caplog.records} == {
+        "configuration not loaded; /readyz returns 503 until it is valid"
+    }
+
+    config.write_text("good!")
+    reloader.poll()
+    reloader.poll()
+    assert (reloader.ok, reloader.time, reloader.complaint) == (True, reloads.clock.now, None)
+    assert reloads.loaded == ["good!"]
+
+
+def test_a_strict_first_load_raises_what_is_wrong(config):
+    config.write_text("bad")
+    with pytest.raises(ValueError, match="line one"):
+        Reloads(config).reloader.load_first(None, strict=True)
+
+
+def test_a_first_load_that_lacked_a_resource_is_repeated_although_the_file_stays_the_same(config):
+    config.write_text("good")
+    reloads = Reloads(config)
+    reloads.lack = RuntimeError("can't start new thread")
+    reloads.reloader.load_first(None, strict=False)
+
+    reloads.lack = None
+    reloads.reloader.poll()
+    assert reloads.loaded == ["good"]

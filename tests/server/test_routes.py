@@ -160,6 +160,36 @@ def test_every_check_is_in_healthz(stage):
     assert stage.get("/readyz/only").status == 404
 
 
+def test_without_a_configuration_only_liveness_is_true(stage):
+    """Whatever check a probe asks for, the configuration may yet have it: a 404 would restart the application."""
+    stage.show({"api": "P"})
+    stage.store.degrade()
+    paths = [*PROBE_PATHS, *(f"{path}/{name}" for path in PROBE_PATHS for name in ("api", "other"))]
+    answers = {path: stage.get(path) for path in paths}
+    document = json.loads(stage.get("/readyz?format=json").body)
+
+    assert {path for path, answer in answers.items() if answer.status == 200} == {
+        "/livez",
+        "/livez/api",
+        "/livez/other",
+    }
+    assert {answer.status for answer in answers.values()} == {200, 503}
+    assert answers["/livez"].text == answers["/livez/api"].text == "ok"
+    assert answers["/readyz"].text == "[-]configuration failed: not loaded\nreadyz check failed\n"
+    assert answers["/readyz/api"].text == "the configuration is not loaded\n"
+    assert (document["status"], document["notes"]) == ("fail", ["the configuration is not loaded"])
+    assert stage.get("/readyz?exclude=configuration").status == 503
+    assert [stage.get(path).status for path in ("/livez/", "/livez/a/b", "/-/healthy", "/-/ready")] == [
+        404,
+        404,
+        200,
+        503,
+    ]
+
+    stage.show({"api": "P"})
+    assert [stage.get(path).status for path in ("/readyz", "/livez/other", "/-/ready")] == [200, 404, 200]
+
+
 def test_draining_affects_readiness_only():
     stage = Stage()
     with served(stage.dispatch()) as stage.url:
