@@ -12,6 +12,7 @@ from dataclasses import replace
 from exporter.evaluation import failure
 from exporter.model import Deadline, Outcome, ProbeError, Reason, Result, Status
 from exporter.probe.check import Check
+from exporter.probe.pod import compare_addresses
 from exporter.probe.secret import hide, record_secrets
 from exporter.text import replace_unprintable
 
@@ -44,7 +45,7 @@ def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -
     """
     secrets = record_secrets()
     try:
-        return _sanitize(check.probe.probe(deadline), secrets)
+        return compare_addresses(check.probe, _sanitize(check.probe.probe(deadline), secrets))
     except ProbeError as error:
         return Outcome(Status.UNKNOWN, error.reason, _summarize(str(error), secrets))
     except BaseException as error:  # noqa: BLE001  # SystemExit in a plugin must not end a worker either

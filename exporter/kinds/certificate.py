@@ -52,7 +52,7 @@ class Certificate(Probe):
     port: Port = 443
     """Port to connect to."""
     host: Host = "127.0.0.1"
-    """Address or name to connect to."""
+    """Address or name to connect to. `$(POD_IP)` is where the kubelet connects."""
     server_name: Host | None = None
     """Name to request from the server (SNI) and to verify. By default, the host."""
     warn_days: _Days | None = 21

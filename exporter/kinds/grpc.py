@@ -47,7 +47,7 @@ class Grpc(Probe):
     service: str = ""
     """Service to check. If empty, the whole server is checked."""
     host: Host = "127.0.0.1"
-    """Address or name to connect to. Kubernetes has no such field and always connects to the pod."""
+    """Address or name to connect to. Kubernetes has no such field and always connects to the pod, at `$(POD_IP)`."""
 
     @property
     def target(self) -> str:

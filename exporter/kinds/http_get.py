@@ -125,7 +125,7 @@ class HttpGet(Probe):
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
     """HTTPS uses TLS. Like the kubelet, it does not verify certificates, unless verifyTLS is set."""
     host: Host = "127.0.0.1"
-    """Address or name to connect to."""
+    """Address or name to connect to. `$(POD_IP)` is where the kubelet connects."""
     http_headers: tuple[HttpHeader, ...] = ()
     """Headers to send."""
     expect_status: Annotated[tuple[_Code, ...], Field(min_length=1)] | None = None

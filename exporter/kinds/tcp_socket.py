@@ -44,7 +44,7 @@ class TcpSocket(Probe):
     port: Port
     """Port to connect to."""
     host: Host = "127.0.0.1"
-    """Address or name to connect to."""
+    """Address or name to connect to. `$(POD_IP)` is where the kubelet connects."""
     send: Query | None = None
     """Text to send once connected, in UTF-8. Write line ends yourself, in YAML as `"PING\\r\\n"`. Binary protocols are
     not supported: a character above `\\x7f`, such as `\\xff`, is sent as two or more bytes."""

@@ -67,7 +67,7 @@ class DatabaseProbe(Limited):
     port: Port
     """Port to connect to."""
     host: Host = "127.0.0.1"
-    """Address or name to connect to."""
+    """Address or name to connect to. `$(POD_IP)` is the pod's own address."""
     password: Secret | None = None
     """Password of the user."""
 

@@ -178,12 +178,12 @@ Text = Annotated[str, Field(min_length=1)]
 
 def find_host_risk(host: str) -> str | None:
     """Return why a liveness check of this host is risky; None for an address of the pod, which a restart can fix."""
-    if host in ("localhost", ASSUMED) or _is_own_address(host):
+    if host in ("localhost", ASSUMED) or is_own_address(host):
         return None
     return "the target is on a different host; restarting this application cannot fix it"
 
 
-def _is_own_address(host: str) -> bool:
+def is_own_address(host: str) -> bool:
     """Return whether this is an IP address of the machine or the pod: only then can a socket be bound to it."""
     import ipaddress  # only advice needs it
 
