@@ -53,7 +53,8 @@ class Exporter:
         self._config_file = config_file
         self._shard = shard
         kept = link.shared.web_configuration if link else Kept()
-        self._web_config = WebConfigFile(web_config_file, kept.read(), kept.write)
+        required = strict or not (link and link.probe)  # the probe listeners can do without
+        self._web_config = WebConfigFile(web_config_file, kept.read(), kept.write, required=required)
         self._web_poller = Poller("web configuration", self._web_config.poll) if web_config_file else None
         self._reloader = Reloader(config_file, self._load)
         self._link = link
@@ -86,7 +87,8 @@ class Exporter:
             self.schedule.vitals(),
             reload_ok=reload_ok,
             reload_time=reload_time,
-            complaint=self._reloader.complaint,
+            open=self._web_config.loaded,
+            complaint="\n".join(filter(None, (self._reloader.complaint, self._web_config.complaint))) or None,
             restarts=self._link.shared.restarts if self._link else None,
         )
 
@@ -111,9 +113,7 @@ class Exporter:
         threads = Threads(THREADS, MAX_WAITING, "web")
         users = Users(lambda: self._web_config.users)
         dispatch = Dispatcher(self.store, self._probes, threads, self.app, users, self._condition)
-        listeners = [Listener(web, dispatch, self._web_config.context)]
-        if probe:
-            listeners.append(Listener(probe, Dispatcher(self.store, self._probes, threads)))
+        listeners = [Listener(probe, Dispatcher(self.store, self._probes, threads))] if probe else []
         self._reloader.start()  # before the checks take all threads that the system allows
         if self._web_poller:
             self._web_poller.start()
@@ -122,9 +122,17 @@ class Exporter:
         if not descriptors.suffice(workers):
             fields = {"limit": descriptors.usual, "needed": estimate_need(workers), "checks_at_once": workers}
             _log.warning("the limit of open files is too low for these checks", extra={"fields": fields})
-        # The tick notices stale results even if no request arrives.
-        stop = self.store.drain, shutdown_delay
-        Run(listeners, self._reloader, self.store.snapshot, *stop, self._link).until_stopped()
+        waiting = [] if self._web_config.loaded else [web]
+
+        def tick() -> None:
+            self.store.snapshot()  # notices stale results even if no request arrives
+            if waiting and self._web_config.loaded:
+                run.open_web(Listener(waiting.pop(), dispatch, self._web_config.context))
+
+        if not waiting:
+            listeners.insert(0, Listener(web, dispatch, self._web_config.context))
+        run = Run(listeners, self._reloader, tick, self.store.drain, shutdown_delay, self._link)
+        run.until_stopped()
         self._reloader.stop()
         self.schedule.stop()
 

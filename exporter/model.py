@@ -365,6 +365,7 @@ class Vitals:
     """The condition of the exporter itself, for its own metrics and for /-/healthy."""
 
     running: bool  # due checks are started
+    open: bool = True  # all listeners accept connections
     workers: int = 0
     busy: int = 0
     stuck: int = 0  # workers whose run has passed its deadline

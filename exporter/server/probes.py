@@ -101,10 +101,17 @@ class Probes:
 
     def _answer_own(self, snapshot: Snapshot, path: str) -> Answer:
         if path == "/-/ready":
-            causes = [*["shutting down"] * snapshot.draining, *[health.NOT_LOADED] * snapshot.degraded]
-            return _answer_own(snapshot, "ready", because=causes[0] if causes else None)
+            return _answer_own(snapshot, "ready", because=self._find_obstacle(snapshot))
         running = self._vitals().running
         return _answer_own(snapshot, "healthy", because=None if running else "the schedule is not running")
+
+    def _find_obstacle(self, snapshot: Snapshot) -> str | None:
+        """Return why the exporter is not ready."""
+        if snapshot.draining:
+            return "shutting down"
+        if snapshot.degraded:
+            return health.NOT_LOADED
+        return None if self._vitals().open else "the web configuration is not loaded"
 
 
 def prefers_json(path: str, query: str, accept: str) -> bool:

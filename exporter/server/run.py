@@ -42,9 +42,9 @@ class Run:
         shutdown_delay: float,
         link: Link | None = None,
     ) -> None:
-        """With a `link`, the keeper receives the signals."""
+        """The web listener is the first, and the probe listener the last. The keeper of a `link` gets the signals."""
         self._link = link
-        self._listeners = listeners
+        self._listeners = [*listeners]
         self._reloader = reloader
         self._tick = tick
         self._drain = drain
@@ -56,6 +56,12 @@ class Run:
         sys.setswitchinterval(SWITCH_INTERVAL)
         asyncio.run(self._serve())
 
+    def open_web(self, listener: Listener) -> None:
+        """Accept connections on the web listener too. To be called on the event loop, by `tick`."""
+        self._listeners.insert(0, listener)
+        listener.start()
+        self._log_listening(listener)
+
     async def _serve(self) -> None:
         self._handle_signals()
         for listener in self._listeners:
@@ -64,7 +70,7 @@ class Run:
             self._beat(self._link)
             self._link.take_over()
         for listener in self._listeners:
-            _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), **self._processes}})
+            self._log_listening(listener)
         self._tick_forever()
         await self._stopping.wait()
         self._drain()
@@ -74,6 +80,9 @@ class Run:
             self._link.end()
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         _log.info("stopped")
+
+    def _log_listening(self, listener: Listener) -> None:
+        _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), **self._processes}})
 
     @property
     def _processes(self) -> dict[str, int]:
@@ -92,7 +101,7 @@ class Run:
     def _obey(self, link: Link) -> None:
         for command, sock in link.read():
             if sock:
-                self._listeners[command == PROBE].adopt(socket.socket(fileno=sock.detach()))
+                self._listeners[-1 if command == PROBE else 0].adopt(socket.socket(fileno=sock.detach()))
             elif command == STOP:
                 self._stop()
             else:

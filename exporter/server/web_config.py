@@ -14,6 +14,9 @@ from exporter.tls import describe_file_error
 
 _log = logging.getLogger(__name__)
 
+KEEPING = "keeping the previous one"
+WITHOUT = "only the probe listeners respond until it is valid"
+"""What follows from a failed load, with and without a configuration in effect."""
 _NO_TLS = "TLS cannot be turned off while the exporter runs; restart it"
 _NEW_TLS = "TLS cannot be turned on while the exporter runs; restart it"
 _NO_USERS = "authentication cannot be turned off while the exporter runs; restart it"
@@ -26,31 +29,42 @@ class WebConfigFile:
     """
 
     def __init__(
-        self, path: Path | None = None, kept: bytes = b"", keep: Callable[[bytes], object] = lambda _: None
+        self,
+        path: Path | None = None,
+        kept: bytes = b"",
+        keep: Callable[[bytes], object] = lambda _: None,
+        *,
+        required: bool = True,
     ) -> None:
         """`keep` is called with what is in use, at the start and whenever it has changed.
 
         `kept` is what an earlier process has kept, or empty. It is used if the files are invalid now. Without it, this
-        raises ConfigError or OSError.
+        raises ConfigError or OSError if the configuration is `required`; otherwise it is loaded once it is valid.
         """
         self._path = path
         self._keep = keep
         self._errors = ""
         self._loaded: object = None
         self._latest = self._read_signature()
+        self._config: WebConfig | None = None
+        self._rotation: Rotation | None = None
         try:
-            self._config = WebConfig.read(path) if path else WebConfig()
-            self._rotation = self._make_rotation()
+            self._begin(WebConfig.read(path) if path else WebConfig())
         except (ConfigError, OSError) as error:
-            if not path or not kept:
+            if required and not kept:
                 raise
+            if kept:
+                fields, contents = marshal.loads(kept)  # noqa: S302  # of a process with the same interpreter and code
+                self._begin(WebConfig.model_validate(fields), contents)
             self._report(error)
-            fields, contents = marshal.loads(kept)  # noqa: S302  # of a process with the same interpreter and code
-            self._config = WebConfig.model_validate(fields)
-            self._rotation = self._make_rotation(contents)
         else:
             self._loaded = self._latest
             self._keep_current()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether there is a configuration. Without one, nobody may be served: neither TLS nor the users are known."""
+        return self._config is not None
 
     @property
     def ok(self) -> bool:
@@ -58,8 +72,14 @@ class WebConfigFile:
         return not self._errors and (self._rotation is None or self._rotation.ok)
 
     @property
+    def complaint(self) -> str | None:
+        """Why the file is not in use as it is now, or None."""
+        return self._errors or None
+
+    @property
     def users(self) -> Mapping[str, str]:
         """The bcrypt hash of each user; empty if requests need no credentials."""
+        assert self._config is not None  # otherwise everybody would be let in
         return self._config.basic_auth_users
 
     @property
@@ -95,27 +115,33 @@ class WebConfigFile:
         """Log the errors, unless they are the latest ones."""
         text = describe_file_error(error)
         if text != self._errors:
+            message = f"web configuration not loaded; {KEEPING if self._config else WITHOUT}"
             for complaint in text.splitlines():
-                fields = {"error": complaint}
-                _log.error("web configuration not loaded; keeping the previous one", extra={"fields": fields})
+                _log.error(message, extra={"fields": {"error": complaint}})
         self._errors = text
 
-    def _make_rotation(self, contents: dict[str, bytes] | None = None) -> Rotation | None:
-        tls = self._config.tls_server_config
-        return Rotation(tls, contents) if tls else None
+    def _begin(self, config: WebConfig, contents: dict[str, bytes] | None = None) -> None:
+        """Use the first configuration. Raises OSError, and changes nothing, if its files cannot be used."""
+        tls = config.tls_server_config
+        self._rotation = Rotation(tls, contents) if tls else None
+        self._config = config
 
     @property
     def _contents(self) -> dict[str, bytes] | None:
         return self._rotation.contents if self._rotation else None
 
     def _keep_current(self) -> None:
-        self._keep(marshal.dumps((self._config.model_dump(mode="json"), self._contents)))
+        if self._config is not None:
+            self._keep(marshal.dumps((self._config.model_dump(mode="json"), self._contents)))
 
     def _replace(self, path: Path, config: WebConfig) -> None:
         """Use this configuration. Raises ConfigError or OSError, and changes nothing, if that is not possible.
 
         A file without users must not open the exporter to everybody: it may be one that is just being written.
         """
+        if self._config is None:
+            self._begin(config)
+            return
         tls = config.tls_server_config
         complaints = []
         if bool(tls) != bool(self._rotation):

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import logging
+import signal
 import socket
 import ssl
 import sys
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import trustme
-from support import PATIENCE, Exporter
+from support import PATIENCE, Exporter, ended, eventually, free_port, get
 from web_files import TLS, hashed, issue, written
 
 from exporter.config.complaint import ConfigError
@@ -44,6 +45,31 @@ def test_without_a_file_there_are_neither_users_nor_tls(caplog):
 def test_an_invalid_file_is_an_error_at_the_start(tmp_path):
     with pytest.raises(ConfigError, match="must be a bcrypt hash"):
         WebConfigFile(written(tmp_path, "basic_auth_users: {alice: secret}\n"))
+
+
+def test_an_invalid_file_that_is_not_required_is_used_once_it_is_valid(folder, caplog):
+    kept: list[bytes] = []
+    web = WebConfigFile(written(folder, TLS + "basic_auth_users: {alice: secret}\n"), keep=kept.append, required=False)
+
+    assert (web.loaded, web.ok, web.context, kept) == (False, False, None, [])
+    assert "must be a bcrypt hash" in str(web.complaint)
+    assert {record.message for record in caplog.records} == {
+        "web configuration not loaded; only the probe listeners respond until it is valid"
+    }
+    with pytest.raises(AssertionError):
+        _ = web.users  # no users would mean that everybody is let in
+
+    (folder / "server.key").rename(folder / "hidden")
+    written(folder, TLS + ALICE)
+    poll(web)
+    assert not web.loaded
+    assert "tls_server_config.key_file: cannot be read" in str(web.complaint)
+
+    (folder / "hidden").rename(folder / "server.key")
+    poll(web)
+    assert (web.loaded, web.ok, web.complaint, [*web.users]) == (True, True, None, ["alice"])
+    assert isinstance(web.context, ssl.SSLContext)
+    assert kept
 
 
 def test_changed_users_are_used_once_the_file_stops_changing(tmp_path, caplog):
@@ -246,10 +272,10 @@ def test_kept_certificates_are_replaced_by_valid_ones(folder, authority):
 # The real exporter
 
 
-def request(exporter: Exporter, authority: trustme.CA, user: str) -> http.client.HTTPResponse:
+def request(exporter: Exporter, authority: trustme.CA, user: str, url: str = "") -> http.client.HTTPResponse:
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    parts = urlsplit(exporter.url)
+    parts = urlsplit(url or exporter.url)
     headers = {"Authorization": f"Basic {base64.b64encode(f'{user}:right'.encode()).decode()}"} if user else {}
     connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=PATIENCE, context=context)
     with closing(connection):
@@ -323,3 +349,36 @@ def test_a_worker_that_follows_another_one_serves_as_before_if_the_files_have_be
     written(folder, TLS + BOB)
     exporter.line('msg="web configuration loaded" users=1')
     assert [request(exporter, authority, user).status for user in ("alice", "bob")] == [401, 200]
+
+
+def test_with_a_probe_listener_an_invalid_file_leaves_the_probes_alone(folder, authority, start):
+    """The web listener opens with TLS and users, or not at all; a rollout stops meanwhile, and no application ends."""
+    web = written(folder, TLS + "basic_auth_users: {alice: secret}\n")
+    listen = ("--web.listen-address", f"127.0.0.1:{free_port()}", "--probe.listen-address", "127.0.0.1:0")
+    exporter = start(
+        "checks: [{name: a, exec: {command: ['true']}, periodSeconds: 1}]\n", "--web.config.file", str(web), *listen
+    )
+    exporter.line("web configuration not loaded; only the probe listeners respond.*must be a bcrypt hash")
+    probes = exporter.url
+    eventually(lambda: get(f"{probes}/readyz").status == 200)
+    with socket.create_connection(("127.0.0.1", int(listen[1].rpartition(":")[2])), PATIENCE) as waiting:
+        waiting.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        waiting.settimeout(1)
+        with pytest.raises(TimeoutError):
+            waiting.recv(1)
+    assert [get(f"{probes}{path}").status for path in ("/livez", "/-/healthy", "/-/ready")] == [200, 200, 503]
+
+    written(folder, TLS + ALICE)
+    url = exporter.line(r"msg=listening address=(https://\S+)/").group(1)
+    assert [request(exporter, authority, user, url).status for user in ("alice", "")] == [200, 401]
+    assert get(f"{probes}/-/ready").status == 200
+
+    exporter.signal(signal.SIGTERM)
+    assert exporter.wait() == 0
+
+
+def test_a_strict_start_refuses_an_invalid_file_in_spite_of_a_probe_listener(folder):
+    web = written(folder, "basic_auth_users: {alice: secret}\n")
+    with ended(Exporter("--config.strict", "--web.config.file", str(web), "--probe.listen-address", ":0")) as exporter:
+        assert exporter.wait() == 2
+        assert "must be a bcrypt hash" in exporter.lines[0]
