@@ -716,6 +716,7 @@ CONFIGURATION_AND_LIFETIME = (
         "start-without-cpu",
         "The exporter starts with a small share of one CPU.",
         CGROUPS + "a_start_without_cpu_time_is_alive_from_the_first_answer",
+        CGROUPS + "with_2_percent_of_a_cpu_it_is_alive_long_before_it_has_loaded",
         KEEPER + "it_answers_before_the_libraries_are_loaded",
     ),
     Row(

@@ -4,14 +4,14 @@ import json
 import re
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from faults.cgroups import cgroup
 from faults.prober import probing
 from faults.samples import sample
 from faults.usage import measure_memory
 from faults.webs import webs
-from support import PATIENCE, eventually, get
+from support import PATIENCE, Answer, Exporter, ended, eventually, free_port, get
 
 MIB = 2**20
 BOMB = "bomb() { (bomb) & (bomb) & exec sleep 3600; }; bomb"  # each process starts two others
@@ -72,6 +72,29 @@ def test_a_start_without_cpu_time_is_alive_from_the_first_answer(start):
         with probing(f"{url}/livez") as prober:
             assert get(f"{url}/readyz").status == 503
             prober.wait_for_answers()
+
+
+def test_with_2_percent_of_a_cpu_it_is_alive_long_before_it_has_loaded(tmp_path):
+    """Generation 0 is the keeper's, which answers until the libraries are loaded: with so little, half a minute."""
+    (tmp_path / "health.yml").write_text("checks: [{name: yes, exec: {command: ['true']}, periodSeconds: 1}]\n")
+    url = f"http://127.0.0.1:{free_port()}"
+
+    def ask(path: str) -> Answer | None:
+        with suppress(ConnectionError):
+            return get(url + path)
+        return None
+
+    with cgroup(cpu=0.02) as limited:
+        listen = ("--web.listen-address", url.removeprefix("http://"))
+        with ended(Exporter(*listen, config=tmp_path / "health.yml", prefix=limited.prefix)) as exporter:
+            first = eventually(lambda: ask("/livez"))
+            ready = ask("/readyz")
+            limited.limit(cpu=None)
+            eventually(lambda: ask("/readyz").status == 200)
+            exporter.line("msg=listening")
+
+    assert (first.status, first.generation) == (200, 0)
+    assert ready.status == 503
 
 
 def test_500_checks_fit_into_64_mib(start):
