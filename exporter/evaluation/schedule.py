@@ -14,11 +14,10 @@ The followers wait to be notified. When the leader takes a check, it notifies on
 leader. So a start wakes one thread instead of all of them. A worker that comes back and finds a check due before the
 leader wakes up waits for that earlier time itself: it is then the leader, and the previous leader becomes a follower.
 
-The worker that began to wait last is notified first. A thread's stack and its cache of free memory grow to what the
-most demanding check needs, and never shrink. So the same few workers do the work, and those that are only needed when
-many targets hang stay small. Each waits on a condition of its own, because a `threading.Condition` notifies the oldest
-waiter first. If there are more workers than needed, it is the oldest that are notified: each leaves, and notifies the
-next.
+The worker that began to wait last is notified first. A thread's stack grows to what the most demanding check needs, and
+never shrinks. So the same few workers do the work, and those that are only needed when many targets hang stay small.
+Each waits on a condition of its own, because a `threading.Condition` notifies the oldest waiter first. If there are
+more workers than needed, it is the oldest that are notified: each leaves, and notifies the next.
 
 The lag of a start is the time from its due time until it is taken. If a due check waits longer than OVERDUE for a
 worker, or if workers are missing, the exporter reports that its schedule is not running.
