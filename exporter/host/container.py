@@ -30,7 +30,7 @@ from exporter.host.scan import Scan, Wanted, scan_processes
 from exporter.model import Deadline, ProbeError, Reason
 
 _ENDED = (FileNotFoundError, ProcessLookupError)
-_FIX = "or run it as root with the capability SYS_PTRACE"
+_FIX = "or run the exporter as root with the capability SYS_PTRACE"
 
 _T = TypeVar("_T")
 
@@ -173,8 +173,8 @@ def _explain_denial(folder: Path) -> str:
     ids = [(theirs[key][:3], ours[key][3:]) for key in ("Uid", "Gid")]  # real, effective, saved; of the filesystem
     if any(set(process) != set(exporter) for process, exporter in ids):
         users = ":".join(process[0] for process, _ in ids), ":".join(exporter[0] for _, exporter in ids)
-        message = "it runs as the user and group {}, the exporter as {}: set runAsUser and runAsGroup of the exporter"
-        return f"{message.format(*users)} to the same, {_FIX}"
+        message = "it runs as the user and group {}, the exporter as {}: give both containers the same runAsUser"
+        return f"{message.format(*users)} and runAsGroup, {_FIX}"
     if int(theirs["CapPrm"][0], 16) & ~int(ours["CapEff"][0], 16):
         return f"it has capabilities that the exporter does not have: drop them (capabilities: {{drop: [ALL]}}), {_FIX}"
     return f"it has changed its user after it started, or protects itself: start it as its final user, {_FIX}"

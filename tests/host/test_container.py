@@ -356,7 +356,7 @@ def test_the_exporter_may_look_into_the_container(tmp_path, check, before, prefi
         (
             [],
             USER,
-            "it runs as the user and group 0:0, the exporter as 65532:65532: set runAsUser and runAsGroup of the",
+            "it runs as the user and group 0:0, the exporter as 65532:65532: give both containers the same runAsUser",
         ),
         (
             ["--reuid=65532", "--regid=7", "--clear-groups"],
@@ -382,7 +382,7 @@ def test_without_access_to_the_container_the_message_names_the_missing_condition
     assert line.split()[:4] == ["UNKNOWN", "healthy", "file", "permission"]
     assert f"no access to the container of process {app.name} (pid {app.pid}): " in line
     assert words in line
-    assert line.endswith("or run it as root with the capability SYS_PTRACE")
+    assert line.endswith("or run the exporter as root with the capability SYS_PTRACE")
 
 
 def test_a_process_that_has_changed_its_user_is_protected(tmp_path, check):
