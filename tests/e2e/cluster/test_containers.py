@@ -22,17 +22,21 @@ checks:
 FILE = series("health_check_up", "healthy", "file")
 
 
-def make_patch(*, shared: bool) -> dict[str, str]:
+def make_patch(*, shared: bool, user: int) -> dict[str, str]:
     """One replica, with a folder that only the application's container has."""
-    container = {"name": "shop", "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}
+    container = {
+        "name": "shop",
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "securityContext": {"runAsUser": user},
+    }
     pod = {"shareProcessNamespace": shared, "containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]}
     head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}}
     return {"patch": json.dumps({**head, "spec": {"replicas": 1, "template": {"spec": pod}}})}
 
 
-def start(stage: Stage, *, shared: bool) -> str:
+def start(stage: Stage, *, shared: bool, user: int = 65532) -> str:
     """Start the application. Returns the pod, which is not ready yet, after a run of every check."""
-    stage.apply("sidecar", CHECKS, [make_patch(shared=shared)])
+    stage.apply("sidecar", CHECKS, [make_patch(shared=shared, user=user)])
     (pod,) = stage.watch.until(
         lambda watch: [name for name, pod in watch.pods().items() if len(restarts(pod)) == 2], 120, "the pod runs"
     )
@@ -63,13 +67,17 @@ def shared_namespace(stage: Stage) -> SimpleNamespace:
 
 
 def separate_namespaces(stage: Stage) -> SimpleNamespace:
-    record = SimpleNamespace(stage=stage)
-    pod = start(stage, shared=False)
-    record.document = json.loads(stage.request(pod, "/healthz?format=json").text)
-    record.metrics = stage.metrics(pod)
-    record.log = stage.log(pod)
-    record.pod = stage.watch.pods()[pod]
-    return record
+    return look(stage, start(stage, shared=False))
+
+
+def another_user(stage: Stage) -> SimpleNamespace:
+    return look(stage, start(stage, shared=True, user=1000))
+
+
+def look(stage: Stage, pod: str) -> SimpleNamespace:
+    document = json.loads(stage.request(pod, "/healthz?format=json").text)
+    words = stage.log(pod) + json.dumps(document)
+    return SimpleNamespace(stage=stage, metrics=stage.metrics(pod), words=words, pod=stage.watch.pods()[pod])
 
 
 @after(shared_namespace)
@@ -89,12 +97,20 @@ def test_memory_cpu_and_disk_are_those_of_the_application_s_container(record):
     assert record.metrics[series("health_check_up", "disk", "disk")] == 1
 
 
-@after(separate_namespaces)
-def test_without_a_shared_namespace_nothing_is_known_and_the_setting_is_named(record):
+@pytest.mark.parametrize(
+    ("record", "reason", "words"),
+    [
+        (separate_namespaces, "missing", "set shareProcessNamespace: true in the pod"),
+        (another_user, "permission", "it runs as the user and group 1000:65532, the exporter as 65532:65532"),
+    ],
+    indirect=["record"],
+)
+def test_without_access_nothing_is_known_and_the_setting_is_named(record, reason, words):
     assert record.metrics[series("health_check_status", "healthy", "file", status="unknown")] == 1
-    assert "set shareProcessNamespace: true in the pod" in record.log + json.dumps(record.document)
+    assert record.metrics[series("health_check_reason", "healthy", "file", reason=reason)] == 1
+    assert words in record.words
 
 
-@after(shared_namespace, separate_namespaces)
+@after(shared_namespace, separate_namespaces, another_user)
 def test_nothing_is_restarted(record):
     assert restarts(record.pod) == {"shop": 0, EXPORTER: 0}
