@@ -370,7 +370,13 @@ def test_nothing_is_left_open_at_the_end(serve, monkeypatch):
 
 def test_the_worker_s_exit_code_before_it_serves_is_the_keeper_s(tmp_path):
     (tmp_path / "health.yml").write_text("checks: [{name: x}]")
-    arguments = ["--config.file", str(tmp_path / "health.yml"), "--web.listen-address", "127.0.0.1:0"]
+    arguments = [
+        "--config.strict",
+        "--config.file",
+        str(tmp_path / "health.yml"),
+        "--web.listen-address",
+        "127.0.0.1:0",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "exporter", "serve", *arguments], capture_output=True, text=True, timeout=PATIENCE
     )
