@@ -143,10 +143,11 @@ def _find_line(node: yaml.Node) -> int:
 
 def _find_tag(node: yaml.Node) -> str:
     """Return the tag of a node: the explicit one, or the one that its text implies."""
-    return _imply_tag(node.value) if node.tag == UNRESOLVED else str(node.tag)
+    return imply_tag(node.value) if node.tag == UNRESOLVED else str(node.tag)
 
 
-def _imply_tag(text: str) -> str:
+def imply_tag(text: str) -> str:
+    """Return the tag of a scalar without quotes and without a tag."""
     match = _CORE_SCHEMA.match(text)
     return f"{_YAML}{match.lastgroup}" if match else _STR
 
@@ -161,7 +162,7 @@ def _construct(node: yaml.ScalarNode) -> bool | int | float | str | None:
         return text
     if tag not in _CONSTRUCTORS:
         raise ValueError(_UNSUPPORTED_TAG)
-    if _imply_tag(text) not in (tag, _INT if tag == _FLOAT else tag):
+    if imply_tag(text) not in (tag, _INT if tag == _FLOAT else tag):
         raise ValueError(f"does not match its tag {tag.replace(_YAML, '!!')}: correct the value, or remove the tag")
     return _CONSTRUCTORS[tag](text)
 

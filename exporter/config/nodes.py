@@ -4,7 +4,9 @@ A hostile text costs no more than one of the maximum size. data.py interprets th
 """
 
 import re
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 import yaml
 from yaml.composer import Composer
@@ -17,6 +19,8 @@ from exporter.config.complaint import Complaint, ConfigError
 
 MAX_DEPTH = 20  # levels; a configuration needs seven
 MAX_VALUES = 200_000  # values and keys in a text; 5,000 checks have half as many
+
+_T = TypeVar("_T")
 
 UNRESOLVED = "?"
 """The tag of a scalar without quotes and without a tag, as in YAML 1.2.2, section 3.3.2: its text decides its type."""
@@ -57,11 +61,24 @@ def compose(content: bytes, source: str) -> yaml.Node | None:
 
     `source` is the file's name in the complaint. Raises ConfigError if the content is not valid YAML.
     """
+    with _report(source):
+        root = _compose(_decode(content), lambda text: _Loader(text).get_single_node())
+    return None if isinstance(root, yaml.ScalarNode) and not root.value else root
+
+
+def compose_all(content: bytes, source: str, max_depth: int, max_values: int) -> list[yaml.Node]:
+    """Return the root nodes of a file's documents, without the empty ones. Raises ConfigError as `compose` does."""
+    with _report(source):
+        roots = _compose(_decode(content), lambda text: list(_Loader(text, max_depth, max_values).get_nodes()))
+    return [root for root in roots if not (isinstance(root, yaml.ScalarNode) and not root.value)]
+
+
+@contextmanager
+def _report(source: str) -> Iterator[None]:
     try:
-        root = _compose(_decode(content))
+        yield
     except _TextError as error:
         raise ConfigError([Complaint(source, error.line, (), str(error))]) from None
-    return None if isinstance(root, yaml.ScalarNode) and not root.value else root
 
 
 def _decode(content: bytes) -> str:
@@ -80,9 +97,9 @@ def _decode(content: bytes) -> str:
     return text
 
 
-def _compose(text: str) -> yaml.Node | None:
+def _compose(text: str, load: Callable[[str], _T]) -> _T:
     try:
-        return _Loader(text).get_single_node()
+        return load(text)
     except yaml.MarkedYAMLError as error:
         raise _explain(error, text) from None
 
@@ -123,20 +140,27 @@ except ImportError:
 class _Loader(Composer, BaseResolver, _Parser):
     """libyaml's parser, but not its composer, which recurses on `[[[[...` until the process dies."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES) -> None:
         _Parser.__init__(self, text)
         Composer.__init__(self)
         BaseResolver.__init__(self)
         self._depth = self._values = 0
+        self._max_depth = max_depth
+        self._max_values = max_values
+
+    def get_nodes(self) -> Iterator[yaml.Node]:
+        """Yield the root node of each document."""
+        while self.check_node():
+            yield cast("yaml.Node", self.get_node())
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
         self._values += 1
-        if self._depth > MAX_DEPTH:
+        if self._depth > self._max_depth:
             event: Any = self.peek_event()
-            raise _TextError(event.start_mark.line + 1, f"nested deeper than {MAX_DEPTH} levels")
-        if self._values > MAX_VALUES:
-            raise _TextError(None, f"has more than {MAX_VALUES} values, which is too many for a configuration")
+            raise _TextError(event.start_mark.line + 1, f"nested deeper than {self._max_depth} levels")
+        if self._values > self._max_values:
+            raise _TextError(None, f"has more than {self._max_values} values, which is too many")
         if not self.check_event(yaml.AliasEvent):
             # YAML allows an anchor to be defined again; PyYAML's composer does not.
             self.anchors.pop(getattr(self.peek_event(), "anchor", None), None)
