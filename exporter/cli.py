@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from exporter.config.checks import Config
     from exporter.evaluation.shard import Shard
     from exporter.keeper.link import Link
+    from exporter.manifests.conversion import Conversion
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -81,6 +83,7 @@ def cli() -> None:
     health-exporter check --config.file health.yml    run every check once, now
     health-exporter ask livez                         query the running exporter
     health-exporter validate health.yml               find errors and probable mistakes
+    health-exporter inject web.yaml                   add the exporter to a Kubernetes manifest
 
     A configuration is a list of Kubernetes probes with names:
 
@@ -362,6 +365,101 @@ def validate(config_file: Path, scrape_interval: float) -> int:
     return 0
 
 
+_manifest = click.argument("manifest", type=_File(), metavar="[FILE|-]", default="-")
+_container = click.option(
+    "--container",
+    default="",
+    metavar="NAME",
+    help="Container to watch. Default: the annotation kubectl.kubernetes.io/default-container, or the only one.",
+)
+
+
+@cli.command(short_help="Add the exporter to the workloads of a Kubernetes manifest.")
+@_manifest
+@_container
+@click.option(
+    "--config.file",
+    "config_file",
+    type=_File(),
+    metavar="FILE",
+    help="Configuration with the application's checks. Default: the probes of the container become checks.",
+)
+@click.option("--image", default="", metavar="IMAGE", help="Image of the exporter, with your registry.")
+@click.option("--native", is_flag=True, help="Add a native sidecar, an init container; requires Kubernetes 1.29.")
+def inject(manifest: Path, container: str, config_file: Path | None, image: str, native: bool) -> int:
+    """Add the exporter to the workloads of a Kubernetes manifest, and print the result.
+
+    \b
+    kubectl get deployment web -o yaml | health-exporter inject | kubectl apply -f -
+    health-exporter inject web.yaml --image registry.example/health-exporter:0.1.0 > web-health.yaml
+    helm template web ./chart | health-exporter inject --container web | kubectl apply -f -
+
+    The probes of the container become checks, in a ConfigMap. The container's new probes query the exporter, which
+    runs in a container of its own. A restart takes about as long as before; the notes on standard error show the times.
+    The other objects of the file stay as they are, only comments are lost.
+
+    An exec probe runs in the application's container, so it stays. With --config.file, your own checks replace the
+    probes of the groups that they are in.
+
+    A second inject has no further effect, except to update what the first one has added. `uninject` restores the
+    original.
+
+    \b
+    Exit codes:
+      0   the manifest with the exporter is on standard output
+      2   invalid manifest, configuration or command line
+    """
+    from exporter.manifests.inject import Settings
+    from exporter.manifests.inject import inject as inject_exporter
+
+    given = Settings(container, native=native)
+    if image:
+        given = replace(given, image=image)
+    if config_file is not None:
+        given = replace(given, config=(str(config_file), _read(config_file)))
+    return _print_conversion(manifest, lambda content, source: inject_exporter(content, source, given))
+
+
+@cli.command(short_help="Undo inject.")
+@_manifest
+def uninject(manifest: Path) -> int:
+    """Remove what `inject` has added to a Kubernetes manifest, restore its probes, and print the result.
+
+    \b
+    kubectl get deployment web -o yaml | health-exporter uninject | kubectl apply -f -
+
+    The ConfigMap stays in the cluster; a note on standard error has the command that deletes it.
+
+    \b
+    Exit codes:
+      0   the original manifest is on standard output
+      2   invalid manifest or command line, or nothing to undo
+    """
+    from exporter.manifests.inject import uninject as remove_exporter
+
+    return _print_conversion(manifest, remove_exporter)
+
+
+@cli.command(short_help="Print the configuration that replaces the probes of a manifest.")
+@_manifest
+@_container
+def convert(manifest: Path, container: str) -> int:
+    """Print the configuration that replaces the probes of a Kubernetes manifest.
+
+    \b
+    kubectl get deployment web -o yaml | health-exporter convert > health.yml
+    health-exporter convert web.yaml --container web
+
+    \b
+    Exit codes:
+      0   the configuration is on standard output, notes are on standard error
+      2   invalid manifest or command line, or nothing to convert
+    """
+    from exporter.manifests.inject import convert_probes
+
+    return _print_conversion(manifest, lambda content, source: convert_probes(content, source, container))
+
+
 @cli.command(short_help="Print the JSON Schema of the configuration file, for editors.")
 def schema() -> int:
     """Print the JSON Schema of the configuration file, for editors.
@@ -389,6 +487,37 @@ class _Refused(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(self.message, file=file or sys.stderr)
+
+
+def _print_conversion(path: Path, convert: "Callable[[bytes, str], Conversion]") -> int:
+    """Print the conversion of a file or of standard input, and the notes about it on standard error."""
+    from exporter.config.complaint import ConfigError
+
+    source = "stdin" if str(path) == "-" else str(path)
+    try:
+        conversion = convert(_read(path), source)
+    except ConfigError as error:
+        raise _Refused(str(error)) from None
+    for note in conversion.notes:
+        echo(str(note), sys.stderr)
+    try:
+        sys.stdout.buffer.write(conversion.text.encode())  # UTF-8, whatever the locale
+        sys.stdout.flush()
+    except OSError as error:
+        raise _Refused(f"the result could not be written: {error.strerror}") from None
+    return 0
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file; of standard input for `-`."""
+    if str(path) != "-":
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise _Refused(f"{path}: cannot be read: {error.strerror}") from None
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError("give the FILE of a manifest, or pipe one: kubectl get deployment NAME -o yaml | ...")
+    return sys.stdin.buffer.read()
 
 
 def _load(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":

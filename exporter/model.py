@@ -23,6 +23,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |   `-- UnreadableError  the file cannot be read now. `serve` tries again, even if the file does not change.
     |-- PoolError        `evaluation`: the system cannot start enough threads. `check` prints it and exits with 2.
     |                    `serve` logs it, keeps the running configuration if there is one, and tries again.
+    |-- _SkippedError    `manifests`: a workload is left as it is. `inject` prints the reason, and goes on.
     |-- ReloadBusyError  `server.reload`: another reload is in progress. `server.routes` answers 503.
     |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.

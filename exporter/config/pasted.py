@@ -14,7 +14,8 @@ from exporter.kinds import kinds
 from exporter.model import Group
 
 _FORM = "write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]"
-_GROUPS = {"livenessProbe": Group.LIVENESS, "readinessProbe": Group.READINESS, "startupProbe": Group.STARTUP}
+PROBES = {"livenessProbe": Group.LIVENESS, "readinessProbe": Group.READINESS, "startupProbe": Group.STARTUP}
+"""The probes of a container in a manifest, each with the group of the same question."""
 _PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "dns": "dns", "grpc": "grpc"}
 """The probers of blackbox_exporter, each with the kind that does the same."""
 _TIMING = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
@@ -45,10 +46,10 @@ def find_probes(value: Any, path: Keys = ()) -> Iterator[tuple[Keys, str]]:
             yield from find_probes(item, (*path, index))
     elif isinstance(value, dict):
         for key, item in value.items():
-            if key not in _GROUPS:
+            if key not in PROBES:
                 yield from find_probes(item, (*path, key))
             elif isinstance(item, dict):
-                check = _write_check({**item, "groups": (_GROUPS[key].value,)})
+                check = _write_check({**item, "groups": (PROBES[key].value,)})
                 yield (*path, key), f"is a probe of a manifest; write it as a check: {check}"
 
 

@@ -1,0 +1,86 @@
+"""The exporter beside an application: its container, its volume and its ConfigMap, as in k8s/overlays/sidecar."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import yaml
+
+from exporter import __version__
+from exporter.manifests.tree import find, find_text, make_node
+
+NAME = "health-exporter"
+"""The name of the container and of the volume."""
+PORT = 4584
+IMAGE = f"health-exporter:{__version__}"
+CONFIG_FILE = "health.yml"
+MANAGED_BY = ("app.kubernetes.io/managed-by", NAME)
+"""The label of a ConfigMap that `inject` has made."""
+_FOLDER = "/etc/health-exporter"
+_COPIED_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/part-of")
+_MAX_NAME = 253  # characters of the name of an object
+
+
+def make_container(image: str, *, native: bool) -> yaml.Node:
+    """Return the exporter's container. A native sidecar gets SIGTERM after the application has stopped."""
+    return make_node(
+        {
+            "name": NAME,
+            "image": image,
+            **({"restartPolicy": "Always"} if native else {}),
+            "args": ["serve", f"--config.file={_FOLDER}/{CONFIG_FILE}", f"--shutdown-delay={0 if native else 5}"],
+            "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+            "ports": [{"name": "http-health", "containerPort": PORT}],
+            "livenessProbe": {
+                "httpGet": {"path": "/-/healthy", "port": "http-health"},
+                "periodSeconds": 5,
+                "timeoutSeconds": 5,
+                "failureThreshold": 4,
+                "terminationGracePeriodSeconds": 1,
+            },
+            "startupProbe": {
+                "httpGet": {"path": "/-/ready", "port": "http-health"},
+                "periodSeconds": 1,
+                "timeoutSeconds": 5,
+                "failureThreshold": 120,
+            },
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "runAsGroup": 65532,
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "volumeMounts": [{"name": NAME, "mountPath": _FOLDER, "readOnly": True}],
+        }
+    )
+
+
+def make_volume(config_map: str) -> yaml.Node:
+    """Return the volume with the configuration."""
+    return make_node({"name": NAME, "configMap": {"name": config_map}})
+
+
+def make_config_map(name: str, workload: yaml.Node, config: str) -> yaml.Node:
+    """Return the ConfigMap with the configuration of a workload, in the same namespace."""
+    labels = {key: text for key in _COPIED_LABELS if (text := find_text(workload, "metadata", "labels", key))}
+    metadata: dict[str, str | Mapping[str, str]] = {"name": name}
+    if namespace := find_text(workload, "metadata", "namespace"):
+        metadata["namespace"] = namespace
+    metadata["labels"] = {**labels, "app.kubernetes.io/component": "monitoring", MANAGED_BY[0]: MANAGED_BY[1]}
+    return make_node({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {CONFIG_FILE: config}})
+
+
+def name_config_map(workload: str, config: str) -> str:
+    """Return the name of the ConfigMap. Each configuration has its own, so that a change of it is a rollout."""
+    suffix = f"-health-{hashlib.sha256(config.encode()).hexdigest()[:10]}"
+    return re.sub(r"[-.]+\Z", "", workload[: _MAX_NAME - len(suffix)]) + suffix
+
+
+def is_config_map(node: yaml.Node) -> bool:
+    """Return whether this object is a ConfigMap that `inject` has made."""
+    label = find(node, "metadata", "labels", MANAGED_BY[0])
+    return find_text(node, "kind") == "ConfigMap" and label is not None and label.value == MANAGED_BY[1]

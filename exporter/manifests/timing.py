@@ -1,0 +1,123 @@
+"""The numbers of checks and probes: how the thresholds of a container's old probes are kept.
+
+With the exporter, failures are counted twice: by the check, and by the kubelet's probe of the exporter. If both had the
+old numbers, a restart would take twice as long. So the two parts share the time that the old probe allowed:
+
+- A check only confirms a failure, with 2 runs, or 1 if the old failureThreshold is 1. It runs more often than the
+  kubelet did, but at most five times as often, not more often than every 2 seconds, and not more often than its
+  timeout allows: P = max(2, old period / 5, timeout), but at most the old period.
+- The kubelet's probe waits for the rest. Together they wait at least as long as the old probe did, from the first
+  failure to the decision: (F - 1) * P + (f - 1) * p >= (old failureThreshold - 1) * old periodSeconds.
+- The livenessProbe has f = 4 and p >= 10: 30 s without the exporter must not restart the application. A longer time
+  changes p, not f, because each failed probe is an event, and the kubelet writes only 25 of them per pod at once.
+- The readinessProbe has p = 5 and f >= 2, and successThreshold in the same way.
+- The startupProbe has p = 5 and f >= 24, and allows at least the time that the old startupProbe and the old
+  livenessProbe allowed, one after the other. It begins when the results of the previous process are out of date.
+
+k8s/README.md has the rules for these minimums.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from exporter.model import Spec
+
+_CONFIRMATION = 2  # runs of a check that fail before its status does
+_LIVENESS = (10, 4)  # the least periodSeconds and failureThreshold
+_READINESS = (5, 2)
+_STARTUP = (5, 24)
+_MIN_DELAY = 6  # initialDelaySeconds of the probe on /startupz
+_TIMEOUT = 2  # timeoutSeconds of the probes
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The numbers of a probe in a manifest, with Kubernetes' defaults."""
+
+    initial_delay: int = 0
+    period: int = 10
+    timeout: int = 1
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+    @property
+    def patience(self) -> int:
+        """Seconds from the first failure to the kubelet's decision."""
+        return (self.failure_threshold - 1) * self.period
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Seconds from a fault to the kubelet's decision, at least and at most."""
+        return self.patience, self.failure_threshold * self.period + self.timeout
+
+
+def choose_period(old: Timing) -> int:
+    """Return how often a check runs that replaces this probe, in seconds."""
+    return min(old.period, max(2, math.ceil(old.period / 5), old.timeout))
+
+
+def choose_threshold(old: Timing) -> int:
+    """Return the failureThreshold of a check that replaces this probe."""
+    return min(old.failure_threshold, _CONFIRMATION)
+
+
+def choose_liveness(old: Timing | None, checks: Collection[Spec]) -> Timing:
+    """Return the numbers of the probe on /livez. `old` is the probe that it replaces, if any."""
+    period, threshold = _LIVENESS
+    rest = old.patience - _find_delay(checks) if old else 0
+    delay = old.initial_delay if old else 0
+    return Timing(delay, max(period, math.ceil(rest / (threshold - 1))), _TIMEOUT, 1, threshold)
+
+
+def choose_readiness(old: Timing | None, checks: Collection[Spec], *, gated: bool) -> Timing:
+    """Return the numbers of the probe on /readyz. `gated` means that a startupProbe passes first."""
+    period, threshold = _READINESS
+    old = old or Timing(failure_threshold=1)
+    threshold = max(threshold, 1 + math.ceil((old.patience - _find_delay(checks)) / period))
+    successes = 1 + math.ceil((old.success_threshold - 1) * old.period / period)
+    delay = old.initial_delay if gated else max(old.initial_delay, _find_outdated(checks))
+    return Timing(delay, period, _TIMEOUT, successes, threshold)
+
+
+def choose_startup(old: Collection[Timing], checks: Collection[Spec]) -> Timing:
+    """Return the numbers of the probe on /startupz. `old` has the old startupProbe and livenessProbe, if any."""
+    period, threshold = _STARTUP
+    delay = _find_outdated(checks)
+    allowed = sum(timing.initial_delay + timing.patience for timing in old)
+    return Timing(delay, period, _TIMEOUT, 1, max(threshold, 1 + math.ceil((allowed - delay) / period)))
+
+
+def find_span(probe: Timing, checks: Collection[Spec]) -> tuple[int, int]:
+    """Return the seconds from a fault to the kubelet's decision, at least and at most, with these checks."""
+    longest = _find_slowest(checks) + probe.failure_threshold * probe.period
+    return _find_delay(checks) + probe.patience, longest
+
+
+def format_timing(timing: Timing, old: Mapping[str, object]) -> dict[str, int]:
+    """Return the numbers as the fields of a probe; also defaults, if the old probe has another value there."""
+    fields = {
+        "initialDelaySeconds": timing.initial_delay,
+        "periodSeconds": timing.period,
+        "timeoutSeconds": timing.timeout,
+        "successThreshold": timing.success_threshold,
+        "failureThreshold": timing.failure_threshold,
+    }
+    defaults = {"initialDelaySeconds": 0, "successThreshold": 1}
+    return {key: value for key, value in fields.items() if defaults.get(key) != value or key in old}
+
+
+def _find_delay(checks: Collection[Spec]) -> int:
+    """Return the seconds from the first failed run to the status `fail`, of the fastest check."""
+    return math.floor(min(((check.failure_threshold - 1) * check.period for check in checks), default=0))
+
+
+def _find_slowest(checks: Collection[Spec]) -> int:
+    """Return the seconds from a fault to the status `fail`, at most, of the slowest check."""
+    times = (check.failure_threshold * check.period + check.timeout for check in checks)
+    return math.ceil(max(times, default=0))
+
+
+def _find_outdated(checks: Collection[Spec]) -> int:
+    """Return the seconds after which every check has noticed that the previous process is gone."""
+    return max(_MIN_DELAY, _find_slowest(checks) + 1)
