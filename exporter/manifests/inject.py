@@ -9,9 +9,11 @@ it, and a second `inject` gives the same bytes. Then, for each workload:
    `health-exporter/original` keeps the old one. Other probes stay as they are.
 3. The exporter's container and its volume are added, and the ConfigMap stands before the document.
 
-A new probe has an explicit null for each field that the old one had and the new one has not. `kubectl apply` merges the
-manifest with the object in the cluster. If that object was not made by `kubectl apply`, nothing says which fields were
-removed, and an old `tcpSocket` would stay beside the new `httpGet`.
+A new probe clears each field that the old one had and the new one has not. `kubectl apply` merges the manifest with the
+object in the cluster. If that object was not made by `kubectl apply`, nothing says which fields were removed: an old
+`tcpSocket` would stay beside the new `httpGet`, and an old `scheme` or `host` would lead the kubelet elsewhere, which
+restarts a healthy application. Server-side apply keeps a null handler that another manager owns, and the API server
+then refuses the probe.
 """
 
 import json
@@ -27,13 +29,12 @@ from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.pasted import PROBES
 from exporter.manifests import sidecar, timing
 from exporter.manifests.conversion import ASSUMED, Conversion
-from exporter.manifests.probes import OldProbe, convert, find_probes
+from exporter.manifests.probes import EXEC, OldProbe, convert, find_probes
 from exporter.manifests.timing import Timing
 from exporter.manifests.tree import (
     assign,
     find,
     find_text,
-    is_null,
     list_items,
     make_node,
     refuse,
@@ -43,11 +44,14 @@ from exporter.manifests.tree import (
 )
 from exporter.manifests.workloads import Workload, find_workloads, read
 from exporter.model import Group
+from exporter.probe.reference import find_unset
 
 ORIGINAL = "health-exporter/original"
 """The annotation of a pod with the probes that `inject` has replaced, as JSON."""
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _PATHS = {Group.LIVENESS: "/livez", Group.READINESS: "/readyz", Group.STARTUP: "/startupz"}
+_EMPTY: dict[str, Any] = {"host": "", "httpHeaders": []}
+"""Fields of httpGet that the exporter's probes do not use, with the value that clears them."""
 _EXEC_HINT = (
     "runs in the application's container and stays as it is: to replace it, write a check for --config.file, for "
     "example of a file on a volume that both containers mount, or with shareProcessNamespace: "
@@ -132,7 +136,11 @@ def _inject(workload: Workload, settings: Settings) -> tuple[str, yaml.Node, lis
     """
     if workload.controlled:
         raise _SkippedError("another object controls it: inject that one")
+    original = _find_original(workload)
+    if original and original.own and settings.config is None:
+        raise _SkippedError("its checks are from --config.file: give the file again")
     _restore(workload)
+    _remove_empty(workload)
     container = _find_container(workload, settings.container)
     _refuse_conflicts(workload, container)
     probes = find_probes(workload, container)
@@ -150,6 +158,7 @@ def _inject(workload: Workload, settings: Settings) -> tuple[str, yaml.Node, lis
         f"added the {form} {sidecar.NAME} and ConfigMap {name}, for the container {find_text(container, 'name')}",
         *_explain_times(probes, replaced, config),
         *_warn_exec(probes, frozenset(replaced)),
+        *_warn_variables(config),
         *_warn_pod(workload, native=settings.native),
     ]
     notes = [*map(workload.note, lines), *conversion.notes]
@@ -196,9 +205,10 @@ def _choose_config(
 
 def _explain_missing(container: yaml.Node, probes: Mapping[str, OldProbe]) -> str:
     name = find_text(container, "name")
-    exec_only = "only exec probes, which run in the application's container" if probes else "no probe"
-    check = f"checks: [{{name: {name}, httpGet: {{port: 8080, host: $(POD_IP)}}, groups: [liveness, startup]}}]"
-    return f"the container {name} has {exec_only}; write a file with its checks for --config.file, such as {check}"
+    flaw = "only exec probes, which run in the application's container" if probes else "no probe"
+    port = next((find_text(item, "containerPort") for item in list_items(container, "ports")), "8080")
+    check = f"{{name: {name}, httpGet: {{host: $(POD_IP), path: /, port: {port}}}, groups: [liveness, startup]}}"
+    return f"the container {name} has {flaw}: write a file for --config.file, such as checks: [{check}]"
 
 
 def _ends(workload: Workload) -> bool:
@@ -217,7 +227,7 @@ def _replace_probes(
     replaced = {
         key: group
         for key, group in PROBES.items()
-        if groups[group] and (own or key not in probes or probes[key].kind != "exec")
+        if groups[group] and (own or key not in probes or probes[key].kind != EXEC)
     }
     old = {key: probes[key].timing for key in probes}
     chosen: dict[str, Timing] = {}
@@ -230,8 +240,8 @@ def _replace_probes(
         else:
             gates = [old[name] for name in ("startupProbe", "livenessProbe") if name in old]
             chosen[key] = timing.choose_startup(gates, groups[group])
-    original = {key: probes[key].data if key in probes else None for key in replaced}
-    _remember(workload, container, original)
+    old_probes = {key: probes[key].data if key in probes else None for key in replaced}
+    _remember(workload, _Original(find_text(container, "name"), old_probes, own))
     for key, numbers in chosen.items():
         assign(container, key, make_node(_make_probe(key, numbers, probes)))
     return chosen
@@ -245,7 +255,7 @@ def _make_probe(key: str, numbers: Timing, probes: Mapping[str, OldProbe]) -> di
             "path": _PATHS[PROBES[key]],
             "port": sidecar.PORT,
             "scheme": "HTTP",
-            **{field: None for field in sorted(handler) if field not in ("path", "port", "scheme")},
+            **{field: _EMPTY[field] for field in _EMPTY if field in handler},
         },
         **timing.format_timing(numbers, old),
     }
@@ -262,37 +272,57 @@ def _find_grace(key: str, probes: Mapping[str, OldProbe]) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _remember(workload: Workload, container: yaml.Node, original: Mapping[str, Any]) -> None:
-    metadata = require(workload.pod, "metadata", {})
-    annotations = require(metadata, "annotations", {})
-    record = {"container": find_text(container, "name"), **original}
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """What the annotation of a pod keeps: the container, and its probes that were replaced; None for a new one."""
+
+    container: str
+    probes: dict[str, Any]
+    own: bool
+    """Whether the checks are the user's own."""
+
+
+def _remember(workload: Workload, original: _Original) -> None:
+    annotations = require(require(workload.pod, "metadata", {}), "annotations", {})
+    record = {"container": original.container, "probes": original.probes} | ({"own": True} if original.own else {})
     assign(annotations, ORIGINAL, make_node(json.dumps(record, sort_keys=True, ensure_ascii=False)))
+
+
+def _find_original(workload: Workload) -> _Original | None:
+    """Return what an earlier `inject` has replaced. Raises ConfigError if the annotation is not readable."""
+    annotation = find(workload.pod, "metadata", "annotations", ORIGINAL)
+    if annotation is None:
+        return None
+    try:
+        record = json.loads(annotation.value)
+        original = _Original(record["container"], dict(record["probes"]), record.get("own", False))
+        if original.probes.keys() <= PROBES.keys() and original.container in workload.containers:
+            return original
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise workload.refuse(annotation, f"the annotation {ORIGINAL} does not fit the pod: restore it by hand")
 
 
 def _restore(workload: Workload) -> str | None:
     """Take out what `inject` has put in. Returns the name of the ConfigMap; None if there was nothing."""
-    annotations = find(workload.pod, "metadata", "annotations")
-    annotation = find(annotations, ORIGINAL)
-    if annotation is None:
+    original = _find_original(workload)
+    if original is None:
         return None
-    original = _read_original(workload, annotation)
-    container = workload.containers.get(original.pop("container"))
-    if container is None:
-        raise workload.refuse(annotation, f"the annotation {ORIGINAL} names a container that does not exist")
-    for key, probe in original.items():
+    annotations = find(workload.pod, "metadata", "annotations")
+    assert annotations is not None
+    container = workload.containers[original.container]
+    for key, probe in original.probes.items():
         if probe is None:
             remove(container, key)
         else:
-            assign(container, key, make_node(probe, annotation.start_mark))
+            assign(container, key, make_node(probe, annotations.start_mark))
     remove(annotations, ORIGINAL)
     volumes = list_items(workload.spec, "volumes")
     config_map = next((find_text(item, "configMap", "name") for item in volumes if _is_added(item)), "")
     for place in ("containers", "initContainers", "volumes"):
         if (items := find(workload.spec, place)) is not None:
             items.value = [item for item in items.value if not _is_added(item)]
-    _remove_empty(workload.spec, "volumes", "initContainers")
-    _remove_empty(find(workload.pod, "metadata"), "annotations")
-    _remove_empty(workload.pod, "metadata")
+    _remove_empty(workload)
     return config_map
 
 
@@ -300,22 +330,14 @@ def _is_added(item: yaml.Node) -> bool:
     return find_text(item, "name") == sidecar.NAME
 
 
-def _remove_empty(mapping: yaml.Node | None, *keys: str) -> None:
-    """Remove keys with an empty value: Kubernetes reads them as if they were missing."""
-    for key in keys:
+def _remove_empty(workload: Workload) -> None:
+    """Remove keys with an empty value, which mean nothing, so that it does not matter whether `inject` adds them."""
+    metadata = find(workload.pod, "metadata")
+    places = ((workload.spec, "volumes"), (workload.spec, "initContainers"), (metadata, "annotations"))
+    for mapping, key in (*places, (workload.pod, "metadata")):
         value = find(mapping, key)
-        if is_null(value) or not value.value:  # type: ignore[union-attr]
+        if value is None or not value.value:
             remove(mapping, key)
-
-
-def _read_original(workload: Workload, annotation: yaml.Node) -> dict[str, Any]:
-    try:
-        original = json.loads(annotation.value)
-    except ValueError:
-        original = None
-    if not isinstance(original, dict) or not {"container"} <= original.keys() <= {"container", *PROBES}:
-        raise workload.refuse(annotation, f"the annotation {ORIGINAL} is not what inject has written")
-    return original
 
 
 def _drop_config_maps(documents: Iterable[yaml.Node]) -> Iterator[yaml.Node]:
@@ -337,15 +359,19 @@ def _explain_times(probes: Mapping[str, OldProbe], replaced: Mapping[str, Timing
             continue
         checks = [check.spec for check in config.checks if PROBES[key] in check.spec.groups]
         low, high = timing.find_span(replaced[key], checks)
-        before = probes[key].timing.span if key in probes else None
-        if before != (low, high):
-            was = f"; before: {before[0]} to {before[1]} s" if before else ""
-            yield f"{event} follows {low:g} to {high:g} s after a fault{was}"
+        span = probes[key].timing.span if key in probes else None
+        if span != (low, high):
+            was = f"; before: {span[0]} to {span[1]} s" if span else ""
+            yield f"{event} follows {low} to {high} s after a fault{was}"
+    if "startupProbe" in replaced:
+        gates = [probes[key].timing.start for key in ("startupProbe", "livenessProbe") if key in probes]
+        before = f"; before: {sum(gates)} s" if gates else ""
+        yield f"an application that does not start is restarted after {replaced['startupProbe'].start} s{before}"
 
 
 def _warn_exec(probes: Mapping[str, OldProbe], replaced: frozenset[str]) -> Iterator[str]:
     for key, probe in probes.items():
-        if probe.kind == "exec" and key not in replaced:
+        if probe.kind == EXEC and key not in replaced:
             yield f"warning: {key}: exec {_EXEC_HINT}"
 
 
@@ -357,3 +383,24 @@ def _warn_pod(workload: Workload, *, native: bool) -> Iterator[str]:
     live = find(workload.node, "metadata", "uid") is not None
     if live and find_text(workload.node, "kind") in ("Pod", "Job"):
         yield "warning: the API server accepts no new containers in a running pod or Job: create it again"
+
+
+def _warn_variables(config: Config) -> Iterator[str]:
+    variables = dict.fromkeys(name for name in _find_variables(config.document.data) if name != "POD_IP")
+    if variables:
+        yield f"warning: the checks read {', '.join(variables)}: add them to the container {sidecar.NAME} as env"
+
+
+def _find_variables(value: Any) -> Iterator[str]:
+    """Yield the names of the environment variables in a configuration."""
+    match value:
+        case {"env": str(name)}:
+            yield name
+        case dict():
+            for item in value.values():
+                yield from _find_variables(item)
+        case list():
+            for item in value:
+                yield from _find_variables(item)
+        case str():
+            yield from find_unset(value, {})

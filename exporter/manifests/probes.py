@@ -18,6 +18,7 @@ from exporter.model import Group
 
 POD = "$(POD_IP)"
 """The host of a check where the probe has none: the kubelet looks at the pod's address."""
+EXEC = "exec"
 _CONVERTED = ("httpGet", "tcpSocket", "grpc")
 _ORDER = ("host", "path", "port", "scheme", "service")  # the same for a file and for an object in the cluster
 _REFERENCE = re.compile(r"\$\([A-Za-z_][-.A-Za-z0-9_]*\)")
@@ -32,7 +33,7 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True)
 class OldProbe:
-    """A probe as it is in a manifest. `kind` is empty if it has no handler."""
+    """A probe as it is in a manifest; `kind` is its handler."""
 
     key: str
     node: yaml.Node
@@ -86,11 +87,12 @@ def _read_probe(workload: Workload, key: str, node: yaml.Node) -> OldProbe:
     data = build_data(node, workload.source)
     if not isinstance(data, dict):
         raise workload.refuse(node, f"{key}: must be a mapping")
-    handlers = [kind for kind in (*_CONVERTED, "exec") if data.get(kind) is not None]
-    if len(handlers) > 1:
-        raise workload.refuse(node, f"{key}: has more than one handler, {' and '.join(handlers)}")
+    handlers = [kind for kind in (*_CONVERTED, EXEC) if data.get(kind) is not None]
+    if len(handlers) != 1:
+        flaw = f"more than one handler, {' and '.join(handlers)}" if handlers else "no handler"
+        raise workload.refuse(node, f"{key}: has {flaw}")
     numbers = {name: _read_number(workload, node, key, field) for field, (name, _) in _NUMBERS.items()}
-    return OldProbe(key, node, data, "".join(handlers), Timing(**numbers))
+    return OldProbe(key, node, data, handlers[0], Timing(**numbers))
 
 
 def _read_number(workload: Workload, node: yaml.Node, key: str, field: str) -> int:

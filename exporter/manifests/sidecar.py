@@ -39,7 +39,7 @@ def make_container(image: str, *, native: bool) -> yaml.Node:
                 "terminationGracePeriodSeconds": 1,
             },
             "startupProbe": {
-                "httpGet": {"path": "/-/ready", "port": "http-health"},
+                "httpGet": {"path": "/-/healthy", "port": "http-health"},
                 "periodSeconds": 1,
                 "timeoutSeconds": 5,
                 "failureThreshold": 120,

@@ -51,6 +51,11 @@ class Timing:
         """Seconds from a fault to the kubelet's decision, at least and at most."""
         return self.patience, self.failure_threshold * self.period + self.timeout
 
+    @property
+    def start(self) -> int:
+        """Seconds from the start of the container to the kubelet's decision, if the probe never passes."""
+        return self.initial_delay + self.patience
+
 
 def choose_period(old: Timing) -> int:
     """Return how often a check runs that replaces this probe, in seconds."""
@@ -84,7 +89,7 @@ def choose_startup(old: Collection[Timing], checks: Collection[Spec]) -> Timing:
     """Return the numbers of the probe on /startupz. `old` has the old startupProbe and livenessProbe, if any."""
     period, threshold = _STARTUP
     delay = _find_outdated(checks)
-    allowed = sum(timing.initial_delay + timing.patience for timing in old)
+    allowed = sum(timing.start for timing in old)
     return Timing(delay, period, _TIMEOUT, 1, max(threshold, 1 + math.ceil((allowed - delay) / period)))
 
 
