@@ -47,12 +47,13 @@ def make_conversion(introduction: str, checks: Sequence[Converted], notes: Itera
         parts += [f"  {line}" for comment in check.comments for line in _comment(comment)]
         parts += [f"  {line}" for line in (_dump([check.options]).splitlines() if check.options else ())]
     text = "\n".join([*parts, ""])
-    return Conversion(text, tuple(dict.fromkeys([*notes, *_find_missing_extras(text)])))
+    return Conversion(text, tuple(dict.fromkeys([*notes, *find_missing_extras(text.encode())])))
 
 
-def _find_missing_extras(text: str) -> list[Complaint]:
+def find_missing_extras(content: bytes, source: str = "(converted)") -> list[Complaint]:
+    """Load a configuration, and return complaints about extras. Raises ConfigError with any other complaint."""
     try:
-        load(Path("(converted)"), text.encode(), ASSUMED)
+        load(Path(source), content, ASSUMED)
     except ConfigError as error:
         others = [complaint for complaint in error.complaints if _MISSING_EXTRA not in complaint.message]
         if others:

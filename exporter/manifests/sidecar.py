@@ -84,3 +84,8 @@ def is_config_map(node: yaml.Node) -> bool:
     """Return whether this object is a ConfigMap that `inject` has made."""
     label = find(node, "metadata", "labels", MANAGED_BY[0])
     return find_text(node, "kind") == "ConfigMap" and label is not None and label.value == MANAGED_BY[1]
+
+
+def identify(config_map: yaml.Node) -> tuple[str, str]:
+    """Return the namespace, which may be empty, and the name of an object."""
+    return find_text(config_map, "metadata", "namespace"), find_text(config_map, "metadata", "name")

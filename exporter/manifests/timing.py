@@ -21,8 +21,6 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from exporter.model import Spec
-
 _CONFIRMATION = 2  # runs of a check that fail before its status does
 _LIVENESS = (10, 4)  # the least periodSeconds and failureThreshold
 _READINESS = (5, 2)
@@ -67,7 +65,7 @@ def choose_threshold(old: Timing) -> int:
     return min(old.failure_threshold, _CONFIRMATION)
 
 
-def choose_liveness(old: Timing | None, checks: Collection[Spec]) -> Timing:
+def choose_liveness(old: Timing | None, checks: Collection[Timing]) -> Timing:
     """Return the numbers of the probe on /livez. `old` is the probe that it replaces, if any."""
     period, threshold = _LIVENESS
     rest = old.patience - _find_delay(checks) if old else 0
@@ -75,7 +73,7 @@ def choose_liveness(old: Timing | None, checks: Collection[Spec]) -> Timing:
     return Timing(delay, max(period, math.ceil(rest / (threshold - 1))), _TIMEOUT, 1, threshold)
 
 
-def choose_readiness(old: Timing | None, checks: Collection[Spec], *, gated: bool) -> Timing:
+def choose_readiness(old: Timing | None, checks: Collection[Timing], *, gated: bool) -> Timing:
     """Return the numbers of the probe on /readyz. `gated` means that a startupProbe passes first."""
     period, threshold = _READINESS
     old = old or Timing(failure_threshold=1)
@@ -85,7 +83,7 @@ def choose_readiness(old: Timing | None, checks: Collection[Spec], *, gated: boo
     return Timing(delay, period, _TIMEOUT, successes, threshold)
 
 
-def choose_startup(old: Collection[Timing], checks: Collection[Spec]) -> Timing:
+def choose_startup(old: Collection[Timing], checks: Collection[Timing]) -> Timing:
     """Return the numbers of the probe on /startupz. `old` has the old startupProbe and livenessProbe, if any."""
     period, threshold = _STARTUP
     delay = _find_outdated(checks)
@@ -93,7 +91,7 @@ def choose_startup(old: Collection[Timing], checks: Collection[Spec]) -> Timing:
     return Timing(delay, period, _TIMEOUT, 1, max(threshold, 1 + math.ceil((allowed - delay) / period)))
 
 
-def find_span(probe: Timing, checks: Collection[Spec]) -> tuple[int, int]:
+def find_span(probe: Timing, checks: Collection[Timing]) -> tuple[int, int]:
     """Return the seconds from a fault to the kubelet's decision, at least and at most, with these checks."""
     longest = _find_slowest(checks) + probe.failure_threshold * probe.period
     return _find_delay(checks) + probe.patience, longest
@@ -112,17 +110,16 @@ def format_timing(timing: Timing, old: Mapping[str, object]) -> dict[str, int]:
     return {key: value for key, value in fields.items() if defaults.get(key) != value or key in old}
 
 
-def _find_delay(checks: Collection[Spec]) -> int:
+def _find_delay(checks: Collection[Timing]) -> int:
     """Return the seconds from the first failed run to the status `fail`, of the fastest check."""
-    return math.floor(min(((check.failure_threshold - 1) * check.period for check in checks), default=0))
+    return min((check.patience for check in checks), default=0)
 
 
-def _find_slowest(checks: Collection[Spec]) -> int:
+def _find_slowest(checks: Collection[Timing]) -> int:
     """Return the seconds from a fault to the status `fail`, at most, of the slowest check."""
-    times = (check.failure_threshold * check.period + check.timeout for check in checks)
-    return math.ceil(max(times, default=0))
+    return max((check.span[1] for check in checks), default=0)
 
 
-def _find_outdated(checks: Collection[Spec]) -> int:
+def _find_outdated(checks: Collection[Timing]) -> int:
     """Return the seconds after which every check has noticed that the previous process is gone."""
     return max(_MIN_DELAY, _find_slowest(checks) + 1)

@@ -1,4 +1,4 @@
-"""A manifest as YAML nodes: reading, changing and writing it without changing the meaning of any other part.
+"""A manifest as YAML nodes: reading and changing it without changing the meaning of any other part.
 
 Plain data would lose how a scalar is written, and with it what it means: Kubernetes reads `0644`, `on` and `"8080"`
 according to YAML 1.1, and this project according to YAML 1.2. Nodes keep the text, the quotes and the tag of every
@@ -8,16 +8,12 @@ Comments and the layout are lost. Anchors stay, except in a document that is cha
 alias and each merge key by a copy of its value.
 """
 
-import io
 import json
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from yaml.emitter import Emitter
 from yaml.resolver import BaseResolver, Resolver
-from yaml.serializer import Serializer
 
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.data import Builder, imply_tag
@@ -32,7 +28,6 @@ _STR, _MAP, _SEQ = (
     BaseResolver.DEFAULT_SEQUENCE_TAG,
 )
 _MERGE = "<<"
-_LINE_BREAKS = frozenset("\x85\u2028\u2029")  # a parser may read them as a line feed unless they are escaped
 _NOWHERE = yaml.Mark("", 0, 0, 0, None, 0)
 _resolver = Resolver()
 
@@ -173,55 +168,3 @@ class _Copier:
         pairs = [pair for mapping in sources for pair in self.copy(mapping).value]
         self._depth -= 1
         return pairs
-
-
-def write(documents: Iterable[yaml.Node]) -> str:
-    """Return documents as a stream of YAML that kubectl reads as it would have read the original."""
-    texts = []
-    for document in documents:
-        _adapt_styles(document, set())
-        stream = io.StringIO()
-        writer = _Writer(stream)
-        writer.open()
-        writer.serialize(document)
-        writer.close()
-        texts.append(stream.getvalue().removesuffix("...\n"))  # the emitter's end of a document that is a scalar
-    return "---\n".join(texts)
-
-
-def _adapt_styles(node: yaml.Node, seen: set[int]) -> None:
-    """Choose styles in which the emitter keeps every value. `seen` has the nodes that are done: aliases repeat them."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag == UNRESOLVED and not node.value:
-            node.value = "null"  # the emitter would write an empty text in some places
-        if not _LINE_BREAKS.isdisjoint(node.value):
-            node.style = '"'
-        elif node.style == ">":
-            node.style = "|"
-        return
-    node.flow_style = not node.value  # type: ignore[attr-defined]
-    for item in node.value:
-        for child in item if isinstance(item, tuple) else (item,):
-            _adapt_styles(child, seen)
-
-
-class _Writer(Emitter, Serializer, BaseResolver):
-    """PyYAML's serializer, with scalars whose type is still unknown: it writes them as they were written."""
-
-    def __init__(self, stream: io.StringIO) -> None:
-        Emitter.__init__(self, stream, width=sys.maxsize, allow_unicode=True)
-        Serializer.__init__(self)
-        BaseResolver.__init__(self)
-
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: tuple[bool, bool]) -> str:
-        if kind is yaml.ScalarNode and implicit[0]:
-            return UNRESOLVED
-        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
-
-    def emit(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.ScalarEvent) and event.tag == UNRESOLVED:
-            event.tag, event.implicit = None, (True, True)
-        super().emit(event)

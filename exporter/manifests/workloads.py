@@ -65,6 +65,11 @@ class Workload:
         return {find_text(container, "name"): container for container in list_items(self.spec, "containers")}
 
     @property
+    def ends(self) -> bool:
+        """Whether the pod ends by itself: only a native sidecar does not keep it running."""
+        return find_text(self.spec, "restartPolicy") in ("Never", "OnFailure")
+
+    @property
     def controlled(self) -> bool:
         """Whether another object, such as a Deployment, has created this one and would undo any change."""
         owners = list_items(self.node, "metadata", "ownerReferences")

@@ -1,0 +1,72 @@
+"""The configuration of an injected exporter: what a manifest needs to know about it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.config.document import Document
+from exporter.kinds import kinds
+from exporter.manifests.conversion import find_missing_extras
+from exporter.manifests.timing import Timing
+from exporter.model import Group
+from exporter.probe.reference import find_unset
+
+Checks = Mapping[Group, Collection[Timing]]
+"""The numbers of the checks in each group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A valid configuration."""
+
+    text: str
+    checks: Checks
+    variables: tuple[str, ...]
+    """The environment variables that it reads, except POD_IP."""
+    extras: tuple[str, ...]
+    """The extras that the image must have."""
+
+
+def parse(content: bytes, source: str) -> Configuration:
+    """Read a configuration as the exporter does. Raises ConfigError.
+
+    A missing extra is not an error, because the exporter runs in another image.
+    """
+    find_missing_extras(content, source)
+    data = Document.parse(content, source).data
+    entries = data["checks"]
+    kinds_used = {kind: kinds()[kind].needs.values() for entry in entries for kind in entry if kind in kinds()}
+    return Configuration(
+        content.decode("utf-8-sig").replace("\r\n", "\n"),
+        {group: tuple(_read_timing(entry) for entry in entries if group in _list_groups(entry)) for group in Group},
+        tuple(dict.fromkeys(name for name in _find_variables(data) if name != "POD_IP")),
+        tuple(sorted({extra for extras in kinds_used.values() for extra in extras})),
+    )
+
+
+def _list_groups(entry: Mapping[str, Any]) -> list[str]:
+    groups: list[str] = entry.get("groups", [Group.READINESS])
+    return groups
+
+
+def _read_timing(entry: Mapping[str, Any]) -> Timing:
+    default = Timing()
+    return Timing(
+        period=entry.get("periodSeconds") or default.period,
+        timeout=entry.get("timeoutSeconds") or default.timeout,
+        failure_threshold=entry.get("failureThreshold") or default.failure_threshold,
+    )
+
+
+def _find_variables(value: Any) -> Iterator[str]:
+    match value:
+        case {"env": str(name)}:
+            yield name
+        case dict():
+            for item in value.values():
+                yield from _find_variables(item)
+        case list():
+            for item in value:
+                yield from _find_variables(item)
+        case str():
+            yield from find_unset(value, {})
