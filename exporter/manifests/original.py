@@ -78,6 +78,10 @@ def remove_empty(workload: Workload) -> None:
         value = find(mapping, key)
         if value is None or not value.value:
             remove(mapping, key)
+    for container in workload.containers.values():
+        for key in PROBES:
+            if find(container, key) is None:
+                remove(container, key)
 
 
 def _is_added(item: yaml.Node) -> bool:

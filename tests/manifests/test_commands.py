@@ -1,0 +1,164 @@
+"""The commands inject, uninject and convert, as processes and in pipes."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from manifests.fifty_manifests import HERE, inject, read
+from manifests.fifty_manifests import run as invoke
+
+from exporter.config.checks import load
+from exporter.manifests.conversion import ASSUMED
+
+WEB = read("deployment_http").decode()
+OWN = str(HERE / "fifty" / "checks.yml")
+ROOT = HERE.parent.parent
+PROGRAM = [sys.executable, "-m", "exporter"]
+
+
+def run(*arguments: str, content: bytes = b"", **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*PROGRAM, *arguments], input=content, capture_output=True, timeout=120, **options)
+
+
+def test_a_pipe_is_injected_and_restored():
+    injected = run("inject", content=WEB.encode())
+    restored = run("uninject", "-", content=injected.stdout)
+
+    assert (injected.returncode, restored.returncode) == (0, 0)
+    assert yaml.safe_load(restored.stdout) == yaml.safe_load(WEB)
+    name = yaml.safe_load(injected.stdout.partition(b"---")[0])["metadata"]["name"]
+    note = f"stdin:14: deployment/web: restored; then run: kubectl delete configmap {name}\n"
+    assert restored.stderr.decode().partition(": ")[2] == note.partition(": ")[2]
+
+
+def test_the_output_is_utf_8_in_every_locale():
+    content = WEB.replace("image: nginx", "# é\n          env: [{name: NAME, value: café}]\n          image: nginx")
+    injected = run("inject", content=content.encode(), env={**os.environ, "PYTHONIOENCODING": "ascii"})
+
+    assert "café" in injected.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "message"),
+    [
+        (("inject", "missing.yaml"), "", "missing.yaml: cannot be read: No such file or directory"),
+        (("inject", "."), "", ".: cannot be read: Is a directory"),
+        (("inject", "--config.file", "missing.yml"), WEB, "missing.yml: cannot be read: No such file or directory"),
+        (("inject",), "", "stdin: contains no workload: it is empty"),
+        (("inject",), "a: '", "stdin:1: not YAML: a quote is not closed"),
+        (("uninject",), WEB, "stdin: no workload has the exporter that inject adds"),
+        (
+            ("convert",),
+            f"{WEB}---\n{WEB}",
+            "stdin: has several workloads, give one of them: deployment/web, deployment/web",
+        ),
+        (("convert",), "kind: Service", "stdin: contains no workload, only: Service"),
+    ],
+)
+def test_an_error_is_a_line_and_exit_code_2(arguments, content, message, tmp_path):
+    refused = run(*arguments, content=content.encode(), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert refused.stderr.decode() == f"{message}\n"
+
+
+def test_every_error_of_the_configuration_has_its_line(tmp_path):
+    (tmp_path / "own.yml").write_text("checks:\n  - name: web\n    httpGet: {prot: 80}\n    group: [liveness]\n")
+    refused = run("inject", "--config.file", str(tmp_path / "own.yml"), content=WEB.encode())
+
+    assert refused.returncode == 2
+    assert refused.stderr.decode().splitlines() == [
+        f"{tmp_path}/own.yml:3: checks[0].httpGet.prot: unknown key, did you mean port?",
+        f"{tmp_path}/own.yml:4: checks[0].group: unknown key, did you mean groups?",
+    ]
+
+
+def test_a_terminal_is_not_read():
+    master, terminal = pty.openpty()
+    try:
+        refused = subprocess.run([*PROGRAM, "inject"], stdin=terminal, capture_output=True, timeout=120)
+    finally:
+        os.close(master)
+        os.close(terminal)
+
+    assert refused.returncode == 2
+    assert b"pipe one" in refused.stderr
+
+
+def test_output_that_cannot_be_written_is_an_error():
+    with Path("/dev/full").open("wb") as full:
+        refused = subprocess.run(
+            [*PROGRAM, "inject"], input=WEB.encode(), stdout=full, stderr=subprocess.PIPE, timeout=120
+        )
+
+    assert refused.returncode == 2
+    assert b"could not be written: No space left on device" in refused.stderr
+
+
+def test_convert_prints_the_configuration_that_inject_uses():
+    converted = invoke("convert", read("live_last_applied"))
+    injected = list(yaml.safe_load_all(inject("live_last_applied").stdout))
+
+    assert injected[0]["data"]["health.yml"] == converted.stdout
+    assert [check.spec.name for check in load(Path("x"), converted.stdout.encode(), ASSUMED).checks] == ["readiness"]
+
+
+def test_convert_reads_an_injected_manifest_as_the_original():
+    assert invoke("convert", inject("deployment_http").stdout.encode()).stdout == invoke("convert", WEB.encode()).stdout
+
+
+def test_checks_of_the_user_are_not_replaced_by_converted_ones():
+    injected = invoke("inject", WEB.encode(), "--config.file", OWN).stdout
+    again = invoke("inject", injected.encode())
+
+    assert again.exit_code
+    assert again.stderr.strip().endswith("unchanged, because its checks are from --config.file: give the file again")
+
+
+def test_the_config_map_of_a_workload_that_stays_is_kept():
+    own = invoke("inject", WEB.encode(), "--config.file", OWN).stdout
+    both = invoke("inject", f"{own}---\n{WEB.replace('web', 'api')}".encode())
+    objects = list(yaml.safe_load_all(both.stdout))
+
+    assert [item["metadata"]["name"][:11] for item in objects] == ["web-health-", "web", "api-health-", "api"]
+
+
+def test_a_config_map_comes_after_its_namespace():
+    namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n"
+    injected = invoke(
+        "inject", (namespace + WEB.replace("name: web\nspec", "name: web\n  namespace: shop\nspec")).encode()
+    )
+    objects = list(yaml.safe_load_all(injected.stdout))
+
+    assert [item["kind"] for item in objects] == ["Namespace", "ConfigMap", "Deployment"]
+    assert objects[1]["metadata"]["namespace"] == "shop"
+
+
+def test_equal_configurations_of_workloads_with_one_name_are_one_config_map():
+    stream = f"{WEB}---\n{WEB.replace('Deployment', 'StatefulSet')}".encode()
+    injected = invoke("inject", stream, "--config.file", OWN)
+
+    kinds = [item["kind"] for item in yaml.safe_load_all(injected.stdout)]
+    assert kinds == ["ConfigMap", "Deployment", "StatefulSet"]
+
+
+def test_an_annotation_that_was_changed_is_refused():
+    injected = inject("deployment_http").stdout.replace('"container": "web"', '"container": "gone"')
+    refused = invoke("uninject", injected.encode())
+
+    assert refused.exit_code
+    assert "the annotation health-exporter/original does not fit the pod: restore it by hand" in refused.stderr
+
+
+def test_the_room_is_not_loaded_by_serve():
+    code = (
+        "import sys; from exporter import assembly, cli; print([name for name in sys.modules if 'manifests' in name])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+    assert loaded.stdout.strip() == "[]"
