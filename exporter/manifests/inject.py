@@ -122,6 +122,8 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
     original = find_original(workload)
     if workload.controlled:
         raise _SkippedError("another object controls it: inject that one")
+    if workload.disabled:
+        raise _SkippedError("its annotation health-exporter/inject is disabled")
     if original and original.own and not own:
         raise _SkippedError("its checks are from --config.file: give the file again")
     replaced = restore(workload)

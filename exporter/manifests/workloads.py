@@ -70,6 +70,11 @@ class Workload:
         return find_text(self.spec, "restartPolicy") in ("Never", "OnFailure")
 
     @property
+    def disabled(self) -> bool:
+        """Whether an annotation keeps the exporter away."""
+        return find_text(self.node, "metadata", "annotations", "health-exporter/inject") == "disabled"
+
+    @property
     def controlled(self) -> bool:
         """Whether another object, such as a Deployment, has created this one and would undo any change."""
         owners = list_items(self.node, "metadata", "ownerReferences")

@@ -128,6 +128,14 @@ def test_the_config_map_of_a_workload_that_stays_is_kept():
     assert [item["metadata"]["name"][:11] for item in objects] == ["web-health-", "web", "api-health-", "api"]
 
 
+def test_an_annotation_keeps_the_exporter_away():
+    disabled = WEB.replace("name: web\nspec", "name: web\n  annotations: {health-exporter/inject: disabled}\nspec")
+    refused = invoke("inject", disabled.encode())
+
+    assert refused.exit_code
+    assert "unchanged, because its annotation health-exporter/inject is disabled" in refused.stderr
+
+
 def test_a_config_map_comes_after_its_namespace():
     namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n"
     injected = invoke(
