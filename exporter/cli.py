@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -384,7 +383,13 @@ _container = click.option(
     metavar="FILE",
     help="Configuration with the application's checks. Default: the probes of the container become checks.",
 )
-@click.option("--image", default="", metavar="IMAGE", help="Image of the exporter, with your registry.")
+@click.option(
+    "--image",
+    default=f"health-exporter:{__version__}",
+    show_default=True,
+    metavar="IMAGE",
+    help="Image of the exporter, with your registry.",
+)
 @click.option("--native", is_flag=True, help="Add a native sidecar, an init container; requires Kubernetes 1.29.")
 def inject(manifest: Path, container: str, config_file: Path | None, image: str, native: bool) -> int:
     """Add the exporter to the workloads of a Kubernetes manifest, and print the result.
@@ -412,11 +417,8 @@ def inject(manifest: Path, container: str, config_file: Path | None, image: str,
     from exporter.manifests.inject import Settings
     from exporter.manifests.inject import inject as inject_exporter
 
-    given = Settings(container, native=native)
-    if image:
-        given = replace(given, image=image)
-    if config_file is not None:
-        given = replace(given, config=(str(config_file), _read(config_file)))
+    config = None if config_file is None else (str(config_file), _read(config_file))
+    given = Settings(container, image, native, config)
     return _print_conversion(manifest, lambda content, source: inject_exporter(content, source, given))
 
 

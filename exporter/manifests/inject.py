@@ -34,10 +34,10 @@ _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 class Settings:
     """What the user has chosen. The container is found if it is empty; the file replaces the converted probes."""
 
-    container: str = ""
-    image: str = sidecar.IMAGE
-    native: bool = False
-    config: tuple[str, bytes] | None = None
+    container: str
+    image: str
+    native: bool
+    config: tuple[str, bytes] | None
     """The name and the content of a configuration file."""
 
 

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import yaml
 
-from exporter import __version__
 from exporter.manifests.tree import find, find_text, make_node
 
 NAME = "health-exporter"
 """The name of the container and of the volume."""
 PORT = 4584
-IMAGE = f"health-exporter:{__version__}"
 CONFIG_FILE = "health.yml"
 MANAGED_BY = ("app.kubernetes.io/managed-by", NAME)
 """The label of a ConfigMap that `inject` has made."""

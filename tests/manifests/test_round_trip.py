@@ -79,12 +79,12 @@ def test_every_inject_can_be_repeated_and_undone(pod, native):
         {"apiVersion": "v1", "kind": "Pod", **pod, "more": {"plain": "0644"}}, sort_keys=False
     ).encode()
     try:
-        injected = inject_exporter(text, "x", Settings(native=native)).text.encode()
+        injected = inject_exporter(text, "x", Settings("", "health-exporter", native, None)).text.encode()
     except ConfigError as error:
         assert "has no probe" in str(error) or "has only exec probes" in str(error)  # noqa: PT017
         return
 
-    assert inject_exporter(injected, "x", Settings(native=native)).text.encode() == injected
+    assert inject_exporter(injected, "x", Settings("", "health-exporter", native, None)).text.encode() == injected
     assert graphs(uninject(injected, "x").text.encode()) == graphs(text)
 
 
