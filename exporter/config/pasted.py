@@ -16,7 +16,7 @@ from exporter.model import Group
 _FORM = "write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]"
 PROBES = {"livenessProbe": Group.LIVENESS, "readinessProbe": Group.READINESS, "startupProbe": Group.STARTUP}
 """The probes of a container in a manifest, each with the group of the same question."""
-_PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "dns": "dns", "grpc": "grpc"}
+PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "dns": "dns", "grpc": "grpc"}
 """The probers of blackbox_exporter, each with the kind that does the same."""
 _TIMING = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
 
@@ -60,7 +60,7 @@ def _find_modules(document: Document) -> Iterator[tuple[Keys, str]]:
 
 
 def _convert_module(module: Mapping[str, Any]) -> str:
-    kind = _PROBERS.get(str(module["prober"]))
+    kind = PROBERS.get(str(module["prober"]))
     if kind is None:
         return "no kind does the same"
     options: dict[str, Any] = dict.fromkeys(("name", "server") if kind == "dns" else ("host", "port"), ...)

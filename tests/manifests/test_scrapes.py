@@ -1,0 +1,136 @@
+"""Targets in a Prometheus configuration: the same as Prometheus itself finds."""
+
+from textwrap import dedent
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support import Prometheus, ended, eventually
+
+from exporter.config.document import Document
+from exporter.manifests.scrapes import Target, find_targets
+
+CONFIGURATIONS = {
+    "usual": """
+        scrape_configs:
+          - job_name: other
+            static_configs: [{targets: ["localhost:9100"]}]
+          - job_name: blackbox
+            metrics_path: /probe
+            params: {module: [http_2xx]}
+            static_configs:
+              - targets: ["http://shop.example/a?b=c", shop.example]
+            relabel_configs:
+              - {source_labels: [__address__], target_label: __param_target}
+              - {source_labels: [__param_target], target_label: instance}
+              - {target_label: __address__, replacement: "127.0.0.1:9115"}
+        """,
+    "timing": """
+        global: {scrape_interval: 45s, scrape_timeout: 4s}
+        scrape_configs:
+          - job_name: a
+            scrape_interval: 2m
+            params: {module: [m], target: ["http://a/"]}
+            static_configs: [{targets: ["127.0.0.1:9115"]}]
+          - job_name: b
+            scrape_timeout: 20s
+            params: {module: [m], target: ["http://b/"]}
+            static_configs: [{targets: ["127.0.0.1:9115"]}]
+        """,
+    "short_interval": """
+        scrape_configs:
+          - job_name: a
+            scrape_interval: 5s
+            params: {module: [m], target: ["http://a/"]}
+            static_configs: [{targets: ["127.0.0.1:9115"]}]
+        """,
+    "labels_and_rules": """
+        scrape_configs:
+          - job_name: a
+            metrics_path: /probe
+            static_configs:
+              - targets: ["a;http_2xx", "b;TCP_CONNECT", "c;skipped"]
+              - targets: ["d;x"]
+                labels: {__param_hostname: shop.example, team: shop}
+            relabel_configs:
+              - {source_labels: [__address__], regex: "(.*);.*", target_label: __param_target, replacement: "https://${1}/$$"}
+              - {source_labels: [__address__], regex: ".*;(.*)", target_label: module}
+              - {source_labels: [module], action: lowercase, target_label: __param_module}
+              - {source_labels: [module], regex: skip.+, action: drop}
+              - {source_labels: [job, module], separator: "-", regex: "a-.*", action: keep}
+              - {regex: module, action: labeldrop}
+              - {target_label: __address__, replacement: "127.0.0.1:9115"}
+        """,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_targets_are_those_that_prometheus_finds(name, tmp_path):
+    path = tmp_path / "prometheus.yml"
+    path.write_text(dedent(CONFIGURATIONS[name]))
+    found, _ = find_targets(Document.read(path))
+    with ended(Prometheus(path)) as prometheus:
+        active = eventually(lambda: prometheus.api("targets")["activeTargets"], what="Prometheus has targets")
+
+    expected = set()
+    for target in active:
+        parameters = {key: values[0] for key, values in parse_qs(urlsplit(target["scrapeUrl"]).query).items()}
+        if "target" in parameters:
+            times = (seconds(target[key]) for key in ("scrapeInterval", "scrapeTimeout"))
+            expected.add((parameters["module"], parameters["target"], parameters.get("hostname", ""), *times))
+    assert expected == {(made.module, made.address, made.hostname, made.interval, made.timeout) for made in found}
+
+
+def seconds(text):
+    minutes, _, rest = text.rpartition("m")
+    return 60 * int(minutes or 0) + int(rest.removesuffix("s") or 0)
+
+
+def find(text):
+    found, notes = find_targets(Document.parse(dedent(text).encode(), "prometheus.yml"))
+    return found, [str(note) for note in notes]
+
+
+def test_targets_of_service_discovery_are_noted():
+    found, notes = find(
+        """
+        scrape_configs:
+          - params: {module: [m]}
+            kubernetes_sd_configs: [{role: ingress}]
+            file_sd_configs: [{files: [a.yml]}]
+        """
+    )
+
+    assert found == []
+    message = "left out: the targets of kubernetes_sd_configs, file_sd_configs; give them as [MODULE=]TARGET"
+    assert notes == [f"prometheus.yml:3: scrape_configs[0]: {message}"]
+
+
+def test_labels_and_unknown_rules_are_noted():
+    found, notes = find(
+        """
+        scrape_configs:
+          - params: {module: [m], target: [a]}
+            static_configs: [{targets: [x], labels: {team: shop, instance: a}}]
+            relabel_configs:
+              - {action: hashmod, source_labels: [__address__], target_label: __tmp, modulus: 2}
+              - {source_labels: [__address__], regex: "(", target_label: __tmp}
+        """
+    )
+
+    assert found == [Target("m", "a", 60, 10)]
+    assert [note.partition("left out: ")[2] for note in notes] == [
+        "a rule of relabel_configs with the action hashmod",
+        "a rule of relabel_configs whose regular expression cannot be read",
+        "the labels team; add them in Prometheus",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["scrape_configs: 1", "scrape_configs: [1]", "{}", "scrape_configs: [{params: 1}]", "[]"]
+)
+def test_an_unusual_document_has_no_targets(text):
+    assert find(text) == ([], [])
+
+
+def test_scrape_config_files_are_noted():
+    assert find("scrape_config_files: [a.yml]")[1][0].endswith("give the targets of these files as [MODULE=]TARGET")
