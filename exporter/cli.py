@@ -442,24 +442,52 @@ def uninject(manifest: Path) -> int:
     return _print_conversion(manifest, remove_exporter)
 
 
-@cli.command(short_help="Print the configuration that replaces the probes of a manifest.")
+@cli.command(short_help="Print the configuration that replaces probes or modules.")
 @_manifest
 @_container
-def convert(manifest: Path, container: str) -> int:
-    """Print the configuration that replaces the probes of a Kubernetes manifest.
+@click.option(
+    "--prometheus.config",
+    "scrapes",
+    type=_File(),
+    metavar="FILE",
+    help="Configuration of Prometheus, for the targets of its static_configs.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="[MODULE=]TARGET",
+    help="Target of a module. Can be repeated. Without MODULE, the only one in the file, or http_2xx.",
+)
+def convert(manifest: Path, container: str, scrapes: Path | None, targets: Sequence[str]) -> int:
+    """Print the configuration that replaces the probes of a Kubernetes manifest, or modules of blackbox_exporter.
 
     \b
     kubectl get deployment web -o yaml | health-exporter convert > health.yml
     health-exporter convert web.yaml --container web
+    health-exporter convert blackbox.yml --prometheus.config prometheus.yml
+    health-exporter convert blackbox.yml --target http_2xx=https://shop.example/
+
+    A module becomes a check for each of its targets. Notes on standard error list every option that is left out or
+    changed. Secrets are not copied.
 
     \b
     Exit codes:
       0   the configuration is on standard output, notes are on standard error
-      2   invalid manifest or command line, or nothing to convert
+      2   invalid file or command line, or nothing to convert
     """
+    from exporter.config.document import Document
+    from exporter.manifests.blackbox import convert_modules, read_modules
     from exporter.manifests.inject import convert_probes
 
-    return _print_conversion(manifest, lambda content, source: convert_probes(content, source, container))
+    def convert_file(content: bytes, source: str) -> "Conversion":
+        expected = scrapes is not None or bool(targets)
+        modules = Document.parse(content, source) if expected else read_modules(content, source)
+        if modules is None:
+            return convert_probes(content, source, container)
+        return convert_modules(modules, Document.parse(_read(scrapes), str(scrapes)) if scrapes else None, targets)
+
+    return _print_conversion(manifest, convert_file)
 
 
 @cli.command(short_help="Print the JSON Schema of the configuration file, for editors.")

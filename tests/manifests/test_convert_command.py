@@ -1,0 +1,37 @@
+"""The command `convert`, for the configuration that docs/migration.md moves."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from exporter.config.checks import load
+
+PAGE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
+
+
+def convert(tmp_path, *options):
+    for name in ("blackbox.yml", "prometheus.yml"):
+        text = re.search(rf"```yaml\n(# {name}\n.*?)```", PAGE, re.DOTALL)[1]
+        (tmp_path / name).write_text(text)
+    program = [sys.executable, "-m", "exporter", "convert", str(tmp_path / "blackbox.yml"), *options]
+    return subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
+
+
+def test_the_configuration_is_on_standard_output_and_the_notes_are_not(tmp_path):
+    done = convert(tmp_path, "--prometheus.config", "prometheus.yml", "--target", "dns=10.0.0.10")
+
+    assert done.returncode == 0
+    checks = load(Path("health.yml"), done.stdout.encode()).checks
+    assert [(check.spec.name, check.spec.kind) for check in checks] == [
+        ("shop.internal-health", "httpGet"),
+        ("10.0.0.10", "dns"),
+    ]
+    assert "left out, because no target uses them: tcp_connect, tls" in done.stderr
+
+
+def test_without_a_target_it_is_an_error(tmp_path):
+    done = convert(tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has no targets" in done.stderr
