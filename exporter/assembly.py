@@ -125,7 +125,7 @@ class Exporter:
         waiting = [] if self._web_config.loaded else [web]
 
         def tick() -> None:
-            self.store.snapshot()  # notices stale results even if no request arrives
+            self._tick()
             if waiting and self._web_config.loaded:
                 run.open_web(Listener(waiting.pop(), dispatch, self._web_config.context))
 
@@ -135,6 +135,13 @@ class Exporter:
         run.until_stopped()
         self._reloader.stop()
         self.schedule.stop()
+
+    def _tick(self) -> None:
+        """Notice results that have become stale even if no request arrives, and report to the keeper."""
+        checks = len(self.store.snapshot().states)
+        if self._link:
+            vitals, reloads = self.vitals(), self._reloader.served
+            self._link.report(running=vitals.running, valid=vitals.reload_ok, reloads=reloads, checks=checks)
 
     def _condition(self) -> tuple[bool, float | None]:
         """Return whether all files are in use, and when the configuration was loaded."""

@@ -73,6 +73,14 @@ class Link:
         """Report that the event loop still runs. To be called every BEAT seconds."""
         self.shared.beat()
 
+    def report(self, *, running: bool, valid: bool, reloads: int, checks: int) -> None:
+        """Report the worker's condition, for the service manager.
+
+        It is whether the schedule runs and all files are in use, the number of RELOAD commands that have been carried
+        out, and the number of checks.
+        """
+        self.shared.condition = [running, valid, reloads, checks]
+
     def end(self) -> None:
         """Report that the listeners are about to close."""
         self._report(ENDED)

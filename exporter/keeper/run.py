@@ -30,6 +30,7 @@ from exporter.keeper.arguments import Arguments, parse
 from exporter.keeper.link import PROBE, RELOAD, STOP, WEB, Link
 from exporter.keeper.log import Log
 from exporter.keeper.server import Server
+from exporter.keeper.service import Service
 from exporter.keeper.shared import ENDED, Shared
 from exporter.keeper.worker import DEATH, TICK, UNAVAILABLE, BackOff, Worker, describe_end, fork_worker, reap
 
@@ -66,6 +67,7 @@ class Keeper:
         self._web, self._probe = web, probe
         self._shared = Shared()
         self._log = Log(arguments.level, arguments.form)
+        self._service = Service(self._shared)
         self._signals = signals.Signals()
         self._poller = select.poll()
         self._poller.register(self._signals.woken, select.POLLIN)
@@ -90,6 +92,7 @@ class Keeper:
                 if link:
                     return link
             self._update_server()
+            self._service.update(self._worker, self._server.condition)
             for descriptor, _ in self._poller.poll(self._timeout() * 1000):
                 self._dispatch(descriptor)
             for number in self._signals.take():
@@ -178,9 +181,13 @@ class Keeper:
         """Pass the meaning of a signal on to the worker."""
         worker = self._worker
         if number == signals.SIGHUP:
+            self._service.reload()
             if worker:
                 worker.send(RELOAD)
-        elif worker is None or worker.loading or worker.killed:
+                worker.reloads += 1
+            return
+        self._service.stop()
+        if worker is None or worker.loading or worker.killed:
             if worker:
                 worker.kill()
                 worker.wait()
@@ -210,6 +217,7 @@ class Keeper:
 
     def _release(self) -> None:
         self._signals.release()
+        self._service.close()
         self._server.close_connections()
 
     def _note_end(self, pid: int, code: int) -> None:

@@ -12,7 +12,8 @@ MAX_CONFIGURATION = 4 * 1024 * 1024
 """Bytes of a configuration that is kept for the next worker. The maximum of a configuration file is the same."""
 
 _LENGTH = 8  # bytes of the length before the content
-_HEARTBEAT, _GENERATION, _RESTARTS, _STATE, _ANSWERS = range(5)
+_HEARTBEAT, _GENERATION, _RESTARTS, _STATE, _CONDITION = range(5)
+_ANSWERS = _CONDITION + 4
 
 
 class Kept:
@@ -38,8 +39,8 @@ class Kept:
 class Shared:
     """Numbers, and the configurations in use, in memory that every process forked from this one can read and write.
 
-    Each number has one writer at a time: the worker writes its heartbeat, its state and the generation, and the keeper
-    writes the rest. Before it starts a worker, the keeper resets the state.
+    Each number has one writer at a time: the worker writes its heartbeat, its state, its condition and the
+    generation, and the keeper writes the rest. Before it starts a worker, the keeper resets the state.
     """
 
     def __init__(self) -> None:
@@ -78,6 +79,16 @@ class Shared:
     @state.setter
     def state(self, value: int) -> None:
         self._numbers[_STATE] = value
+
+    @property
+    def condition(self) -> list[int]:
+        """The condition of the worker: what `Link.report` has reported, in that order."""
+        return self._numbers[_CONDITION:_ANSWERS].tolist()
+
+    @condition.setter
+    def condition(self, numbers: list[int]) -> None:
+        for index, number in enumerate(numbers, _CONDITION):
+            self._numbers[index] = number
 
     def beat(self) -> None:
         """Show that the worker's event loop runs."""

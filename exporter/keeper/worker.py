@@ -35,6 +35,7 @@ class Worker:
         self.killed = False
         self.closed = False  # the worker has closed its side of `control`, because it ends
         self.silence = 0  # ticks
+        self.reloads = 0  # RELOAD commands that were sent to it
         self._shared = shared
         self._lifeline = lifeline
         self._heartbeat = shared.heartbeat

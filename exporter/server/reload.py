@@ -63,7 +63,9 @@ class Reloader:
         self._lock = threading.Lock()
         self._loading = threading.Lock()  # held during a load
         self._waiting: _Request | None = None
-        self._requested = False
+        self._requests = 0
+        self.served = 0
+        """How many calls of `request` have been followed by a load."""
         self._loaded = self._latest = self._read_signature()
         self._complaint: str | None = None
         self._pause = self._polls_to_wait = 0  # 0 unless the system lacked a resource
@@ -101,7 +103,7 @@ class Reloader:
     def request(self) -> None:
         """Load the file soon. Does not wait."""
         with self._lock:
-            self._requested = True
+            self._requests += 1
         self._poller.wake()
 
     def reload(self, wait: float = MAX_WAIT) -> str | None:
@@ -121,7 +123,7 @@ class Reloader:
     def poll(self) -> None:
         """Load the file on request, if it has changed and then stayed the same for two polls, or if a retry is due."""
         with self._lock:
-            request, requested, self._requested = self._waiting, self._requested, False
+            request, requests = self._waiting, self._requests
         if request is not None:
             try:
                 request.errors = self._load()
@@ -129,10 +131,11 @@ class Reloader:
                 with self._lock:
                     self._waiting = None
                 request.done.set()
-        elif requested:
+        elif requests != self.served:
             self._load()
         else:
             self._load_changes()
+        self.served = requests
 
     def _load_changes(self) -> None:
         signature = self._read_signature()

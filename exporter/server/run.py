@@ -64,14 +64,15 @@ class Run:
 
     async def _serve(self) -> None:
         self._handle_signals()
-        for listener in self._listeners:
+        listeners = [*self._listeners]  # without one that the first tick opens
+        for listener in listeners:
             listener.start()
+        self._tick_forever()
         if self._link:
             self._beat(self._link)
             self._link.take_over()
-        for listener in self._listeners:
+        for listener in listeners:
             self._log_listening(listener)
-        self._tick_forever()
         await self._stopping.wait()
         self._drain()
         _log.info("shutting down; /readyz now returns 503", extra={"fields": {"delay": self._shutdown_delay}})
