@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the servers the tests run against, where this may be done: from Debian's packages, and helm by Go, as root or
+# Installs the servers the tests run against, where this may be done: from Debian's packages, and a few by Go, as root or
 # by sudo. Where it may not, the tests that need one are skipped and name it. Nothing is started by installing.
 set -eu
 
@@ -40,6 +40,9 @@ need iptables iptables
 need mount mount
 need setpriv util-linux
 need strace strace
+need unshare util-linux
+need nsenter util-linux
+need systemd-analyze systemd
 
 as_root=""
 if [ "$(id -u)" != 0 ]; then
@@ -60,14 +63,19 @@ elif [ -n "$missing" ]; then
     } || echo "cannot install (apt-get failed):$missing" >&2
 fi
 
-# Debian has no helm. Compiling it takes a few minutes, once.
-if ! command -v helm >/dev/null 2>&1 && command -v go >/dev/null 2>&1; then
+# Debian does not have these. Compiling helm takes a few minutes, once.
+need_go() { # need_go COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 && return
+    command -v go >/dev/null 2>&1 || return 0
     folder=$(mktemp -d)
-    if GOBIN="$folder" go install helm.sh/helm/v3/cmd/helm@v3.22.0 2>"$folder/log"; then
-        $as_root install "$folder/helm" /usr/local/bin/
+    if GOBIN="$folder" go install "$2" 2>"$folder/log"; then
+        program=${2%@*}
+        $as_root install "$folder/${program##*/}" "/usr/local/bin/$1"
     else
-        echo "cannot install (go install failed): helm" >&2
+        echo "cannot install (go install failed): $1" >&2
         tail -n 3 "$folder/log" >&2
     fi
     rm -rf "$folder"
-fi
+}
+need_go helm helm.sh/helm/v3/cmd/helm@v3.22.0
+need_go compose-go github.com/compose-spec/compose-go/v2/cmd@v2.16.2
