@@ -10,7 +10,7 @@ old numbers, a restart would take twice as long. So the two parts share the time
   failure to the decision: (F - 1) * P + (f - 1) * p >= (old failureThreshold - 1) * old periodSeconds.
 - The livenessProbe has f = 4 and p >= 10: 30 s without the exporter must not restart the application. A longer time
   changes p, not f, because each failed probe is an event, and the kubelet writes only 25 of them per pod at once.
-- The readinessProbe has p = 5 and f >= 2, and successThreshold in the same way.
+- The readinessProbe has p = 6 and f >= 2, and successThreshold in the same way.
 - The startupProbe has p = 5 and f >= 24, and allows at least the time that the old startupProbe and the old
   livenessProbe allowed, one after the other. It begins when the results of the previous process are out of date.
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 _CONFIRMATION = 2  # runs of a check that fail before its status does
 _LIVENESS = (10, 4)  # the least periodSeconds and failureThreshold
-_READINESS = (5, 2)
+_READINESS = (6, 2)
 _STARTUP = (5, 24)
 _MIN_DELAY = 6  # initialDelaySeconds of the probe on /startupz
 _TIMEOUT = 2  # timeoutSeconds of the probes
