@@ -442,8 +442,8 @@ def uninject(manifest: Path) -> int:
     return _print_conversion(manifest, remove_exporter)
 
 
-@cli.command(short_help="Print the configuration that replaces probes or modules.")
-@_manifest
+@cli.command(short_help="Convert probes of a manifest, or modules of blackbox_exporter.")
+@click.argument("source", type=_File(), metavar="[FILE|-]", default="-")
 @_container
 @click.option(
     "--prometheus.config",
@@ -459,7 +459,7 @@ def uninject(manifest: Path) -> int:
     metavar="[MODULE=]TARGET",
     help="Target of a module. Can be repeated. Without MODULE, the only one in the file, or http_2xx.",
 )
-def convert(manifest: Path, container: str, scrapes: Path | None, targets: Sequence[str]) -> int:
+def convert(source: Path, container: str, scrapes: Path | None, targets: Sequence[str]) -> int:
     """Print the configuration that replaces the probes of a Kubernetes manifest, or modules of blackbox_exporter.
 
     \b
@@ -468,26 +468,17 @@ def convert(manifest: Path, container: str, scrapes: Path | None, targets: Seque
     health-exporter convert blackbox.yml --prometheus.config prometheus.yml
     health-exporter convert blackbox.yml --target http_2xx=https://shop.example/
 
-    A module becomes a check for each of its targets. Notes on standard error list every option that is left out or
-    changed. Secrets are not copied.
+    Notes on standard error list what is left out or changed. Secrets are not copied from modules.
 
     \b
     Exit codes:
-      0   the configuration is on standard output, notes are on standard error
+      0   the configuration is on standard output
       2   invalid file or command line, or nothing to convert
     """
-    from exporter.config.document import Document
-    from exporter.manifests.blackbox import convert_modules, read_modules
-    from exporter.manifests.inject import convert_probes
+    from exporter.manifests.convert import convert as convert_file
 
-    def convert_file(content: bytes, source: str) -> "Conversion":
-        expected = scrapes is not None or bool(targets)
-        modules = Document.parse(content, source) if expected else read_modules(content, source)
-        if modules is None:
-            return convert_probes(content, source, container)
-        return convert_modules(modules, Document.parse(_read(scrapes), str(scrapes)) if scrapes else None, targets)
-
-    return _print_conversion(manifest, convert_file)
+    prometheus = None if scrapes is None else (str(scrapes), _read(scrapes))
+    return _print_conversion(source, lambda content, name: convert_file(content, name, container, prometheus, targets))
 
 
 @cli.command(short_help="Print the JSON Schema of the configuration file, for editors.")

@@ -34,15 +34,6 @@ _UNUSABLE = re.compile(r"[^A-Za-z0-9_.]+")
 _DEPTH = 1  # a comment leaves out the key `modules`
 
 
-def read_modules(content: bytes, source: str) -> Document | None:
-    """Return the document of a file with modules; None for any other file, such as a manifest."""
-    try:
-        document = Document.parse(content, source)
-    except ConfigError:
-        return None
-    return document if "modules" in document.find_mapping() else None
-
-
 def convert_modules(document: Document, scrapes: Document | None, words: Sequence[str]) -> Conversion:
     """Convert the modules of a document for their targets.
 

@@ -35,3 +35,12 @@ def test_without_a_target_it_is_an_error(tmp_path):
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "has no targets" in done.stderr
+
+
+def test_a_manifest_needs_no_targets(tmp_path):
+    manifest = Path(__file__).parent / "fifty" / "deployment_http.yaml"
+    program = [sys.executable, "-m", "exporter", "convert", str(manifest)]
+    refused = subprocess.run([*program, "--target", "web"], capture_output=True, text=True)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"{manifest}: has no modules of blackbox_exporter, so it needs no targets\n"
