@@ -758,7 +758,7 @@ IN_THE_CLUSTER = (
     Row(
         "exporter-restarts",
         "The exporter is stopped while the application is healthy.",
-        CLUSTER + "test_starting.py::test_stopping_the_exporter_does_not_restart_the_application",
+        CLUSTER + "test_missing_exporter.py::test_stopping_the_exporter_does_not_restart_the_application",
     ),
     Row(
         "slow-application",

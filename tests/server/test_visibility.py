@@ -22,6 +22,7 @@ CANARIES = {  # texts that show what a row of the table is about; {port} is the 
     "Numbers that checks measure": ["file_size_bytes"],
     "Targets: host, port, path, program": ["127.0.0.1:{port}/canary-path"],
     "Messages: what a target or a command responded, up to 500 characters": ["canary-output"],
+    "Errors of an invalid configuration": ["canary-key: unknown key"],
     "Query strings, header values, arguments of commands": ["canary-query", "canary-header", "canary-argument"],
     "Passwords and tokens": ["canary-password", "canary-token"],
 }
@@ -77,6 +78,11 @@ def seen(tmp_path_factory) -> dict[str, str]:
                     and any("path=/healthz/command" in line for line in exporter.lines)
                 )
             )
+            with (folder / "health.yml").open("a") as config:
+                config.write("    canary-key: 1\n")
+            exporter.line("configuration not loaded")
+            for name, url in urls.items():
+                seen[name] += "\n".join(get(url + path).text for path in PATHS)
             return {**seen, "log": "\n".join(exporter.lines), "port": str(server.port)}
 
 
