@@ -114,6 +114,7 @@ class Exporter:
         users = Users(lambda: self._web_config.users)
         dispatch = Dispatcher(self.store, self._probes, threads, self.app, users, self._condition)
         listeners = [Listener(probe, Dispatcher(self.store, self._probes, threads))] if probe else []
+        self.store.degrade()  # until a configuration is in use; before a signal or a changed file loads one
         self._reloader.start()  # before the checks take all threads that the system allows
         if self._web_poller:
             self._web_poller.start()
@@ -127,7 +128,8 @@ class Exporter:
         def tick() -> None:
             self._tick()
             if waiting and self._web_config.loaded:
-                run.open_web(Listener(waiting.pop(), dispatch, self._web_config.context))
+                run.open_web(Listener(waiting[0], dispatch, self._web_config.context))
+                waiting.clear()
 
         if not waiting:
             listeners.insert(0, Listener(web, dispatch, self._web_config.context))
@@ -160,7 +162,6 @@ class Exporter:
         """Load the file or, if that is not possible, the configuration of the worker that this one follows."""
         kept = self._link.shared.configuration.read() if self._link else b""
         use_kept = partial(self._use_kept, kept) if kept else None
-        self.store.degrade()  # until a configuration is in use
         self._reloader.load_first(use_kept, strict=self._strict)
 
     def _use_kept(self, content: bytes) -> None:

@@ -145,11 +145,13 @@ def _share_container(who: str, one: Path, other: Path) -> bool:
 @contextmanager
 def _explained(who: str, folder: Path) -> Iterator[None]:
     try:
-        yield
-    except _ENDED:
+        try:
+            yield
+        except PermissionError:
+            message = f"no access to the container of {who}: {_explain_denial(folder)}"
+            raise ProbeError(Reason.PERMISSION, message) from None
+    except _ENDED:  # also while the reason was looked up
         raise _report_end(who) from None
-    except PermissionError:
-        raise ProbeError(Reason.PERMISSION, f"no access to the container of {who}: {_explain_denial(folder)}") from None
 
 
 def _explain_absence(who: str, wanted: Wanted, scan: Scan, pids: Collection[int], family: Family) -> ProbeError:

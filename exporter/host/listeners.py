@@ -49,7 +49,8 @@ class Listeners:
 
         One for all IPv6 addresses counts for IPv4 too, because it usually accepts both.
         """
-        return not self._addresses.isdisjoint((*_ANY, address, f"{_MAPPED}{address}"))
+        wildcards = ("::",) if ":" in address else _ANY
+        return not self._addresses.isdisjoint((*wildcards, address, f"{_MAPPED}{address}"))
 
 
 def _list(sock: socket.socket, family: int, port: int) -> Iterator[str]:
@@ -60,6 +61,8 @@ def _list(sock: socket.socket, family: int, port: int) -> Iterator[str]:
         data = sock.recv(_BUFFER)
         while data:
             length, kind, *_ = _HEAD.unpack_from(data)
+            if length < _HEAD.size:
+                raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
             if kind == _DONE:
                 return
             if kind == _ERROR:

@@ -183,8 +183,7 @@ class Keeper:
         if number == signals.SIGHUP:
             self._service.reload()
             if worker:
-                worker.send(RELOAD)
-                worker.reloads += 1
+                worker.reloads += worker.send(RELOAD)
             return
         self._service.stop()
         if worker is None or worker.loading or worker.killed:

@@ -1,7 +1,7 @@
 """Messages to the service manager that started the keeper, such as systemd (man 3 sd_notify).
 
-The keeper is the main process of the service, so it sends them. Nothing here waits: what the manager's socket does not
-take now is sent again at the next update.
+The keeper is the main process of the service, so it sends them. Nothing here waits: a status that the manager's
+socket does not take now is sent again at the next update.
 """
 
 import _socket

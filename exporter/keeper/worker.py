@@ -96,12 +96,13 @@ class Worker:
         letter, status = _read_state(self.pid)
         return os.waitstatus_to_exitcode(status) if letter == "Z" else None
 
-    def send(self, command: bytes) -> None:
-        """Send a command, if the worker still takes commands."""
+    def send(self, command: bytes) -> bool:
+        """Send a command, if the worker still takes commands. Returns whether it has been sent."""
         try:
             self.control.send(command)
         except OSError:
-            return
+            return False
+        return True
 
     def hand_over(self, command: bytes, connection: int) -> bool:
         """Send it a connection, given as a descriptor, if it serves. Returns whether it has been sent."""

@@ -58,8 +58,8 @@ class Run:
 
     def open_web(self, listener: Listener) -> None:
         """Accept connections on the web listener too. To be called on the event loop, by `tick`."""
-        self._listeners.insert(0, listener)
         listener.start()
+        self._listeners.insert(0, listener)
         self._log_listening(listener)
 
     async def _serve(self) -> None:

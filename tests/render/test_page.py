@@ -165,7 +165,7 @@ def test_errors_of_the_configuration_are_shown_and_what_follows_from_them():
             "<li>health.yml:2: checks[0].&lt;b&gt;: unknown key</li><li>health.yml:3: checks[1]: has no kind</li>"
             in html
         )
-    assert "The configuration is not loaded. The previous one stays in use." in kept
+    assert "A file was not loaded. The previous one stays in use." in kept
     assert "The configuration is not loaded: /readyz returns 503 until it is valid." in degraded
     assert '<h1 class="unknown">no configuration</h1>' in degraded
     assert "<strong>503</strong>\n<span>readiness: no configuration</span>" in degraded
