@@ -470,6 +470,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("cli:MAX_SHARDS", "Shards", "", "`serve` exits with 2.", "--shards"),
         Limit("config.web:MAX_COST", "Cost of a bcrypt hash", "", "The file is rejected."),
         Limit(
+            "server.reload:MAX_ERRORS",
+            "Errors of a configuration in the log and on the status page",
+            "",
+            "A line shows how many more there are. `validate` lists all.",
+        ),
+        Limit(
             "server.reload:MAX_PAUSE",
             "Time from one attempt to the next while a reload lacks a resource, such as threads",
             "s",

@@ -186,8 +186,9 @@ def serve(
     /                                   a page for people
 
     SIGHUP, or a change of the file, reloads the configuration. An invalid file is rejected, and the running
-    configuration stays. If the file is invalid at the start, /livez and /-/healthy return 200 until it is valid, and
-    /healthz and /-/ready 503, until the file is valid. After SIGTERM, /readyz returns 503, and the exporter keeps serving for the shutdown delay.
+    configuration stays. If the file is invalid at the start, /livez and /-/healthy return 200, and /readyz, /startupz,
+    /healthz and /-/ready return 503, until the file is valid. After SIGTERM, /readyz returns 503, and the exporter
+    keeps serving for the shutdown delay.
 
     \b
     Exit codes:

@@ -171,6 +171,9 @@ REACHED = {  # the test that reaches each limit
     "server.passwords:MAX_PASSWORD": "server/test_users.py::test_a_user_is_let_in_by_the_password_alone",
     "server.probes:MAX_CACHED": "server/test_probes.py::test_a_limited_number_of_answers_is_kept_for_a_generation",
     "server.probes:MAX_QUERY": "server/test_probes.py::test_a_query_has_a_maximum_length",
+    "server.reload:MAX_ERRORS": (
+        "server/test_reload.py::test_the_log_shows_the_first_errors_of_a_file_and_how_many_more_there_are"
+    ),
     "server.reload:MAX_PAUSE": (
         "server/test_reload.py::test_a_load_that_lacked_a_resource_is_repeated_until_it_succeeds"
     ),

@@ -29,7 +29,7 @@ _PREVIOUS = "HEALTH_EXPORTER_GLIBC_TUNABLES"  # what the variable was before; se
 
 
 def configure() -> None:
-    """Start the program again with these settings, unless it has been. To be called before it changes anything.
+    """Start the program again with these settings, unless it already runs with them. Call it first.
 
     Commands of checks inherit the environment as it was. Does nothing with another C library than glibc, or where the
     program cannot be started again.
@@ -48,7 +48,15 @@ def _restart() -> None:
     tunables = f"{TUNABLES}:{previous}" if previous else TUNABLES  # the last setting of a name counts
     environment = {**os.environ, _VARIABLE: tunables, _PREVIOUS: previous}
     try:
-        if os.confstr("CS_GNU_LIBC_VERSION"):
+        if os.confstr("CS_GNU_LIBC_VERSION") and _is_repeatable():
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606  # no shell
     except (OSError, ValueError):  # ValueError: another C library, or Python does not know where it is
         return
+
+
+def _is_repeatable() -> bool:
+    """Return whether the same program would start: not one that it has read from standard input, or another Python.
+
+    Raises OSError without /proc.
+    """
+    return "-" not in sys.orig_argv and os.path.samefile(sys.executable, "/proc/self/exe")  # noqa: PTH121  # pathlib takes longer to import than all of this

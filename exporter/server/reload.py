@@ -25,6 +25,9 @@ MAX_WAIT = 10.0
 MAX_PAUSE = 32
 """Polls from one attempt to the next, while the system lacks a resource."""
 
+MAX_ERRORS = 20
+"""Errors of a file that the log and the page show."""
+
 KEEPING = "keeping the previous one"
 WITHOUT = "/readyz returns 503 until it is valid"
 """What follows from a failed load, with and without a configuration in effect."""
@@ -163,7 +166,7 @@ class Reloader:
     def _report(self, error: Exception, *, retry: bool) -> str:
         """Return why the configuration was not loaded. Log it, unless a retry has failed like the attempt before."""
         expected = isinstance(error, (ValueError, RuntimeError))
-        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        text = _shorten(str(error) if expected else f"{type(error).__name__}: {error}")
         passing = isinstance(error, (RuntimeError, MemoryError, OSError, UnreadableError))
         repeated = retry and text == self._complaint
         self._pause = self._polls_to_wait = min(2 * self._pause or 1, MAX_PAUSE) if passing else 0
@@ -178,6 +181,15 @@ class Reloader:
 
     def _read_signature(self) -> object:
         return read_signature(self._path) if self._path is not None else None
+
+
+def _shorten(text: str) -> str:
+    """Return the first errors of a text. The log and the page must stay readable, and small for every client."""
+    errors = text.splitlines()
+    more = len(errors) - MAX_ERRORS
+    return "\n".join(
+        errors[:MAX_ERRORS] + [f"and {more} more: health-exporter validate lists all of them"] * (more > 0)
+    )
 
 
 def _succeeds(use: Callable[[], object]) -> bool:

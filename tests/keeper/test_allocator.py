@@ -111,8 +111,10 @@ def test_commands_inherit_the_environment_as_it_was(tmp_path, tunables):
         "os.confstr = lambda _: None",
         "sys.executable = ''",
         "sys.executable = '/nowhere'",
+        "sys.executable = '/bin/true'",
+        "sys.orig_argv = ['python3', '-', 'serve']",
     ],
-    ids=["another C library", "no known interpreter", "no interpreter"],
+    ids=["another C library", "no known interpreter", "no interpreter", "another program", "program on standard input"],
 )
 def test_without_a_second_start_nothing_changes(environment):
     code = f"import os, sys; {environment}; from exporter.keeper import allocator; allocator.configure(); print('same')"

@@ -13,7 +13,7 @@ from support import PATIENCE, Clock, eventually
 
 from exporter.config.complaint import Complaint, UnreadableError
 from exporter.config.document import Document
-from exporter.server.reload import MAX_PAUSE, ReloadBusyError, Reloader
+from exporter.server.reload import MAX_ERRORS, MAX_PAUSE, ReloadBusyError, Reloader
 
 
 @pytest.fixture
@@ -254,6 +254,23 @@ def test_without_a_file_nothing_is_reloaded():
     reloads.reloader.poll()
 
     assert reloads.loaded == []
+
+
+def test_the_log_shows_the_first_errors_of_a_file_and_how_many_more_there_are(config, caplog):
+    errors = [f"health.yml:{number}: unknown key" for number in range(MAX_ERRORS + 2)]
+
+    def apply() -> int:
+        raise ValueError("\n".join(errors))
+
+    reloader = Reloader(config, apply)
+    reloader.start()
+    shown = reloader.reload()
+    reloader.stop()
+
+    logged = [record.fields["error"] for record in caplog.records if record.levelname == "ERROR"]
+    assert logged == [*errors[:MAX_ERRORS], "and 2 more: health-exporter validate lists all of them"]
+    assert shown == "\n".join(logged)
+    assert reloader.complaint == shown
 
 
 def test_an_exception_in_a_plugin_is_a_failed_reload(config, caplog):
