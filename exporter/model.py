@@ -328,6 +328,7 @@ class Snapshot:
     states: Mapping[str, State]
     draining: bool = False
     degraded: bool = False  # no configuration has been loaded yet, because the file is invalid
+    started: bool = False  # startup and readiness have been up together since the exporter started
 
     @cached_property
     def fresh_until(self) -> float:

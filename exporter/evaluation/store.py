@@ -23,9 +23,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
+from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import expire, settle
-from exporter.model import Result, Snapshot, State, Status
+from exporter.model import Group, Result, Snapshot, State, Status
 from exporter.probe.check import Check
 
 _log = logging.getLogger(__name__)
@@ -110,7 +112,14 @@ class Store:
     def _publish(self, states: Mapping[str, State], *, draining: bool = False, degraded: bool = False) -> None:
         current = self._snapshot
         self._show(current.generation + 1)
-        self._snapshot = Snapshot(current.generation + 1, self._wall(), states, draining or current.draining, degraded)
+        generation, draining = current.generation + 1, draining or current.draining
+        new = Snapshot(generation, self._wall(), states, draining, degraded, current.started)
+        self._snapshot = new if new.started or not _serves(new) else replace(new, started=True)
+
+
+def _serves(snapshot: Snapshot) -> bool:
+    """Return whether startup and readiness are up, which ends the start of the application."""
+    return judge(snapshot, Group.STARTUP).up and judge(snapshot, Group.READINESS).up
 
 
 def _log_change(before: State, after: State, generation: int) -> None:

@@ -252,6 +252,14 @@ def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Met
         codes.add_metric([name, str(code)], count)
     yield codes
     yield _make_single_gauge(
+        "health_exporter_started",
+        "1 once startup and readiness have been up together since the exporter started, otherwise 0.",
+        snapshot.started,
+    )
+    yield _make_single_gauge(
+        "health_exporter_draining", "1 while the exporter shuts down, otherwise 0.", snapshot.draining
+    )
+    yield _make_single_gauge(
         "health_snapshot_generation",
         "Generation of the snapshot that this response shows; also in the response header Health-Generation.",
         snapshot.generation,

@@ -4,11 +4,11 @@ import logging
 import threading
 
 import pytest
-from make import FAIL, PASS, UNKNOWN, check, result
+from make import FAIL, PASS, UNKNOWN, check, in_groups, result
 from support import PATIENCE, Clock
 
 from exporter.evaluation.store import Store
-from exporter.model import Status
+from exporter.model import Group, Status
 
 
 @pytest.fixture
@@ -178,3 +178,23 @@ def test_concurrent_writers_lose_no_result(store, clock):
     snapshot = store.snapshot()
     assert [state.runs for state in snapshot.states.values()] == [500] * 8
     assert snapshot.generation == 1 + 8 * 500
+
+
+def test_the_start_ends_when_startup_and_readiness_are_up_together_and_never_begins_again(store, clock):
+    warm, api = store.configure([check("warm", groups=in_groups(Group.STARTUP)), check("api", failure_threshold=1)])
+    started = [store.snapshot().started]
+    for subject, outcome in ((api, PASS), (warm, PASS), (api, FAIL), (warm, FAIL)):
+        store.record(subject, result(outcome, at=clock()))
+        started.append(store.snapshot().started)
+    store.configure([check("new")])
+
+    assert started == [False, False, True, True, True]
+    assert store.snapshot().started
+
+
+def test_a_start_that_is_interrupted_by_the_shutdown_has_not_ended(store, clock):
+    (api,) = store.configure([check()])
+    store.drain()
+    store.record(api, result(at=clock()))
+
+    assert not store.snapshot().started

@@ -56,6 +56,8 @@ FAMILIES = {  # design contract: labels beyond check and kind, or all of them wh
     "health_exporter_config_last_reload_success_timestamp_seconds": set(),
     "health_exporter_scheduler_lag_seconds": set(),
     "health_exporter_worker_restarts_total": set(),
+    "health_exporter_started": set(),
+    "health_exporter_draining": set(),
     "health_exporter_workers": set(),
     "health_exporter_workers_busy": set(),
     "health_exporter_workers_stuck": set(),
@@ -199,6 +201,13 @@ def test_the_verdicts_are_those_of_the_endpoints():
     assert {labels[0][1]: value for (name, labels), value in samples(shown).items() if name == "health_group_up"} == {
         group: judge(shown, group).up for group in Group
     }
+
+
+def test_the_start_and_the_shutdown_are_shown():
+    shown = [samples(snapshot((), started=True)), samples(snapshot((), draining=True))]
+
+    assert [found["health_exporter_started", ()] for found in shown] == [1, 0]
+    assert [found["health_exporter_draining", ()] for found in shown] == [0, 1]
 
 
 def test_draining_takes_readiness_away():
