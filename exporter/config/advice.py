@@ -25,6 +25,7 @@ def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
         for path, message in (
             *_check_timing(check),
             *_check_liveness(check, scrape_interval),
+            *_check_certificate(check),
             *_check_ratios(check),
             *_check_mysql_port(check),
             *_check_sent_text(check),
@@ -55,6 +56,17 @@ def _check_liveness(check: Check, scrape_interval: float) -> Iterator[tuple[Keys
             "reason for a restart"
         )
         yield ("failureThreshold",), message
+
+
+def _check_certificate(check: Check) -> Iterator[tuple[Keys, str]]:
+    groups = sorted(check.spec.groups - {Group.ALL})
+    if check.spec.kind == "certificate" and groups:
+        days = getattr(check.probe, "fail_days", 0)
+        message = (
+            f"{' and '.join(groups)} fail on every pod at once {days:g} days before the certificate expires; without "
+            "groups, only the alerts report it"
+        )
+        yield ("groups",), message
 
 
 def _check_ratios(check: Check) -> Iterator[tuple[Keys, str]]:

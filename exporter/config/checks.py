@@ -65,7 +65,8 @@ class CheckOptions(Options):
     name: Annotated[str, Field(max_length=63), NAME]
     """Names the check in metrics, responses and logs: letters, digits, '-', '_' and '.', at most 63."""
     groups: frozenset[Group] = frozenset({Group.READINESS})
-    """Selects the probe endpoints that this check affects. Every check is also in the group `all`."""
+    """Selects the probe endpoints that this check affects. Every check is also in the group `all`. A check of the kind
+    `certificate` is by default in no other group."""
     severity: Severity = Severity.CRITICAL
     """Sets how urgently a failure should alert."""
     depends_on: tuple[str, ...] = ()
@@ -98,7 +99,7 @@ class CheckOptions(Options):
             name=self.name,
             kind=kind,
             target=probe.target,
-            groups=self.groups | {Group.ALL},
+            groups=(self.groups if "groups" in self.model_fields_set else probe.default_groups) | {Group.ALL},
             severity=self.severity,
             depends_on=self.depends_on,
             latency_buckets=self.latency_buckets,

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from exporter.model import Deadline, Measurement, Outcome, Reason, Status
+from exporter.model import Deadline, Group, Measurement, Outcome, Reason, Status
 from exporter.net.certificates import X509
 from exporter.net.dial import connect, wrap
 from exporter.net.errors import DialError
@@ -36,8 +36,12 @@ class Certificate(Probe):
 
     If a server has two certificates, for RSA and ECDSA, it sends one of them to each client, here usually ECDSA. The
     other one is not checked.
+
+    By default, the check is in no group: a certificate that expires in a week must not take the pods out of service
+    today. The alerts report it.
     """
 
+    default_groups: ClassVar[frozenset[Group]] = frozenset()
     measures: ClassVar = {
         "certificate_remaining_seconds": "Time until the first of the server's certificates expires, in seconds, "
         "in the latest run.",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from exporter.model import Deadline, Outcome, Spec
+from exporter.model import Deadline, Group, Outcome, Spec
 from exporter.probe.options import Options
 
 FUNCTION = "function"
@@ -42,6 +42,8 @@ class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hash
     """The names of the measurements that this kind makes, each with the HELP text of its metric."""
     examples: ClassVar[Sequence[str]] = ()
     """Checks of this kind for the reference, each an item of `checks` in YAML. A test loads every one."""
+    default_groups: ClassVar[frozenset[Group]] = frozenset({Group.READINESS})
+    """The groups of a check of this kind that configures none."""
     needs: ClassVar[Mapping[str, str]] = {}
     """The modules of other packages that this kind imports when it runs, each with the extra that installs it."""
 

@@ -39,6 +39,21 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
         (
             """\
             checks:
+              - name: shop
+                certificate: {host: shop.example.com}
+                groups: [readiness, startup]
+            """,
+            [
+                (
+                    "x.yml:4: checks[0].groups: readiness and startup fail on every pod at once 7 days before the "
+                    "certificate expires; without groups, only the alerts report it"
+                )
+            ],
+        ),
+        ("checks: [{name: shop, certificate: {host: shop.example.com}}]\n", []),
+        (
+            """\
+            checks:
               - name: db
                 tcpSocket: {port: 5432, host: db.example}
                 groups: [liveness]
@@ -137,8 +152,8 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
         ),
     ],
     ids=[
-        *("nothing", "timeout", "another-host", "mysql", "bytes", "whole-machine", "kill-unseen", "percent"),
-        "warn-above-fail",
+        *("nothing", "timeout", "certificate-in-groups", "certificate", "another-host", "mysql", "bytes"),
+        *("whole-machine", "kill-unseen", "percent", "warn-above-fail"),
     ],
 )
 def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):

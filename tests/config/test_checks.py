@@ -693,3 +693,16 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(kind, option, value):
 
     assert complaints
     assert "s3cret" not in " ".join(complaints)
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [("", {Group.ALL}), (", groups: [readiness]", {Group.READINESS, Group.ALL}), (", groups: []", {Group.ALL})],
+    ids=["none configured", "readiness", "empty"],
+)
+def test_a_certificate_is_in_a_group_only_if_it_is_configured_there(tmp_path, groups, expected):
+    path = tmp_path / "health.yml"
+    path.write_text(f"checks: [{{name: tls, certificate: {{host: shop.example}}{groups}}}]\n")
+    (check,) = load(path).checks
+
+    assert check.spec.groups == expected
