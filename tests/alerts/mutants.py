@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-ALERTS = Path(__file__).parents[2] / "alerts"
-FILES = ("health-exporter.rules.yml", "health-slo.rules.yml")
+from alerts.rules import ALERTS, load_groups
 
 Rule = dict[str, Any]
 
@@ -31,6 +29,7 @@ _TOKEN = re.compile(
 )
 _COMPARISONS = {"==": ("!=",), ">": (">=", "<"), ">=": (">", "<"), "<": ("<=", ">"), "<=": ("<", ">")}
 _SETS = {"and": ("unless",), "unless": ("and",), "or": ("and", "unless")}
+_WORKLOAD = {"cluster", "namespace", "job"}  # test_rules.py: every join and every aggregation has them
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -55,8 +54,7 @@ def _load(path: Path) -> Any:
 @cache
 def load_rules() -> tuple[tuple[str, Rule], ...]:
     """Load every rule, with the name of its file."""
-    groups = ((file, group) for file in FILES for group in _load(ALERTS / file)["groups"])
-    return tuple((file, rule) for file, group in groups for rule in group["rules"])
+    return tuple((file, rule) for file, group in load_groups() for rule in group["rules"])
 
 
 def get_name(rule: Rule) -> str:
@@ -66,7 +64,13 @@ def get_name(rule: Rule) -> str:
 
 def get_unit(rule: Rule) -> str:
     """Return the unit that a rule is tested in: the alerts of one name, or all recording rules."""
-    return str(rule.get("alert", "health-slo"))
+    return str(rule.get("alert", "records"))
+
+
+def find_interval(rule: Rule) -> str | None:
+    """Return the interval of the group that a rule, or the rule that it is a mutant of, belongs to."""
+    names = ((get_name(other), group) for _, group in load_groups() for other in group["rules"])
+    return next((group.get("interval") for name, group in names if name == get_name(rule)), None)
 
 
 def find_test_files(unit: str) -> list[Path]:
@@ -99,7 +103,7 @@ def _vary(token: re.Match[str]) -> Iterator[str]:
         yield from (f"[{window}]" for window in _vary_duration(found["window"]))
     elif found["clause"]:
         labels = [label.strip() for label in found["labels"].split(",") if label.strip()]
-        for removed in labels:
+        for removed in (label for label in labels if label not in _WORKLOAD):
             yield f"{found['clause']} ({', '.join(label for label in labels if label != removed)})"
     elif found["set"]:
         yield from _SETS[found["set"]]
@@ -166,13 +170,16 @@ def _run(candidates: Sequence[Mutant], test: Path, folder: Path, promtool: str) 
     """Run promtool; return its output, or None if all mutants pass. An invalid mutant also ends the other tests."""
     content = _load(test)
     content["rule_files"] = [str(folder / "rules.yml")]
+    content.pop("group_eval_order", None)  # all rules are in one group
     content["tests"] = [_multiply(case, candidates) for case in content["tests"]]
     needed = _find_needed(json.dumps([case.get("promql_expr_test") for case in _load(test)["tests"]]))
     rules = [rule for _, rule in load_rules() if get_name(rule) in needed and "record" in rule]
     for mutant in candidates:
         chosen = (rule for rule in mutant.rules if get_name(rule) in needed)
         rules += [json.loads(mutant.rename(json.dumps({**rule, "annotations": {}}))) for rule in chosen]
-    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "mutants", "rules": rules}]}))
+    interval = find_interval(candidates[0].rules[0])
+    group = {"name": "mutants", "rules": rules, **({"interval": interval} if interval else {})}
+    (folder / "rules.yml").write_text(json.dumps({"groups": [group]}))
     (folder / "test.yml").write_text(json.dumps(content))
     done = subprocess.run(
         [promtool, "test", "rules", str(folder / "test.yml")], capture_output=True, text=True, check=False

@@ -11,30 +11,33 @@ import yaml
 from support import Process, command, ended, eventually, free_port, get
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "alerts" / "alertmanager.example.yml"
-POD = {"namespace": "shop", "job": "shop/health", "instance": "10.0.0.7:4584"}
-OTHER_POD = {**POD, "instance": "10.0.0.8:4584"}
-JOB = {"namespace": "shop", "job": "shop/health"}
-OTHER_JOB = {"namespace": "bank", "job": "shop/health"}
+SHOP = {"cluster": "eu", "namespace": "prod", "job": "shop"}
+OTHER_NAMESPACE = {**SHOP, "namespace": "test"}
+OTHER_CLUSTER = {**SHOP, "cluster": "us"}
+NODE = {"cluster": "eu", "node": "node-1"}
 
 
 def make_alert(name, severity, where, **labels):
     return {"alertname": name, "severity": severity, **where, **labels}
 
 
-DOWN = make_alert("HealthExporterDown", "critical", POD)
-FAILING = make_alert("HealthCheckFailing", "critical", POD, check="api")
-MILD = make_alert("HealthCheckFailing", "warning", POD, check="api")
-QUIET = make_alert("HealthCheckFailing", "info", POD, check="api")
-STALE = make_alert("HealthCheckStale", "warning", POD, check="api")
-FLAPPING = make_alert("HealthCheckFlapping", "warning", POD, check="api")
-EXPIRING = make_alert("HealthCertificateExpiring", "critical", POD, check="api")
-LIVENESS = make_alert("HealthLivenessDown", "critical", POD, group="liveness")
-READINESS = make_alert("HealthReadinessDown", "warning", POD, group="readiness")
-RESTARTED = make_alert("HealthRestartedByLiveness", "warning", POD, group="liveness")
-LAGGING = make_alert("HealthSchedulerLagging", "warning", POD)
-CHECK_BURN = make_alert("HealthCheckErrorBudgetBurn", "warning", JOB, check="api", window="1h")
-GROUP_BURN = make_alert("HealthGroupErrorBudgetBurn", "critical", JOB, group="readiness", window="1h")
-LONG_BURN = {**GROUP_BURN, "window": "6h"}
+FAILING = make_alert("HealthCheckFailing", "critical", SHOP, check="api")
+MILD = make_alert("HealthCheckFailing", "warning", SHOP, check="api")
+QUIET = make_alert("HealthCheckFailing", "info", SHOP, check="api")
+STALE = make_alert("HealthCheckStale", "warning", SHOP, check="api")
+FLAPPING = make_alert("HealthCheckFlapping", "warning", SHOP, check="api")
+EXPIRES = make_alert("HealthCertificateExpiring", "critical", SHOP, check="api")
+LIVENESS = make_alert("HealthLivenessDown", "critical", SHOP)
+MILD_LIVENESS = make_alert("HealthLivenessDown", "warning", SHOP)
+READINESS = make_alert("HealthReadinessDown", "critical", SHOP)
+MILD_READINESS = make_alert("HealthReadinessDown", "warning", SHOP)
+RESTARTED = make_alert("HealthRestartedByLiveness", "warning", SHOP)
+LAGGING = make_alert("HealthSchedulerLagging", "warning", SHOP)
+REJECTED = make_alert("HealthConfigReloadFailed", "warning", SHOP)
+DOWN = make_alert("HealthExporterDown", "warning", SHOP)
+NODE_DOWN = make_alert("HealthNodeUnhealthy", "critical", NODE)
+MILD_NODE = make_alert("HealthNodeUnhealthy", "warning", NODE)
+BURN = make_alert("HealthErrorBudgetBurn", "critical", SHOP, sli="service", window="6h")
 
 
 SCENES = itertools.count()
@@ -63,7 +66,7 @@ def test_every_inhibition_compares_labels():
     rules = yaml.safe_load(EXAMPLE.read_text())["inhibit_rules"]
 
     assert rules
-    assert [rule for rule in rules if "job" not in rule["equal"]] == []
+    assert {tuple(rule["equal"][:3]) for rule in rules} == {("cluster", "namespace", "job"), ("cluster", "node")}
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +99,9 @@ def find_inhibited(url, *alerts):
     Alertmanager processes alerts in order, so once the last one is inhibited, it has processed all of them.
     """
     scene = f"scene {next(SCENES)}"
-    last = [{**DOWN, "job": "last"}, {**LAGGING, "job": "last"}]
+    last = [{**FAILING, "job": "last"}, {**LAGGING, "job": "last"}]
     sent = [
-        {**alert, "job": alert["job"] + scene, "scene": scene, "place": str(place)}
+        {**alert, "cluster": alert["cluster"] + scene, "scene": scene, "place": str(place)}
         for place, alert in enumerate((*alerts, *last))
     ]
     body = json.dumps([{"labels": labels} for labels in sent]).encode()
@@ -117,16 +120,17 @@ def find_inhibited(url, *alerts):
 @pytest.mark.parametrize(
     ("sources", "targets"),
     [
-        pytest.param([DOWN], [FAILING, LIVENESS, READINESS, LAGGING], id="alerts from the last metrics"),
-        pytest.param([EXPIRING], [FLAPPING], id="a less urgent alert of the same check"),
-        pytest.param([MILD], [FLAPPING], id="other alerts of a failing check"),
-        pytest.param([FAILING], [EXPIRING], id="the certificate of a failing check"),
-        pytest.param([FAILING], [LIVENESS, READINESS, RESTARTED], id="the groups of a failing check"),
-        pytest.param([MILD], [READINESS], id="readiness, alongside a ticket for its check"),
-        pytest.param([STALE], [READINESS], id="readiness without a result"),
-        pytest.param([LIVENESS], [RESTARTED], id="the restart because of liveness"),
-        pytest.param([MILD], [CHECK_BURN], id="the budget of a failing check"),
-        pytest.param([FAILING], [GROUP_BURN], id="the one-hour budget of the group"),
+        pytest.param([FAILING], [MILD, FLAPPING, LAGGING, DOWN, RESTARTED], id="the tickets of a workload that pages"),
+        pytest.param([READINESS], [MILD_READINESS, DOWN], id="the tickets of a workload that is down"),
+        pytest.param([FAILING], [LIVENESS, READINESS], id="the replicas of a failing check"),
+        pytest.param([LIVENESS], [READINESS, RESTARTED], id="readiness and restarts, without liveness"),
+        pytest.param([MILD], [FLAPPING, MILD_READINESS], id="what follows from a ticket of a check"),
+        pytest.param([STALE], [MILD_READINESS], id="readiness without a result"),
+        pytest.param([REJECTED], [MILD_READINESS], id="readiness without a configuration"),
+        pytest.param([MILD_LIVENESS], [MILD_READINESS, RESTARTED], id="readiness of a replica that is not alive"),
+        pytest.param([FAILING], [EXPIRES], id="the certificate of a failing check"),
+        pytest.param([LIVENESS, EXPIRES], [MILD], id="a ticket of a check, but no page by a ticket"),
+        pytest.param([NODE_DOWN], [MILD_NODE], id="the ticket of a node that pages"),
     ],
 )
 def test_a_consequence_is_inhibited(alertmanager, sources, targets):
@@ -136,23 +140,16 @@ def test_a_consequence_is_inhibited(alertmanager, sources, targets):
 @pytest.mark.parametrize(
     "alerts",
     [
-        pytest.param([DOWN, {**FAILING, **OTHER_POD}], id="another pod"),
-        pytest.param([FAILING, {**FLAPPING, "check": "other"}], id="another check"),
-        pytest.param([FAILING, {**LIVENESS, **OTHER_POD}], id="another pod's liveness"),
-        pytest.param([FAILING, {**FAILING, "check": "other"}], id="another failing check"),
-        pytest.param([MILD, LIVENESS, LAGGING], id="more urgent alerts"),
-        pytest.param([QUIET, READINESS, FLAPPING], id="alerts with a receiver"),
-        pytest.param([LIVENESS, LAGGING], id="two alerts without a check"),
-        pytest.param([FAILING, LONG_BURN], id="the six-hour budget"),
-        pytest.param([FAILING, {**GROUP_BURN, **OTHER_JOB}], id="a job of the same name in another namespace"),
-        pytest.param([MILD, {**CHECK_BURN, **OTHER_JOB}], id="a check of the same name in another namespace"),
-        pytest.param([MILD, {**FLAPPING, "check": "other"}], id="another check than one with a warning"),
-        pytest.param([FAILING, {**EXPIRING, "check": "other"}], id="another check's certificate"),
-        pytest.param([MILD, {**READINESS, **OTHER_POD}], id="another pod's readiness"),
-        pytest.param([LIVENESS, {**RESTARTED, **OTHER_POD}], id="another pod's restart"),
-        pytest.param([MILD, {**CHECK_BURN, "check": "other"}], id="another check's budget"),
-        pytest.param([QUIET, CHECK_BURN], id="the budget of a check without a receiver"),
-        pytest.param([LAGGING, STALE], id="two alerts of the same urgency"),
+        pytest.param([FAILING, {**FLAPPING, **OTHER_NAMESPACE}], id="a ticket of another namespace"),
+        pytest.param([FAILING, {**FLAPPING, **OTHER_CLUSTER}], id="a ticket of another cluster"),
+        pytest.param([FAILING, {**FLAPPING, "job": "bank"}], id="a ticket of another job"),
+        pytest.param([FAILING, {**READINESS, **OTHER_CLUSTER}], id="a page of another cluster"),
+        pytest.param([LIVENESS, {**READINESS, **OTHER_NAMESPACE}], id="a page of another namespace"),
+        pytest.param([FAILING, {**FAILING, "check": "other"}, BURN], id="other pages"),
+        pytest.param([MILD, LAGGING, DOWN, {**FLAPPING, "check": "other"}], id="other tickets"),
+        pytest.param([QUIET, MILD_READINESS, FLAPPING], id="alerts with a receiver"),
+        pytest.param([NODE_DOWN, {**MILD_NODE, "node": "node-2"}, FLAPPING], id="other nodes, and workloads"),
+        pytest.param([FAILING, {**EXPIRES, "check": "other"}], id="another check's certificate"),
     ],
 )
 def test_an_independent_alert_is_sent(alertmanager, alerts):

@@ -20,7 +20,7 @@ SECTIONS = ["Meaning", "Impact", "Diagnosis", "Likely causes", "Fix", "False ala
 PAGES = {path.stem: path.read_text() for path in sorted(ALERTS.glob("runbooks/*.md"))}
 README = (ALERTS / "README.md").read_text()
 STEM = "https://health-exporter.example/alerts/runbooks/"
-METRIC = re.compile(r"\bhealth_[a-z0-9_]+\b")
+METRIC = re.compile(r"(?<!:)\bhealth_[a-z0-9_]+\b(?!:)")
 
 
 def load_rules(folder=ALERTS):
@@ -40,15 +40,13 @@ def group_alerts():
 
 def describe_severity(variants):
     """Return the severity of an alert as the README shows it."""
-    templates = " ".join(rule["labels"]["severity"] for rule in variants)
-    if "$labels.severity" in templates:
-        return "the check's"
-    return ", ".join(severity for severity in ("critical", "warning", "info") if severity in templates)
+    severities = (rule.get("labels", {}).get("severity", "the check's") for rule in variants)
+    return ", ".join(dict.fromkeys(severities))
 
 
 def describe_wait(variants):
     """Return the `for` of an alert as the README shows it."""
-    return ", ".join(rule.get("for", "immediately") for rule in variants)
+    return ", ".join(dict.fromkeys(rule.get("for", "immediately") for rule in variants))
 
 
 def find_blocks(text, language):
@@ -167,7 +165,6 @@ def failing(start):
         "job": "health",
         "address": exporter.url.removeprefix("http://"),
         "check": "api",
-        "group": "liveness",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 

@@ -17,11 +17,17 @@ from dashboards import grafana
 
 CHECKS = """\
 checks:
-  - {{name: gone, httpGet: {{path: /nowhere, port: {port}}}, {frequent}, failureThreshold: 1}}
+  - {{name: gone, httpGet: {{path: /nowhere, port: {port}}}, {frequent}, failureThreshold: 1, groups: []}}
   - {{name: after, exec: {{command: ["false"]}}, {frequent}, failureThreshold: 1, dependsOn: [gone], groups: []}}
-  - {{name: refused, tcpSocket: {{port: 1}}, {frequent}, severity: warning}}
+  - {{name: refused, tcpSocket: {{port: 1}}, {frequent}, severity: warning, groups: []}}
   - {{name: flaps, exec: {{command: [test, -e, {flag}]}}, {frequent}, failureThreshold: 1, severity: info}}
-  - {{name: recovers, exec: {{command: [test, -e, {back}]}}, {frequent}, failureThreshold: 1, successThreshold: 1000}}
+  - name: recovers
+    exec: {{command: [test, -e, {back}]}}
+    periodSeconds: 1
+    timeoutSeconds: 10
+    failureThreshold: 1
+    successThreshold: 1000
+    groups: []
   - {{name: blind, exec: {{command: [/not/there]}}, {frequent}, groups: []}}
   - {{name: load, loadAverage: {{warnRatio: 100, failRatio: 1000}}, {frequent}, groups: []}}
   - {{name: disk, disk: {{path: /, warnRatio: 0.999, failRatio: 1}}, {frequent}, groups: []}}
@@ -41,8 +47,8 @@ EXPECTED_STATES = (
     'health_check_transitions_total{check="flaps"} > 3',
     'health_check_runs_total{check="gone"} > 6',
     'health_check_status{check="blind", status="unknown"} == 1',
-    "check:health_check_up:avg_over_time30d and on () health:slo_objective:ratio",
-    "group:health_group_up:avg_over_time30d",
+    'job:health_sli:ratio30d{sli="check"} and on () health:slo_objective:ratio',
+    'job:health_sli:ratio30d{sli="service"}',
     'ALERTS{alertname="HealthCheckFailing", alertstate="firing"}',
     'up{job="health"} == 0',
     "rate(health_answers_total[4s]) > 0",
@@ -55,6 +61,7 @@ def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scene")
     config, flag, back, port = folder / "health.yml", folder / "flag", folder / "back", free_port()
     config.write_text(CHECKS.format(port=port, flag=flag, back=back, config=config, frequent=FREQUENT))
+    flag.touch()  # readiness is up once, which ends the start
     with ExitStack() as stack:
         exporter, second = (stack.enter_context(ended(Exporter(config=config))) for _ in range(2))
         addresses = [process.url.removeprefix("http://") for process in (exporter, second)]

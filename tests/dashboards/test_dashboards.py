@@ -25,14 +25,13 @@ RULES = [
 UNITS = {"none", "string", "short", "percentunit", "bytes", "s", "dtdurations", "ops", "reqps"}
 TYPES = {"stat", "timeseries", "table", "state-timeline", "bargauge"}  # all part of Grafana itself
 WITHOUT_JOB = {
-    "health:slo_objective:ratio": "one objective for all jobs",
-    "ALERTS": "an alert about an absent metric has no job and no instance, and the query includes these alerts",
+    "ALERTS": "an alert about an absent metric or about a node has no job, and the query includes these alerts",
 }
 WITHOUT_INSTANCE = {
-    **WITHOUT_JOB,
-    "check:health_check_up:avg_over_time30d": "recorded over all instances of a job",
-    "check:health_check_up:avg_over_time1h": "recorded over all instances of a job",
-    "group:health_group_up:avg_over_time30d": "recorded over all instances of a job",
+    "ALERTS": "an alert is about all instances of a job",
+    "job:health_sli:ratio30d": "recorded over all instances of a job",
+    "job:health_sli:ratio1h": "recorded over all instances of a job",
+    "job:health_sli:objective": "recorded over all instances of a job",
 }
 FROM_PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped", "ALERTS"}
 

@@ -774,7 +774,7 @@ IN_THE_CLUSTER = (
     Row(
         "no-exporter",
         "The exporter has gone, or was never there.",
-        "e2e/test_alerting.py::test_a_killed_exporter_pages_and_inhibits_the_alerts_of_its_checks",
+        "e2e/test_alerting.py::test_a_killed_exporter_inhibits_nothing_and_the_page_goes_on_about_the_replica",
         RULES + "promtool_passes_the_test",
     ),
     Row(

@@ -1,0 +1,51 @@
+"""One incident, one message: what each incident of incidents.py sends through the example Alertmanager, word by word.
+
+To accept new messages after a change of the rules, run `python -m alerts.test_incidents` in tests/.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from alerts.incidents import INCIDENTS
+from alerts.notifier import Message, Notifier, write_messages
+from alerts.rules import ALERTS
+from alerts.timeline import build_series, find_alerts
+from support import command
+
+FOLDER = Path(__file__).parent / "incidents"
+EXAMPLE = ALERTS / "alertmanager.example.yml"
+
+
+def send(name: str, folder: Path, promtool: str) -> list[Message]:
+    """Return the messages about an incident."""
+    incident = INCIDENTS[name]()
+    series = build_series(incident.pods, incident.workloads, incident.minutes)
+    return list(Notifier(EXAMPLE).replay(find_alerts(series, incident.minutes, folder, promtool)))
+
+
+def write(name: str, messages: list[Message]) -> str:
+    """Return the golden text of an incident: its messages below its description."""
+    text = " ".join((INCIDENTS[name].__doc__ or name.replace("_", " ").capitalize() + ".").split())
+    return f"# {text}\n{write_messages(messages)}"
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_an_incident_sends_exactly_these_messages(name, tmp_path):
+    incident = INCIDENTS[name]()
+    messages = send(name, tmp_path, command("promtool"))
+    new = [message.receiver for message in messages if message.firing]
+
+    assert write(name, messages) == (FOLDER / f"{name}.txt").read_text()
+    assert (new.count("page"), new.count("ticket")) == (incident.pages, incident.tickets)
+
+
+def test_every_golden_text_belongs_to_an_incident():
+    assert sorted(path.stem for path in FOLDER.glob("*.txt")) == sorted(INCIDENTS)
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or INCIDENTS:
+        with tempfile.TemporaryDirectory() as temporary:
+            (FOLDER / f"{chosen}.txt").write_text(write(chosen, send(chosen, Path(temporary), command("promtool"))))
