@@ -309,3 +309,15 @@ def one_of_three_replicas_restarted_by_liveness() -> Incident:
     return Incident(
         tuple(change(deploy(3, WELL), 0, checks=(hung,), restarts=(21.5,))), kube(("shop", 3)), minutes=60, tickets=1
     )
+
+
+@incident
+def node_lost_and_a_workload_down_elsewhere() -> Incident:
+    """Own. A node is lost with four applications and one of four replicas of a bank; the others crash at minute 30."""
+    pods = [
+        replace(pod, processes=((0, 20),))
+        for place in range(4)
+        for pod in deploy(1, WELL, job=f"app-{place}", net=place)
+    ]
+    bank = change(deploy(4, WELL, job="bank", net=9, processes=((0, 30),)), 0, processes=((0, 20),))
+    return Incident((*pods, *change(bank, 3, node="node-2")), minutes=45, pages=2)
