@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from alerts.rules import ALERTS
+from alerts.rules import ALERTS, load_groups
 from alerts.timeline import write_values
 from support import command
 
@@ -68,7 +68,9 @@ def ask(
         ],
     }
     path = folder / "slo.test.yml"
-    path.write_text(json.dumps({"rule_files": [str(SLO)], "evaluation_interval": "1m", "tests": [case]}))
+    order = [group["name"] for file, group in load_groups() if file == SLO.name]
+    content = {"rule_files": [str(SLO)], "evaluation_interval": "1m", "group_eval_order": order, "tests": [case]}
+    path.write_text(json.dumps(content))
     done = subprocess.run(
         [command("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False
     )
