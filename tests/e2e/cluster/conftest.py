@@ -1,7 +1,7 @@
 """Drills on a real cluster. They run in parallel, each in its own namespace, and the tests examine their records.
 
 A test is parametrized with its drill, which is a function. The fixture `record` is the function's return value.
-Only the drills of the selected tests run.
+Only the drills of the selected tests run. A drill fails if a container was restarted that it did not break.
 """
 
 import os
@@ -48,7 +48,9 @@ def _drills(
     def run(drill: Callable[[Stage], Any], folder: Path) -> Any:
         stage = Stage(cluster, drill.__name__.replace("_", "-"), folder)
         try:
-            return drill(stage)
+            record = drill(stage)
+            stage.verify()
+            return record
         finally:
             _notes.extend(stage.notes)
             if not os.environ.get("KEEP"):

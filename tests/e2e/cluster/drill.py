@@ -18,6 +18,8 @@ HERE = Path(__file__).parent
 OVERLAYS = HERE.parents[2] / "k8s" / "overlays"
 EXPORTER = "health-exporter"
 IMAGE = os.environ.get("IMAGE", "health-exporter:dev")
+STOP_IMMEDIATELY = "import os, time; os.kill(1, 15); time.sleep(0.5); os.kill(1, 15)"
+"""The second SIGTERM ends the exporter's drain. SIGKILL from within its container does not affect PID 1."""
 
 
 class Stage:
@@ -28,6 +30,7 @@ class Stage:
         self.namespace = f"health-e2e-{name}-{secrets.token_hex(3)}"
         self.notes: list[str] = []
         self.folder = folder
+        self._broken: set[tuple[str, str]] = set()
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}})
         self.watch = Watch(cluster, self.namespace)
@@ -35,6 +38,20 @@ class Stage:
     def end(self) -> None:
         self.watch.end()
         kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    def breaks(self, pod: str, container: str) -> None:
+        """Declare that the drill makes this container fail. No other container may be restarted."""
+        self._broken.add((pod, container))
+
+    def verify(self) -> None:
+        """Fail if a container was restarted that the drill did not break."""
+        counts = {
+            (change.object["metadata"]["name"], container): count
+            for change in self.watch.all("Pod")
+            for container, count in restarts(change.object).items()
+        }
+        if wrong := {name: count for name, count in counts.items() if count and name not in self._broken}:
+            pytest.fail(f"restarted although healthy: {wrong}\n{self.watch.story()}")
 
     def note(self, what: str, seconds: float) -> None:
         """Add a measured time to the summary at the end."""
@@ -47,18 +64,23 @@ class Stage:
         items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
 
-    def apply(self, overlay: str, checks: str | None = None, patches: list[Any] | None = None) -> None:
-        """Apply a kustomization on top of an overlay: namespace, image, application, checks and patches."""
+    def apply(
+        self, overlay: str, checks: str | None = None, patches: list[Any] | None = None, hashed: bool = False
+    ) -> None:
+        """Apply a kustomization on top of an overlay: namespace, image, application, checks and patches.
+
+        If the checks are not `hashed`, their ConfigMap keeps its name, and running exporters reload it.
+        """
         root = self.folder / f"{overlay}-{secrets.token_hex(3)}"
         root.mkdir()
-        stable = {"disableNameSuffixHash": True}
         maps: list[dict[str, Any]] = []
         if "sidecar" in overlay:
             (root / "application.py").write_bytes((HERE / "application.py").read_bytes())
             maps.append({"name": "shop", "behavior": "replace", "files": ["shop.py=application.py"]})
         if checks is not None:
             (root / "health.yml").write_text(checks)
-            maps.append({"name": EXPORTER, "behavior": "replace", "files": ["health.yml"], "options": stable})
+            options = {"disableNameSuffixHash": not hashed}
+            maps.append({"name": EXPORTER, "behavior": "replace", "files": ["health.yml"], "options": options})
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
@@ -71,40 +93,29 @@ class Stage:
         (root / "kustomization.yaml").write_text(json.dumps(kustomization))
         kubectl("apply", "--server-side", "-k", str(root))
 
-    def application(self, name: str) -> str:
-        """Start another application, in a pod and behind a Service of this name. Returns the Service's address."""
-        script = (HERE / "application.py").read_text()
-        container = {
-            "name": name,
-            "image": IMAGE,
-            "command": ["python3", "/app/application.py"],
-            "volumeMounts": [{"name": "app", "mountPath": "/app"}],
-            "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        }
-        spec = {
-            "containers": [container],
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "volumes": [{"name": "app", "configMap": {"name": name}}],
-        }
-        head = {"apiVersion": "v1", "metadata": {"name": name, "namespace": self.namespace, "labels": {"app": name}}}
-        self.create(
-            {**head, "kind": "ConfigMap", "data": {"application.py": script}},
-            {**head, "kind": "Pod", "spec": spec},
-            {
-                **head,
-                "kind": "Service",
-                "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
-            },
-        )
-        self.watch.until(lambda watch: name in watch.endpoints(), 120, f"{name} receives traffic")
-        service = self.cluster.read(f"/api/v1/namespaces/{self.namespace}/services/{name}")
-        return str(service["spec"]["clusterIP"])
-
     def execute(self, pod: str, container: str, *arguments: str) -> None:
         """Run a command in a container. The exit code is ignored, because the command may stop its own container."""
         target = ["exec", "-n", self.namespace, pod, "-c", container, "--"]
         subprocess.run([command("kubectl"), *target, *arguments], capture_output=True, timeout=60, check=False)
+
+    def stop_exporter(self, pod: str, count: int) -> float:
+        """End the exporter's container for the nth time, and wait until the exporter responds and has results again.
+
+        Returns the seconds from the start of the new container to the results.
+        """
+        stopped, restarted = self.end_exporter(pod, count)
+        self.until(lambda: self.request(pod, "/livez").status == 200, 240, "the exporter responds")
+        self.note(f"exporter missing, stop {count}", time.time() - stopped)
+        self.until(lambda: self.request(pod, "/readyz").status == 200, 240, "the exporter has results")
+        started = time.time() - restarted
+        self.note(f"exporter's start until its first results, stop {count}", started)
+        return started
+
+    def end_exporter(self, pod: str, count: int = 1) -> tuple[float, float]:
+        """End the exporter's container for the nth time. Returns when, and when the kubelet restarted it."""
+        self.breaks(pod, EXPORTER)
+        self.execute(pod, EXPORTER, "python3", "-c", STOP_IMMEDIATELY)
+        return time.time(), self.restarted(EXPORTER, count, 240)
 
     # Requests from outside.
 

@@ -64,6 +64,7 @@ def next_morning(stage: Stage) -> SimpleNamespace:
         here = f'{{namespace="{stage.namespace}"}}'
         stage.until(lambda: prometheus.samples(f"up{here} == 1", time.time()), 60, "Prometheus finds the pod")
         (record.target,) = prometheus.samples(f"up{here}", time.time())
+        stage.breaks(pod, "shop")
         record.fault = stage.order(pod, "/mode/health/slow")
         stage.restarted("shop")
         stage.watch.until(lambda watch: watch.endpoints() == {pod}, 60, "traffic again")

@@ -21,6 +21,7 @@ def fail_and_be_restarted(stage: Stage, overlay: str, order: str) -> SimpleNames
     stage.apply(overlay, patches=[patched(replicas=1)])
     (pod,) = stage.ready()
     record.before = stage.metrics(pod)
+    stage.breaks(pod, "shop")
     record.fault = stage.order(pod, order)
 
     def verdict_is_down():

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from e2e.cluster.drill import EXPORTER, Stage, after, patched, series, up
 from e2e.cluster.kube import is_ready, restarts
+from e2e.cluster.workloads import start_server
 
 pytestmark = pytest.mark.timeout(600)
 TIMEOUT = 2
@@ -116,7 +117,7 @@ STATEFUL = [
 def shared_dependency(stage: Stage) -> SimpleNamespace:
     """A dependency of three replicas goes down and recovers."""
     record = SimpleNamespace(stage=stage)
-    address = stage.application("shared")
+    address = start_server(stage, "shared")
     as_stateful_set = {"target": {"kind": "Deployment"}, "options": {"allowKindChange": True}}
     stage.apply(
         "sidecar",
