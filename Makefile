@@ -8,7 +8,7 @@ SBOM := dist/health-exporter.cdx.json
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
 
-.PHONY: run help check fast test faults coverage e2e bench soak format docs manifests dashboards-preview tools dist sbom lock clean
+.PHONY: run help check fast test faults coverage e2e e2e-long bench soak format docs manifests dashboards-preview tools dist sbom lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -44,7 +44,10 @@ coverage: $(VENV)/test.stamp ## report which lines the fast tests cover; ARGS go
 	$(BIN)/coverage report
 
 e2e: $(VENV)/test.stamp ## test the overlays on the cluster of KUBECONFIG; it needs the IMAGE (health-exporter:dev)
-	$(BIN)/pytest tests/e2e/cluster
+	$(BIN)/pytest -m "not long" tests/e2e/cluster $(ARGS)
+
+e2e-long: $(VENV)/test.stamp ## test on the same cluster that nothing is restarted in two PERIODs (1200 s): quiet, and busy
+	$(BIN)/pytest -m long tests/e2e/cluster $(ARGS)
 
 bench: $(VENV)/test.stamp ## compare CPU and memory usage with blackbox_exporter's
 	tests/peers.sh
