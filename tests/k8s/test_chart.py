@@ -2,10 +2,15 @@
 
 The differences: the label managed-by is Helm, each object also has the labels of the chart and the version, and the
 text of health.yml has no comments when the checks are values. The order of volumes and ports has no meaning.
+
+Compiling helm takes minutes, so these objects are recorded in rendered/, with the digest of the chart that they are
+from. Where helm is installed, the record is compared with what it renders, and the values are tested too. `python
+tests/k8s/test_chart.py` records again.
 """
 
 import copy
 import functools
+import hashlib
 import json
 import shutil
 import subprocess
@@ -16,7 +21,6 @@ import kubernetes_validate
 import pytest
 import yaml
 from k8s.kustomized import ALONE, CUSTOM, K8S, Object, of_kind, only, overlay
-from support import command
 
 from exporter import __version__
 
@@ -33,8 +37,52 @@ COMPONENTS = {
 by_mode = pytest.mark.parametrize("mode", ALONE)
 
 
+RENDERED = Path(__file__).parent / "rendered"
+WITH_COMPONENTS = "-with-components"
+
+
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([command("helm"), *arguments], capture_output=True, text=True, cwd=CHART)
+    if not (program := shutil.which("helm")):
+        pytest.skip("helm is not installed (go install helm.sh/helm/v3/cmd/helm@v3.22.0)")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, cwd=CHART)
+
+
+def digest(mode: str) -> str:
+    """A line that changes with the files of the chart, and with the checks of a mode."""
+    paths = [*sorted(path for path in CHART.rglob("*") if path.is_file()), K8S / "overlays" / mode / "health.yml"]
+    content = b"".join(str(path.relative_to(K8S)).encode() + b"\0" + path.read_bytes() + b"\0" for path in paths)
+    return f"# sha256 of k8s/chart and the checks: {hashlib.sha256(content).hexdigest()}\n"
+
+
+def components_of(mode: str) -> tuple[str, ...]:
+    return tuple(name for name in COMPONENTS if (mode, name) != ("daemonset", "poddisruptionbudget"))
+
+
+def arguments_of(name: str) -> list[str]:
+    """The arguments of `helm template` for a record."""
+    mode = name.removesuffix(WITH_COMPONENTS)
+    values = COMPONENTS.values() if name != mode else ()
+    enabled = [word for value in values for word in ("--set", f"{value}.enabled=true")]
+    checks = K8S / "overlays" / mode / "health.yml"
+    return ["template", RELEASES[mode], str(CHART), "--set", f"mode={mode}", "--values", str(checks), *enabled]
+
+
+def recorded(name: str) -> tuple[Object, ...]:
+    return tuple(object_ for object_ in yaml.safe_load_all((RENDERED / f"{name}.yaml").read_text()) if object_)
+
+
+by_record = pytest.mark.parametrize("name", [mode + suffix for mode in ALONE for suffix in ("", WITH_COMPONENTS)])
+
+
+@by_record
+def test_the_record_is_of_this_chart(name: str) -> None:
+    first, *_ = (RENDERED / f"{name}.yaml").read_text().splitlines(keepends=True)
+    assert first == digest(name.removesuffix(WITH_COMPONENTS)), "run `python tests/k8s/test_chart.py`"
+
+
+@by_record
+def test_helm_renders_the_record(name: str) -> None:
+    assert helm(*arguments_of(name)).stdout == (RENDERED / f"{name}.yaml").read_text().partition("\n")[2]
 
 
 @functools.cache
@@ -43,12 +91,6 @@ def template(release: str, *arguments: str) -> tuple[Object, ...]:
     result = helm("template", release, str(CHART), *arguments)
     assert result.returncode == 0, result.stderr
     return tuple(object_ for object_ in yaml.safe_load_all(result.stdout) if object_)
-
-
-def chart(mode: str, *arguments: str) -> tuple[Object, ...]:
-    """The objects for a mode, with the checks of the overlay, which are a file of values too."""
-    checks = K8S / "overlays" / mode / "health.yml"
-    return template(RELEASES[mode], "--set", f"mode={mode}", "--values", str(checks), *arguments)
 
 
 def by_name(objects: tuple[Object, ...]) -> dict[tuple[str, str], Object]:
@@ -71,14 +113,12 @@ def by_name(objects: tuple[Object, ...]) -> dict[tuple[str, str], Object]:
 
 @by_mode
 def test_the_chart_renders_the_objects_of_the_overlay(mode: str) -> None:
-    assert by_name(chart(mode)) == by_name(overlay(mode))
+    assert by_name(recorded(mode)) == by_name(overlay(mode))
 
 
 @by_mode
 def test_the_values_render_the_objects_of_the_components(mode: str) -> None:
-    components = tuple(name for name in COMPONENTS if (mode, name) != ("daemonset", "poddisruptionbudget"))
-    enabled = [word for value in COMPONENTS.values() for word in ("--set", f"{value}.enabled=true")]
-    assert by_name(chart(mode, *enabled)) == by_name(overlay(mode, components))
+    assert by_name(recorded(mode + WITH_COMPONENTS)) == by_name(overlay(mode, components_of(mode)))
 
 
 @by_mode
@@ -96,7 +136,7 @@ def test_the_default_checks_are_those_of_the_base() -> None:
 
 
 def test_every_managed_by_is_helm() -> None:
-    objects = chart("standalone")
+    objects = recorded("standalone")
     assert {object_["metadata"]["labels"]["app.kubernetes.io/managed-by"] for object_ in objects} == {"Helm"}
     assert {object_["metadata"]["labels"]["helm.sh/chart"] for object_ in objects} == {f"health-exporter-{__version__}"}
 
@@ -194,7 +234,17 @@ def test_the_notes_name_the_workload(mode: str, tmp_path: Path) -> None:
     result = helm("template", "release", str(copied), "--set", f"mode={mode}")
     assert result.returncode == 0, result.stderr
     text = only(tuple(yaml.safe_load_all(result.stdout)), "Notes")["text"]
-    (kind,) = (object_["kind"] for object_ in of_kind(chart(mode), "Deployment", "DaemonSet", "StatefulSet"))
+    (kind,) = (object_["kind"] for object_ in of_kind(recorded(mode), "Deployment", "DaemonSet", "StatefulSet"))
     short = {"Deployment": "deploy", "DaemonSet": "ds", "StatefulSet": "sts"}[kind]
     assert f"rollout status {short}/release-health-exporter\n" in text
     assert "http://127.0.0.1:4584/metrics" in text
+
+
+def record() -> None:
+    for mode in ALONE:
+        for name in (mode, mode + WITH_COMPONENTS):
+            (RENDERED / f"{name}.yaml").write_text(digest(mode) + helm(*arguments_of(name)).stdout)
+
+
+if __name__ == "__main__":
+    record()
