@@ -21,6 +21,8 @@ class Configuration:
 
     text: str
     checks: Checks
+    startup_first: bool
+    """Whether every check in `liveness` is also in `startup`."""
     variables: tuple[str, ...]
     """The environment variables that it reads, except POD_IP."""
     extras: tuple[str, ...]
@@ -35,18 +37,20 @@ def parse(content: bytes, source: str) -> Configuration:
     find_missing_extras(content, source)
     data = Document.parse(content, source).data
     entries = data["checks"]
+    groups = [_list_groups(entry) for entry in entries]
     kinds_used = {kind: kinds()[kind].needs.values() for entry in entries for kind in entry if kind in kinds()}
     return Configuration(
         content.decode("utf-8-sig").replace("\r\n", "\n"),
         {group: tuple(_read_timing(entry) for entry in entries if group in _list_groups(entry)) for group in Group},
+        all(Group.STARTUP in names for names in groups if Group.LIVENESS in names),
         tuple(dict.fromkeys(name for name in _find_variables(data) if name != "POD_IP")),
         tuple(sorted({extra for extras in kinds_used.values() for extra in extras})),
     )
 
 
 def _list_groups(entry: Mapping[str, Any]) -> list[str]:
-    groups: list[str] = entry.get("groups", [Group.READINESS])
-    return groups
+    groups: list[str] | None = entry.get("groups")
+    return [Group.READINESS] if groups is None else groups
 
 
 def _read_timing(entry: Mapping[str, Any]) -> Timing:

@@ -12,10 +12,10 @@ from typing import Any
 
 from exporter.config.pasted import PROBES
 from exporter.manifests import timing
-from exporter.manifests.configuration import Checks
+from exporter.manifests.configuration import Configuration
 from exporter.manifests.probes import EXEC, OldProbe
 from exporter.manifests.sidecar import PORT
-from exporter.manifests.timing import Timing
+from exporter.manifests.timing import Gate, Timing
 from exporter.model import Group
 
 _PATHS = {Group.LIVENESS: "/livez", Group.READINESS: "/readyz", Group.STARTUP: "/startupz"}
@@ -23,23 +23,26 @@ _EMPTY: dict[str, Any] = {"host": "", "httpHeaders": []}
 """Fields of httpGet that the exporter's probes do not use, with the value that clears them."""
 
 
-def choose_probes(probes: Mapping[str, OldProbe], checks: Checks, *, own: bool) -> dict[str, Timing]:
+def choose_probes(probes: Mapping[str, OldProbe], configuration: Configuration, *, own: bool) -> dict[str, Timing]:
     """Return the numbers of the new probes: one for each question that has checks. Other probes stay as they are.
 
     `own` means that the checks are the user's own, which replace also exec probes.
     """
+    checks = configuration.checks
     keys = [
         key for key, group in PROBES.items() if checks[group] and (own or key not in probes or probes[key].kind != EXEC)
     ]
     old = {key: probe.timing for key, probe in probes.items()}
+    gate = Gate.OTHER if "startupProbe" in {*keys, *probes} else Gate.NONE
+    if "startupProbe" in keys and configuration.startup_first:
+        gate = Gate.SAME
     chosen: dict[str, Timing] = {}
     for key in keys:
         group = PROBES[key]
         if group is Group.LIVENESS:
-            chosen[key] = timing.choose_liveness(old.get(key), checks[group])
+            chosen[key] = timing.choose_liveness(old.get(key), checks[group], gate)
         elif group is Group.READINESS:
-            gated = "startupProbe" in keys or "startupProbe" in probes
-            chosen[key] = timing.choose_readiness(old.get(key), checks[group], gated=gated)
+            chosen[key] = timing.choose_readiness(old.get(key), checks[group])
         else:
             gates = [old[name] for name in ("startupProbe", "livenessProbe") if name in old]
             chosen[key] = timing.choose_startup(gates, checks[group])

@@ -132,7 +132,7 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
     _refuse_conflicts(workload, container)
     probes = find_probes(workload, container)
     configuration, warnings = _choose_configuration(workload, container, probes, settings)
-    chosen = choose_probes(probes, configuration.checks, own=own)
+    chosen = choose_probes(probes, configuration, own=own)
     old_probes = {key: probes[key].data if key in probes else None for key in chosen}
     remember(workload, Original(find_text(container, "name"), old_probes, own))
     for key, timing in chosen.items():

@@ -12,7 +12,11 @@ old numbers, a restart would take twice as long. So the two parts share the time
   changes p, not f, because each failed probe is an event, and the kubelet writes only 25 of them per pod at once.
 - The readinessProbe has p = 6 and f >= 2, and successThreshold in the same way.
 - The startupProbe has p = 5 and f >= 24, and allows at least the time that the old startupProbe and the old
-  livenessProbe allowed, one after the other. It begins when the results of the previous process are out of date.
+  livenessProbe allowed, one after the other. It begins when the results of the previous process are out of date. So
+  does the readinessProbe, because its checks may be slower than those in `startup`.
+- If the startupProbe does not wait for every check in `liveness`, one of them may still report the previous process
+  when the livenessProbe begins. Without a startupProbe, the livenessProbe begins one run of the slowest check later. A
+  startupProbe may pass at any time, so with one, the livenessProbe also allows that much time from its first failure.
 
 k8s/README.md has the rules for these minimums.
 """
@@ -20,6 +24,7 @@ k8s/README.md has the rules for these minimums.
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 _CONFIRMATION = 2  # runs of a check that fail before its status does
 _LIVENESS = (10, 4)  # the least periodSeconds and failureThreshold
@@ -27,6 +32,16 @@ _READINESS = (6, 2)
 _STARTUP = (5, 24)
 _MIN_DELAY = 6  # initialDelaySeconds of the probe on /startupz
 _TIMEOUT = 2  # timeoutSeconds of the probes
+
+
+class Gate(Enum):
+    """What passes before the kubelet begins with the livenessProbe."""
+
+    NONE = "none"
+    OTHER = "other"
+    """A startupProbe that does not wait for every check in `liveness`."""
+    SAME = "same"
+    """A startupProbe on /startupz that waits for every check in `liveness`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +80,24 @@ def choose_threshold(old: Timing) -> int:
     return min(old.failure_threshold, _CONFIRMATION)
 
 
-def choose_liveness(old: Timing | None, checks: Collection[Timing]) -> Timing:
+def choose_liveness(old: Timing | None, checks: Collection[Timing], gate: Gate) -> Timing:
     """Return the numbers of the probe on /livez. `old` is the probe that it replaces, if any."""
     period, threshold = _LIVENESS
-    rest = old.patience - _find_delay(checks) if old else 0
-    delay = old.initial_delay if old else 0
-    return Timing(delay, max(period, math.ceil(rest / (threshold - 1))), _TIMEOUT, 1, threshold)
+    old = old or Timing(failure_threshold=1)
+    run = _find_run(checks)
+    rest = max(old.patience - _find_delay(checks), run if gate is Gate.OTHER else 0)
+    period = max(period, math.ceil(rest / (threshold - 1)))
+    late = max(run, old.start + run - (threshold - 1) * period) if gate is Gate.NONE else 0
+    return Timing(max(old.initial_delay, late), period, _TIMEOUT, 1, threshold)
 
 
-def choose_readiness(old: Timing | None, checks: Collection[Timing], *, gated: bool) -> Timing:
-    """Return the numbers of the probe on /readyz. `gated` means that a startupProbe passes first."""
+def choose_readiness(old: Timing | None, checks: Collection[Timing]) -> Timing:
+    """Return the numbers of the probe on /readyz. `old` is the probe that it replaces, if any."""
     period, threshold = _READINESS
     old = old or Timing(failure_threshold=1)
     threshold = max(threshold, 1 + math.ceil((old.patience - _find_delay(checks)) / period))
     successes = 1 + math.ceil((old.success_threshold - 1) * old.period / period)
-    delay = old.initial_delay if gated else max(old.initial_delay, _find_outdated(checks))
+    delay = max(old.initial_delay, _find_outdated(checks))
     return Timing(delay, period, _TIMEOUT, successes, threshold)
 
 
@@ -118,6 +136,11 @@ def _find_delay(checks: Collection[Timing]) -> int:
 def _find_slowest(checks: Collection[Timing]) -> int:
     """Return the seconds from a fault to the status `fail`, at most, of the slowest check."""
     return max((check.span[1] for check in checks), default=0)
+
+
+def _find_run(checks: Collection[Timing]) -> int:
+    """Return the seconds after which every check has run once more."""
+    return max((check.period + check.timeout + 1 for check in checks), default=0)
 
 
 def _find_outdated(checks: Collection[Timing]) -> int:

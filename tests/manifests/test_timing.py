@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from exporter.manifests.timing import (
+    Gate,
     Timing,
     choose_liveness,
     choose_period,
@@ -39,7 +40,7 @@ def make_check(old: Timing) -> Timing:
 )
 def test_the_numbers_of_the_documentation(old, check, liveness, readiness):
     checks = [make_check(old)]
-    live, ready = choose_liveness(old, checks), choose_readiness(old, checks, gated=True)
+    live, ready = choose_liveness(old, checks, Gate.SAME), choose_readiness(old, checks)
 
     assert (checks[0].period, checks[0].failure_threshold) == check
     assert (live.period, live.failure_threshold) == liveness
@@ -49,7 +50,7 @@ def test_the_numbers_of_the_documentation(old, check, liveness, readiness):
 def test_the_kubelet_never_decides_earlier_than_with_the_old_probe():
     for old in OLD:
         check = make_check(old)
-        live, ready = choose_liveness(old, [check]), choose_readiness(old, [check], gated=True)
+        live, ready = choose_liveness(old, [check], Gate.SAME), choose_readiness(old, [check])
         assert find_span(live, [check])[0] >= old.span[0], old
         assert find_span(ready, [check])[0] >= old.span[0], old
         assert (ready.success_threshold - 1) * ready.period >= (old.success_threshold - 1) * old.period, old
@@ -60,14 +61,14 @@ def test_counting_twice_does_not_double_the_time():
     """Compared with the old probe, or with the shortest time that the exporter's own absence allows."""
     for old in OLD:
         check = make_check(old)
-        live, ready = choose_liveness(old, [check]), choose_readiness(old, [check], gated=True)
+        live, ready = choose_liveness(old, [check], Gate.SAME), choose_readiness(old, [check])
         assert find_span(live, [check])[1] <= 1.5 * max(old.span[1], 45 + old.timeout), old
         assert find_span(ready, [check])[1] <= 1.5 * max(old.span[1], 18 + old.timeout), old
 
 
 def test_the_exporter_may_be_away_for_as_long_as_the_numbers_of_the_sidecar_allow():
     for old in (*OLD, None):
-        live = choose_liveness(old, [make_check(old or DEFAULT)])
+        live = choose_liveness(old, [make_check(old or DEFAULT)], Gate.SAME)
         assert live.patience >= 30
         assert live.failure_threshold == 4, "each failed probe is an event"
 
@@ -76,7 +77,28 @@ def test_a_start_begins_when_the_results_of_the_previous_process_are_out_of_date
     for old in OLD:
         check = make_check(old)
         assert choose_startup([old], [check]).initial_delay > check.span[1]
-        assert choose_readiness(old, [check], gated=False).initial_delay > check.span[1]
+        assert choose_readiness(old, [check]).initial_delay > check.span[1]
+
+
+def test_a_liveness_probe_alone_gives_the_new_process_as_long_to_start_and_one_run_more():
+    for old, period, timeout in product((*OLD, None), (1, 10, 120), (1, 30)):
+        checks = [Timing(period=2), Timing(period=period, timeout=timeout, failure_threshold=1)]
+        live = choose_liveness(old, checks, Gate.NONE)
+        assert live.initial_delay > period + timeout, (old, period, timeout)
+        assert live.start > (old.start if old else 0) + period + timeout, (old, period, timeout)
+
+
+def test_a_liveness_probe_after_another_gate_allows_one_run_more():
+    for old, period, timeout in product((*OLD, None), (1, 10, 120), (1, 30)):
+        checks = [Timing(period=2), Timing(period=period, timeout=timeout, failure_threshold=1)]
+        assert choose_liveness(old, checks, Gate.OTHER).patience > period + timeout, (old, period, timeout)
+
+
+def test_traffic_begins_when_the_slowest_check_in_readiness_has_noticed_the_restart():
+    slow = Timing(period=6, failure_threshold=2)
+
+    assert choose_readiness(Timing(period=30), [Timing(period=2), slow]).initial_delay == slow.span[1] + 1
+    assert choose_readiness(Timing(60), [slow]).initial_delay == 60
 
 
 def test_a_check_adds_little_load():
