@@ -90,7 +90,7 @@ def cli() -> None:
     checks:
       - name: api
         httpGet: {path: /health, port: 8080}
-        groups: [liveness, readiness]
+        groups: [liveness, readiness, startup]
     """
 
 

@@ -226,13 +226,14 @@ def test_a_file_that_cannot_be_read_is_told_of(folder, command, path, said):
 
 
 def test_validate_says_that_a_file_is_valid(folder):
-    valid = run("validate", "well.yml", cwd=folder)
+    text(folder, "checks: [{name: m, memory: {}}]\n")
+    valid = run("validate", "health.yml", cwd=folder)
 
-    assert (valid.returncode, valid.stdout, valid.stderr) == (0, "well.yml: valid, 1 check\n", "")
+    assert (valid.returncode, valid.stdout, valid.stderr) == (0, "health.yml: valid, 1 check\n", "")
 
 
 def test_validate_gives_advice_and_exits_with_0(folder):
-    config = text(folder, "checks:\n  - {name: load, loadAverage: {}, groups: [liveness]}\n  - {name: m, memory: {}}\n")
+    config = text(folder, "checks:\n  - {name: load, loadAverage: {}, groups: [liveness, startup]}\n  - {name: m, memory: {}}\n")
     advised = run("validate", config)
     stricter = run("validate", config, "--scrape-interval", "60")
 

@@ -48,6 +48,13 @@ def _check_liveness(check: Check, scrape_interval: float) -> Iterator[tuple[Keys
         return
     if risk := check.probe.liveness_risk():
         yield ("groups",), f"liveness restarts the application, and {risk}"
+    if Group.STARTUP not in spec.groups:
+        message = (
+            "in liveness, but not in startup: after a restart, /livez reports the previous process for up to "
+            f"{spec.period + spec.timeout} s (periodSeconds + timeoutSeconds), and the livenessProbe may end the new "
+            "one; add startup, and a startupProbe on /startupz"
+        )
+        yield ("groups",), message
     delay = spec.failure_threshold * spec.period
     if delay < scrape_interval:
         message = (

@@ -24,7 +24,8 @@ from exporter.probe.reference import expand, explain_unset, find_unset
 Advice = Iterator[tuple[Keys, str]]
 """Paths from a check, each with a message."""
 
-_HERE = " on this machine"
+HERE = " on this machine"
+"""A part of all advice that depends on the machine."""
 _SHELLS = {"sh", "ash", "bash", "busybox", "dash", "ksh", "zsh", "fish", "pwsh", "powershell", "cmd.exe"}
 _OPERATORS = {"|", "||", "&&", "&", ";", "<", ">", ">>", "2>", "2>>", "2>&1", "&>", "<<", "<<<"}
 _REDIRECTION = re.compile(r"(?:[12&]?>>?)/dev/(?:null|stdout|stderr)")
@@ -80,7 +81,7 @@ def _check_text(text: str, meanings: set[Meaning], environment: Mapping[str, str
         yield flaw
     elif Meaning.VARIABLE in meanings:
         if text not in environment:
-            yield explain_unset([text], _HERE)
+            yield explain_unset([text], HERE)
     elif Meaning.REFERENCE in meanings:
         yield from _check_reference(text, meanings, environment)
     elif _BRACES.search(text) or (Meaning.BLOCK not in meanings and _PARENTHESES.search(text)):
@@ -89,7 +90,7 @@ def _check_text(text: str, meanings: set[Meaning], environment: Mapping[str, str
 
 def _check_reference(text: str, meanings: set[Meaning], environment: Mapping[str, str]) -> Iterator[str]:
     if unset := list(find_unset(text, environment)):
-        yield explain_unset(unset, _HERE)
+        yield explain_unset(unset, HERE)
     elif _SHELL_VARIABLE.search(text):
         yield "an environment variable is written $(NAME), not $NAME or ${NAME}"
     elif Meaning.HTTP_PATH in meanings and _SCHEME.match(text):
@@ -108,7 +109,7 @@ def _check_file(path: str, *, needed: bool) -> Iterator[str]:
     elif not path.startswith(("/", "@")):  # an abstract socket begins with @
         yield "is relative to the directory in which the exporter is started: write an absolute path"
     elif needed and (fault := _find_fault(path)):
-        yield f"the file cannot be read{_HERE}: {fault}"
+        yield f"the file cannot be read{HERE}: {fault}"
 
 
 def _find_fault(path: str) -> str | None:
@@ -131,7 +132,7 @@ def _check_command(command: Sequence[str], environment: Mapping[str, str]) -> It
         if flaw := find_hidden(word) or find_typographic_quote(word):
             yield index, flaw
         if unset := list(find_unset(word, environment)):
-            yield index, explain_unset(unset, _HERE)
+            yield index, explain_unset(unset, HERE)
         if shell is None and (fault := _find_shell_syntax(word)):
             yield index, fault
 
@@ -149,8 +150,8 @@ def _check_program(program: str, environment: Mapping[str, str]) -> str | None:
     if re.search(r"\s", program.strip()):
         return "is a whole command in one entry: write [PROGRAM, ARGUMENT, ...], or [sh, -c, COMMAND] for a shell"
     if "/" in program and _find_fault(program) is None:
-        return f"the program is not executable{_HERE}"
-    return f"the program is not found{_HERE}"
+        return f"the program is not executable{HERE}"
+    return f"the program is not found{HERE}"
 
 
 def _splits_script(words: Sequence[str]) -> bool:

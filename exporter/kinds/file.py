@@ -27,7 +27,7 @@ class File(Probe):
         "file_size_bytes": "Size of the file, in the latest run.",
     }
     examples: ClassVar = (
-        "- name: worker\n  file: {path: /run/app/heartbeat, maxAgeSeconds: 60}\n  groups: [liveness]",
+        "- name: worker\n  file: {path: /run/app/heartbeat, maxAgeSeconds: 60}\n  groups: [liveness, startup]",
         "- name: healthy\n  file: {path: /tmp/healthy, of: {process: app}}\n  groups: [liveness, startup]",
         "- name: backup\n  file: {path: /backup/latest.tar, maxAgeSeconds: 90000, minBytes: 1024}\n  groups: []",
     )

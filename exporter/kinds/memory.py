@@ -34,7 +34,7 @@ class Memory(Probe):
     }
     examples: ClassVar = (
         "- name: memory\n  memory: {warnRatio: 0.8, failRatio: 0.95}",
-        "- name: nginx-memory\n  memory: {scope: container, of: {process: nginx}}\n  groups: [liveness]",
+        "- name: nginx-memory\n  memory: {scope: container, of: {process: nginx}}\n  groups: [liveness, startup]",
         "- name: own-memory\n  memory: {scope: container}\n  groups: []",
     )
 

@@ -1,18 +1,22 @@
 """The configuration of an injected exporter: what a manifest needs to know about it."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from exporter.config.advice import give_advice
+from exporter.config.complaint import Complaint
 from exporter.config.document import Document
+from exporter.config.texts import HERE
 from exporter.kinds import kinds
-from exporter.manifests.conversion import find_missing_extras
+from exporter.manifests.conversion import load_elsewhere
 from exporter.manifests.timing import Timing
 from exporter.model import Group
 from exporter.probe.reference import find_unset
 
 Checks = Mapping[Group, Collection[Timing]]
 """The numbers of the checks in each group."""
+_SCRAPE_INTERVAL = 0  # no advice about it: the livenessProbe of `inject` adds at least 30 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Configuration:
     """The environment variables that it reads, except POD_IP."""
     extras: tuple[str, ...]
     """The extras that the image must have."""
+    advice: tuple[Complaint, ...] = ()
+    """What `validate` advises, except about this machine; nothing if an extra is missing here."""
 
 
 def parse(content: bytes, source: str) -> Configuration:
@@ -34,7 +40,14 @@ def parse(content: bytes, source: str) -> Configuration:
 
     A missing extra is not an error, because the exporter runs in another image.
     """
-    find_missing_extras(content, source)
+    loaded = load_elsewhere(content, source)
+    advice = [] if isinstance(loaded, list) else give_advice(loaded, _SCRAPE_INTERVAL)
+    given = (replace(item, message=f"{item.message} (advice)") for item in advice if HERE not in item.message)
+    return replace(examine(content, source), advice=tuple(given))
+
+
+def examine(content: bytes, source: str) -> Configuration:
+    """Return what a manifest needs to know about a valid configuration, without advice."""
     data = Document.parse(content, source).data
     entries = data["checks"]
     groups = [_list_groups(entry) for entry in entries]

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from exporter.config.checks import load
+from exporter.config.checks import Config, load
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.probe.reference import AssumedEnvironment
 
@@ -47,19 +47,23 @@ def make_conversion(introduction: str, checks: Sequence[Converted], notes: Itera
         parts += [f"  {line}" for comment in check.comments for line in _comment(comment)]
         parts += [f"  {line}" for line in (_dump([check.options]).splitlines() if check.options else ())]
     text = "\n".join([*parts, ""])
-    return Conversion(text, tuple(dict.fromkeys([*notes, *find_missing_extras(text.encode())])))
+    loaded = load_elsewhere(text.encode(), "(converted)")
+    missing = loaded if isinstance(loaded, list) else []
+    return Conversion(text, tuple(dict.fromkeys([*notes, *missing])))
 
 
-def find_missing_extras(content: bytes, source: str = "(converted)") -> list[Complaint]:
-    """Load a configuration, and return complaints about extras. Raises ConfigError with any other complaint."""
+def load_elsewhere(content: bytes, source: str) -> Config | list[Complaint]:
+    """Load a configuration for another machine, or return complaints about extras that are missing on this one.
+
+    Raises ConfigError with any other complaint.
+    """
     try:
-        load(Path(source), content, ASSUMED)
+        return load(Path(source), content, ASSUMED)
     except ConfigError as error:
         others = [complaint for complaint in error.complaints if _MISSING_EXTRA not in complaint.message]
         if others:
             raise ConfigError(others) from None
         return error.complaints
-    return []
 
 
 def _comment(text: str) -> list[str]:

@@ -18,7 +18,7 @@ import yaml
 
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.manifests import notes, sidecar
-from exporter.manifests.configuration import Configuration, parse
+from exporter.manifests.configuration import Configuration, examine, parse
 from exporter.manifests.conversion import Conversion
 from exporter.manifests.endpoints import choose_probes, make_probe
 from exporter.manifests.original import Original, find_original, remember, remove_empty, restore
@@ -76,7 +76,7 @@ def inject(content: bytes, source: str, settings: Settings) -> Conversion:
     if not added:
         raise ConfigError(found) if found else _refuse_stream(documents, source)
     kept = [document for document in written if document in added.values() or not _is_outdated(document, outdated)]
-    return Conversion(write(kept), tuple(found))
+    return Conversion(write(kept), tuple(dict.fromkeys(found)))
 
 
 def uninject(content: bytes, source: str) -> Conversion:
@@ -190,12 +190,13 @@ def _choose_configuration(
     """Return the configuration, the user's or the converted one, and warnings about it."""
     if settings.config is not None:
         name, content = settings.config
-        return parse(content, name), ()
+        configuration = parse(content, name)
+        return configuration, configuration.advice
     conversion = convert(workload, container, probes)
     if conversion is None:
         raise _SkippedError(notes.explain_missing(container, probes))
     warnings = (note for note in conversion.notes if note.source == workload.source)  # not about extras: warn_image
-    return parse(conversion.text.encode(), workload.source), tuple(warnings)
+    return examine(conversion.text.encode(), workload.source), tuple(warnings)
 
 
 def _is_outdated(document: yaml.Node, outdated: Collection[tuple[str, str]]) -> bool:

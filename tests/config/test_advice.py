@@ -56,7 +56,7 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
             checks:
               - name: db
                 tcpSocket: {port: 5432, host: db.example}
-                groups: [liveness]
+                groups: [liveness, startup]
             """,
             [
                 (
@@ -106,6 +106,7 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
                 groups:
                   - readiness
                   - liveness
+                  - startup
             """,
             [
                 (
@@ -121,13 +122,29 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
                 httpGet: {port: 80}
                 periodSeconds: 2
                 failureThreshold: 10
-                groups: [liveness]
+                groups: [liveness, startup]
             """,
             [
                 (
                     "x.yml:5: checks[0].failureThreshold: /livez returns 503 within 20 s (failureThreshold * "
                     "periodSeconds), less than the scrape interval of 30 s: unless the livenessProbe's "
                     "failureThreshold adds time, Prometheus may miss the reason for a restart"
+                )
+            ],
+        ),
+        (
+            """\
+            checks:
+              - name: api
+                httpGet: {port: 80}
+                periodSeconds: 120
+                groups: [liveness, readiness]
+            """,
+            [
+                (
+                    "x.yml:5: checks[0].groups: in liveness, but not in startup: after a restart, /livez reports the "
+                    "previous process for up to 121 s (periodSeconds + timeoutSeconds), and the livenessProbe may end "
+                    "the new one; add startup, and a startupProbe on /startupz"
                 )
             ],
         ),
@@ -153,7 +170,7 @@ def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[st
     ],
     ids=[
         *("nothing", "timeout", "certificate-in-groups", "certificate", "another-host", "mysql", "bytes"),
-        *("whole-machine", "kill-unseen", "percent", "warn-above-fail"),
+        *("whole-machine", "kill-unseen", "stale", "percent", "warn-above-fail"),
     ],
 )
 def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):
@@ -163,15 +180,15 @@ def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):
 @pytest.mark.parametrize(
     "check",
     [
-        "{name: a, httpGet: {port: 80}, groups: [liveness, readiness]}",
-        "{name: a, httpGet: {port: 80, host: 127.0.0.2}, groups: [liveness]}",
-        "{name: a, tcpSocket: {port: 80, host: localhost}, groups: [liveness]}",
-        "{name: a, tcpSocket: {port: 80, host: '::1'}, groups: [liveness]}",
+        "{name: a, httpGet: {port: 80}, groups: [liveness, startup]}",
+        "{name: a, httpGet: {port: 80, host: 127.0.0.2}, groups: [liveness, startup]}",
+        "{name: a, tcpSocket: {port: 80, host: localhost}, groups: [liveness, startup]}",
+        "{name: a, tcpSocket: {port: 80, host: '::1'}, groups: [liveness, startup]}",
         "{name: a, tcpSocket: {port: 80, host: db.example}, groups: [readiness]}",
         "{name: a, tcpSocket: {port: 3306}}",
         "{name: a, tcpSocket: {port: 3306, host: localhost}}",
         "{name: a, mysql: {host: db.example, username: health}}",
-        "{name: a, exec: {command: ['true']}, groups: [liveness]}",
+        "{name: a, exec: {command: ['true']}, groups: [liveness, startup]}",
         "{name: a, loadAverage: {failRatio: 4, warnRatio: 2}}",
         "{name: a, disk: {failRatio: 0.9, warnRatio: 0.8}}",
         "{name: a, memory: {}, periodSeconds: 1}",
@@ -184,7 +201,7 @@ def test_a_sensible_check_has_no_advice(tmp_path, check):
 
 @pytest.mark.parametrize(("scrape_interval", "count"), [(30, 0), (30.5, 1), (0, 0)])
 def test_a_restart_within_one_scrape_interval_has_advice(tmp_path, scrape_interval, count):
-    text = "checks:\n  - {name: a, httpGet: {port: 80}, groups: [liveness]}\n"
+    text = "checks:\n  - {name: a, httpGet: {port: 80}, groups: [liveness, startup]}\n"
 
     assert len(advice_on(tmp_path, text, scrape_interval)) == count
 
@@ -199,7 +216,7 @@ def test_advice_is_in_the_order_of_the_lines(tmp_path):
         """\
         checks:
           - name: a
-            groups: [liveness]
+            groups: [liveness, startup]
             failureThreshold: 1
             timeoutSeconds: 20
             disk: {failRatio: 90, warnRatio: 90}

@@ -32,6 +32,18 @@ def test_a_liveness_probe_without_a_startup_probe_begins_after_one_run_of_its_sl
     assert container["livenessProbe"]["initialDelaySeconds"] == 122
 
 
+def test_the_advice_on_a_configuration_is_printed_once_for_all_workloads(tmp_path):
+    (tmp_path / "own.yml").write_text(f"checks: [{SLOW}, groups: [liveness]}}]\n")
+    pods = "---".join(
+        f"\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: {name}}}]}}\n"
+        for name in ("web", "api")
+    )
+    injected = run("inject", pods.encode(), "--config.file", str(tmp_path / "own.yml"))
+
+    lines = [line for line in injected.stderr.splitlines() if line.endswith("(advice)")]
+    assert [line.partition(":")[2].partition(",")[0] for line in lines] == ["1: checks[0].groups: in liveness"]
+
+
 def test_a_liveness_probe_after_a_startup_probe_for_all_its_checks_begins_at_once(tmp_path):
     container = inject(tmp_path, f"[{SLOW}, groups: [liveness, startup]}}]")
 
