@@ -233,7 +233,9 @@ def test_validate_says_that_a_file_is_valid(folder):
 
 
 def test_validate_gives_advice_and_exits_with_0(folder):
-    config = text(folder, "checks:\n  - {name: load, loadAverage: {}, groups: [liveness, startup]}\n  - {name: m, memory: {}}\n")
+    config = text(
+        folder, "checks:\n  - {name: load, loadAverage: {}, groups: [liveness, startup]}\n  - {name: m, memory: {}}\n"
+    )
     advised = run("validate", config)
     stricter = run("validate", config, "--scrape-interval", "60")
 

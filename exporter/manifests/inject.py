@@ -11,7 +11,7 @@ it, and a second `inject` gives the same bytes. Then, for each workload:
    workload, and after that of its namespace.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import yaml
@@ -75,7 +75,7 @@ def inject(content: bytes, source: str, settings: Settings) -> Conversion:
         written.append(document)
     if not added:
         raise ConfigError(found) if found else _refuse_stream(documents, source)
-    kept = [document for document in written if document in added.values() or not _is_outdated(document, outdated)]
+    kept = sidecar.remove_config_maps(written, outdated, added.values())
     return Conversion(write(kept), tuple(dict.fromkeys(found)))
 
 
@@ -93,8 +93,7 @@ def uninject(content: bytes, source: str) -> Conversion:
                 found.append(workload.note(f"restored; then run: kubectl delete configmap {name}{namespace}"))
     if not found:
         raise refuse(source, None, "no workload has the exporter that inject adds")
-    kept = [document for document in documents if not _is_outdated(document, outdated)]
-    return Conversion(write(kept), tuple(found))
+    return Conversion(write(sidecar.remove_config_maps(documents, outdated)), tuple(found))
 
 
 def convert_probes(content: bytes, source: str, container: str) -> Conversion:
@@ -129,7 +128,8 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
     replaced = restore(workload)
     remove_empty(workload)
     container = _find_container(workload, settings.container)
-    _refuse_conflicts(workload, container)
+    native = settings.native or workload.ends
+    _refuse_conflicts(workload, native=native)
     probes = find_probes(workload, container)
     configuration, warnings = _choose_configuration(workload, container, probes, settings)
     chosen = choose_probes(probes, configuration, own=own)
@@ -137,7 +137,6 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
     remember(workload, Original(find_text(container, "name"), old_probes, own))
     for key, timing in chosen.items():
         assign(container, key, make_node(make_probe(key, timing, probes)))
-    native = settings.native or workload.ends
     name = sidecar.name_config_map(workload.name, configuration.text)
     _add_exporter(workload, settings.image, name, native=native)
     form = "native sidecar" if native else "sidecar"
@@ -173,15 +172,24 @@ def _find_container(workload: Workload, name: str) -> yaml.Node:
     return next(iter(containers.values()))
 
 
-def _refuse_conflicts(workload: Workload, container: yaml.Node) -> None:
-    """Raise ConfigError if the pod has something of its own in a place that the exporter needs."""
+def _refuse_conflicts(workload: Workload, *, native: bool) -> None:
+    """Raise ConfigError if the pod has something of its own in a place that the exporter needs.
+
+    All containers that run beside the exporter share its ports: also other sidecars, and beside a native one also the
+    init containers.
+    """
     for key in ("containers", "initContainers", "volumes"):
         for item in list_items(workload.spec, key):
             if find_text(item, "name") == sidecar.NAME:
                 raise workload.refuse(item, f"{key} has a {sidecar.NAME} that inject has not added: remove it first")
-    for port in list_items(container, "ports"):
-        if find_text(port, "containerPort") == str(sidecar.PORT):
-            raise workload.refuse(port, f"the container uses port {sidecar.PORT}, which the exporter needs")
+    before = list_items(workload.spec, "initContainers")
+    beside = [item for item in before if native or find_text(item, "restartPolicy") == "Always"]
+    for container in (*workload.containers.values(), *beside):
+        for port in list_items(container, "ports"):
+            if find_text(port, "containerPort") == str(sidecar.PORT):
+                name = find_text(container, "name")
+                message = f"the container {name} uses port {sidecar.PORT}, which the exporter needs"
+                raise workload.refuse(port, message)
 
 
 def _choose_configuration(
@@ -197,11 +205,6 @@ def _choose_configuration(
         raise _SkippedError(notes.explain_missing(container, probes))
     warnings = (note for note in conversion.notes if note.source == workload.source)  # not about extras: warn_image
     return examine(conversion.text.encode(), workload.source), tuple(warnings)
-
-
-def _is_outdated(document: yaml.Node, outdated: Collection[tuple[str, str]]) -> bool:
-    """Return whether this is the ConfigMap of an earlier `inject` that has one of these namespaces and names."""
-    return sidecar.is_config_map(document) and sidecar.identify(document) in outdated
 
 
 def _refuse_stream(documents: list[yaml.Node], source: str) -> ConfigError:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import yaml
 
@@ -82,6 +82,21 @@ def is_config_map(node: yaml.Node) -> bool:
     """Return whether this object is a ConfigMap that `inject` has made."""
     label = find(node, "metadata", "labels", MANAGED_BY[0])
     return find_text(node, "kind") == "ConfigMap" and label is not None and label.value == MANAGED_BY[1]
+
+
+def remove_config_maps(
+    nodes: Sequence[yaml.Node], outdated: Collection[tuple[str, str]], kept: Iterable[yaml.Node] = ()
+) -> list[yaml.Node]:
+    """Return objects without the outdated ConfigMaps that `inject` has made, also those in a List.
+
+    `outdated` has the namespace and the name of each, and `kept` the new ones, which may have the same names.
+    """
+    new = {id(node) for node in kept}
+    for node in nodes:
+        items = find(node, "items")
+        if find_text(node, "kind").endswith("List") and isinstance(items, yaml.SequenceNode):
+            items.value = remove_config_maps(items.value, outdated)
+    return [node for node in nodes if id(node) in new or not (is_config_map(node) and identify(node) in outdated)]
 
 
 def identify(config_map: yaml.Node) -> tuple[str, str]:

@@ -155,6 +155,46 @@ def test_equal_configurations_of_workloads_with_one_name_are_one_config_map():
     assert kinds == ["ConfigMap", "Deployment", "StatefulSet"]
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_config_map_of_an_earlier_inject_is_replaced_and_removed_in_a_list_too(depth):
+    objects = list(yaml.safe_load_all(inject("deployment_http").stdout))
+    document = {"apiVersion": "v1", "kind": "List", "items": objects}
+    for _ in range(depth - 1):
+        document = {"apiVersion": "v1", "kind": "List", "items": [document]}
+    again = invoke("inject", yaml.safe_dump(document).encode()).stdout
+    restored = invoke("uninject", yaml.safe_dump(document).encode()).stdout
+
+    assert (again.count("kind: ConfigMap"), restored.count("kind: ConfigMap")) == (1, 0)
+    assert restored.count("kind: Deployment") == 1
+
+
+def place_port(key: str, **container: Any) -> str:
+    pod = yaml.safe_load(WEB)
+    ports = [{"containerPort": 4584}]
+    pod["spec"]["template"]["spec"].setdefault(key, []).append({"name": "other", "ports": ports, **container})
+    return yaml.safe_dump(pod)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (place_port("containers"), ("--container", "web")),
+        (place_port("initContainers", restartPolicy="Always"), ()),
+        (place_port("initContainers"), ("--native",)),
+    ],
+    ids=["container", "native-sidecar", "init-container-beside-a-native-exporter"],
+)
+def test_the_port_of_the_exporter_must_be_free_in_every_container_that_runs_beside_it(content, options):
+    refused = invoke("inject", content.encode(), *options)
+
+    assert refused.exit_code
+    assert "the container other uses port 4584, which the exporter needs" in refused.stderr
+
+
+def test_an_init_container_that_ends_before_the_exporter_starts_may_use_its_port():
+    assert invoke("inject", place_port("initContainers").encode()).exit_code == 0
+
+
 def test_an_annotation_that_was_changed_is_refused():
     injected = inject("deployment_http").stdout.replace('"container": "web"', '"container": "gone"')
     refused = invoke("uninject", injected.encode())
