@@ -144,7 +144,7 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
         f"added the {form} {sidecar.NAME} and ConfigMap {name}, for the container {find_text(container, 'name')}",
         *notes.explain_times(probes, chosen, configuration.checks),
         *notes.warn_exec(probes, chosen),
-        *notes.warn_image(configuration, settings.image),
+        *notes.warn_image(configuration, settings.image, chosen, native=native),
         *notes.warn_pod(workload, native=settings.native),
     ]
     config_map = sidecar.make_config_map(name, workload.node, configuration.text)

@@ -62,8 +62,21 @@ def warn_pod(workload: Workload, *, native: bool) -> Iterator[str]:
         yield "warning: the API server accepts no new containers in a running pod or Job: create it again"
 
 
-def warn_image(configuration: Configuration, image: str) -> Iterator[str]:
-    """Yield what the exporter's container needs for these checks."""
+def warn_image(
+    configuration: Configuration, image: str, replaced: Mapping[str, Timing], *, native: bool
+) -> Iterator[str]:
+    """Yield what the exporter's container needs to start, and for these checks."""
+    if "/" not in image:
+        gate = next((replaced[key] for key in ("startupProbe", "livenessProbe") if key in replaced), None)
+        effect = "the application gets no traffic"
+        if native:
+            effect = "the application does not start"
+        elif gate:
+            effect = f"the kubelet restarts the application every {gate.start} s"
+        yield (
+            f"warning: the image {image} has no registry: on a node that does not have it, the exporter cannot start, "
+            f"and {effect}"
+        )
     if configuration.variables:
         names = ", ".join(configuration.variables)
         yield f"warning: the checks read {names}: add them to the container {NAME} as env"

@@ -195,6 +195,20 @@ def test_an_init_container_that_ends_before_the_exporter_starts_may_use_its_port
     assert invoke("inject", place_port("initContainers").encode()).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "effect"),
+    [
+        ((), "the kubelet restarts the application every 121 s"),
+        (("--native",), "the application does not start"),
+        (("--image", "registry.example/health-exporter:0.1.0"), None),
+    ],
+)
+def test_an_image_without_a_registry_has_a_warning(options, effect):
+    warnings = [line for line in invoke("inject", WEB.encode(), *options).stderr.splitlines() if "registry" in line]
+
+    assert [line.rpartition(", and ")[2] for line in warnings] == ([effect] if effect else [])
+
+
 def test_an_annotation_that_was_changed_is_refused():
     injected = inject("deployment_http").stdout.replace('"container": "web"', '"container": "gone"')
     refused = invoke("uninject", injected.encode())
