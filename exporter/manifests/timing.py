@@ -4,8 +4,9 @@ With the exporter, failures are counted twice: by the check, and by the kubelet'
 old numbers, a restart would take twice as long. So the two parts share the time that the old probe allowed:
 
 - A check only confirms a failure, with 2 runs, or 1 if the old failureThreshold is 1. It runs more often than the
-  kubelet did, but at most five times as often, not more often than every 2 seconds, and not more often than its
-  timeout allows: P = max(2, old period / 5, timeout), but at most the old period.
+  kubelet did, but not more often than every 2 seconds, and not more often than its timeout allows. Down to a period of
+  10 seconds, it runs at most five times as often: P = max(2, min(10, old period / 5), timeout), but at most the old
+  period. With a longer one, a start would wait for minutes until the previous process is out of date.
 - The kubelet's probe waits for the rest. Together they wait at least as long as the old probe did, from the first
   failure to the decision: (F - 1) * P + (f - 1) * p >= (old failureThreshold - 1) * old periodSeconds.
 - The livenessProbe has f = 4 and p >= 10: 30 s without the exporter must not restart the application. A longer time
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 _CONFIRMATION = 2  # runs of a check that fail before its status does
+_MAX_PERIOD = 10  # periodSeconds of a check whose timeout is not longer
 _LIVENESS = (10, 4)  # the least periodSeconds and failureThreshold
 _READINESS = (6, 2)
 _STARTUP = (5, 24)
@@ -72,7 +74,7 @@ class Timing:
 
 def choose_period(old: Timing) -> int:
     """Return how often a check runs that replaces this probe, in seconds."""
-    return min(old.period, max(2, math.ceil(old.period / 5), old.timeout))
+    return min(old.period, max(2, min(_MAX_PERIOD, math.ceil(old.period / 5)), old.timeout))
 
 
 def choose_threshold(old: Timing) -> int:

@@ -103,4 +103,11 @@ def test_traffic_begins_when_the_slowest_check_in_readiness_has_noticed_the_rest
 
 def test_a_check_adds_little_load():
     for old in OLD:
-        assert min(old.period, max(2, old.period / 5)) <= choose_period(old) <= old.period
+        assert min(old.period, max(2, old.period / 5), 10) <= choose_period(old) <= old.period
+
+
+def test_a_slow_probe_does_not_delay_the_start_for_minutes():
+    for old in OLD:
+        check = make_check(old)
+        assert check.period <= max(10, old.timeout)
+        assert choose_startup([old], [check]).initial_delay <= 22 + 3 * old.timeout
