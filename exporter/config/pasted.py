@@ -1,4 +1,4 @@
-"""Pasted pieces of other tools' files: the message shows the check that they are here.
+"""Pasted pieces of other tools' files: the message shows the check that they are here, or names the command for it.
 
 It has the numbers of the pasted text, and `...` in place of other values, which may be secrets. A probe of a Kubernetes
 manifest is recognized anywhere; a module of blackbox_exporter and a healthcheck of Compose in a file of their own.
@@ -14,10 +14,9 @@ from exporter.kinds import kinds
 from exporter.model import Group
 
 _FORM = "write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]"
+_COMMAND = "`health-exporter convert FILE` prints all of them"
 PROBES = {"livenessProbe": Group.LIVENESS, "readinessProbe": Group.READINESS, "startupProbe": Group.STARTUP}
 """The probes of a container in a manifest, each with the group of the same question."""
-PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "dns": "dns", "grpc": "grpc"}
-"""The probers of blackbox_exporter, each with the kind that does the same."""
 _TIMING = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
 
 
@@ -29,7 +28,10 @@ def find_pasted_file(document: Document) -> list[Complaint]:
     root = document.find_mapping()
     if "checks" in root:
         return []
-    found = [*find_probes(root), *_find_modules(document), *_find_healthchecks(document)]
+    probes = list(find_probes(root))
+    if {"apiVersion", "kind"} <= root.keys():
+        probes = [(path, f"{message}; {_COMMAND}") for path, message in probes]
+    found = [*probes, *_find_modules(document), *_find_healthchecks(document)]
     if not found and (kind := next((key for key in root if key in kinds()), None)):
         found = [((kind,), f"belongs in the list checks: {_write_check(root)}")]
     if not found and {"apiVersion", "kind"} <= root.keys():
@@ -56,18 +58,7 @@ def find_probes(value: Any, path: Keys = ()) -> Iterator[tuple[Keys, str]]:
 def _find_modules(document: Document) -> Iterator[tuple[Keys, str]]:
     for name, module in document.find_mapping("modules").items():
         if isinstance(module, dict) and "prober" in module:
-            yield ("modules", name), f"is a module of blackbox_exporter; {_convert_module(module)}"
-
-
-def _convert_module(module: Mapping[str, Any]) -> str:
-    kind = PROBERS.get(str(module["prober"]))
-    if kind is None:
-        return "no kind does the same"
-    options: dict[str, Any] = dict.fromkeys(("name", "server") if kind == "dns" else ("host", "port"), ...)
-    http = module.get("http")
-    if kind == "httpGet" and isinstance(http, dict) and http.get("valid_status_codes"):
-        options["expectStatus"] = http["valid_status_codes"]
-    return f"write a check for each target: {_write_check({kind: options, **_convert_timing(module)})}"
+            yield ("modules", name), f"is a module of blackbox_exporter; write a check for each target; {_COMMAND}"
 
 
 def _find_healthchecks(document: Document) -> Iterator[tuple[Keys, str]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.document import Document
-from exporter.config.pasted import PROBERS
 from exporter.config.synonyms import parse_duration
 from exporter.manifests import http_module, modules
 from exporter.manifests.conversion import Conversion, Converted, make_conversion
@@ -23,6 +22,8 @@ _INTRODUCTION = (
     "Converted from blackbox_exporter. groups: [] keeps the checks out of the Kubernetes probes: as before, they only "
     "have metrics and alerts."
 )
+_PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "dns": "dns", "grpc": "grpc"}
+"""The probers of blackbox_exporter, each with the kind that does the same."""
 _BUILDERS: dict[str, Callable[[Section, Target], list[dict[str, Any]]]] = {
     "httpGet": http_module.build,
     "tcpSocket": modules.build_tcp,
@@ -80,7 +81,7 @@ def _convert(document: Document, target: Target, notes: list[Complaint]) -> list
     """Return the options of the checks for a target, without their names; none if no kind does the same."""
     module = Section(document, ("modules", target.module), notes)
     prober = module.take_text("prober") or ""
-    kind = PROBERS.get(prober)
+    kind = _PROBERS.get(prober)
     if kind is None:
         module.note(f"not converted: no kind does what the prober {prober} does; keep blackbox_exporter for it")
         return []

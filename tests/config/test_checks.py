@@ -458,21 +458,23 @@ their own
     """,
     "manifest": """
     :10: spec.template.spec.containers[0].livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, \
-httpGet: {path: ..., port: ...}, periodSeconds: 5, groups: [liveness]}
+httpGet: {path: ..., port: ...}, periodSeconds: 5, groups: [liveness]}; `health-exporter convert FILE` prints all of \
+them
     :13: spec.template.spec.containers[0].startupProbe: is a probe of a manifest; write it as a check: - {name: NAME, \
-grpc: {port: 50051}, groups: [startup]}
+grpc: {port: 50051}, groups: [startup]}; `health-exporter convert FILE` prints all of them
     """,
     "manifest_without_a_probe": """
     :1: is a Kubernetes manifest without a probe; write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]
     """,
     "modules_of_blackbox_exporter": """
-    :2: modules.http_2xx: is a module of blackbox_exporter; write a check for each target: - {name: NAME, httpGet: \
-{host: ..., port: ..., expectStatus: [200, 204]}, timeoutSeconds: 5}
-    :8: modules.ssh: is a module of blackbox_exporter; write a check for each target: - {name: NAME, tcpSocket: {host: \
-..., port: ...}}
-    :11: modules.names: is a module of blackbox_exporter; write a check for each target: - {name: NAME, dns: {name: \
-..., server: ...}}
-    :14: modules.ping: is a module of blackbox_exporter; no kind does the same
+    :2: modules.http_2xx: is a module of blackbox_exporter; write a check for each target; `health-exporter convert \
+FILE` prints all of them
+    :8: modules.ssh: is a module of blackbox_exporter; write a check for each target; `health-exporter convert \
+FILE` prints all of them
+    :11: modules.names: is a module of blackbox_exporter; write a check for each target; `health-exporter convert \
+FILE` prints all of them
+    :14: modules.ping: is a module of blackbox_exporter; write a check for each target; `health-exporter convert \
+FILE` prints all of them
     """,
     "probe_of_a_manifest": """
     :1: livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, httpGet: {path: ..., port: 8080, \
