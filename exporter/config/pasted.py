@@ -17,7 +17,8 @@ _FORM = "write checks: [{name: NAME, httpGet: {path: ..., port: ...}}]"
 _COMMAND = "`health-exporter convert FILE` prints all of them"
 PROBES = {"livenessProbe": Group.LIVENESS, "readinessProbe": Group.READINESS, "startupProbe": Group.STARTUP}
 """The probes of a container in a manifest, each with the group of the same question."""
-_TIMING = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
+TIMING = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
+"""The numbers of a probe."""
 
 
 def find_pasted_file(document: Document) -> list[Complaint]:
@@ -87,7 +88,7 @@ def _write_check(options: Mapping[str, Any]) -> str:
         known = {field.alias or name for name, field in kinds()[kind].model_fields.items()}
         values = options[kind] if isinstance(options[kind], dict) else {}
         form[kind] = {key: value for key, value in values.items() if key in known}
-    form |= {key: options[key] for key in (*_TIMING, "groups") if key in options}
+    form |= {key: options[key] for key in (*TIMING, "groups") if key in options}
     return f"- {{name: NAME, {_write(form)[1:]}"
 
 

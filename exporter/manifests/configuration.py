@@ -10,7 +10,7 @@ from exporter.config.document import Document
 from exporter.config.texts import HERE
 from exporter.kinds import kinds
 from exporter.manifests.conversion import load_elsewhere
-from exporter.manifests.timing import Timing
+from exporter.manifests.timing import Timing, make_timing
 from exporter.model import Group
 from exporter.probe.reference import find_unset
 
@@ -54,7 +54,7 @@ def examine(content: bytes, source: str) -> Configuration:
     kinds_used = {kind: kinds()[kind].needs.values() for entry in entries for kind in entry if kind in kinds()}
     return Configuration(
         content.decode("utf-8-sig").replace("\r\n", "\n"),
-        {group: tuple(_read_timing(entry) for entry in entries if group in _list_groups(entry)) for group in Group},
+        {group: tuple(make_timing(entry) for entry in entries if group in _list_groups(entry)) for group in Group},
         all(Group.STARTUP in names for names in groups if Group.LIVENESS in names),
         tuple(dict.fromkeys(name for name in _find_variables(data) if name != "POD_IP")),
         tuple(sorted({extra for extras in kinds_used.values() for extra in extras})),
@@ -64,15 +64,6 @@ def examine(content: bytes, source: str) -> Configuration:
 def _list_groups(entry: Mapping[str, Any]) -> list[str]:
     groups: list[str] | None = entry.get("groups")
     return [Group.READINESS] if groups is None else groups
-
-
-def _read_timing(entry: Mapping[str, Any]) -> Timing:
-    default = Timing()
-    return Timing(
-        period=entry.get("periodSeconds") or default.period,
-        timeout=entry.get("timeoutSeconds") or default.timeout,
-        failure_threshold=entry.get("failureThreshold") or default.failure_threshold,
-    )
 
 
 def _find_variables(value: Any) -> Iterator[str]:

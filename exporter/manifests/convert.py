@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from exporter.config.document import Document
+from exporter.manifests import notes
 from exporter.manifests.blackbox import convert_modules
 from exporter.manifests.conversion import Conversion
-from exporter.manifests.inject import convert_probes
+from exporter.manifests.original import restore
+from exporter.manifests.probes import convert_probes, find_probes
 from exporter.manifests.tree import find, find_text, refuse
-from exporter.manifests.workloads import read
+from exporter.manifests.workloads import Workload, find_only_workload, read
 
 
 def convert(
@@ -24,4 +26,16 @@ def convert(
         return convert_modules(Document.parse(content, source), prometheus, targets)
     if scrapes or targets:
         raise refuse(source, None, "has no modules of blackbox_exporter, so it needs no targets")
-    return convert_probes(content, source, container)
+    return _convert_probes(find_only_workload(documents, source), container)
+
+
+def _convert_probes(workload: Workload, name: str) -> Conversion:
+    """Convert the probes of the container with this name; empty means the one to watch."""
+    restore(workload)
+    container = workload.find_container(name)
+    probes = find_probes(workload, container)
+    conversion = convert_probes(workload, container, probes)
+    if conversion is None:
+        raise workload.refuse(container, notes.explain_missing(container, probes))
+    warnings = map(workload.note, notes.warn_exec(probes))
+    return Conversion(conversion.text, (*warnings, *conversion.notes))

@@ -22,12 +22,10 @@ from exporter.manifests.configuration import Configuration, examine, parse
 from exporter.manifests.conversion import Conversion
 from exporter.manifests.endpoints import choose_probes, make_probe
 from exporter.manifests.original import Original, find_original, remember, remove_empty, restore
-from exporter.manifests.probes import OldProbe, convert, find_probes
+from exporter.manifests.probes import OldProbe, convert_probes, find_probes
 from exporter.manifests.tree import assign, find_text, list_items, make_node, refuse, require
-from exporter.manifests.workloads import Workload, find_workloads, read
+from exporter.manifests.workloads import Workload, find_workloads, read, refuse_stream
 from exporter.manifests.writer import write
-
-_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def inject(content: bytes, source: str, settings: Settings) -> Conversion:
                 written.append(result.config_map)
         written.append(document)
     if not added:
-        raise ConfigError(found) if found else _refuse_stream(documents, source)
+        raise ConfigError(found) if found else refuse_stream(documents, source)
     kept = sidecar.remove_config_maps(written, outdated, added.values())
     return Conversion(write(kept), tuple(dict.fromkeys(found)))
 
@@ -96,25 +94,6 @@ def uninject(content: bytes, source: str) -> Conversion:
     return Conversion(write(sidecar.remove_config_maps(documents, outdated)), tuple(found))
 
 
-def convert_probes(content: bytes, source: str, container: str) -> Conversion:
-    """Return the configuration that replaces the probes of the stream's only workload. Raises ConfigError."""
-    documents = read(content, source)
-    workloads = [workload for document in documents for workload in find_workloads(document, source)]
-    if len(workloads) != 1:
-        names = ", ".join(workload.title for workload in workloads)
-        message = f"has several workloads, give one of them: {names}"
-        raise refuse(source, None, message) if workloads else _refuse_stream(documents, source)
-    workload = workloads[0]
-    restore(workload)
-    found = _find_container(workload, container)
-    probes = find_probes(workload, found)
-    conversion = convert(workload, found, probes)
-    if conversion is None:
-        raise workload.refuse(found, notes.explain_missing(found, probes))
-    warnings = map(workload.note, notes.warn_exec(probes))
-    return Conversion(conversion.text, (*warnings, *conversion.notes))
-
-
 def _inject(workload: Workload, settings: Settings) -> _Added:
     """Add the exporter to a workload. Raises _SkippedError if the workload stays as it is, and ConfigError."""
     own = settings.config is not None
@@ -127,7 +106,7 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
         raise _SkippedError("its checks are from --config.file: give the file again")
     replaced = restore(workload)
     remove_empty(workload)
-    container = _find_container(workload, settings.container)
+    container = workload.find_container(settings.container)
     native = settings.native or workload.ends
     _refuse_conflicts(workload, native=native)
     probes = find_probes(workload, container)
@@ -153,23 +132,12 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
 
 def _add_exporter(workload: Workload, image: str, config_map: str, *, native: bool) -> None:
     """Add the container, as the last one or as the first init container, and the volume."""
-    place, index = ("initContainers", 0) if native else ("containers", len(workload.containers))
-    require(workload.spec, place, []).value.insert(index, sidecar.make_container(image, native=native))
+    container = sidecar.make_container(image, native=native)
+    if native:
+        require(workload.spec, "initContainers", []).value.insert(0, container)
+    else:
+        require(workload.spec, "containers", []).value.append(container)
     require(workload.spec, "volumes", []).value.append(sidecar.make_volume(config_map))
-
-
-def _find_container(workload: Workload, name: str) -> yaml.Node:
-    """Return the container to watch: by name, by the pod's annotation, or the only one."""
-    containers = workload.containers
-    name = name or find_text(workload.pod, "metadata", "annotations", _DEFAULT_CONTAINER)
-    names = ", ".join(containers)
-    if name:
-        if name not in containers:
-            raise workload.refuse(None, f"no container has the name {name}; the containers are: {names}")
-        return containers[name]
-    if len(containers) > 1:
-        raise workload.refuse(None, f"has several containers, choose one with --container: {names}")
-    return next(iter(containers.values()))
 
 
 def _refuse_conflicts(workload: Workload, *, native: bool) -> None:
@@ -200,13 +168,8 @@ def _choose_configuration(
         name, content = settings.config
         configuration = parse(content, name)
         return configuration, configuration.advice
-    conversion = convert(workload, container, probes)
+    conversion = convert_probes(workload, container, probes)
     if conversion is None:
         raise _SkippedError(notes.explain_missing(container, probes))
     warnings = (note for note in conversion.notes if note.source == workload.source)  # not about extras: warn_image
     return examine(conversion.text.encode(), workload.source), tuple(warnings)
-
-
-def _refuse_stream(documents: list[yaml.Node], source: str) -> ConfigError:
-    kinds = ", ".join(dict.fromkeys(find_text(document, "kind") or "?" for document in documents))
-    return refuse(source, None, f"contains no workload{f', only: {kinds}' if kinds else ': it is empty'}")

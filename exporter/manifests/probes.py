@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from exporter.config.complaint import Complaint, ConfigError
-from exporter.config.pasted import PROBES
+from exporter.config.pasted import PROBES, TIMING
 from exporter.manifests.conversion import Conversion, Converted, make_conversion
-from exporter.manifests.timing import Timing, choose_period, choose_threshold
+from exporter.manifests.timing import Timing, choose_period, choose_threshold, make_timing
 from exporter.manifests.tree import build_data, find, find_text, list_items
 from exporter.manifests.workloads import Workload
 from exporter.model import Group
@@ -22,13 +22,6 @@ EXEC = "exec"
 _CONVERTED = ("httpGet", "tcpSocket", "grpc")
 _ORDER = ("host", "path", "port", "scheme", "service")  # the same for a file and for an object in the cluster
 _REFERENCE = re.compile(r"\$\([A-Za-z_][-.A-Za-z0-9_]*\)")
-_NUMBERS = {
-    "initialDelaySeconds": ("initial_delay", 0),
-    "periodSeconds": ("period", 10),
-    "timeoutSeconds": ("timeout", 1),
-    "successThreshold": ("success_threshold", 1),
-    "failureThreshold": ("failure_threshold", 3),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ def find_probes(workload: Workload, container: yaml.Node) -> dict[str, OldProbe]
     return {key: _read_probe(workload, key, node) for key, node in nodes.items()}
 
 
-def convert(workload: Workload, container: yaml.Node, probes: Mapping[str, OldProbe]) -> Conversion | None:
+def convert_probes(workload: Workload, container: yaml.Node, probes: Mapping[str, OldProbe]) -> Conversion | None:
     """Return the configuration with a check for each probe; None if no probe can be converted.
 
     Raises ConfigError if the exporter would not accept the configuration.
@@ -91,16 +84,16 @@ def _read_probe(workload: Workload, key: str, node: yaml.Node) -> OldProbe:
     if len(handlers) != 1:
         flaw = f"more than one handler, {' and '.join(handlers)}" if handlers else "no handler"
         raise workload.refuse(node, f"{key}: has {flaw}")
-    numbers = {name: _read_number(workload, node, key, field) for field, (name, _) in _NUMBERS.items()}
-    return OldProbe(key, node, data, handlers[0], Timing(**numbers))
+    numbers = {field: _read_number(workload, node, key, field) for field in TIMING}
+    return OldProbe(key, node, data, handlers[0], make_timing(numbers))
 
 
 def _read_number(workload: Workload, node: yaml.Node, key: str, field: str) -> int:
-    """Return a number of a probe. Missing, null and 0 mean the default, as in Kubernetes."""
+    """Return a number of a probe; 0 if it is missing or null."""
     value = build_data(found, workload.source) if (found := find(node, field)) is not None else 0
     if type(value) is not int or value < 0:
         raise workload.refuse(found, f"{key}.{field}: must be a whole number, and not negative")
-    return value or _NUMBERS[field][1]
+    return value
 
 
 def _convert(workload: Workload, container: yaml.Node, probe: OldProbe) -> _Replacement:

@@ -1,4 +1,4 @@
-"""The exporter beside an application: its container, its volume and its ConfigMap, as in k8s/overlays/sidecar."""
+"""The exporter beside an application: its container, its volume and its ConfigMap, as in k8s/components/sidecar."""
 
 import hashlib
 import re
@@ -12,8 +12,7 @@ NAME = "health-exporter"
 """The name of the container and of the volume."""
 PORT = 4584
 CONFIG_FILE = "health.yml"
-MANAGED_BY = ("app.kubernetes.io/managed-by", NAME)
-"""The label of a ConfigMap that `inject` has made."""
+_MANAGED_BY = "app.kubernetes.io/managed-by"  # the label of a ConfigMap that `inject` has made; its value is NAME
 _FOLDER = "/etc/health-exporter"
 _COPIED_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/part-of")
 _MAX_NAME = 253  # characters of the name of an object
@@ -68,7 +67,7 @@ def make_config_map(name: str, workload: yaml.Node, config: str) -> yaml.Node:
     metadata: dict[str, str | Mapping[str, str]] = {"name": name}
     if namespace := find_text(workload, "metadata", "namespace"):
         metadata["namespace"] = namespace
-    metadata["labels"] = {**labels, "app.kubernetes.io/component": "monitoring", MANAGED_BY[0]: MANAGED_BY[1]}
+    metadata["labels"] = {**labels, "app.kubernetes.io/component": "monitoring", _MANAGED_BY: NAME}
     return make_node({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {CONFIG_FILE: config}})
 
 
@@ -80,8 +79,7 @@ def name_config_map(workload: str, config: str) -> str:
 
 def is_config_map(node: yaml.Node) -> bool:
     """Return whether this object is a ConfigMap that `inject` has made."""
-    label = find(node, "metadata", "labels", MANAGED_BY[0])
-    return find_text(node, "kind") == "ConfigMap" and label is not None and label.value == MANAGED_BY[1]
+    return find_text(node, "kind") == "ConfigMap" and find_text(node, "metadata", "labels", _MANAGED_BY) == NAME
 
 
 def remove_config_maps(

@@ -24,8 +24,11 @@ k8s/README.md has the rules for these minimums.
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import Enum
+from typing import Any
+
+from exporter.config.pasted import TIMING
 
 _CONFIRMATION = 2  # runs of a check that fail before its status does
 _MAX_PERIOD = 10  # periodSeconds of a check whose timeout is not longer
@@ -48,7 +51,7 @@ class Gate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The numbers of a probe in a manifest, with Kubernetes' defaults."""
+    """The numbers of a probe in a manifest, in the order of pasted.TIMING, with Kubernetes' defaults."""
 
     initial_delay: int = 0
     period: int = 10
@@ -70,6 +73,14 @@ class Timing:
     def start(self) -> int:
         """Seconds from the start of the container to the kubelet's decision, if the probe never passes."""
         return self.initial_delay + self.patience
+
+
+_DEFAULTS = dict(zip(TIMING, astuple(Timing()), strict=True))
+
+
+def make_timing(fields: Mapping[str, Any]) -> Timing:
+    """Return the numbers of a probe or of a check. Missing, null and 0 mean the default, as in Kubernetes."""
+    return Timing(*(fields.get(key) or default for key, default in _DEFAULTS.items()))
 
 
 def choose_period(old: Timing) -> int:
@@ -119,15 +130,9 @@ def find_span(probe: Timing, checks: Collection[Timing]) -> tuple[int, int]:
 
 def format_timing(timing: Timing, old: Mapping[str, object]) -> dict[str, int]:
     """Return the numbers as the fields of a probe; also defaults, if the old probe has another value there."""
-    fields = {
-        "initialDelaySeconds": timing.initial_delay,
-        "periodSeconds": timing.period,
-        "timeoutSeconds": timing.timeout,
-        "successThreshold": timing.success_threshold,
-        "failureThreshold": timing.failure_threshold,
-    }
-    defaults = {"initialDelaySeconds": 0, "successThreshold": 1}
-    return {key: value for key, value in fields.items() if defaults.get(key) != value or key in old}
+    numbers = dict(zip(TIMING, astuple(timing), strict=True))
+    optional = {key: _DEFAULTS[key] for key in ("initialDelaySeconds", "successThreshold")}
+    return {key: number for key, number in numbers.items() if optional.get(key) != number or key in old}
 
 
 def _find_delay(checks: Collection[Timing]) -> int:

@@ -1,7 +1,7 @@
 """A stream of manifests: its documents, and the workloads in them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 """The kinds of objects that run containers, each with the keys that lead to its pod."""
 _GROUPS = {"v1", "apps", "batch", "extensions"}
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,19 @@ class Workload:
         owners = list_items(self.node, "metadata", "ownerReferences")
         return any(find_text(owner, "controller") == "true" for owner in owners)
 
+    def find_container(self, name: str) -> yaml.Node:
+        """Return the container to watch: by name, by the pod's annotation, or the only one. Raises ConfigError."""
+        containers = self.containers
+        name = name or find_text(self.pod, "metadata", "annotations", _DEFAULT_CONTAINER)
+        names = ", ".join(containers)
+        if name:
+            if name not in containers:
+                raise self.refuse(None, f"no container has the name {name}; the containers are: {names}")
+            return containers[name]
+        if len(containers) > 1:
+            raise self.refuse(None, f"has several containers, choose one with --container: {names}")
+        return next(iter(containers.values()))
+
     def refuse(self, node: yaml.Node | None, message: str) -> ConfigError:
         """Return an error about a part of the workload."""
         return refuse(self.source, node or self.node, f"{self.title}: {message}")
@@ -121,6 +135,23 @@ def find_workloads(node: yaml.Node, source: str) -> Iterator[Workload]:
             raise refuse(source, item, f"the {find_text(item, 'kind')} has no containers")
         assert pod is not None
         yield Workload(source, item, pod)
+
+
+def find_only_workload(documents: Sequence[yaml.Node], source: str) -> Workload:
+    """Return the workload of a stream. Raises ConfigError if there is none, or more than one."""
+    workloads = [workload for document in documents for workload in find_workloads(document, source)]
+    if not workloads:
+        raise refuse_stream(documents, source)
+    if len(workloads) > 1:
+        names = ", ".join(workload.title for workload in workloads)
+        raise refuse(source, None, f"has several workloads, give one of them: {names}")
+    return workloads[0]
+
+
+def refuse_stream(documents: Sequence[yaml.Node], source: str) -> ConfigError:
+    """Return the error about a stream without a workload."""
+    kinds = ", ".join(dict.fromkeys(find_text(document, "kind") or "?" for document in documents))
+    return refuse(source, None, f"contains no workload{f', only: {kinds}' if kinds else ': it is empty'}")
 
 
 def _read_json(content: bytes) -> yaml.Node | None:
