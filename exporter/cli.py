@@ -398,9 +398,11 @@ def inject(manifest: Path, container: str, config_file: Path | None, image: str,
     \b
     health-exporter inject web.yaml --image registry.example/health-exporter:0.1.0 > web-health.yaml
     kubectl get deployment web -o yaml |
-      health-exporter inject --image registry.example/health-exporter:0.1.0 | kubectl apply -f -
+      health-exporter inject --image registry.example/health-exporter:0.1.0 |
+      kubectl apply -f -
     helm template web ./chart |
-      health-exporter inject --image registry.example/health-exporter:0.1.0 --container web | kubectl apply -f -
+      health-exporter inject --image registry.example/health-exporter:0.1.0 |
+      kubectl apply -f -
 
     The probes of the container become checks, in a ConfigMap. The container's new probes query the exporter, which
     runs in a container of its own. A restart takes about as long as before; the notes on standard error show the times.
