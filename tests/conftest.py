@@ -14,6 +14,7 @@ from pathlib import Path
 from textwrap import dedent
 from types import CodeType, FunctionType
 
+import hypothesis
 import pytest
 import trustme
 from support import Clock, Exporter, Process, command, configure_nginx, ended, eventually, free_port, get
@@ -21,6 +22,10 @@ from web_files import issue
 
 # A shell starts a background job with this signal ignored, and what is ignored stays so in every process we start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No example has a time limit: on a busy machine, one may take much longer than the others.
+hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 # Tests that take seconds although their code starts no process, by the beginning of their names; found by --durations.
 LONG = ("e2e/", "faults/", "image/", "k8s/test_manifests.py::test_every_object", "test_docs.py::test_the_demo")

@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import PurePath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.redaction import (
@@ -131,7 +131,6 @@ def test_a_long_text_is_cut():
     assert redact(text[:-8], "hunter2") == text[:-8]
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.text(min_size=MIN_PIECE))
 def test_no_piece_of_a_value_is_left(before, after, value):
     shown = redact(before + value + after, value).split("***")

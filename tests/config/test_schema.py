@@ -159,7 +159,7 @@ def places_in(data: Any) -> Iterator[tuple[Any, Any]]:
         yield from places_in(value)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(data=mutated(values_of(SCHEMA, SCHEMA)))
 def test_the_schema_and_the_loader_agree(data):
     not_in_a_schema = re.compile("|".join([*NOT_IN_A_SCHEMA, *map(re.escape, value_errors(data))]))
@@ -179,7 +179,7 @@ def test_an_option_refuses_a_scalar_of_another_type_as_the_schema_does(kind):
                 assert complaints_about(data), f"{option}: {value!r}"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(data=mutated(values_of(SCHEMA, SCHEMA)))
 def test_the_path_of_a_complaint_is_in_the_file(data):
     """Or its parent is, if something is missing there."""

@@ -124,7 +124,6 @@ def test_replicas_that_start_together_run_a_check_at_different_moments(hosts):
         assert min(gaps) > 1
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=20), st.integers(1, 100), st.integers(1, 5), st.floats(0, 300))
 def test_runs_follow_the_period_and_a_streak_never_grows_faster(name, period, failures, delay):
     stale_after = failures * period + 1
@@ -279,7 +278,7 @@ def test_a_removed_check_is_not_scheduled_again_when_its_run_ends():
     assert not timetable.deadlines
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.sampled_from(["take", "done", "replace"]), st.integers(0, 7), st.floats(0, 30)), max_size=60)
 )

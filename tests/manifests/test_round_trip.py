@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from manifests.fifty_manifests import NAMES, inject, read, run
 from manifests.test_inject import EMPTY, graphs
@@ -62,7 +62,6 @@ PODS = some(
 )
 
 
-@settings(deadline=None)
 @given(VALUES, STYLES, st.booleans())
 def test_every_value_keeps_its_meaning(value, style, flow):
     text = yaml.safe_dump({"x": value}, default_style=style, default_flow_style=flow, allow_unicode=True)
@@ -72,7 +71,6 @@ def test_every_value_keeps_its_meaning(value, style, flow):
     assert graphs(written.encode()) == graphs(text.encode())
 
 
-@settings(deadline=None)
 @given(PODS, st.booleans())
 def test_every_inject_can_be_repeated_and_undone(pod, native):
     text = yaml.safe_dump(

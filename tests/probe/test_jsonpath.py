@@ -58,7 +58,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(content=st.lists(values, max_size=4) | st.dictionaries(st.sampled_from("abx"), values, max_size=3))
 def test_any_content_has_the_values_that_the_library_finds(content):
     """Except for slices: the library also slices a string."""

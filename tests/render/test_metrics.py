@@ -264,7 +264,7 @@ def test_numbers_beyond_every_measure_are_refused_before_they_get_here():
             Measurement("load1", number)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_number_comes_out_as_it_went_in(number):
     state = settle(State(spec()), Result(Outcome.passed("", Measurement("seen", number)), 0, 0, 0))
@@ -321,7 +321,7 @@ def test_no_text_breaks_the_exposition(text):
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(codec=None), max_size=50))
 def test_any_text_is_read_back_from_both_formats(text):
     read = text.encode("utf-8", "replace").decode()

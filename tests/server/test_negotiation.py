@@ -97,7 +97,7 @@ def test_json_is_sent_to_clients_that_prefer_it(accept, json_):
     assert wants_json(accept) == json_
 
 
-@settings(max_examples=400, deadline=None, phases=set(Phase) - {Phase.explain})  # which traces every line, slowly
+@settings(max_examples=400, phases=set(Phase) - {Phase.explain})  # which traces every line, slowly
 @given(accept=VALID | GARBAGE | HUGE)
 @example(accept="," * 16_384)
 @example(accept=";" * 16_384)
@@ -113,7 +113,6 @@ def test_any_accept_header_gets_a_known_format_for_little_cpu(accept):
     assert min(cpu) < 0.05
 
 
-@settings(deadline=None)
 @given(SIMPLE, st.randoms(use_true_random=False))
 @example(["text/*", "text/plain;q=0.5", "application/openmetrics-text;q=0.7"], random.Random(1))
 def test_neither_order_nor_case_of_the_ranges_matters(ranges, shuffler):
@@ -125,7 +124,6 @@ def test_neither_order_nor_case_of_the_ranges_matters(ranges, shuffler):
     assert wants_json(shuffled) == wants_json(accept)
 
 
-@settings(deadline=None)
 @given(SIMPLE)
 def test_a_refused_type_is_chosen_only_if_there_is_no_other(ranges):
     accept = ",".join([*ranges, "application/openmetrics-text;version=1.0.0;q=0"])
@@ -159,7 +157,7 @@ CODINGS = st.lists(
 LATIN = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(accept=VALID | LATIN, encoding=CODINGS | LATIN)
 def test_any_headers_get_a_type_and_a_coding_that_were_offered(client, accept, encoding):
     headers = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}
