@@ -449,6 +449,13 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "",
             "Further files wait. If none of these files responds, further ones cannot be read.",
         ),
+        Limit(
+            "host.proc:MAX_FILE",
+            "File of the kernel about a process, its mounts or the CPUs",
+            "bytes",
+            "The rest is not read.",
+        ),
+        Limit("host.folders:MAX_FILE", "File of a cgroup", "bytes", "The rest is not read."),
         Limit("host.path_threads:IDLE", "Time for which such a thread is kept without a file", "s", "It ends."),
         Limit("host.reader:MAX_PEM", "File of certificates or keys", "bytes", "It cannot be read."),
         Limit(

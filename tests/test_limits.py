@@ -57,6 +57,7 @@ REACHED = {  # the test that reaches each limit
     "host.child:MAX_REAP_WAIT": f"{HERE}::test_a_process_that_cannot_be_killed_is_not_waited_for",
     "host.descriptors:MAX_DESCRIPTORS": "host/test_descriptors.py::test_the_soft_limit_is_not_raised_beyond_a_maximum",
     "host.descriptors:RESERVE": "host/test_descriptors.py::test_the_soft_limit_is_raised_and_the_hard_one_stays",
+    "host.folders:MAX_FILE": "host/test_cgroup.py::test_only_the_beginning_of_a_file_is_read",
     "host.greenlets:MAX_THREADS": (
         "embedded/test_process_models.py::test_calls_that_block_have_a_limited_number_of_threads_under_gevent"
     ),
@@ -66,6 +67,7 @@ REACHED = {  # the test that reaches each limit
     "manifests.tree:MAX_VALUES": "manifests/test_workloads.py::test_hostile_manifests_are_refused",
     "manifests.workloads:MAX_BYTES": "manifests/test_workloads.py::test_hostile_manifests_are_refused",
     "net.certificates:MAX_NAMES": "test_tls.py::test_what_go_refuses_is_refused_and_the_message_says_why",
+    "host.proc:MAX_FILE": "host/test_proc.py::test_only_the_beginning_of_a_file_is_read",
     "host.processes:MAX_LISTED": "host/test_processes.py::test_a_limited_number_of_pids_and_names_is_listed",
     "host.processes:MAX_PSS_SCAN": "kinds/test_process.py::test_memory_that_processes_share_counts_once",
     "host.processes:MAX_SIMILAR": "host/test_processes.py::test_a_limited_number_of_pids_and_names_is_listed",

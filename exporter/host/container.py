@@ -7,8 +7,8 @@ folder of a process's own mount namespace. Three things could lead to another pl
   another process, and only then is the process checked to be the wanted one.
 - A container may end at any time, and its mounts are gone before its last process is. A file that was on one of them
   would seem to be missing. After each use, the process must therefore still have its root folder.
-- Whoever controls the container controls its symbolic links. `path` follows them below the root folder; a cgroup
-  filesystem has none, and is recognized by the ID of its mount.
+- Whoever controls the container controls its symbolic links. `path` follows them below the root folder;
+  `folders` follows none on the way to the files of a cgroup.
 
 `/proc/PID/root` is readable under the conditions of ptrace(2), section "Ptrace access mode checking".
 """
@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,9 @@ import psutil
 
 from exporter.host.cgroup import Cgroup
 from exporter.host.family import Family
-from exporter.host.mounts import list_mounts, read_mount_id
+from exporter.host.folders import TheirFolder, open_plain
+from exporter.host.mounts import find_mount, list_mounts, read_mount_id
+from exporter.host.proc import name_descriptor
 from exporter.host.processes import list_pids
 from exporter.host.scan import Scan, Wanted, scan_processes
 from exporter.model import Deadline, ProbeError, Reason
@@ -47,33 +50,23 @@ class Container:
     def read_cgroup(self, read: Callable[[Cgroup], _T]) -> _T:
         """Return what a function reads from the cgroup of the process. A message names paths as the process does."""
         with ExitStack() as stack:
-            shown = {str(self.folder): f"/proc/{self.pid}"}
-
-            def find_mount(controller: str) -> Path:
-                descriptor, point = self._open_hierarchy(controller)
-                stack.callback(os.close, descriptor)
-                path = _name_descriptor(descriptor)
-                shown[str(path)] = point
-                return path
-
             try:
-                return read(Cgroup(self.folder, find_mount))
+                return read(Cgroup(self.folder, partial(self._open_hierarchy, stack)))
             except ProbeError as error:
-                message = f"{self.process}: {error}"
-                for path, name in shown.items():
-                    message = message.replace(f"{path}/", f"{name}/")
-                raise ProbeError(error.reason, message) from None
+                message = str(error).replace(f"{self.folder}/", f"/proc/{self.pid}/")
+                raise ProbeError(error.reason, f"{self.process}: {message}") from None
 
-    def _open_hierarchy(self, controller: str) -> tuple[int, str]:
-        """Return a descriptor of where a controller's hierarchy is mounted in the container, and that path."""
+    def _open_hierarchy(self, stack: ExitStack, controller: str) -> TheirFolder:
+        """Return where a controller's hierarchy is mounted in the container. The stack closes its descriptor."""
         kind = "cgroup" if controller else "cgroup2"
-        for number, mount in list_mounts(self.folder):
+        for _, mount in list_mounts(self.folder):
             if mount.type == kind and (not controller or controller in mount.options):
                 with suppress(OSError):  # another filesystem is mounted above it
-                    descriptor = os.open(f"{_name_descriptor(self.root)}{mount.point}", os.O_PATH | os.O_DIRECTORY)
-                    if read_mount_id(descriptor) == number:
-                        return descriptor, mount.point
-                    os.close(descriptor)
+                    descriptor = open_plain(self.root, mount.point)
+                    stack.callback(os.close, descriptor)
+                    # An open mount keeps its ID: the list says now what has been opened.
+                    if find_mount(read_mount_id(descriptor), self.folder) == mount:
+                        return TheirFolder(descriptor, mount.point)
         which = f"{kind} filesystem of the controller {controller}" if controller else f"{kind} filesystem"
         message = f"it has no {which}: mount it at /sys/fs/cgroup, as container runtimes do"
         raise ProbeError(Reason.MISSING, message)
@@ -130,7 +123,7 @@ def _open_folder(pid: int, thread: int) -> Iterator[Path]:
     except _ENDED:
         raise _report_end(f"pid {pid}") from None
     try:
-        yield _name_descriptor(descriptor)
+        yield name_descriptor(descriptor)
     finally:
         os.close(descriptor)
 
@@ -183,9 +176,5 @@ def _explain_denial(folder: Path) -> str:
 
 
 def _read_status(folder: Path) -> dict[str, list[str]]:
-    lines = ((folder / "status").read_text(errors="replace")).splitlines()
+    lines = ((folder / "status").read_text(errors="replace")).split("\n")  # as in `count_allowed_cpus`
     return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
-
-
-def _name_descriptor(descriptor: int) -> Path:
-    return Path(f"/proc/thread-self/fd/{descriptor}")

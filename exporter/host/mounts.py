@@ -49,7 +49,7 @@ def explain_absence(path: Path, proc: Path, otherwise: str) -> str:
 
 def list_mounts(process: Path) -> Iterator[tuple[int, Mount]]:
     """Yield the mounts that a process sees, each with its ID. Those on top of others at the same point come later."""
-    for line in (read_file(process / "mountinfo") or "").splitlines():
+    for line in (read_file(process / "mountinfo") or "").split("\n"):  # the kernel escapes no other end of a line
         before, _, after = line.partition(" - ")
         fields, details = before.split(" "), after.split(" ")
         if len(fields) >= 6 and len(details) >= 2:

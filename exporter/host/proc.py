@@ -3,18 +3,24 @@
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from exporter.model import ProbeError, Reason
 
+MAX_FILE = 4 * 2**20
+"""Bytes. The list of mounts has about 200 for each, and /proc/stat about 80 for each CPU."""
 
-def read_file(path: Path) -> str | None:
-    """Return the text of a file under /proc or /sys; None if it does not exist.
 
-    Raises ProbeError if permission is denied, and OSError for any other error.
+def read_file(path: Path, max_bytes: int = MAX_FILE, opener: Callable[[str, int], int] | None = None) -> str | None:
+    """Return the beginning of the text of a file under /proc or /sys; None if it does not exist.
+
+    Raises ProbeError if permission is denied, and OSError for any other error. `opener` opens the file in place of
+    `os.open`.
     """
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with open(path, "rb", opener=opener) as file:
+            return file.read(max_bytes).decode("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
@@ -23,6 +29,19 @@ def read_file(path: Path) -> str | None:
         if error.errno == errno.EOPNOTSUPP:  # a kernel with psi=0 has the pressure files, but they cannot be read
             return None
         raise
+
+
+def parse_number(text: str, path: str | Path) -> int:
+    """Return the number that a file contains. Raises ProbeError without the text, which may be secret."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ProbeError(Reason.ERROR, f"{path} does not contain a number") from None
+
+
+def name_descriptor(descriptor: int) -> Path:
+    """Return a path that leads to an open file, also if the descriptor is only a reference to it (O_PATH)."""
+    return Path(f"/proc/thread-self/fd/{descriptor}")
 
 
 def count_machine_cpus(proc: Path = Path("/proc")) -> int:
@@ -36,7 +55,7 @@ def count_machine_cpus(proc: Path = Path("/proc")) -> int:
 
 def count_allowed_cpus(process: Path, proc: Path = Path("/proc")) -> int:
     """Return the number of CPUs that a process may run on: those of its cpuset, or all of the machine's."""
-    lines = (read_file(process / "status") or "").splitlines()
+    lines = (read_file(process / "status") or "").split("\n")  # a name may contain other characters that end lines
     cpuset = next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), "")
     spans = [span.partition("-") for span in cpuset.strip().split(",") if span]
     return sum(int(last or first) - int(first) + 1 for first, _, last in spans) or count_machine_cpus(proc)

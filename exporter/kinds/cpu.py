@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, model_validator
 
 from exporter.host.cgroup import Cgroup, CpuUse
 from exporter.host.mounts import explain_absence
-from exporter.host.proc import count_allowed_cpus, count_machine_cpus, read_file
+from exporter.host.proc import count_allowed_cpus, count_machine_cpus, parse_number, read_file
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.of import Of, name_target, read_cgroup, require_scope
@@ -208,7 +208,7 @@ def _read_machine(proc: Path) -> _Machine:
     if text is None:
         raise ProbeError(Reason.MISSING, explain_absence(source, proc, "this kind needs Linux"))
     # The fields are user, nice, system, idle, iowait, irq, softirq and steal; user and nice include the guests' time.
-    ticks = tuple(int(field) for field in text.partition("\n")[0].split()[1:9])
+    ticks = tuple(parse_number(field, source) for field in text.partition("\n")[0].split()[1:9])
     return _Machine(source, ticks, count_machine_cpus(proc))
 
 

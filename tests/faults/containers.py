@@ -6,6 +6,7 @@ It shares the PID namespace of the test, as the containers of a pod with `shareP
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,28 @@ umount -l /old
 exec "$@"
 """
 
+# Arguments: a PID, a path in its container, and the path there to mount it on. A symbolic link is mounted itself.
+_MOUNT = """
+import ctypes, os, sys
+pid, source, target = sys.argv[1:]
+OPEN_TREE, MOVE_MOUNT = 428, 429
+CLONE_NEWNS, AT_FDCWD, CLONE_AND_NO_FOLLOW, EMPTY_PATH = 0x20000, -100, 0x101, 4
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(function, *arguments):
+    result = function(*arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
+    return result
+
+root = os.open(f"/proc/{pid}/root", os.O_PATH)
+call(libc.setns, os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), CLONE_NEWNS)
+os.fchdir(root)
+os.chroot(".")
+tree = call(libc.syscall, OPEN_TREE, AT_FDCWD, source.encode(), CLONE_AND_NO_FOLLOW)
+call(libc.syscall, MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), EMPTY_PATH)
+"""
+
 
 class Container:
     """A running container; `root` is its root folder, for the test to change."""
@@ -54,6 +77,10 @@ class Container:
         self.process = process
         self.pid = process.pid
         self.root = Path(f"/proc/{self.pid}/root")
+
+    def mount(self, source: str, target: str) -> None:
+        """Mount a file, a folder or a symbolic link of the container on another of its paths, as root there may do."""
+        subprocess.run([sys.executable, "-c", _MOUNT, str(self.pid), source, target], check=True)
 
     def end(self) -> None:
         """End its only process, and with it its mounts."""

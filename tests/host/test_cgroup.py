@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from exporter.host.cgroup import Cgroup, CpuUse, MemoryUse, find_mount_below
+from exporter.host.folders import MAX_FILE
 from exporter.model import ProbeError, Reason
 
 V1 = "7:memory:/docker/1f\n4:cpu,cpuacct:/docker/1f\n3:cpuset:/docker/1f\n1:name=systemd:/docker/1f\n0::/docker/1f\n"
@@ -239,6 +240,44 @@ def test_used_memory_is_never_negative(make_cgroup):
 )
 def test_pressure_is_read_if_the_kernel_has_it(make_cgroup, listing, folders, exists):
     assert make_cgroup(listing, folders).read_pressure("cpu") == (V2["cpu.pressure"] if exists else None)
+
+
+SECRET = "secret\n"
+
+
+@pytest.mark.parametrize(
+    ("listing", "folder", "files"),
+    [
+        (V1, "memory", {**MEMORY_V1, "memory.usage_in_bytes": SECRET}),
+        (V1, "memory", {**MEMORY_V1, "memory.limit_in_bytes": SECRET}),
+        ("0::/\n", ".", {**V2, "memory.current": SECRET}),
+        ("0::/\n", ".", {**V2, "memory.max": SECRET}),
+        (V1, "cpu,cpuacct", {**CPU_V1, "cpuacct.usage": SECRET}),
+        (V1, "cpu,cpuacct", {**CPU_V1, "cpu.cfs_quota_us": SECRET}),
+        (V1, "cpu,cpuacct", {**CPU_V1, "cpu.cfs_period_us": SECRET}),
+        ("0::/\n", ".", {**V2, "cpu.max": SECRET}),
+        ("0::/\n", ".", {**V2, "cpu.max": "1 secret\n"}),
+    ],
+)
+def test_the_text_of_a_file_that_has_no_number_is_not_shown(make_cgroup, listing, folder, files):
+    cgroup = make_cgroup(listing, {folder: files})
+    (name,) = (name for name, text in files.items() if "secret" in text)
+    with pytest.raises(ProbeError, match=f"{name} does not contain a number$") as caught:
+        (cgroup.read_memory if name.startswith("memory") else cgroup.read_cpu)()
+
+    assert caught.value.reason is Reason.ERROR
+    assert "secret" not in str(caught.value)
+
+
+def test_digits_of_other_scripts_are_no_count(make_cgroup):
+    assert make_cgroup("0::/\n", {".": {**V2, "memory.events": "oom_kill ²\n"}}).read_memory().oom_kills is None
+
+
+def test_only_the_beginning_of_a_file_is_read(make_cgroup):
+    padding = "x".ljust(MAX_FILE, "\n")
+    files = {**V2, "memory.events": f"{padding}oom_kill 2\n"}
+
+    assert make_cgroup("0::/\n", {".": files}).read_memory().oom_kills is None
 
 
 def test_the_cgroup_of_this_process_is_read():

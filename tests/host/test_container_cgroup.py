@@ -1,6 +1,7 @@
 """The cgroup of another container, in the layouts of this machine's kernel and in a tree of files of version 2."""
 
 import os
+import stat
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -94,6 +95,61 @@ def test_a_container_that_sees_no_cgroups_is_unknown(tmp_path, probe):
 
     assert caught.value.reason is Reason.MISSING
     assert str(caught.value).startswith(f"process {app.name} (pid {app.pid}): it has no cgroup")
+
+
+SECRET = "token-of-the-exporter"
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """A container that sees all cgroups of the machine, and the folder and the file of its own memory there."""
+    with cgroup(memory=256 * MIB) as limited:
+        folder, hierarchy = limited.folders["memory"], ROOT if limited.unified else ROOT / "memory"
+        target = "." if limited.unified else "memory"
+        with container(tmp_path, prefix=limited.prefix, cgroups=[f"{hierarchy}:{target}"]) as made:
+            file = folder / ("memory.current" if limited.unified else "memory.usage_in_bytes")
+            assert (made.root / str(file).lstrip("/")).exists()
+            yield made, str(folder), str(file)
+
+
+def make_link(path, outside):
+    path.symlink_to(outside)
+
+
+def make_link_to_the_environment(path, outside):
+    path.symlink_to("/proc/self/environ")
+
+
+def make_device(path, outside):
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+
+def make_fifo(path, outside):
+    os.mkfifo(path)
+
+
+def make_file(path, outside):
+    path.write_text("1000\n")
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.parametrize("make", [make_link, make_link_to_the_environment, make_device, make_fifo, make_file])
+def test_what_is_mounted_on_files_of_the_cgroup_is_not_read(nested, tmp_path, monkeypatch, make, what):
+    app, folder, file = nested
+    monkeypatch.setenv("TOKEN", SECRET)
+    outside = tmp_path / "outside"
+    outside.write_text(SECRET)
+    (app.root / "tmp/folder").mkdir()
+    name = Path(file).name
+    make(app.root / "tmp/folder" / name, outside)
+    app.mount(*((f"/tmp/folder/{name}", file) if what == "file" else ("/tmp/folder", folder)))
+
+    with pytest.raises(ProbeError) as caught:
+        Memory(scope="container", of=Of(process=app.name)).probe(within(PATIENCE))
+    assert caught.value.reason is Reason.ERROR
+    path = file if what == "file" else folder
+    message = f"{path} is not a file of the kernel: something else is mounted there"
+    assert str(caught.value) == f"process {app.name} (pid {app.pid}): {message}"
 
 
 V2 = {

@@ -41,6 +41,15 @@ def test_a_mount_that_is_not_listed_is_not_found(proc, tmp_path):
     assert find_mount(27, tmp_path / "absent") is None
 
 
+def test_a_path_with_the_end_of_a_line_hides_no_mount(proc):
+    """The kernel escapes only the line feed in a path."""
+    table = "70 27 0:43 / /tmp/\x0csecret rw shared:1 master:2 propagate_from:3 unbindable - tmpfs none rw\n"
+    (proc / "thread-self" / "mountinfo").write_text(table + TABLE)
+
+    assert str(find_mount(70, proc / "thread-self")) == "tmpfs on /tmp/\x0csecret"
+    assert str(find_mount(66, proc / "thread-self")) == "tmpfs on /tmp"
+
+
 @pytest.mark.parametrize(
     ("tables", "hidden"),
     [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.host.proc import count_allowed_cpus, count_machine_cpus, read_file
+from exporter.host.proc import MAX_FILE, count_allowed_cpus, count_machine_cpus, read_file
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,16 @@ def test_a_path_below_a_file_does_not_exist(tmp_path):
     assert read_file(tmp_path / "file") == "text"
     assert read_file(tmp_path / "file" / "below") is None
     assert read_file(tmp_path / "absent") is None
+
+
+def test_only_the_beginning_of_a_file_is_read(tmp_path):
+    (tmp_path / "mountinfo").write_text("x" * MAX_FILE + "y")
+
+    assert read_file(tmp_path / "mountinfo") == "x" * MAX_FILE
+
+
+def test_a_name_with_the_end_of_a_line_hides_no_line(tmp_path):
+    """The kernel escapes only the line feed in the name of a process."""
+    (tmp_path / "status").write_text("Name:\tCpus_allowed_list:\x0cx\nCpus_allowed_list:\t0-2\n")
+
+    assert count_allowed_cpus(tmp_path) == 3
