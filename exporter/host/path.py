@@ -67,7 +67,7 @@ except OSError as error:
     print(error.errno)
     raise SystemExit
 print(0, *(getattr(result, field) for field in fields))
-if call == "statvfs":
+if root or call == "statvfs":
     try:
         print(*identify())
     except (OSError, StopIteration):
@@ -115,8 +115,8 @@ class PathQuery:
         The path and its symbolic links are followed below the root folder `root`, a descriptor; None for that of this
         process.
 
-        After the fields of `statvfs`, the ID of the mount follows (man 5 proc_pid_mountinfo), or 0 if it is not known,
-        and 1 if the path is where it is mounted.
+        After the fields of `statvfs`, and of any call with a root folder, the ID of the mount follows (man 5
+        proc_pid_mountinfo), or 0 if it is not known, and 1 if the path is where it is mounted.
         """
         mount = 0 if root is None else read_mount_id(root)
         if self._child is not None:

@@ -26,7 +26,13 @@ MAX_PEM = 4 * 2**20
 """Bytes of a file of certificates or keys. The CA certificates of a Linux distribution take about 220 KiB."""
 MAX_KEPT = 64  # files whose content is kept until they change
 
-_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _T = TypeVar("_T")
 
 Signature = tuple[int, ...]
@@ -124,6 +130,11 @@ def explained(what: str = "the file") -> Iterator[None]:
         raise ProbeError(Reason.ERROR, f"{what} {error.filename} cannot be read: {error.strerror}") from None
 
 
+def name_kind(mode: int) -> str:
+    """Return what is at a path, in words: `a directory`, `a FIFO`, and so on."""
+    return _KINDS.get(stat.S_IFMT(mode), "special")
+
+
 def _default_deadline() -> Deadline:
     return Deadline(time.monotonic() + MAX_WAIT)
 
@@ -149,7 +160,7 @@ def _require_regular(status: os.stat_result) -> None:
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if kind != stat.S_IFREG:
-        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'special')}, not a regular file")
+        raise OSError(errno.EINVAL, f"it is {name_kind(status.st_mode)}, not a regular file")
 
 
 def _read_all(descriptor: int, max_bytes: int) -> bytes:

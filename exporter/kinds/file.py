@@ -7,8 +7,10 @@ from typing import ClassVar, Self
 
 from pydantic import PrivateAttr, model_validator
 
+from exporter.host.mounts import find_mount
 from exporter.host.path import PathError, PathQuery
-from exporter.model import Deadline, Measurement, Outcome, Reason
+from exporter.host.reader import name_kind
+from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
 from exporter.probe.check import Probe
 from exporter.probe.of import Of, name_target, open_container_of
 from exporter.probe.options import Count, FilePath, Seconds
@@ -18,8 +20,8 @@ class File(Probe):
     """Checks that a file exists and is recent enough, such as a heartbeat or a backup.
 
     The age is the time since the last write to the file (its mtime); a time in the future counts as an age of 0. A
-    symbolic link is followed; a directory fails. A mount that does not respond within the timeout fails with the reason
-    `timeout`. At most one process is blocked on a dead mount.
+    symbolic link is followed; a directory, a FIFO, a socket and a device fail. A mount that does not respond within the
+    timeout fails with the reason `timeout`. At most one process is blocked on a dead mount.
     """
 
     measures: ClassVar = {
@@ -59,11 +61,17 @@ class File(Probe):
     def probe(self, deadline: Deadline, wall: Callable[[], float] = time.time) -> Outcome:
         try:
             with open_container_of(self.of, deadline) as container:
-                mode, written, size = self._query.run(self.path, deadline, container.root if container else None)
+                mode, written, size, *place = self._query.run(
+                    self.path, deadline, container.root if container else None
+                )
+                mount = find_mount(place[0], container.folder) if container else None
         except PathError as error:
             return error.outcome()
-        if stat.S_ISDIR(mode):
-            return Outcome.failed(Reason.MISSING, f"{self.path} is a directory, not a file")
+        if mount is not None and mount.type == "proc":
+            message = f"{self.path} is in the {mount}: the time of such a file is that of the check itself"
+            raise ProbeError(Reason.MISSING, f"{message}, so name a file that the application writes")
+        if not stat.S_ISREG(mode):
+            return Outcome.failed(Reason.MISSING, f"{self.path} is {name_kind(mode)}, not a regular file")
         age = max(0.0, wall() - written / 1e9)
         return Outcome.worst(
             Outcome.measured(

@@ -39,6 +39,9 @@ class Of(Options):
     If several processes match, the one that the others descend from is used. If they are in different containers, the
     result is `unknown`. Exporters do not count. Symbolic links are followed inside the container.
 
+    A name is not an identity. While the process is absent, for example because its container restarts, a process of
+    any other container that the exporter sees can have its name, and then counts.
+
     In turn, a process with the exporter's user ID can then read the exporter's files and environment.
     """
 

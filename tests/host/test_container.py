@@ -99,6 +99,29 @@ def test_a_link_is_followed_inside_the_container(app, target):
     assert check_file(app).summary.endswith("its size is 5 bytes")
 
 
+@pytest.mark.parametrize("target", ["/proc/self/environ", "/proc/uptime"])
+def test_a_file_of_proc_says_nothing_about_the_application(app, target):
+    """Whoever reads it gives it its time, and `self` is a process of the exporter."""
+    (app.root / "tmp/healthy").symlink_to(target)
+    reason, message = explain(app)
+
+    assert reason is Reason.MISSING
+    assert message.startswith("/tmp/healthy is in the proc on /proc: ")
+
+
+def test_a_file_of_proc_that_is_mounted_elsewhere_says_nothing_either(app):
+    (app.root / "tmp/healthy").touch()
+    app.mount("/proc/self/environ", "/tmp/healthy")
+
+    assert explain(app)[1].startswith("/tmp/healthy is in the proc on /tmp/healthy: ")
+
+
+def test_a_fifo_in_the_container_fails(app):
+    os.mkfifo(app.root / "tmp/healthy")
+
+    assert check_file(app).summary == "/tmp/healthy is a FIFO, not a regular file"
+
+
 @pytest.mark.parametrize(
     ("path", "reason", "words"),
     [
@@ -161,7 +184,7 @@ def test_a_container_that_ends_during_the_run_is_unknown(app):
 
     def look() -> None:
         with of(app).open(within(PATIENCE)) as found:
-            assert query.run("/data/healthy", within(PATIENCE), found.root) == [0]
+            assert query.run("/data/healthy", within(PATIENCE), found.root)[0] == 0
             app.end()
             query.run("/data/healthy", within(PATIENCE), found.root)
 

@@ -186,5 +186,5 @@ def test_a_path_below_a_root_folder_is_followed_as_by_the_kernel_after_chroot(tm
         os.close(root)
 
     expected = dict(zip(paths, json.loads(done.stdout), strict=True))
-    assert {path: numbers[-1] for path, numbers in found.items()} == expected
+    assert {path: numbers[:2][-1] for path, numbers in found.items()} == expected
     assert len(set(expected.values())) > 5

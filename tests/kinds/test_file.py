@@ -1,7 +1,9 @@
 """The kind `file` against real files, folders and a mount that hangs."""
 
 import os
+import socket
 import time
+from pathlib import Path
 
 import pytest
 from faults.fuse import mounted
@@ -99,6 +101,25 @@ def test_a_directory_fails(tmp_path):
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
     assert "is a directory" in outcome.summary
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "a FIFO"), (make_socket, "a socket")])
+def test_what_is_not_a_regular_file_fails_like_a_directory(tmp_path, monkeypatch, make, kind):
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    make("special")
+    outcome = run_check(tmp_path / "special")
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+    assert outcome.summary == f"{tmp_path / 'special'} is {kind}, not a regular file"
+
+
+def test_a_device_fails():
+    assert run_check(Path("/dev/null")).summary == "/dev/null is a device, not a regular file"
 
 
 def test_a_file_on_a_mount_that_hangs_fails_at_the_deadline(tmp_path):
