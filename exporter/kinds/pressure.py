@@ -68,7 +68,7 @@ class Pressure(Probe):
 
     def probe(self, deadline: Deadline, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Outcome:
         text = self._read_host(proc) if self.scope == "host" else self._read_container(deadline, proc, cgroups)
-        average = re.search(rf"^{self.line} .*\bavg{self.window.rstrip('s')}=(\d+(?:\.\d+)?)", text, re.MULTILINE)
+        average = re.search(rf"^{self.line} .*\bavg{self.window.rstrip('s')}=(\d+(?:\.\d+)?)(?!\S)", text, re.MULTILINE)
         if average is None:
             use = ": use line: some" if self.line == "full" else ""
             message = f"this kernel has no average of {self.window} in the line {self.line} for {self.resource}{use}"

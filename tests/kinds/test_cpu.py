@@ -346,3 +346,10 @@ def test_a_restart_of_the_application_fixes_neither_scope(scope, whose):
 
     assert probe.target == scope
     assert whose in probe.liveness_risk()
+
+
+def test_the_text_of_a_file_that_has_no_number_is_not_shown(tmp_path):
+    machine = Machine(tmp_path)
+    (machine.proc / "stat").write_text("cpu  1 2 secret\n")
+    with pytest.raises(ProbeError, match=r"stat does not contain a number$"):
+        machine.run(Cpu())

@@ -122,6 +122,15 @@ def test_without_the_line_full_the_error_says_what_to_do(trees):
     assert caught.value.reason is Reason.MISSING
 
 
+def test_what_is_no_number_is_not_shown(trees):
+    proc, _ = trees
+    (proc / "pressure" / "memory").write_text("some avg60=1.2.3 total=4\n")
+    with pytest.raises(ProbeError, match="has no average of 60s") as caught:
+        run_check(trees)
+
+    assert caught.value.reason is Reason.MISSING
+
+
 def test_this_machine_s_pressure_is_read():
     if not Path("/proc/pressure/memory").exists():
         pytest.skip("this kernel has no PSI")
