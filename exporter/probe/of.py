@@ -1,14 +1,16 @@
 """The option `of`: another container than the exporter's own, named by a process in it."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import model_validator
 
 from exporter.host.cgroup import Cgroup, find_mount_below
+from exporter.host.mounts import read_mount_id
 from exporter.host.reader import call
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.probe.expect import Pattern, matches
@@ -77,19 +79,30 @@ def open_container_of(of: Of | None, deadline: Deadline) -> "AbstractContextMana
 def read_cgroup(of: Of | None, read: Callable[[Cgroup], _T], deadline: Deadline, proc: Path, cgroups: Path) -> _T:
     """Return what a function reads from the cgroup of the container that is meant. Raises ProbeError.
 
-    Another container may have a mount that does not respond.
+    Another container may have a mount that does not respond. Until it does, no further thread reads from it; one may
+    read from the container that replaces it.
     """
     if of is None:
         return read(Cgroup(proc / "self", partial(find_mount_below, cgroups)))
 
+    stack, once = ExitStack(), Lock()  # whoever takes the lock closes the container
+
     def read_theirs() -> _T:
-        with of.open(deadline) as container:
+        if not once.acquire(blocking=False):
+            raise TimeoutError
+        with stack:
             return container.read_cgroup(read)
 
+    container = stack.enter_context(of.open(deadline))
     try:
-        return call(f"container of {of}", read_theirs, str(id(read)), deadline)
+        # A thread that is blocked in a container keeps its root folder open, so no later one has the same mount ID.
+        mount = read_mount_id(container.root)
+        return call(f"container of {of}, mount {mount}", read_theirs, str(id(read)), deadline)
     except TimeoutError:
         raise ProbeError(Reason.TIMEOUT, f"the container of {of} did not respond in time") from None
+    finally:
+        if once.acquire(blocking=False):  # no thread has begun
+            stack.close()
 
 
 def require_scope(of: Of | None, scope: str) -> None:

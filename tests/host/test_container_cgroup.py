@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -17,7 +18,7 @@ from exporter.kinds.cpu import MIN_ELAPSED, Cpu
 from exporter.kinds.memory import Memory
 from exporter.kinds.pressure import Pressure
 from exporter.model import ProbeError, Reason
-from exporter.probe.of import Of
+from exporter.probe.of import Of, read_cgroup
 
 MIB = 2**20
 
@@ -150,6 +151,43 @@ def test_what_is_mounted_on_files_of_the_cgroup_is_not_read(nested, tmp_path, mo
     path = file if what == "file" else folder
     message = f"{path} is not a file of the kernel: something else is mounted there"
     assert str(caught.value) == f"process {app.name} (pid {app.pid}): {message}"
+
+
+def test_a_container_that_does_not_respond_is_not_evidence_against_the_one_that_replaces_it(tmp_path):
+    of, blocked, proc = Of(process="replaced"), threading.Event(), Path("/proc")
+
+    def read(deadline, block=None):
+        return read_cgroup(of, lambda cgroup: block and block.wait(), deadline, proc, ROOT)
+
+    try:
+        with container(tmp_path, name="replaced"):
+            for _ in range(2):
+                with pytest.raises(ProbeError, match="did not respond in time"):
+                    read(within(3), blocked)
+        with container(tmp_path, name="replaced"):
+            assert read(within(PATIENCE)) is None
+    finally:
+        blocked.set()
+
+
+def count_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_container_is_closed_in_the_end(app):
+    blocked = threading.Event()
+
+    def read_twice():
+        """The second thread is not started."""
+        for _ in range(2):
+            with pytest.raises(ProbeError, match="did not respond in time"):
+                read_cgroup(Of(process=app.name), lambda _: blocked.wait(), within(3), Path("/proc"), ROOT)
+
+    before = count_descriptors()
+    Memory(scope="container", of=Of(process=app.name)).probe(within(PATIENCE))
+    read_twice()
+    blocked.set()
+    eventually(lambda: count_descriptors() == before, what="the descriptors are closed")
 
 
 V2 = {
