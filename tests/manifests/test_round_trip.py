@@ -138,3 +138,23 @@ def simplify(value: Any) -> Any:
         return value
     pairs = {key: simplify(item) for key, item in value.items() if item is not None}
     return {key: item for key, item in pairs.items() if item or key not in EMPTY}
+
+
+@pytest.mark.parametrize(
+    ("file", "live"),
+    [
+        ({"httpGet": {"port": 80}}, {"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}}),
+        ({"httpGet": {"port": 80, "path": "", "httpHeaders": []}}, {"httpGet": {"path": "/", "port": 80}}),
+        ({"grpc": {"port": 80}}, {"grpc": {"port": 80, "service": ""}}),
+    ],
+)
+def test_the_checks_of_a_file_are_those_of_its_object_in_the_cluster(file, live):
+    """The API server adds defaults. A difference would be another ConfigMap, and with it a rollout."""
+    manifests = [
+        {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "web", "livenessProbe": probe}]}}
+        for probe in (file, live)
+    ]
+    converted = [run("convert", yaml.safe_dump(manifest).encode()) for manifest in manifests]
+
+    assert converted[0].exit_code == 0
+    assert converted[0].stdout == converted[1].stdout
