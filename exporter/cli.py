@@ -386,10 +386,9 @@ _container = click.option(
 )
 @click.option(
     "--image",
-    default=f"health-exporter:{__version__}",
-    show_default=True,
+    default="",
     metavar="IMAGE",
-    help="Image of the exporter, with your registry.",
+    help=f"Image of the exporter, with your registry. Default: the present one, or health-exporter:{__version__}.",
 )
 @click.option("--native", is_flag=True, help="Add a native sidecar, an init container; requires Kubernetes 1.29.")
 def inject(manifest: Path, container: str, config_file: Path | None, image: str, native: bool) -> int:
@@ -411,8 +410,8 @@ def inject(manifest: Path, container: str, config_file: Path | None, image: str,
     An exec probe runs in the application's container, so it stays. With --config.file, your own checks replace the
     probes of the groups that they are in.
 
-    A second inject has no further effect, except to update what the first one has added. `uninject` restores the
-    original.
+    A second inject has no further effect, except to update what the first one has added. It keeps the image, and what
+    you have added to the exporter's container: resources, variables and mounts. `uninject` restores the original.
 
     \b
     Exit codes:

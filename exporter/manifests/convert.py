@@ -31,11 +31,11 @@ def convert(
 
 def _convert_probes(workload: Workload, name: str) -> Conversion:
     """Convert the probes of the container with this name; empty means the one to watch."""
-    restore(workload)
+    restored = restore(workload)
     container = workload.find_container(name)
     probes = find_probes(workload, container)
     conversion = convert_probes(workload, container, probes)
     if conversion is None:
         raise workload.refuse(container, notes.explain_missing(container, probes))
-    warnings = map(workload.note, notes.warn_exec(probes))
+    warnings = map(workload.note, (*restored.notes, *notes.warn_exec(probes)))
     return Conversion(conversion.text, (*warnings, *conversion.notes))

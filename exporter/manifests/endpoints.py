@@ -18,7 +18,7 @@ from exporter.manifests.sidecar import PORT
 from exporter.manifests.timing import Gate, Timing
 from exporter.model import Group
 
-_PATHS = {Group.LIVENESS: "/livez", Group.READINESS: "/readyz", Group.STARTUP: "/startupz"}
+PATHS = {Group.LIVENESS: "/livez", Group.READINESS: "/readyz", Group.STARTUP: "/startupz"}
 _EMPTY: dict[str, Any] = {"host": "", "httpHeaders": []}
 """Fields of httpGet that the exporter's probes do not use, with the value that clears them."""
 
@@ -55,7 +55,7 @@ def make_probe(key: str, numbers: Timing, probes: Mapping[str, OldProbe]) -> dic
     handler = old.get("httpGet") or {}
     new: dict[str, Any] = {
         "httpGet": {
-            "path": _PATHS[PROBES[key]],
+            "path": PATHS[PROBES[key]],
             "port": PORT,
             "scheme": "HTTP",
             **{field: _EMPTY[field] for field in _EMPTY if field in handler},

@@ -16,21 +16,27 @@ from dataclasses import dataclass
 
 import yaml
 
+from exporter import __version__
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.manifests import notes, sidecar
 from exporter.manifests.configuration import Configuration, examine, parse
 from exporter.manifests.conversion import Conversion
 from exporter.manifests.endpoints import choose_probes, make_probe
-from exporter.manifests.original import Original, find_original, remember, remove_empty, restore
+from exporter.manifests.original import Original, find_original, list_numbers, remember, remove_empty, restore
 from exporter.manifests.probes import OldProbe, convert_probes, find_probes
 from exporter.manifests.tree import assign, find_text, list_items, make_node, refuse, require
 from exporter.manifests.workloads import Workload, find_workloads, read, refuse_stream
 from exporter.manifests.writer import write
 
+DEFAULT_IMAGE = f"health-exporter:{__version__}"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the user has chosen. The container is found if it is empty; the file replaces the converted probes."""
+    """What the user has chosen. The container is found if it is empty; the file replaces the converted probes.
+
+    An empty image means the present one, or for a pod without the exporter, the image of this version.
+    """
 
     container: str
     image: str
@@ -84,11 +90,12 @@ def uninject(content: bytes, source: str) -> Conversion:
     outdated: set[tuple[str, str]] = set()
     for document in documents:
         for workload in find_workloads(document, source):
-            name = restore(workload)
-            if name:
+            restored = restore(workload)
+            if name := restored.config_map:
                 outdated.add((workload.namespace, name))
                 namespace = f" --namespace {workload.namespace}" if workload.namespace else ""
                 found.append(workload.note(f"restored; then run: kubectl delete configmap {name}{namespace}"))
+                found += map(workload.note, restored.notes)
     if not found:
         raise refuse(source, None, "no workload has the exporter that inject adds")
     return Conversion(write(sidecar.remove_config_maps(documents, outdated)), tuple(found))
@@ -104,7 +111,7 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
         raise _SkippedError("its annotation health-exporter/inject is disabled")
     if original and original.own and not own:
         raise _SkippedError("its checks are from --config.file: give the file again")
-    replaced = restore(workload)
+    restored = restore(workload)
     remove_empty(workload)
     container = workload.find_container(settings.container)
     native = settings.native or workload.ends
@@ -113,30 +120,35 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
     configuration, warnings = _choose_configuration(workload, container, probes, settings)
     chosen = choose_probes(probes, configuration, own=own)
     old_probes = {key: probes[key].data if key in probes else None for key in chosen}
-    remember(workload, Original(find_text(container, "name"), old_probes, own))
-    for key, timing in chosen.items():
-        assign(container, key, make_node(make_probe(key, timing, probes)))
+    new_probes = {key: make_probe(key, numbers, probes) for key, numbers in chosen.items()}
+    remember(workload, Original(find_text(container, "name"), old_probes, own, list_numbers(new_probes)))
+    for key, probe in new_probes.items():
+        assign(container, key, make_node(probe))
     name = sidecar.name_config_map(workload.name, configuration.text)
-    _add_exporter(workload, settings.image, name, native=native)
+    image = settings.image or find_text(restored.exporter, "image") or DEFAULT_IMAGE
+    exporter = sidecar.make_container(image, native=native)
+    if restored.exporter is not None:
+        sidecar.keep_changes(exporter, restored.exporter)
+    _add_exporter(workload, exporter, name, native=native)
     form = "native sidecar" if native else "sidecar"
     lines = [
+        *restored.notes,
         f"added the {form} {sidecar.NAME} and ConfigMap {name}, for the container {find_text(container, 'name')}",
         *notes.explain_times(probes, chosen, configuration.checks),
         *notes.warn_exec(probes, chosen),
-        *notes.warn_image(configuration, settings.image, chosen, native=native),
+        *notes.warn_image(configuration, image, chosen, native=native),
         *notes.warn_pod(workload, native=settings.native),
     ]
     config_map = sidecar.make_config_map(name, workload.node, configuration.text)
-    return _Added(config_map, replaced, [*map(workload.note, lines), *warnings])
+    return _Added(config_map, restored.config_map, [*map(workload.note, lines), *warnings])
 
 
-def _add_exporter(workload: Workload, image: str, config_map: str, *, native: bool) -> None:
+def _add_exporter(workload: Workload, exporter: yaml.Node, config_map: str, *, native: bool) -> None:
     """Add the container, as the last one or as the first init container, and the volume."""
-    container = sidecar.make_container(image, native=native)
     if native:
-        require(workload.spec, "initContainers", []).value.insert(0, container)
+        require(workload.spec, "initContainers", []).value.insert(0, exporter)
     else:
-        require(workload.spec, "containers", []).value.append(container)
+        require(workload.spec, "containers", []).value.append(exporter)
     require(workload.spec, "volumes", []).value.append(sidecar.make_volume(config_map))
 
 

@@ -1,14 +1,21 @@
-"""What `inject` has replaced in a pod: kept in an annotation, and restored."""
+"""What `inject` has replaced in a pod: kept in an annotation, and restored.
+
+The pod may have been changed since, for example by `helm upgrade`: then a probe that does not query the exporter is the
+application's, and stays. Such a change merges probes, so each number that is still the exporter's is replaced by the
+one from before `inject`.
+"""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from exporter.config.pasted import PROBES
-from exporter.manifests.sidecar import NAME
-from exporter.manifests.tree import assign, find, find_text, list_items, make_node, remove, require
+from exporter.manifests.endpoints import PATHS
+from exporter.manifests.sidecar import NAME, PORT
+from exporter.manifests.tree import assign, build_data, find, find_text, list_items, make_node, remove, require
 from exporter.manifests.workloads import Workload
 
 ANNOTATION = "health-exporter/original"
@@ -23,13 +30,30 @@ class Original:
     probes: dict[str, Any]
     own: bool
     """Whether the checks are the user's own."""
+    numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The numbers of each probe that `inject` has put in place of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was taken out of a pod: the name of the ConfigMap, and the container. Without the exporter, nothing."""
+
+    config_map: str = ""
+    exporter: yaml.Node | None = None
+    notes: Sequence[str] = ()
 
 
 def remember(workload: Workload, original: Original) -> None:
     """Write the annotation."""
     annotations = require(require(workload.pod, "metadata", {}), "annotations", {})
-    record = {"container": original.container, "probes": original.probes} | ({"own": True} if original.own else {})
+    own = {"own": True} if original.own else {}
+    record = {"container": original.container, "probes": original.probes, "numbers": original.numbers, **own}
     assign(annotations, ANNOTATION, make_node(json.dumps(record, sort_keys=True, ensure_ascii=False)))
+
+
+def list_numbers(probes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the numbers of probes: their fields without the handlers."""
+    return {key: {name: value for name, value in probe.items() if type(value) is int} for key, probe in probes.items()}
 
 
 def find_original(workload: Workload) -> Original | None:
@@ -39,7 +63,8 @@ def find_original(workload: Workload) -> Original | None:
         return None
     try:
         record = json.loads(annotation.value)
-        original = Original(record["container"], dict(record["probes"]), record.get("own", False))
+        numbers = {key: dict(fields) for key, fields in record["numbers"].items()}
+        original = Original(record["container"], dict(record["probes"]), record.get("own", False), numbers)
         if original.probes.keys() <= PROBES.keys() and original.container in workload.containers:
             return original
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -47,27 +72,56 @@ def find_original(workload: Workload) -> Original | None:
     raise workload.refuse(annotation, f"the annotation {ANNOTATION} does not fit the pod: restore it by hand")
 
 
-def restore(workload: Workload) -> str:
-    """Take out what `inject` has put in. Returns the name of the ConfigMap; empty if there was nothing."""
+def restore(workload: Workload) -> Restored:
+    """Take out what `inject` has put in, except what was changed since. Raises ConfigError if that is not possible."""
     original = find_original(workload)
     if original is None:
-        return ""
+        return Restored()
     annotations = find(workload.pod, "metadata", "annotations")
     assert annotations is not None
     container = workload.containers[original.container]
+    notes = []
     for key, probe in original.probes.items():
-        if probe is None:
+        present = find(container, key)
+        if present is None:
+            notes += [f"warning: {key} was removed since inject, and stays so"] if probe else []
+        elif not _is_exporters(key, present):
+            _keep_changed(workload, key, present, original)
+            notes.append(f"warning: {key} was changed since inject: its present value is used")
+        elif probe is None:
             remove(container, key)
         else:
             assign(container, key, make_node(probe, annotations.start_mark))
     remove(annotations, ANNOTATION)
     volumes = list_items(workload.spec, "volumes")
     config_map = next((find_text(item, "configMap", "name") for item in volumes if _is_added(item)), "")
+    places = [list_items(workload.spec, place) for place in ("containers", "initContainers")]
+    exporter = next((item for items in places for item in items if _is_added(item)), None)
     for place in ("containers", "initContainers", "volumes"):
         if (items := find(workload.spec, place)) is not None:
             items.value = [item for item in items.value if not _is_added(item)]
     remove_empty(workload)
-    return config_map
+    return Restored(config_map, exporter, notes)
+
+
+def _is_exporters(key: str, probe: yaml.Node) -> bool:
+    """Return whether a probe queries the exporter."""
+    port, path = find_text(probe, "httpGet", "port"), find_text(probe, "httpGet", "path")
+    return port == str(PORT) and path == PATHS[PROBES[key]]
+
+
+def _keep_changed(workload: Workload, key: str, present: yaml.Node, original: Original) -> None:
+    """Replace each number of a changed probe that is still the exporter's by the remembered one."""
+    if find_text(present, "httpGet", "port") == str(PORT):
+        message = f"{key} was changed since inject, and still queries port {PORT}: write the application's port"
+        raise workload.refuse(present, message)
+    old = original.probes[key] or {}
+    for name, number in original.numbers.get(key, {}).items():
+        if (node := find(present, name)) is not None and build_data(node, workload.source) == number:
+            if old.get(name) is None:
+                remove(present, name)
+            else:
+                assign(present, name, make_node(old[name], present.start_mark))
 
 
 def remove_empty(workload: Workload) -> None:

@@ -21,8 +21,8 @@ POD = "$(POD_IP)"
 EXEC = "exec"
 _CONVERTED = ("httpGet", "tcpSocket", "grpc")
 _ORDER = ("host", "path", "port", "scheme", "service")  # the same for a file and for an object in the cluster
-# Values of the API server's defaults, which an object in the cluster has and its file has not.
-_EMPTY = {"path": (None, "", "/"), "scheme": (None, "HTTP"), "service": (None, ""), "httpHeaders": (None, [])}
+_DEFAULTS: dict[str, Any] = {"path": "/", "scheme": "HTTP", "service": "", "httpHeaders": []}
+"""The API server's defaults, which an object in the cluster has and its file may not have."""
 _REFERENCE = re.compile(r"\$\([A-Za-z_][-.A-Za-z0-9_]*\)")
 
 
@@ -102,8 +102,12 @@ def _convert(workload: Workload, container: yaml.Node, probe: OldProbe) -> _Repl
     given = probe.data[probe.kind]
     if not isinstance(given, dict):
         raise workload.refuse(probe.node, f"{probe.key}.{probe.kind}: must be a mapping")
-    options = {key: _escape(key, value) for key, value in given.items() if value not in _EMPTY.get(key, (None,))}
+    options = {
+        key: _escape(key, value) for key, value in given.items() if value is not None and value != _DEFAULTS.get(key)
+    }
     options["host"] = options.get("host") or POD
+    if not options.get("path", "/"):
+        del options["path"]
     if "port" in options:
         options["port"] = _resolve_port(workload, container, probe, options["port"])
     groups = {probe.group, Group.STARTUP} if probe.group is Group.LIVENESS else {probe.group}

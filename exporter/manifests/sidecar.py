@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import yaml
 
-from exporter.manifests.tree import find, find_text, make_node
+from exporter.manifests.tree import assign, find, find_text, list_items, make_node, require
 
 NAME = "health-exporter"
 """The name of the container and of the volume."""
@@ -54,6 +54,17 @@ def make_container(image: str, *, native: bool) -> yaml.Node:
             "volumeMounts": [{"name": NAME, "mountPath": _FOLDER, "readOnly": True}],
         }
     )
+
+
+def keep_changes(container: yaml.Node, former: yaml.Node) -> None:
+    """Give a container what was added to the former one: `resources`, `envFrom`, and more variables and mounts."""
+    for key in ("resources", "envFrom"):
+        if (value := find(former, key)) is not None:
+            assign(container, key, value)
+    for key, name in (("env", "name"), ("volumeMounts", "mountPath")):
+        items = require(container, key, []).value
+        taken = {find_text(item, name) for item in items}
+        items += [item for item in list_items(former, key) if find_text(item, name) not in taken]
 
 
 def make_volume(config_map: str) -> yaml.Node:
