@@ -368,9 +368,11 @@ def validate(config_file: Path, scrape_interval: float) -> int:
 _manifest = click.argument("manifest", type=_File(), metavar="[FILE|-]", default="-")
 _container = click.option(
     "--container",
-    default="",
+    "containers",
+    multiple=True,
     metavar="NAME",
-    help="Container to watch. Default: the annotation kubectl.kubernetes.io/default-container, or the only one.",
+    help="Container to watch. Can be repeated: the first that a pod has counts. Default: the annotation "
+    "kubectl.kubernetes.io/default-container, or the only one.",
 )
 
 
@@ -391,7 +393,7 @@ _container = click.option(
     help=f"Image of the exporter, with your registry. Default: the present one, or health-exporter:{__version__}.",
 )
 @click.option("--native", is_flag=True, help="Add a native sidecar, an init container; requires Kubernetes 1.29.")
-def inject(manifest: Path, container: str, config_file: Path | None, image: str, native: bool) -> int:
+def inject(manifest: Path, containers: Sequence[str], config_file: Path | None, image: str, native: bool) -> int:
     """Add the exporter to the workloads of a Kubernetes manifest, and print the result.
 
     \b
@@ -422,7 +424,7 @@ def inject(manifest: Path, container: str, config_file: Path | None, image: str,
     from exporter.manifests.inject import inject as inject_exporter
 
     config = None if config_file is None else (str(config_file), _read(config_file))
-    given = Settings(container, image, native, config)
+    given = Settings(containers, image, native, config)
     return _print_conversion(manifest, lambda content, source: inject_exporter(content, source, given))
 
 
@@ -463,7 +465,7 @@ def uninject(manifest: Path) -> int:
     metavar="[MODULE=]TARGET",
     help="Target of a module. Can be repeated. Without MODULE, the only one in the file, or http_2xx.",
 )
-def convert(source: Path, container: str, scrapes: Path | None, targets: Sequence[str]) -> int:
+def convert(source: Path, containers: Sequence[str], scrapes: Path | None, targets: Sequence[str]) -> int:
     """Print the configuration that replaces the probes of a Kubernetes manifest, or modules of blackbox_exporter.
 
     \b
@@ -482,7 +484,7 @@ def convert(source: Path, container: str, scrapes: Path | None, targets: Sequenc
     from exporter.manifests.convert import convert as convert_file
 
     prometheus = None if scrapes is None else (str(scrapes), _read(scrapes))
-    return _print_conversion(source, lambda content, name: convert_file(content, name, container, prometheus, targets))
+    return _print_conversion(source, lambda content, name: convert_file(content, name, containers, prometheus, targets))
 
 
 @cli.command(short_help="Print the JSON Schema of the configuration file, for editors.")

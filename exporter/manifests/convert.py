@@ -13,7 +13,7 @@ from exporter.manifests.workloads import Workload, find_only_workload, read
 
 
 def convert(
-    content: bytes, source: str, container: str, scrapes: tuple[str, bytes] | None, targets: Sequence[str]
+    content: bytes, source: str, containers: Sequence[str], scrapes: tuple[str, bytes] | None, targets: Sequence[str]
 ) -> Conversion:
     """Return the configuration that replaces the probes of a manifest, or modules of blackbox_exporter.
 
@@ -26,13 +26,16 @@ def convert(
         return convert_modules(Document.parse(content, source), prometheus, targets)
     if scrapes or targets:
         raise refuse(source, None, "has no modules of blackbox_exporter, so it needs no targets")
-    return _convert_probes(find_only_workload(documents, source), container)
+    return _convert_probes(find_only_workload(documents, source), containers)
 
 
-def _convert_probes(workload: Workload, name: str) -> Conversion:
-    """Convert the probes of the container with this name; empty means the one to watch."""
+def _convert_probes(workload: Workload, names: Sequence[str]) -> Conversion:
+    """Convert the probes of the container to watch."""
     restored = restore(workload)
-    container = workload.find_container(name)
+    try:
+        container = workload.find_container(names)
+    except LookupError as reason:
+        raise workload.refuse(None, str(reason)) from None
     probes = find_probes(workload, container)
     conversion = convert_probes(workload, container, probes)
     if conversion is None:

@@ -11,7 +11,7 @@ it, and a second `inject` gives the same bytes. Then, for each workload:
    workload, and after that of its namespace.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -24,7 +24,7 @@ from exporter.manifests.conversion import Conversion
 from exporter.manifests.endpoints import choose_probes, make_probe
 from exporter.manifests.original import Original, find_original, list_numbers, remember, remove_empty, restore
 from exporter.manifests.probes import OldProbe, convert_probes, find_probes
-from exporter.manifests.tree import assign, find_text, list_items, make_node, refuse, require
+from exporter.manifests.tree import assign, copy_node, find_text, list_items, make_node, refuse, require
 from exporter.manifests.workloads import Workload, find_workloads, read, refuse_stream
 from exporter.manifests.writer import write
 
@@ -33,12 +33,13 @@ DEFAULT_IMAGE = f"health-exporter:{__version__}"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the user has chosen. The container is found if it is empty; the file replaces the converted probes.
+    """What the user has chosen. The file replaces the converted probes.
 
-    An empty image means the present one, or for a pod without the exporter, the image of this version.
+    Of the containers, the first that a pod has counts. An empty image means the present one, or for a pod without the
+    exporter, that of this version.
     """
 
-    container: str
+    containers: Sequence[str]
     image: str
     native: bool
     config: tuple[str, bytes] | None
@@ -67,9 +68,11 @@ def inject(content: bytes, source: str, settings: Settings) -> Conversion:
     added: dict[tuple[str, str], yaml.Node] = {}
     for document in documents:
         for workload in find_workloads(document, source):
+            before = copy_node(workload.pod, source)
             try:
                 result = _inject(workload, settings)
             except _SkippedError as reason:
+                workload.pod.value = before.value
                 found.append(workload.note(f"unchanged, because {reason}"))
                 continue
             found += result.notes
@@ -113,9 +116,12 @@ def _inject(workload: Workload, settings: Settings) -> _Added:
         raise _SkippedError("its checks are from --config.file: give the file again")
     restored = restore(workload)
     remove_empty(workload)
-    container = workload.find_container(settings.container)
     native = settings.native or workload.ends
     _refuse_conflicts(workload, native=native)
+    try:
+        container = workload.find_container(settings.containers)
+    except LookupError as reason:
+        raise _SkippedError(reason) from None
     probes = find_probes(workload, container)
     configuration, warnings = _choose_configuration(workload, container, probes, settings)
     chosen = choose_probes(probes, configuration, own=own)

@@ -9,6 +9,7 @@ import yaml
 
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.nodes import compose_all
+from exporter.config.pasted import PROBES
 from exporter.manifests.tree import MAX_DEPTH, MAX_VALUES, copy_node, find, find_text, list_items, make_node, refuse
 
 MAX_BYTES = 16 * 2**20
@@ -66,6 +67,11 @@ class Workload:
         return {find_text(container, "name"): container for container in list_items(self.spec, "containers")}
 
     @property
+    def has_probes(self) -> bool:
+        """Whether any of the containers has a probe."""
+        return any(find(container, key) for container in self.containers.values() for key in PROBES)
+
+    @property
     def ends(self) -> bool:
         """Whether the pod ends by itself: only a native sidecar does not keep it running."""
         return find_text(self.spec, "restartPolicy") in ("Never", "OnFailure")
@@ -81,18 +87,19 @@ class Workload:
         owners = list_items(self.node, "metadata", "ownerReferences")
         return any(find_text(owner, "controller") == "true" for owner in owners)
 
-    def find_container(self, name: str) -> yaml.Node:
-        """Return the container to watch: by name, by the pod's annotation, or the only one. Raises ConfigError."""
-        containers = self.containers
-        name = name or find_text(self.pod, "metadata", "annotations", _DEFAULT_CONTAINER)
-        names = ", ".join(containers)
-        if name:
-            if name not in containers:
-                raise self.refuse(None, f"no container has the name {name}; the containers are: {names}")
+    def find_container(self, names: Sequence[str]) -> yaml.Node:
+        """Return the container to watch: the first of these that the pod has, that of its annotation, or the only one.
+
+        Raises LookupError with the reason if there is none.
+        """
+        containers, known = self.containers, ", ".join(self.containers)
+        named = find_text(self.pod, "metadata", "annotations", _DEFAULT_CONTAINER)
+        names = names or ([named] if named else [])
+        if not names and len(containers) > 1:
+            raise LookupError(f"it has several containers, choose one with --container: {known}")
+        if name := next((name for name in names or containers if name in containers), None):
             return containers[name]
-        if len(containers) > 1:
-            raise self.refuse(None, f"has several containers, choose one with --container: {names}")
-        return next(iter(containers.values()))
+        raise LookupError(f"no container has the name {' or '.join(names)}; the containers are: {known}")
 
     def refuse(self, node: yaml.Node | None, message: str) -> ConfigError:
         """Return an error about a part of the workload."""
@@ -138,10 +145,12 @@ def find_workloads(node: yaml.Node, source: str) -> Iterator[Workload]:
 
 
 def find_only_workload(documents: Sequence[yaml.Node], source: str) -> Workload:
-    """Return the workload of a stream. Raises ConfigError if there is none, or more than one."""
+    """Return the workload of a stream; of several, the only one with probes. Raises ConfigError if it is not clear."""
     workloads = [workload for document in documents for workload in find_workloads(document, source)]
     if not workloads:
         raise refuse_stream(documents, source)
+    if len(workloads) > 1:
+        workloads = [workload for workload in workloads if workload.has_probes] or workloads
     if len(workloads) > 1:
         names = ", ".join(workload.title for workload in workloads)
         raise refuse(source, None, f"has several workloads, give one of them: {names}")

@@ -77,12 +77,12 @@ def test_every_inject_can_be_repeated_and_undone(pod, native):
         {"apiVersion": "v1", "kind": "Pod", **pod, "more": {"plain": "0644"}}, sort_keys=False
     ).encode()
     try:
-        injected = inject_exporter(text, "x", Settings("", "health-exporter", native, None)).text.encode()
+        injected = inject_exporter(text, "x", Settings((), "health-exporter", native, None)).text.encode()
     except ConfigError as error:
         assume("has no probe" not in str(error) and "has only exec probes" not in str(error))
         raise
 
-    assert inject_exporter(injected, "x", Settings("", "health-exporter", native, None)).text.encode() == injected
+    assert inject_exporter(injected, "x", Settings((), "health-exporter", native, None)).text.encode() == injected
     assert graphs(uninject(injected, "x").text.encode()) == graphs(text)
 
 
