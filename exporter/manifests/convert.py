@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from exporter.config.document import Document
 from exporter.manifests import notes
 from exporter.manifests.blackbox import convert_modules
+from exporter.manifests.component import NOTE, write_patch
+from exporter.manifests.configuration import examine
 from exporter.manifests.conversion import Conversion
 from exporter.manifests.original import restore
 from exporter.manifests.probes import convert_probes, find_probes
@@ -41,4 +43,6 @@ def _convert_probes(workload: Workload, names: Sequence[str]) -> Conversion:
     if conversion is None:
         raise workload.refuse(container, notes.explain_missing(container, probes))
     warnings = map(workload.note, (*restored.notes, *notes.warn_exec(probes)))
-    return Conversion(conversion.text, (*warnings, *conversion.notes))
+    patch = write_patch(workload, probes, examine(conversion.text.encode(), workload.source))
+    hints = [workload.note(NOTE)] if patch else []
+    return Conversion(conversion.text + patch, (*warnings, *conversion.notes, *hints))

@@ -25,7 +25,7 @@ from exporter.manifests.endpoints import choose_probes, make_probe
 from exporter.manifests.original import Original, find_original, list_numbers, remember, remove_empty, restore
 from exporter.manifests.probes import OldProbe, convert_probes, find_probes
 from exporter.manifests.tree import assign, copy_node, find_text, list_items, make_node, refuse, require
-from exporter.manifests.workloads import Workload, find_workloads, read, refuse_stream
+from exporter.manifests.workloads import Workload, find_unsupported, find_workloads, read, refuse_stream
 from exporter.manifests.writer import write
 
 DEFAULT_IMAGE = f"health-exporter:{__version__}"
@@ -67,6 +67,7 @@ def inject(content: bytes, source: str, settings: Settings) -> Conversion:
     outdated: set[tuple[str, str]] = set()
     added: dict[tuple[str, str], yaml.Node] = {}
     for document in documents:
+        found += find_unsupported(document, source)
         for workload in find_workloads(document, source):
             before = copy_node(workload.pod, source)
             try:

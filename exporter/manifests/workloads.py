@@ -50,6 +50,11 @@ class Workload:
         return f"{find_text(self.node, 'kind').lower()}/{self.name}"
 
     @property
+    def path(self) -> tuple[str, ...]:
+        """The keys that lead to the pod."""
+        return _TEMPLATES[find_text(self.node, "kind")]
+
+    @property
     def namespace(self) -> str:
         """The namespace in the manifest, which may be empty."""
         return find_text(self.node, "metadata", "namespace")
@@ -132,6 +137,19 @@ def find_objects(node: yaml.Node) -> Iterator[yaml.Node]:
             yield from find_objects(item)
     elif kind in _TEMPLATES and find_text(node, "apiVersion").partition("/")[0] in _GROUPS:
         yield node
+
+
+def find_unsupported(node: yaml.Node, source: str) -> Iterator[Complaint]:
+    """Yield a note about each object in a document that has a pod template, and is of another kind."""
+    kind = find_text(node, "kind")
+    if kind.endswith("List"):
+        for item in list_items(node, "items"):
+            yield from find_unsupported(item, source)
+    elif not any(find_objects(node)) and list_items(node, "spec", "template", "spec", "containers"):
+        name = f"{kind.lower()}/{find_text(node, 'metadata', 'name')}"
+        yield from refuse(
+            source, node, f"{name}: unchanged, because inject does not support the kind {kind}"
+        ).complaints
 
 
 def find_workloads(node: yaml.Node, source: str) -> Iterator[Workload]:
