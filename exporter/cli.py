@@ -407,7 +407,8 @@ def inject(manifest: Path, containers: Sequence[str], config_file: Path | None, 
 
     The probes of the container become checks, in a ConfigMap. The container's new probes query the exporter, which
     runs in a container of its own. A restart takes about as long as before; the notes on standard error show the times.
-    The other objects of the file stay as they are, only comments are lost.
+    The other objects of the file stay as they are, only comments are lost. The kinds of workloads are Deployment,
+    StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob and Pod.
 
     An exec probe runs in the application's container, so it stays. With --config.file, your own checks replace the
     probes of the groups that they are in.

@@ -24,7 +24,7 @@ def explain_missing(container: yaml.Node, probes: Mapping[str, OldProbe]) -> str
     """Return why a container has nothing to convert, and what to do."""
     name = find_text(container, "name")
     flaw = "only exec probes, which run in the application's container" if probes else "no probe"
-    port = next((find_text(item, "containerPort") for item in list_items(container, "ports")), "8080")
+    port = next((find_text(item, "containerPort") for item in list_items(container, "ports")), "PORT")
     check = f"{{name: {name}, httpGet: {{host: $(POD_IP), path: /, port: {port}}}, groups: [liveness, startup]}}"
     return f"the container {name} has {flaw}: write a file for --config.file, such as checks: [{check}]"
 

@@ -92,3 +92,23 @@ def test_a_new_chart_is_injected(tmp_path):
     reason = "no container has the name web; the containers are: wget"
     assert f"pod/web-test-connection: unchanged, because {reason}" in injected.stderr
     assert run("convert", chart.stdout, "--container", "web").exit_code == 0
+
+
+def test_an_unsupported_kind_is_noted():
+    rollout: dict[str, Any] = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "shop"}}
+    rollout["spec"] = {"template": {"spec": make("x", "a")["spec"]}}
+    injected = run("inject", stream(rollout, make("one", "a")))
+    listed = run("inject", stream({"apiVersion": "v1", "kind": "List", "items": [rollout, make("one", "a")]}))
+    alone = run("inject", stream(rollout))
+
+    note = "rollout/shop: unchanged, because inject does not support the kind Rollout\n"
+    assert note in injected.stderr
+    assert note in listed.stderr
+    assert alone.exit_code
+    assert note in alone.stderr
+
+
+def test_the_hint_for_a_container_without_a_port_has_no_port():
+    refused = run("inject", stream(make("one", "a", probes=False)))
+
+    assert "path: /, port: PORT}" in refused.stderr
