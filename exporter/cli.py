@@ -344,7 +344,7 @@ def ask(
     help="Your Prometheus' scrape interval; some advice depends on it.",
 )
 def validate(config_file: Path, scrape_interval: float) -> int:
-    """Find every error in a configuration file, and give advice on probable mistakes.
+    """Find every error in a configuration file, and give advice on probable mistakes. `-` is standard input.
 
     \b
     health-exporter validate health.yml
@@ -361,7 +361,10 @@ def validate(config_file: Path, scrape_interval: float) -> int:
     config = _load(config_file, AssumedEnvironment(os.environ))
     lines = [f"{complaint} (advice)" for complaint in give_advice(config, scrape_interval)]
     count = len(config.checks)
-    echo("\n".join([*lines, f"{config_file}: valid, {count} {'check' if count == 1 else 'checks'}"]), sys.stdout)
+    echo(
+        "\n".join([*lines, f"{config.document.source}: valid, {count} {'check' if count == 1 else 'checks'}"]),
+        sys.stdout,
+    )
     return 0
 
 
@@ -544,7 +547,7 @@ def _read(path: Path) -> bytes:
         except OSError as error:
             raise _Refused(f"{path}: cannot be read: {error.strerror}") from None
     if sys.stdin is None or sys.stdin.isatty():
-        raise click.UsageError("give the FILE of a manifest, or pipe one: kubectl get deployment NAME -o yaml | ...")
+        raise click.UsageError("give a FILE, or pipe one, for example: kubectl get deployment NAME -o yaml | ...")
     return sys.stdin.buffer.read()
 
 
@@ -553,6 +556,8 @@ def _load(path: Path | None, environment: "Mapping[str, str] | None" = None) -> 
     from exporter.config.complaint import ConfigError
 
     try:
+        if str(path) == "-":
+            return load(Path("stdin"), _read(Path("-")), environment)
         return load(path, environment=environment)
     except ConfigError as error:
         raise _Refused(str(error)) from None

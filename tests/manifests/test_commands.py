@@ -224,3 +224,21 @@ def test_the_room_is_not_loaded_by_serve():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
 
     assert loaded.stdout.strip() == "[]"
+
+
+def test_validate_and_check_read_standard_input():
+    text = b"checks:\n  - {name: a, memory: {}, groups: []}\n"
+    valid = run("validate", "-", content=text)
+    invalid = run("validate", "-", content=b"checks:\n  - {name: a, memori: {}}\n")
+    checked = run("check", "--config.file", "-", content=text)
+
+    assert valid.stdout.decode().splitlines()[-1] == "stdin: valid, 1 check"
+    assert invalid.returncode == 2
+    assert invalid.stderr.startswith(b"stdin:2: checks[0]")
+    assert b"memory" in checked.stdout
+
+
+def test_what_convert_prints_is_valid():
+    converted = run("convert", content=read("slow_start"))
+
+    assert run("validate", "-", content=converted.stdout).returncode == 0
