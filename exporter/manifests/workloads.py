@@ -130,13 +130,20 @@ def read(content: bytes, source: str) -> list[yaml.Node]:
 
 
 def find_objects(node: yaml.Node) -> Iterator[yaml.Node]:
-    """Yield the objects in a document that run containers, also those in a List."""
-    kind = find_text(node, "kind")
-    if kind.endswith("List"):
-        for item in list_items(node, "items"):
-            yield from find_objects(item)
-    elif kind in _TEMPLATES and find_text(node, "apiVersion").partition("/")[0] in _GROUPS:
-        yield node
+    """Yield the objects in a document that run containers, also those in a List.
+
+    Each node is visited once: by aliases, a List can contain itself, and be repeated without end.
+    """
+    waiting, seen = [node], {id(node)}
+    while waiting:
+        item = waiting.pop()
+        kind = find_text(item, "kind")
+        if kind.endswith("List"):
+            fresh = {id(inner): inner for inner in list_items(item, "items") if id(inner) not in seen}
+            seen |= fresh.keys()
+            waiting += reversed(fresh.values())
+        elif kind in _TEMPLATES and find_text(item, "apiVersion").partition("/")[0] in _GROUPS:
+            yield item
 
 
 def find_unsupported(node: yaml.Node, source: str) -> Iterator[Complaint]:

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.config.complaint import ConfigError
 from exporter.manifests.tree import MAX_DEPTH, MAX_VALUES
-from exporter.manifests.workloads import MAX_BYTES, read
+from exporter.manifests.workloads import MAX_BYTES, find_workloads, read
 
 POD = "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: web}]}\n"
 BOMB = f"{POD}bomb:\n- &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -40,3 +40,29 @@ def test_hostile_manifests_are_refused(content, message):
         read(content, "web.yaml")
 
     assert str(refused.value) == message
+
+
+LISTS = "x0: &a0 {kind: List, items: []}\n" + "".join(
+    f"x{level}: &a{level} {{kind: List, items: [{', '.join([f'*a{level - 1}'] * 10)}]}}\n" for level in range(1, 3000)
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"{LISTS}kind: List\nitems: [*a2999]\n", "&a\nkind: List\nitems: [*a, *a]\n"],
+    ids=["bomb", "loop"],
+)
+def test_lists_of_aliases_take_no_longer_than_their_text(content):
+    documents = read(content.encode(), "web.yaml")
+
+    assert [list(find_workloads(document, "web.yaml")) for document in documents] == [[]]
+
+
+def test_workloads_in_lists_come_in_their_order():
+    pods = ", ".join(f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: *s}}" for name in "abc")
+    content = (
+        f"spec: &s {{containers: [{{name: web}}]}}\nkind: List\nitems: [{{kind: List, items: [{pods}]}}, {pods}]\n"
+    )
+    (document,) = read(content.encode(), "web.yaml")
+
+    assert [workload.name for workload in find_workloads(document, "web.yaml")] == [*"abcabc"]
