@@ -540,15 +540,18 @@ def _print_conversion(path: Path, convert: "Callable[[bytes, str], Conversion]")
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a file; of standard input for `-`."""
+    """Return the content of a file; of standard input for `-`. If it is too large, one byte too many."""
+    from exporter.manifests.workloads import MAX_BYTES
+
     if str(path) != "-":
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                return file.read(MAX_BYTES + 1)
         except OSError as error:
             raise _Refused(f"{path}: cannot be read: {error.strerror}") from None
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("give a FILE, or pipe one, for example: kubectl get deployment NAME -o yaml | ...")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def _load(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from exporter.config.nodes import MAX_DEPTH
 from exporter.config.pasted import PROBES
 from exporter.manifests.endpoints import PATHS
 from exporter.manifests.sidecar import NAME, PORT
@@ -62,14 +63,30 @@ def find_original(workload: Workload) -> Original | None:
     if annotation is None:
         return None
     try:
-        record = json.loads(annotation.value)
+        record = _parse(annotation.value)
         numbers = {key: dict(fields) for key, fields in record["numbers"].items()}
         original = Original(record["container"], dict(record["probes"]), record.get("own", False), numbers)
         if original.probes.keys() <= PROBES.keys() and original.container in workload.containers:
             return original
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     raise workload.refuse(annotation, f"the annotation {ANNOTATION} does not fit the pod: restore it by hand")
+
+
+def _parse(text: str) -> Any:
+    """Return the record in an annotation, which anybody may have written. Raises ValueError, or RecursionError."""
+    record = json.loads(text)
+    json.dumps(record, allow_nan=False, ensure_ascii=False).encode()  # no infinite number, and no lone surrogate
+    if not all(probe is None or isinstance(probe, dict) for probe in record["probes"].values()):
+        raise ValueError("a probe is not a mapping")
+    if not _is_shallow(record, MAX_DEPTH):
+        raise ValueError("nested too deep")
+    return record
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
 
 
 def restore(workload: Workload) -> Restored:

@@ -217,6 +217,54 @@ def test_an_annotation_that_was_changed_is_refused():
     assert "the annotation health-exporter/original does not fit the pod: restore it by hand" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"container": "web", "numbers": {}, "probes": {"livenessProbe": ' + "[" * 900 + "]" * 900 + "}}",
+        '{"container": "web", "numbers": {}, "probes": {"livenessProbe": ' + "[" * 100_000 + "]" * 100_000 + "}}",
+        '{"container": "web", "numbers": {}, "probes": {"livenessProbe": {"a": ' + "[" * 100 + "]" * 100 + "}}}",
+        '{"container": "web", "numbers": {}, "probes": {"livenessProbe": {"periodSeconds": NaN}}}',
+        '{"container": "web", "numbers": {}, "probes": {"livenessProbe": {"periodSeconds": 1e999}}}',
+        '{"container": "web", "numbers": {}, "probes": {"livenessProbe": {"httpGet": {"path": "\\ud800"}}}}',
+        '{"container": "web", "numbers": {}, "probes": {"livenessProbe": 5}}',
+        '{"container": ["web"], "numbers": {}, "probes": {}}',
+        "[" * 100_000,
+    ],
+    ids=["deep", "deeper", "deep_probe", "nan", "infinite", "surrogate", "number", "list", "open"],
+)
+@pytest.mark.parametrize("command", ["inject", "uninject", "convert"])
+def test_a_forged_annotation_is_refused(command, record):
+    documents = list(yaml.safe_load_all(inject("deployment_http").stdout))
+    documents[1]["spec"]["template"]["metadata"]["annotations"]["health-exporter/original"] = record
+    refused = invoke(command, yaml.safe_dump(documents[1]).encode())
+
+    assert (type(refused.exception), refused.stdout) == (SystemExit, "")
+    assert "the annotation health-exporter/original does not fit the pod: restore it by hand" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["inject"], ["uninject"], ["convert"], ["inject", "--config.file", "/dev/zero", "web.yaml"]]
+)
+def test_a_file_without_an_end_is_read_up_to_the_limit(arguments, tmp_path):
+    (tmp_path / "web.yaml").write_text(WEB)
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29)); from exporter.__main__ import main"
+    path = [] if "web.yaml" in arguments else ["/dev/zero"]
+    program = [sys.executable, "-c", f"{code}; import sys; sys.exit(main())", *arguments, *path]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    refused = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("/dev/zero: is larger than ")
+
+
+def test_a_pipe_without_an_end_is_read_up_to_the_limit():
+    with subprocess.Popen(["yes", "a: b"], stdout=subprocess.PIPE) as endless:
+        refused = subprocess.run([*PROGRAM, "inject"], stdin=endless.stdout, capture_output=True, timeout=120)
+        endless.kill()
+
+    assert (refused.returncode, refused.stderr) == (2, b"stdin: is larger than 16 MiB\n")
+
+
 def test_the_room_is_not_loaded_by_serve():
     code = (
         "import sys; from exporter import assembly, cli; print([name for name in sys.modules if 'manifests' in name])"
