@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from exporter.redaction import show_key
+from exporter.text import replace_unprintable
 
 Keys = tuple[str | int, ...]
 """The path from the root of a document to a place in it: the keys of mappings and the indexes of lists."""
@@ -11,6 +12,8 @@ Keys = tuple[str | int, ...]
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """One thing that is wrong, and where: `file:line: path: message`.
+
+    As text, it is one line that cannot control a terminal.
 
     Neither the path nor the message shows a value that may be a secret in the wrong place: see redaction.py.
     """
@@ -23,7 +26,8 @@ class Complaint:
     def __str__(self) -> str:
         where = self.source if self.line is None else f"{self.source}:{self.line}"
         path = "".join(f"[{key}]" if isinstance(key, int) else f".{show_key(key)}" for key in self.path)
-        return f"{where}: {path.removeprefix('.')}: {self.message}" if path else f"{where}: {self.message}"
+        text = f"{where}: {path.removeprefix('.')}: {self.message}" if path else f"{where}: {self.message}"
+        return replace_unprintable(text)
 
 
 class ConfigError(ValueError):

@@ -13,6 +13,8 @@ from exporter.keeper.worker import DEATH, Worker
 
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
+_MAX_DIGITS = 20  # of microseconds, which systemd counts in 64 bits
+
 
 class Service:
     """The service, as its manager sees it: ready, reloading or stopping, a line about it, and the watchdog.
@@ -25,7 +27,7 @@ class Service:
         """Take the manager's variables out of the environment: the commands of exec checks are not the service."""
         address, limit, pid = (os.environ.pop(name, "") for name in _VARIABLES)
         self._socket = _connect(address)
-        expects = pid in ("", str(os.getpid())) and limit.isdecimal()
+        expects = pid in ("", str(os.getpid())) and limit.isdecimal() and len(limit) <= _MAX_DIGITS
         self._interval = int(limit) / 2_000_000 if expects else 0.0  # seconds: half of the manager's limit
         self._due = 0.0
         self._status = ""

@@ -11,6 +11,7 @@ import yaml
 from exporter.config.checks import Config, load
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.probe.reference import AssumedEnvironment
+from exporter.text import replace_unprintable
 
 ASSUMED = AssumedEnvironment({"POD_IP": "127.0.0.1"})
 """The environment of the machine that will use the configuration."""
@@ -69,7 +70,7 @@ def load_elsewhere(content: bytes, source: str) -> Config | list[Complaint]:
 def _comment(text: str) -> list[str]:
     """Return the text as lines of a comment."""
     lines, line = [], "#"
-    for word in text.split():
+    for word in map(replace_unprintable, text.split()):
         if len(line) + len(word) + 1 > _LINE:
             lines.append(line)
             line = "#  "

@@ -1,10 +1,13 @@
 """Credentials and TLS settings of Prometheus' programs (prometheus/common, config/http_config.go)."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.manifests.section import Section
 
+SECRET_HEADER = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
+"""Matches the names of headers whose value may be a secret."""
 _INLINE = "save it as a file, and name the file here"
 _TLS_HINTS = {
     **dict.fromkeys(("ca", "cert", "key"), _INLINE),

@@ -5,7 +5,7 @@ from itertools import zip_longest
 from typing import Any
 from urllib.parse import unquote
 
-from exporter.manifests.credentials import convert_tls, refer
+from exporter.manifests.credentials import SECRET_HEADER, convert_tls, refer
 from exporter.manifests.scrapes import Target
 from exporter.manifests.section import Section, is_literal
 from exporter.net import url
@@ -13,7 +13,6 @@ from exporter.net import url
 # The 2xx codes of the IANA registry. Without valid_status_codes, blackbox_exporter accepts 200 to 299.
 _SUCCESSFUL = [200, 201, 202, 203, 204, 205, 206, 207, 208, 226]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_SECRET_HEADER = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 _JSON = "there is no CEL; write the condition as jsonPath"
 _IP = "both IPv6 and IPv4 are tried"
 _DIRECT = "a check connects without a proxy"
@@ -55,6 +54,10 @@ def build(module: Section, target: Target) -> list[dict[str, Any]]:
     if requested.target != "/":
         path = str(requested) if requested.path.startswith("//") else requested.target
         options["path"] = path.replace("$(", "$$(")
+    if requested.query:
+        module.note(
+            f"warning: {target.public}: the query of the URL may be a secret, which the configuration now shows"
+        )
     options |= {"scheme": "HTTPS"} if secure else {}
     headers = _convert_headers(module, requested, target)
     options |= {"httpHeaders": [{"name": name, "value": value} for name, value in headers.items()]} if headers else {}
@@ -75,7 +78,7 @@ def _convert_headers(module: Section, requested: url.Url, target: Target) -> dic
     """
     headers = {"Host": requested.host} if requested.port is None else {}
     for name, value in module.take_mapping("headers").items():
-        if _SECRET_HEADER.search(name):
+        if SECRET_HEADER.search(name):
             module.note(
                 "left out: it may be a secret; for Authorization, write bearerToken or basicAuth", "headers", name
             )
@@ -83,7 +86,7 @@ def _convert_headers(module: Section, requested: url.Url, target: Target) -> dic
             headers["Host" if name.lower() == "host" else name] = str(value)
     for name, sources in module.take_mapping("http_headers").items():
         values = sources.get("values") if isinstance(sources, dict) else None
-        if isinstance(values, list) and len(values) == len(sources) == 1 and not _SECRET_HEADER.search(name):
+        if isinstance(values, list) and len(values) == len(sources) == 1 and not SECRET_HEADER.search(name):
             headers[name] = str(values[0])
         else:
             module.note("left out: httpGet has one value for a header, which is not a secret", "http_headers", name)

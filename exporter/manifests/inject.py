@@ -11,6 +11,7 @@ it, and a second `inject` gives the same bytes. Then, for each workload:
    workload, and after that of its namespace.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from exporter.manifests.conversion import Conversion
 from exporter.manifests.endpoints import choose_probes, make_probe
 from exporter.manifests.original import Original, find_original, list_numbers, remember, remove_empty, restore
 from exporter.manifests.probes import OldProbe, convert_probes, find_probes
-from exporter.manifests.tree import assign, copy_node, find_text, list_items, make_node, refuse, require
+from exporter.manifests.tree import assign, copy_node, find, find_text, list_items, make_node, refuse, require
 from exporter.manifests.workloads import Workload, find_unsupported, find_workloads, read, refuse_stream
 from exporter.manifests.writer import write
 
@@ -97,8 +98,7 @@ def uninject(content: bytes, source: str) -> Conversion:
             restored = restore(workload)
             if name := restored.config_map:
                 outdated.add((workload.namespace, name))
-                namespace = f" --namespace {workload.namespace}" if workload.namespace else ""
-                found.append(workload.note(f"restored; then run: kubectl delete configmap {name}{namespace}"))
+                found.append(workload.note(f"restored{_explain_deletion(name, workload.namespace)}"))
                 found += map(workload.note, restored.notes)
     if not found:
         raise refuse(source, None, "no workload has the exporter that inject adds")
@@ -165,7 +165,12 @@ def _refuse_conflicts(workload: Workload, *, native: bool) -> None:
     All containers that run beside the exporter share its ports: also other sidecars, and beside a native one also the
     init containers.
     """
+    for value, key in ((workload.pod, "metadata"), (find(workload.pod, "metadata"), "annotations")):
+        if (found := find(value, key)) is not None and not isinstance(found, yaml.MappingNode):
+            raise workload.refuse(found, f"{key}: must be a mapping")
     for key in ("containers", "initContainers", "volumes"):
+        if (found := find(workload.spec, key)) is not None and not isinstance(found, yaml.SequenceNode):
+            raise workload.refuse(found, f"{key}: must be a list")
         for item in list_items(workload.spec, key):
             if find_text(item, "name") == sidecar.NAME:
                 raise workload.refuse(item, f"{key} has a {sidecar.NAME} that inject has not added: remove it first")
@@ -192,3 +197,11 @@ def _choose_configuration(
         raise _SkippedError(notes.explain_missing(container, probes))
     warnings = (note for note in conversion.notes if note.source == workload.source)  # not about extras: warn_image
     return examine(conversion.text.encode(), workload.source), tuple(warnings)
+
+
+def _explain_deletion(name: str, namespace: str) -> str:
+    """Return the command that deletes a ConfigMap of `inject`; nothing for a name that `inject` does not give."""
+    if not sidecar.is_name(name):
+        return ""
+    place = f" --namespace={shlex.quote(namespace)}" if namespace else ""
+    return f". To delete its ConfigMap: kubectl delete configmap {name}{place}"

@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from exporter.config.complaint import Complaint, ConfigError
+from exporter.config.data import MAX_DIGITS
 from exporter.config.pasted import PROBES, TIMING
 from exporter.manifests.conversion import Conversion, Converted, make_conversion
+from exporter.manifests.credentials import SECRET_HEADER
 from exporter.manifests.timing import Timing, choose_period, choose_threshold, make_timing
 from exporter.manifests.tree import build_data, find, find_text, list_items
 from exporter.manifests.workloads import Workload
@@ -86,6 +88,8 @@ def _read_probe(workload: Workload, key: str, node: yaml.Node) -> OldProbe:
     if len(handlers) != 1:
         flaw = f"more than one handler, {' and '.join(handlers)}" if handlers else "no handler"
         raise workload.refuse(node, f"{key}: has {flaw}")
+    if not isinstance(data[handlers[0]], dict):
+        raise workload.refuse(find(node, handlers[0]), f"{key}.{handlers[0]}: must be a mapping")
     numbers = {field: _read_number(workload, node, key, field) for field in TIMING}
     return OldProbe(key, node, data, handlers[0], make_timing(numbers))
 
@@ -100,8 +104,6 @@ def _read_number(workload: Workload, node: yaml.Node, key: str, field: str) -> i
 
 def _convert(workload: Workload, container: yaml.Node, probe: OldProbe) -> _Replacement:
     given = probe.data[probe.kind]
-    if not isinstance(given, dict):
-        raise workload.refuse(probe.node, f"{probe.key}.{probe.kind}: must be a mapping")
     options = {
         key: _escape(key, value) for key, value in given.items() if value is not None and value != _DEFAULTS.get(key)
     }
@@ -136,7 +138,7 @@ def _resolve_port(workload: Workload, container: yaml.Node, probe: OldProbe, por
     numbers = {find_text(item, "name"): find(item, "containerPort") for item in list_items(container, "ports")}
     if (number := numbers.get(port)) is not None:
         return build_data(number, workload.source)
-    if port.isdecimal() and port.isascii():
+    if port.isdecimal() and port.isascii() and len(port) <= MAX_DIGITS:
         return int(port)
     names = ", ".join(filter(None, numbers)) or "(none)"
     message = f"{probe.key}.{probe.kind}.port: the container has no port with this name; its names are: {names}"
@@ -186,6 +188,7 @@ def _blame(
 
 def _list_notes(workload: Workload, probes: Sequence[OldProbe]) -> Iterator[Complaint]:
     for probe in probes:
-        headers = probe.data[probe.kind].get("httpHeaders") or ()
-        if any(str(header.get("name")).lower() in ("authorization", "cookie") for header in headers):
+        headers = probe.data[probe.kind].get("httpHeaders")
+        names = [header.get("name") for header in headers if isinstance(header, dict)] if type(headers) is list else []
+        if any(SECRET_HEADER.search(str(name)) for name in names):
             yield workload.note(f"warning: {probe.key}: a header may be a secret, which the ConfigMap now shows too")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,12 @@ from exporter.config.complaint import Complaint
 from exporter.config.document import Document
 from exporter.config.synonyms import parse_duration
 from exporter.net import url
+from exporter.probe.expect import compile_pattern
+from exporter.text import replace_surrogates
 
 DEFAULT_INTERVAL, DEFAULT_TIMEOUT = 60, 10  # seconds: Prometheus' scrape_interval and scrape_timeout
+_MAX_LABEL = 64 * 1024  # characters; rules can double a label again and again
+_MAX_DIGITS = 9  # of the number of a group
 DEFAULT_MODULE = "http_2xx"  # blackbox_exporter's, without the parameter `module`
 
 _MODULE, _TARGET, _HOSTNAME = "__param_module", "__param_target", "__param_hostname"
@@ -130,17 +134,20 @@ def _relabel(labels: dict[str, str], rules: list[dict[str, Any]], messages: list
         action = str(rule.get("action", "replace")).lower()
         separator = str(rule.get("separator", ";"))
         names = rule.get("source_labels")
-        value = separator.join(labels.get(str(name), "") for name in (names if isinstance(names, list) else ()))
+        values = [labels.get(str(name), "") for name in (names if isinstance(names, list) else ())]
         try:
-            match = re.fullmatch(str(rule.get("regex", "(.*)")), value, re.DOTALL)
-        except re.error:
-            messages.append("left out: a rule of relabel_configs whose regular expression cannot be read")
+            value = _join(part for text in values for part in (separator, text)).removeprefix(separator)
+            match = compile_pattern(str(rule.get("regex", "(.*)")), dot_all=True).fullmatch(replace_surrogates(value))
+            if action in ("replace", "lowercase", "uppercase"):
+                _replace(labels, rule, action, value, match)
+        except ValueError as error:
+            messages.append(f"left out: a rule of relabel_configs: {error}")
             continue
         if action in ("keep", "drop"):
             if (match is None) == (action == "keep"):
                 return None
         elif action in ("replace", "lowercase", "uppercase"):
-            _replace(labels, rule, action, value, match)
+            continue
         elif action not in ("labelmap", "labeldrop", "labelkeep"):
             messages.append(f"left out: a rule of relabel_configs with the action {action}")
     return labels
@@ -156,16 +163,35 @@ def _replace(labels: dict[str, str], rule: dict[str, Any], action: str, value: s
         labels[_expand(target, match)] = _expand(str(rule.get("replacement", "$1")), match)
 
 
-def _expand(template: str, match: "re.Match[str]") -> str:
-    """Return a template with its `$1` and `${1}` replaced (regexp.Expand)."""
+def _expand(template: str, match: Any) -> str:
+    """Return a template with its `$1` and `${1}` replaced (regexp.Expand). Raises ValueError if it becomes too long."""
 
     def find(found: "re.Match[str]") -> str:
         with suppress(IndexError):
             name = found[1] or found[2]
-            return "$" if found[3] else match[int(name) if name.isdigit() else name] or ""
+            return "$" if found[3] else match[int(name[:_MAX_DIGITS]) if name.isdecimal() else name] or ""
         return ""
 
-    return _GROUP.sub(find, template)
+    def split() -> Iterator[str]:
+        end = 0
+        for found in _GROUP.finditer(template):
+            yield template[end : found.start()]
+            yield find(found)
+            end = found.end()
+        yield template[end:]
+
+    return _join(split())
+
+
+def _join(parts: Iterable[str]) -> str:
+    """Return the parts as one text. Raises ValueError if it is longer than the value of a label."""
+    texts, length = [], 0
+    for part in parts:
+        length += len(part)
+        if length > _MAX_LABEL:
+            raise ValueError(f"a label has more than {_MAX_LABEL} characters")
+        texts.append(part)
+    return "".join(texts)
 
 
 def _list_mappings(value: Any) -> list[dict[str, Any]]:

@@ -88,6 +88,11 @@ def name_config_map(workload: str, config: str) -> str:
     return re.sub(r"[-.]+\Z", "", workload[: _MAX_NAME - len(suffix)]) + suffix
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text is a name that `inject` gives to a ConfigMap, and safe in a command line."""
+    return re.fullmatch(r"[a-z0-9][-.a-z0-9]*-health-[0-9a-f]{10}", text) is not None
+
+
 def is_config_map(node: yaml.Node) -> bool:
     """Return whether this object is a ConfigMap that `inject` has made."""
     return find_text(node, "kind") == "ConfigMap" and find_text(node, "metadata", "labels", _MANAGED_BY) == NAME

@@ -93,6 +93,10 @@ def build_data(node: yaml.Node, source: str) -> Any:
     data = builder.build(node)
     if builder.complaints:
         raise ConfigError(builder.complaints)
+    try:
+        json.dumps(data, allow_nan=False)
+    except ValueError:
+        raise refuse(source, node, "has a number that JSON does not have, such as .inf or .nan") from None
     return data
 
 

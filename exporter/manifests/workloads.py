@@ -165,6 +165,9 @@ def find_workloads(node: yaml.Node, source: str) -> Iterator[Workload]:
         pod = find(item, *_TEMPLATES[find_text(item, "kind")])
         if not list_items(pod, "spec", "containers"):
             raise refuse(source, item, f"the {find_text(item, 'kind')} has no containers")
+        for container in list_items(pod, "spec", "containers"):
+            if not find_text(container, "name"):
+                raise refuse(source, container, f"a container of the {find_text(item, 'kind')} has no name")
         assert pod is not None
         yield Workload(source, item, pod)
 

@@ -172,6 +172,8 @@ def _parse_host(scheme: str, text: str) -> str:
     `//a:b:80/`, the last one does.
     """
     bracket = text.rpartition("]")
+    if text.startswith("[") and not bracket[1]:
+        raise ValueError("invalid URL: '[' without ']'")
     colon = text.find(":") if scheme in ("http", "https") else text.rfind(":")
     port = bracket[2] if text.startswith("[") else text[colon:] if colon >= 0 else ""
     if not _OPTIONAL_PORT.fullmatch(port):

@@ -23,7 +23,7 @@ MAX_SHOWN_VALUE = 60  # characters of a value in a summary
 
 def _validate_pattern(text: str) -> str:
     try:
-        _compile_pattern(text)
+        compile_pattern(text)
     except ValueError as error:
         raise ValueError(f"is not a valid RE2 regular expression: {redact(str(error), text)}") from None
     return text
@@ -98,7 +98,7 @@ def matches(pattern: str, text: str) -> bool:
     """Return whether the regular expression matches anywhere in the text."""
     if not text.isascii():  # JSON can contain half of a surrogate pair, which RE2 cannot search
         text = replace_surrogates(text)
-    return _compile_pattern(pattern).search(text) is not None
+    return compile_pattern(pattern).search(text) is not None
 
 
 @cache
@@ -107,10 +107,12 @@ def _cache_path(text: str) -> Path:
 
 
 @cache
-def _compile_pattern(pattern: str) -> Any:
+def compile_pattern(pattern: str, *, dot_all: bool = False) -> Any:
+    """Return a regular expression of RE2; `.` matches a line end only with `dot_all`. Raises ValueError."""
     re2 = require("re2", "expect")
     options = re2.Options()
     options.log_errors = False
+    options.dot_nl = dot_all
     try:
         return re2.compile(pattern, options)
     except re2.error as error:

@@ -152,7 +152,17 @@ def test_the_watchdog_is_fed_also_while_the_worker_is_replaced(start, one_manage
     eventually(lambda: one_manager.find("STATUS")[-1] == "2 checks", what="the next worker serves")
 
 
-@pytest.mark.parametrize("variables", [{}, {"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "x"}])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"},
+        {"WATCHDOG_USEC": "x"},
+        {"WATCHDOG_USEC": "9" * 400},
+        {"WATCHDOG_USEC": "9" * 5000},
+    ],
+    ids=["none", "other_process", "text", "overflow", "too_many_digits"],
+)
 def test_the_watchdog_of_another_process_is_left_alone(start, one_manager, tmp_path, variables):
     exporter = serve(start, one_manager, tmp_path, "--shutdown-delay=0", **variables)
     one_manager.wait("READY")

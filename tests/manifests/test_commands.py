@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_a_pipe_is_injected_and_restored():
     assert (injected.returncode, restored.returncode) == (0, 0)
     assert yaml.safe_load(restored.stdout) == yaml.safe_load(WEB)
     name = yaml.safe_load(injected.stdout.partition(b"---")[0])["metadata"]["name"]
-    note = f"stdin:14: deployment/web: restored; then run: kubectl delete configmap {name}\n"
+    note = f"stdin:14: deployment/web: restored. To delete its ConfigMap: kubectl delete configmap {name}\n"
     assert restored.stderr.decode().partition(": ")[2] == note.partition(": ")[2]
 
 
@@ -263,6 +264,66 @@ def test_a_pipe_without_an_end_is_read_up_to_the_limit():
         endless.kill()
 
     assert (refused.returncode, refused.stderr) == (2, b"stdin: is larger than 16 MiB\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("web-health-0123456789", " To delete its ConfigMap: kubectl delete configmap web-health-0123456789"),
+        ("x; touch owned #-health-0123456789", ""),
+        ("-x-health-0123456789", ""),
+        ("settings", ""),
+    ],
+)
+def test_a_note_has_a_command_only_for_a_config_map_of_inject(name, command):
+    documents = list(yaml.safe_load_all(inject("deployment_http").stdout))
+    documents[1]["metadata"]["namespace"] = "a; b"
+    documents[1]["spec"]["template"]["spec"]["volumes"][-1]["configMap"]["name"] = name
+    restored = invoke("uninject", yaml.safe_dump(documents[1]).encode())
+
+    expected = f"restored.{command} --namespace='a; b'\n" if command else "restored\n"
+    assert restored.stderr.endswith(f"deployment/web: {expected}")
+
+
+def test_a_name_cannot_control_the_terminal():
+    content = WEB.replace("name: web\nspec", 'name: "web\\e]0;title\\a\\nweb.yaml: forged"\nspec')
+    injected = invoke("inject", content.encode())
+
+    assert injected.stderr.splitlines()[0].startswith("stdin:1: deployment/web?]0;title??web.yaml: forged: added ")
+    assert all(line.isprintable() for line in injected.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("port: 80", "port: " + repr("8" * 5000), "the container has no port with this name"),
+        ("name: web\n          ", "name: null\n          ", "a container of the Deployment has no name"),
+    ],
+)
+def test_an_unusable_value_is_refused(old, new, message):
+    content = re.sub(old, lambda _: new, WEB)
+    assert content != WEB
+    refused = invoke("inject", content.encode())
+
+    assert isinstance(refused.exception, SystemExit)
+    assert message in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["X-Auth-Token", "X-Api-Key", "authorization"])
+def test_a_header_that_may_be_a_secret_is_noted(name):
+    pod = {"containers": [{"name": "web", "livenessProbe": {"httpGet": {"port": 80, "httpHeaders": []}}}]}
+    pod["containers"][0]["livenessProbe"]["httpGet"]["httpHeaders"] = [{"name": name, "value": "hunter2"}]
+    content = yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": pod})
+
+    assert "a header may be a secret, which the ConfigMap now shows too" in invoke("inject", content.encode()).stderr
+
+
+def test_a_query_that_may_be_a_secret_is_noted():
+    modules = b"modules: {http_2xx: {prober: http}}"
+    converted = invoke("convert", modules, "--target", "http://shop.example/a?q=hunter2")
+
+    assert "http://shop.example/a: the query of the URL may be a secret, which the configuration" in converted.stderr
+    assert "hunter2" not in converted.stderr
 
 
 def test_the_room_is_not_loaded_by_serve():

@@ -120,7 +120,7 @@ def test_labels_and_unknown_rules_are_noted():
     assert found == [Target("m", "a", 60, 10)]
     assert [note.partition("left out: ")[2] for note in notes] == [
         "a rule of relabel_configs with the action hashmod",
-        "a rule of relabel_configs whose regular expression cannot be read",
+        "a rule of relabel_configs: missing ): (",
         "the labels team; add them in Prometheus",
     ]
 
@@ -134,3 +134,47 @@ def test_an_unusual_document_has_no_targets(text):
 
 def test_scrape_config_files_are_noted():
     assert find("scrape_config_files: [a.yml]")[1][0].endswith("give the targets of these files as [MODULE=]TARGET")
+
+
+def relabel(rules):
+    return find(
+        f"""
+        scrape_configs:
+          - params: {{module: [m], target: [{"a" * 40}]}}
+            static_configs: [{{targets: [x]}}]
+            relabel_configs: [{rules}]
+        """
+    )
+
+
+def test_a_regular_expression_takes_no_longer_than_its_text():
+    found, notes = relabel('{source_labels: [__param_target], regex: "(a+)+b", target_label: __param_module}')
+
+    assert ([target.module for target in found], notes) == (["m"], [])
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ", ".join(['{source_labels: [__param_target], target_label: __param_target, replacement: "$1$1"}'] * 40),
+        f'{{source_labels: [__param_target], target_label: a, replacement: "{"$1" * 1640}"}}',
+        f"{{source_labels: [{', '.join(['__param_target'] * 1640)}], target_label: a}}",
+    ],
+    ids=["rules", "groups", "sources"],
+)
+def test_a_label_does_not_grow_without_end(rules):
+    found, notes = relabel(rules)
+
+    assert all(len(target.address) <= 64 * 1024 for target in found)
+    assert [note.partition(": left out: ")[2] for note in notes] == [
+        "a rule of relabel_configs: a label has more than 65536 characters"
+    ]
+
+
+@pytest.mark.parametrize("group", ["${" + "1" * 5000 + "}", "${²}", "${other}"])
+def test_a_group_that_does_not_exist_is_empty(group):
+    found, notes = relabel(
+        f'{{source_labels: [__param_target], target_label: __param_module, replacement: "b{group}"}}'
+    )
+
+    assert ([target.module for target in found], notes) == (["b"], [])

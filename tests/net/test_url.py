@@ -161,3 +161,8 @@ def test_any_path_can_be_requested(path):
         assert not set(url.target) & set("\n\x00\x7f#")
     else:
         assert url.opaque or path.endswith(":")
+
+
+def test_an_address_without_its_closing_bracket_is_named():
+    with pytest.raises(ValueError, match=r"invalid URL: '\[' without '\]'"):
+        parse("http://[::1/x")
