@@ -470,6 +470,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("config.nodes:MAX_DEPTH", "Levels of mappings and lists", "", "The file is rejected."),
         Limit("config.nodes:MAX_VALUES", "Keys and values, those of aliases included", "", "The file is rejected."),
         Limit("manifests.workloads:MAX_BYTES", "Manifests for `inject`, `uninject` and `convert`", "bytes", "Refused."),
+        Limit(
+            "manifests.scrapes:_MAX_LABEL",
+            "Label that relabeling makes for `convert`",
+            "characters",
+            "Left out, with a note.",
+        ),
         Limit("manifests.tree:MAX_DEPTH", "Levels of mappings and lists in a manifest", "", "Refused."),
         Limit("manifests.tree:MAX_VALUES", "Keys and values of manifests, with those of aliases", "", "Refused."),
         Limit("config.data:MAX_DIGITS", "Digits of a whole number", "", "The file is rejected."),
