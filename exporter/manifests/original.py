@@ -115,7 +115,7 @@ def restore(workload: Workload) -> Restored:
     places = [list_items(workload.spec, place) for place in ("containers", "initContainers")]
     exporter = next((item for items in places for item in items if _is_added(item)), None)
     for place in ("containers", "initContainers", "volumes"):
-        if (items := find(workload.spec, place)) is not None:
+        if isinstance(items := find(workload.spec, place), yaml.SequenceNode):
             items.value = [item for item in items.value if not _is_added(item)]
     remove_empty(workload)
     return Restored(config_map, exporter, notes)

@@ -92,6 +92,13 @@ OWN = (
 INJECTED = list(yaml.safe_load_all(inject(yaml.safe_dump(WHOLE).encode(), "x", Settings((), "i", False, OWN)).text))[1]
 
 
+def test_init_containers_that_are_no_list_stay():
+    place = ("spec", "template", "spec", "initContainers")
+    restored = uninject(yaml.safe_dump(put(INJECTED, place, "data")).encode(), "x")
+
+    assert yaml.safe_load(restored.text) == put(WHOLE, place, "data")
+
+
 @settings(deadline=None, max_examples=300)
 @given(broken(WHOLE) | broken(INJECTED), st.sampled_from([None, OWN]), st.booleans())
 def test_a_manifest_of_any_shape_is_accepted_or_refused(manifest, own, native):
