@@ -15,6 +15,7 @@ from exporter.probe.expect import compile_pattern
 from exporter.text import replace_surrogates
 
 DEFAULT_INTERVAL, DEFAULT_TIMEOUT = 60, 10  # seconds: Prometheus' scrape_interval and scrape_timeout
+_ANY = "(.*)"
 _MAX_LABEL = 64 * 1024  # characters; rules can double a label again and again
 _MAX_DIGITS = 9  # of the number of a group
 DEFAULT_MODULE = "http_2xx"  # blackbox_exporter's, without the parameter `module`
@@ -137,7 +138,7 @@ def _relabel(labels: dict[str, str], rules: list[dict[str, Any]], messages: list
         values = [labels.get(str(name), "") for name in (names if isinstance(names, list) else ())]
         try:
             value = _join(part for text in values for part in (separator, text)).removeprefix(separator)
-            match = compile_pattern(str(rule.get("regex", "(.*)")), dot_all=True).fullmatch(replace_surrogates(value))
+            match = _match(str(rule.get("regex", _ANY)), value)
             if action in ("replace", "lowercase", "uppercase"):
                 _replace(labels, rule, action, value, match)
         except ValueError as error:
@@ -151,6 +152,13 @@ def _relabel(labels: dict[str, str], rules: list[dict[str, Any]], messages: list
         elif action not in ("labelmap", "labeldrop", "labelkeep"):
             messages.append(f"left out: a rule of relabel_configs with the action {action}")
     return labels
+
+
+def _match(pattern: str, value: str) -> Any:
+    """Return the match of a whole value. Raises ValueError for a pattern that RE2 does not accept."""
+    if pattern == _ANY:  # the default does without RE2, which an extra installs
+        return re.fullmatch(_ANY, value, re.DOTALL)
+    return compile_pattern(pattern, dot_all=True).fullmatch(replace_surrogates(value))
 
 
 def _replace(labels: dict[str, str], rule: dict[str, Any], action: str, value: str, match: Any) -> None:

@@ -1,5 +1,6 @@
 """Targets in a Prometheus configuration: the same as Prometheus itself finds."""
 
+import sys
 from textwrap import dedent
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,6 +9,7 @@ from support import Prometheus, ended, eventually
 
 from exporter.config.document import Document
 from exporter.manifests.scrapes import Target, find_targets
+from exporter.probe.expect import compile_pattern
 
 CONFIGURATIONS = {
     "usual": """
@@ -145,6 +147,17 @@ def relabel(rules):
             relabel_configs: [{rules}]
         """
     )
+
+
+def test_only_a_pattern_of_the_file_requires_the_extra(monkeypatch):
+    compile_pattern.cache_clear()
+    monkeypatch.setitem(sys.modules, "re2", None)
+    found, notes = relabel(
+        "{source_labels: [__param_target], target_label: __param_module}, {regex: b.*, action: keep}"
+    )
+
+    assert [target.module for target in found] == ["a" * 40]
+    assert "requires the extra expect" in notes[0]
 
 
 def test_a_regular_expression_takes_no_longer_than_its_text():
