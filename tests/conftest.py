@@ -30,9 +30,20 @@ hypothesis.settings.load_profile("unhurried")
 # Tests that take seconds although their code starts no process, by the beginning of their names; found by --durations.
 LONG = ("e2e/", "faults/", "image/", "k8s/test_manifests.py::test_every_object", "test_docs.py::test_the_demo")
 
+# Files that take minutes. `make test` distributes whole files, and without this order it would end with one of these.
+FIRST = ("faults/test_keeper.py", "alerts/", "image/", "k8s/", "faults/", "e2e/")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `slow` each test that starts a process, itself or through a fixture or a helper, or that is LONG."""
+    """Mark as `slow` each test that starts a process, itself or through a fixture or a helper, or that is LONG.
+
+    The files in FIRST come first.
+    """
+    items.sort(
+        key=lambda item: next(
+            (place for place, name in enumerate(FIRST) if item.nodeid.startswith(f"tests/{name}")), len(FIRST)
+        )
+    )
     for item in items:
         if not isinstance(item, pytest.Function):
             continue

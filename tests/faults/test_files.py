@@ -163,8 +163,8 @@ def test_a_certificate_that_hangs_is_not_loaded_and_a_later_one_is(mount, author
 def test_only_the_reader_opens_paths_of_the_configuration():
     """The others open what the kernel and the package provide.
 
-    `ask` and the commands that print a configuration or a manifest are processes of their own, which read a file and end,
-    and so are the children that `host.path` starts.
+    `ask` and the commands that print a manifest or a configuration are processes of their own, which read a file and
+    end, and so are the children that `host.path` starts.
     """
     house = Path(__file__).parents[2] / "exporter"
     opening = {
