@@ -144,11 +144,16 @@ def holds(spans: Spans, now: float) -> bool:
 @lru_cache(maxsize=64)
 def live(life: Life, end: int) -> tuple[Samples | None, ...]:
     """Return the samples of every step until `end`, None while the exporter does not run."""
-    logging.getLogger("exporter.evaluation.store").setLevel(logging.CRITICAL)
     scrapes: list[Samples | None] = [None] * (end // STEP + 1)
-    for start, stop in life.processes:
-        for step, samples in _run_process(life, int(start * MINUTE), int(min(stop * MINUTE, end + 1))):
-            scrapes[step] = samples
+    logger = logging.getLogger("exporter.evaluation.store")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # days of status changes; other tests of the same process look at the log
+    try:
+        for start, stop in life.processes:
+            for step, samples in _run_process(life, int(start * MINUTE), int(min(stop * MINUTE, end + 1))):
+                scrapes[step] = samples
+    finally:
+        logger.setLevel(level)
     return tuple(scrapes)
 
 

@@ -58,8 +58,8 @@ def test_validate_does_not_look_for_the_process(tmp_path):
     """It may run on another machine."""
     config = tmp_path / "health.yml"
     config.write_text(
-        "checks: [{name: a, file: {path: /tmp/healthy, of: {process: never-started}}, groups: [liveness]},"
-        "{name: b, memory: {scope: container, of: {process: never-started}}, groups: [liveness]}]"
+        "checks: [{name: a, file: {path: /tmp/healthy, of: {process: never-started}}, groups: [liveness, startup]},"
+        "{name: b, memory: {scope: container, of: {process: never-started}}, groups: [liveness, startup]}]"
     )
     result = CliRunner().invoke(cli, ["validate", "--scrape-interval", "1", str(config)])
 
