@@ -153,6 +153,10 @@ def test_a_dead_mount_in_the_container_fails_at_the_deadline(tmp_path):
     probe._query._child.wait(PATIENCE)
 
 
+def count_processes(name: str) -> int:
+    return sum(process.info["name"] == name for process in psutil.process_iter(["name"]))
+
+
 def test_a_dead_mount_in_a_container_that_was_replaced_is_not_evidence_against_the_new_one(tmp_path):
     probe = File(path="/dead/healthy", of=Of(process="replaced"))
     with mounted(tmp_path) as mount:
@@ -163,6 +167,7 @@ def test_a_dead_mount_in_a_container_that_was_replaced_is_not_evidence_against_t
                 assert probe.probe(within(3)).reason is Reason.TIMEOUT
         with container(tmp_path, name="replaced") as app:
             (app.root / "dead/healthy").touch()
+            eventually(lambda: count_processes("replaced") == 1, what="the process of the first container is gone")
             with pytest.raises(ProbeError, match="blocked on it in an earlier container") as caught:
                 probe.probe(within(PATIENCE))
             assert caught.value.reason is Reason.TIMEOUT
