@@ -31,7 +31,7 @@ fast: check ## run `make check` and the tests that start no other program; ARGS 
 
 test: check $(TOOLS)/stamp ## run `make check` and all tests; ARGS go to pytest and can select tests
 	tests/peers.sh
-	$(BIN)/pytest --numprocesses=5 --dist=loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)/test.stamp ## inject every fault of tests/faults/rows.py, and count those that the exporter survives
 	tests/peers.sh
