@@ -23,9 +23,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
-from exporter.evaluation.judge import judge
+from exporter.evaluation.judge import satisfies
 from exporter.evaluation.settle import expire, settle
 from exporter.model import Group, Result, Snapshot, State, Status
 from exporter.probe.check import Check
@@ -49,6 +48,7 @@ class Store:
         self._show = show
         self._lock = threading.Lock()
         self._checks: dict[str, Check] = {}
+        self._obstacles: set[str] = set()  # names of the checks that keep startup or readiness down
         self._snapshot = Snapshot(first, wall(), {})
 
     def configure(self, checks: Iterable[Check]) -> tuple[Check, ...]:
@@ -64,6 +64,8 @@ class Store:
                 new[check.spec.name] = known if known == check else check
             after = {name: states[name] if old.get(name) is check else State(check.spec) for name, check in new.items()}
             self._checks = new
+            self._obstacles.clear()
+            self._note_obstacles(after.values())
             self._publish(after)
             return tuple(new.values())
 
@@ -75,6 +77,7 @@ class Store:
                 return
             before = self._snapshot.states[name]
             after = settle(before, result)
+            self._note_obstacles((after,))
             self._publish({**self._snapshot.states, name: after})
             generation = self._snapshot.generation
         _log_change(before, after, generation)
@@ -106,6 +109,7 @@ class Store:
         after = {name: expire(state, now, wall) for name, state in before.items()}
         changed = [name for name in after if after[name] is not before[name]]
         if changed:
+            self._note_obstacles(after[name] for name in changed)
             self._publish(after)
         return [(before[name], after[name], self._snapshot.generation) for name in changed]
 
@@ -113,13 +117,19 @@ class Store:
         current = self._snapshot
         self._show(current.generation + 1)
         generation, draining = current.generation + 1, draining or current.draining
-        new = Snapshot(generation, self._wall(), states, draining, degraded, current.started)
-        self._snapshot = new if new.started or not _serves(new) else replace(new, started=True)
+        # The start of the application ends when startup and readiness are up together.
+        started = current.started or not (self._obstacles or draining or degraded)
+        self._snapshot = Snapshot(generation, self._wall(), states, draining, degraded, started)
+
+    def _note_obstacles(self, states: Iterable[State]) -> None:
+        """Note which of these states keep startup or readiness down. After a result, the other checks are not read."""
+        for state in states:
+            (self._obstacles.add if _is_obstacle(state) else self._obstacles.discard)(state.spec.name)
 
 
-def _serves(snapshot: Snapshot) -> bool:
-    """Return whether startup and readiness are up, which ends the start of the application."""
-    return judge(snapshot, Group.STARTUP).up and judge(snapshot, Group.READINESS).up
+def _is_obstacle(state: State) -> bool:
+    groups = (Group.STARTUP, Group.READINESS)
+    return any(state.spec.belongs_to(group) and not satisfies(state, group) for group in groups)
 
 
 def _log_change(before: State, after: State, generation: int) -> None:

@@ -4,11 +4,15 @@ import logging
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from make import FAIL, PASS, UNKNOWN, check, in_groups, result
 from support import PATIENCE, Clock
 
+from exporter.evaluation.judge import judge
 from exporter.evaluation.store import Store
 from exporter.model import Group, Status
+from exporter.probe.check import Check
 
 
 @pytest.fixture
@@ -190,6 +194,45 @@ def test_the_start_ends_when_startup_and_readiness_are_up_together_and_never_beg
 
     assert started == [False, False, True, True, True]
     assert store.snapshot().started
+
+
+CHECKS = {
+    "warm": in_groups(Group.STARTUP),
+    "alive": in_groups(Group.LIVENESS),
+    "api": in_groups(Group.READINESS, Group.STARTUP),
+    "db": in_groups(Group.READINESS),
+}
+STEPS = st.one_of(
+    st.tuples(st.just("record"), st.sampled_from([*CHECKS]), st.sampled_from([PASS, PASS, PASS, FAIL, UNKNOWN])),
+    st.tuples(st.just("configure"), st.sets(st.sampled_from([*CHECKS]), min_size=1)),
+    st.tuples(st.sampled_from(["degrade", "advance"])),
+)
+
+
+@given(st.lists(STEPS, max_size=30), st.integers(0, 30))
+def test_the_start_has_ended_if_both_verdicts_have_been_up_in_one_snapshot(steps, drain_at):
+    clock = Clock()
+    store = Store(clock, lambda: clock() + 1_000_000)
+    watched: dict[str, Check] = {}
+    ended = False
+    for number, (act, *arguments) in enumerate([("degrade",), ("configure", {*CHECKS}), *steps]):
+        match act:
+            case "record" if arguments[0] in watched:
+                store.record(watched[arguments[0]], result(arguments[1], at=clock()))
+            case "configure":
+                names = sorted(arguments[0])
+                wanted = [check(name, groups=CHECKS[name], failure_threshold=1, stale_after=50.0) for name in names]
+                watched = dict(zip(names, store.configure(wanted), strict=True))
+            case "degrade":
+                store.degrade()
+                watched = {}
+            case "advance":
+                clock.advance(20.0)
+        if number == drain_at:
+            store.drain()
+        snapshot = store.snapshot()
+        ended = ended or all(judge(snapshot, group).up for group in (Group.STARTUP, Group.READINESS))
+        assert snapshot.started == ended
 
 
 def test_a_start_that_is_interrupted_by_the_shutdown_has_not_ended(store, clock):
