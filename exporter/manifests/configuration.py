@@ -49,21 +49,21 @@ def parse(content: bytes, source: str) -> Configuration:
 def examine(content: bytes, source: str) -> Configuration:
     """Return what a manifest needs to know about a valid configuration, without advice."""
     data = Document.parse(content, source).data
-    entries = data["checks"]
-    groups = [_list_groups(entry) for entry in entries]
-    kinds_used = {kind: kinds()[kind].needs.values() for entry in entries for kind in entry if kind in kinds()}
+    checks = [(make_timing(entry), *_read_kind(entry)) for entry in data["checks"]]
     return Configuration(
         content.decode("utf-8-sig").replace("\r\n", "\n"),
-        {group: tuple(make_timing(entry) for entry in entries if group in _list_groups(entry)) for group in Group},
-        all(Group.STARTUP in names for names in groups if Group.LIVENESS in names),
+        {group: tuple(timing for timing, groups, _ in checks if group in groups) for group in Group},
+        all(Group.STARTUP in groups for _, groups, _ in checks if Group.LIVENESS in groups),
         tuple(dict.fromkeys(name for name in _find_variables(data) if name != "POD_IP")),
-        tuple(sorted({extra for extras in kinds_used.values() for extra in extras})),
+        tuple(sorted({extra for _, _, extras in checks for extra in extras})),
     )
 
 
-def _list_groups(entry: Mapping[str, Any]) -> list[str]:
+def _read_kind(entry: Mapping[str, Any]) -> tuple[Collection[str], Collection[str]]:
+    """Return the groups of a check, by default those of its kind, and the extras that the kind needs."""
+    kind = next(kinds()[key] for key in entry if key in kinds())
     groups: list[str] | None = entry.get("groups")
-    return [Group.READINESS] if groups is None else groups
+    return kind.default_groups if groups is None else groups, kind.needs.values()
 
 
 def _find_variables(value: Any) -> Iterator[str]:

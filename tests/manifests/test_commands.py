@@ -121,6 +121,22 @@ def test_checks_of_the_user_are_not_replaced_by_converted_ones():
     assert again.stderr.strip().endswith("unchanged, because its checks are from --config.file: give the file again")
 
 
+def test_a_certificate_of_the_user_does_not_replace_the_readiness_probe(tmp_path):
+    """It is in no group by default, so /readyz would be 200 whatever the application does."""
+    checks = (
+        "checks: [{name: tls, certificate: {host: shop.example}}, {name: a, httpGet: {port: 80}, groups: [startup]}]"
+    )
+    (tmp_path / "own.yml").write_text(checks)
+    injected = invoke("inject", WEB.encode(), "--config.file", str(tmp_path / "own.yml")).stdout
+    before, after = (
+        next(item for item in yaml.safe_load_all(text) if item["kind"] == "Deployment")["spec"]["template"]["spec"]
+        for text in (WEB, injected)
+    )
+
+    assert after["containers"][0]["readinessProbe"] == before["containers"][0]["readinessProbe"]
+    assert after["containers"][0]["startupProbe"]["httpGet"]["path"] == "/startupz"
+
+
 def test_the_config_map_of_a_workload_that_stays_is_kept():
     own = invoke("inject", WEB.encode(), "--config.file", OWN).stdout
     both = invoke("inject", f"{own}---\n{WEB.replace('web', 'api')}".encode())
