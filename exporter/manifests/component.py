@@ -6,17 +6,13 @@ from exporter.manifests.configuration import Configuration
 from exporter.manifests.endpoints import choose_probes, make_probe
 from exporter.manifests.original import list_numbers
 from exporter.manifests.probes import OldProbe
+from exporter.manifests.timing import DEFAULTS, LEAST, format_timing
 from exporter.manifests.tree import find_text
 from exporter.manifests.workloads import Workload
 
-NUMBERS = {
-    "startupProbe": {"initialDelaySeconds": 6, "periodSeconds": 5, "timeoutSeconds": 2, "failureThreshold": 24},
-    "livenessProbe": {"periodSeconds": 10, "timeoutSeconds": 2, "failureThreshold": 4},
-    "readinessProbe": {"periodSeconds": 6, "timeoutSeconds": 2, "failureThreshold": 2},
-}
+NUMBERS = {key: format_timing(timing, {}) for key, timing in LEAST.items()}
 """The numbers in the component's template/pod.yaml."""
 NOTE = "the numbers of the kustomize component do not fit: the end of the output has the patch for your kustomization"
-_DEFAULTS = {"initialDelaySeconds": 0, "successThreshold": 1}
 _INTRODUCTION = (
     "# The probes of the kustomize component have other numbers than those of inject. With the component, add this to",
     "# your kustomization, so that a restart takes about as long as before:",
@@ -42,5 +38,5 @@ def write_patch(workload: Workload, probes: Mapping[str, OldProbe], configuratio
 def _compare(present: Mapping[str, int], wanted: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:
     """Yield the changes that lead from numbers to others, where a missing one is Kubernetes' default."""
     for field, value in wanted.items():
-        if present.get(field, _DEFAULTS.get(field)) != value:
+        if present.get(field, DEFAULTS.get(field)) != value:
             yield "replace" if field in present else "add", field, value

@@ -24,7 +24,7 @@ k8s/README.md has the rules for these minimums.
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -32,11 +32,6 @@ from exporter.config.pasted import TIMING
 
 _CONFIRMATION = 2  # runs of a check that fail before its status does
 _MAX_PERIOD = 10  # periodSeconds of a check whose timeout is not longer
-_LIVENESS = (10, 4)  # the least periodSeconds and failureThreshold
-_READINESS = (6, 2)
-_STARTUP = (5, 24)
-_MIN_DELAY = 6  # initialDelaySeconds of the probe on /startupz
-_TIMEOUT = 2  # timeoutSeconds of the probes
 
 
 class Gate(Enum):
@@ -75,12 +70,18 @@ class Timing:
         return self.initial_delay + self.patience
 
 
-_DEFAULTS = dict(zip(TIMING, astuple(Timing()), strict=True))
+DEFAULTS = dict(zip(TIMING, astuple(Timing()), strict=True))
+LEAST = {
+    "startupProbe": Timing(initial_delay=6, period=5, timeout=2, failure_threshold=24),
+    "livenessProbe": Timing(period=10, timeout=2, failure_threshold=4),
+    "readinessProbe": Timing(period=6, timeout=2, failure_threshold=2),
+}
+"""The least numbers of the new probes, which are those of the kustomize component."""
 
 
 def make_timing(fields: Mapping[str, Any]) -> Timing:
     """Return the numbers of a probe or of a check. Missing, null and 0 mean the default, as in Kubernetes."""
-    return Timing(*(fields.get(key) or default for key, default in _DEFAULTS.items()))
+    return Timing(*(fields.get(key) or default for key, default in DEFAULTS.items()))
 
 
 def choose_period(old: Timing) -> int:
@@ -95,31 +96,31 @@ def choose_threshold(old: Timing) -> int:
 
 def choose_liveness(old: Timing | None, checks: Collection[Timing], gate: Gate) -> Timing:
     """Return the numbers of the probe on /livez. `old` is the probe that it replaces, if any."""
-    period, threshold = _LIVENESS
-    old = old or Timing(failure_threshold=1)
+    least, old = LEAST["livenessProbe"], old or Timing(failure_threshold=1)
     run = _find_run(checks)
     rest = max(old.patience - _find_delay(checks), run if gate is Gate.OTHER else 0)
-    period = max(period, math.ceil(rest / (threshold - 1)))
-    late = max(run, old.start + run - (threshold - 1) * period) if gate is Gate.NONE else 0
-    return Timing(max(old.initial_delay, late), period, _TIMEOUT, 1, threshold)
+    new = replace(least, period=max(least.period, math.ceil(rest / (least.failure_threshold - 1))))
+    late = max(run, old.start + run - new.patience) if gate is Gate.NONE else 0
+    return replace(new, initial_delay=max(old.initial_delay, late))
 
 
 def choose_readiness(old: Timing | None, checks: Collection[Timing]) -> Timing:
     """Return the numbers of the probe on /readyz. `old` is the probe that it replaces, if any."""
-    period, threshold = _READINESS
-    old = old or Timing(failure_threshold=1)
-    threshold = max(threshold, 1 + math.ceil((old.patience - _find_delay(checks)) / period))
-    successes = 1 + math.ceil((old.success_threshold - 1) * old.period / period)
-    delay = max(old.initial_delay, _find_outdated(checks))
-    return Timing(delay, period, _TIMEOUT, successes, threshold)
+    least, old = LEAST["readinessProbe"], old or Timing(failure_threshold=1)
+    failures = 1 + math.ceil((old.patience - _find_delay(checks)) / least.period)
+    return replace(
+        least,
+        initial_delay=max(old.initial_delay, _find_outdated(checks)),
+        success_threshold=1 + math.ceil((old.success_threshold - 1) * old.period / least.period),
+        failure_threshold=max(least.failure_threshold, failures),
+    )
 
 
 def choose_startup(old: Collection[Timing], checks: Collection[Timing]) -> Timing:
     """Return the numbers of the probe on /startupz. `old` has the old startupProbe and livenessProbe, if any."""
-    period, threshold = _STARTUP
-    delay = _find_outdated(checks)
-    allowed = sum(timing.start for timing in old)
-    return Timing(delay, period, _TIMEOUT, 1, max(threshold, 1 + math.ceil((allowed - delay) / period)))
+    least, delay = LEAST["startupProbe"], _find_outdated(checks)
+    failures = 1 + math.ceil((sum(timing.start for timing in old) - delay) / least.period)
+    return replace(least, initial_delay=delay, failure_threshold=max(least.failure_threshold, failures))
 
 
 def find_span(probe: Timing, checks: Collection[Timing]) -> tuple[int, int]:
@@ -131,7 +132,7 @@ def find_span(probe: Timing, checks: Collection[Timing]) -> tuple[int, int]:
 def format_timing(timing: Timing, old: Mapping[str, object]) -> dict[str, int]:
     """Return the numbers as the fields of a probe; also defaults, if the old probe has another value there."""
     numbers = dict(zip(TIMING, astuple(timing), strict=True))
-    optional = {key: _DEFAULTS[key] for key in ("initialDelaySeconds", "successThreshold")}
+    optional = {key: DEFAULTS[key] for key in ("initialDelaySeconds", "successThreshold")}
     return {key: number for key, number in numbers.items() if optional.get(key) != number or key in old}
 
 
@@ -152,4 +153,4 @@ def _find_run(checks: Collection[Timing]) -> int:
 
 def _find_outdated(checks: Collection[Timing]) -> int:
     """Return the seconds after which every check has noticed that the previous process is gone."""
-    return max(_MIN_DELAY, _find_slowest(checks) + 1)
+    return max(LEAST["startupProbe"].initial_delay, _find_slowest(checks) + 1)
