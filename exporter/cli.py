@@ -427,8 +427,7 @@ def inject(manifest: Path, containers: Sequence[str], config_file: Path | None, 
     from exporter.manifests.inject import Settings
     from exporter.manifests.inject import inject as inject_exporter
 
-    config = None if config_file is None else (str(config_file), _read(config_file))
-    given = Settings(containers, image, native, config)
+    given = Settings(containers, image, native, _read(config_file) if config_file else None)
     return _print_conversion(manifest, lambda content, source: inject_exporter(content, source, given))
 
 
@@ -487,7 +486,7 @@ def convert(source: Path, containers: Sequence[str], scrapes: Path | None, targe
     """
     from exporter.manifests.convert import convert as convert_file
 
-    prometheus = None if scrapes is None else (str(scrapes), _read(scrapes))
+    prometheus = _read(scrapes) if scrapes else None
     return _print_conversion(source, lambda content, name: convert_file(content, name, containers, prometheus, targets))
 
 
@@ -524,9 +523,9 @@ def _print_conversion(path: Path, convert: "Callable[[bytes, str], Conversion]")
     """Print the conversion of a file or of standard input, and the notes about it on standard error."""
     from exporter.config.complaint import ConfigError
 
-    source = "stdin" if str(path) == "-" else str(path)
+    source, content = _read(path)
     try:
-        conversion = convert(_read(path), source)
+        conversion = convert(content, source)
     except ConfigError as error:
         raise _Refused(str(error)) from None
     for note in conversion.notes:
@@ -539,19 +538,19 @@ def _print_conversion(path: Path, convert: "Callable[[bytes, str], Conversion]")
     return 0
 
 
-def _read(path: Path) -> bytes:
-    """Return the content of a file; of standard input for `-`. If it is too large, one byte too many."""
+def _read(path: Path) -> tuple[str, bytes]:
+    """Return the name and the content of a file; of standard input for `-`. If it is too large, one byte too many."""
     from exporter.manifests.workloads import MAX_BYTES
 
     if str(path) != "-":
         try:
             with path.open("rb") as file:
-                return file.read(MAX_BYTES + 1)
+                return str(path), file.read(MAX_BYTES + 1)
         except OSError as error:
             raise _Refused(f"{path}: cannot be read: {error.strerror}") from None
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("give a FILE, or pipe one, for example: kubectl get deployment NAME -o yaml | ...")
-    return sys.stdin.buffer.read(MAX_BYTES + 1)
+    return "stdin", sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def _load(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":
@@ -559,8 +558,9 @@ def _load(path: Path | None, environment: "Mapping[str, str] | None" = None) -> 
     from exporter.config.complaint import ConfigError
 
     try:
-        if str(path) == "-":
-            return load(Path("stdin"), _read(Path("-")), environment)
+        if path is not None and str(path) == "-":
+            name, content = _read(path)
+            return load(Path(name), content, environment)
         return load(path, environment=environment)
     except ConfigError as error:
         raise _Refused(str(error)) from None
