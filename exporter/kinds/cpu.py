@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr, model_validator
 
@@ -14,8 +14,7 @@ from exporter.host.cgroup import Cgroup, CpuUse
 from exporter.host.mounts import explain_absence
 from exporter.host.proc import count_allowed_cpus, count_machine_cpus, parse_number, read_file
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
-from exporter.probe.check import Probe
-from exporter.probe.of import Of, name_target, read_cgroup, require_scope
+from exporter.probe.of import Scoped, name_target, read_cgroup
 from exporter.probe.options import Ratio
 
 MIN_ELAPSED = 0.05
@@ -98,7 +97,7 @@ class _Container:
         return _Use(elapsed, now.seconds - then.seconds, cpus, whose, periods, now.throttled - then.throttled)
 
 
-class Cpu(Probe):
+class Cpu(Scoped):
     """Checks the share of CPU time that was used since the previous run of this check.
 
     The first run passes without a number, because there is nothing to compare it with. If a later run has no number,
@@ -121,11 +120,6 @@ class Cpu(Probe):
         "- name: own-cpu\n  cpu: {scope: container, warnThrottledRatio: 0.25}\n  groups: []",
     )
 
-    scope: Literal["host", "container"] = "host"
-    """Whose CPU time to measure: that of the machine or that of a container, the exporter's own without `of`."""
-    of: Of | None = None
-    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`, and a
-    process namespace that both containers share."""
     fail_ratio: Ratio = 0.95
     """Fails when the used share reaches this value."""
     warn_ratio: Ratio | None = None
@@ -138,11 +132,10 @@ class Cpu(Probe):
     _previous: Any = PrivateAttr(default=None)  # a _Machine or a _Container
 
     @model_validator(mode="after")
-    def _validate_scope(self) -> Self:
+    def _validate_throttling(self) -> Self:
         throttled = self.fail_throttled_ratio is not None or self.warn_throttled_ratio is not None
         if throttled and self.scope == "host":
             raise ValueError("failThrottledRatio and warnThrottledRatio require scope: container")
-        require_scope(self.of, self.scope)
         return self
 
     @property

@@ -2,20 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import psutil
-from pydantic import model_validator
 
 from exporter.host.cgroup import UNLIMITED
 from exporter.host.mounts import explain_absence
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
-from exporter.probe.check import Probe
-from exporter.probe.of import Of, name_target, read_cgroup, require_scope
+from exporter.probe.of import Scoped, name_target, read_cgroup
 from exporter.probe.options import Ratio
 
 
-class Memory(Probe):
+class Memory(Scoped):
     """Checks the share of the machine's or the container's memory that is in use.
 
     The machine's available memory is the kernel's own estimate (`MemAvailable`), which includes caches that can be
@@ -38,20 +36,10 @@ class Memory(Probe):
         "- name: own-memory\n  memory: {scope: container}\n  groups: []",
     )
 
-    scope: Literal["host", "container"] = "host"
-    """Whose memory to measure: that of the machine or that of a container, the exporter's own without `of`."""
-    of: Of | None = None
-    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`, and a
-    process namespace that both containers share."""
     fail_ratio: Ratio = 0.9
     """Fails when the used share reaches this value."""
     warn_ratio: Ratio | None = None
     """Warns when the used share reaches this value."""
-
-    @model_validator(mode="after")
-    def _validate_scope(self) -> Self:
-        require_scope(self.of, self.scope)
-        return self
 
     @property
     def target(self) -> str:

@@ -2,19 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import ClassVar, Literal
 
 from exporter.host.mounts import explain_absence
 from exporter.host.proc import read_file
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
-from exporter.probe.check import Probe
-from exporter.probe.of import Of, name_target, read_cgroup, require_scope
+from exporter.probe.of import Scoped, name_target, read_cgroup
 from exporter.probe.options import Ratio
 
 
-class Pressure(Probe):
+class Pressure(Scoped):
     """Checks the share of time in which tasks were stalled waiting for CPU, memory or I/O.
 
     The kernel averages it (pressure stall information, PSI). A high load average or full memory may be harmless;
@@ -36,11 +33,6 @@ class Pressure(Probe):
 
     resource: Literal["cpu", "memory", "io"]
     """Resource that tasks wait for."""
-    scope: Literal["host", "container"] = "host"
-    """Whose tasks to measure: those of the machine or those of a container, the exporter's own without `of`."""
-    of: Of | None = None
-    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`, and a
-    process namespace that both containers share."""
     window: Literal["10s", "60s", "300s"] = "60s"
     """Which of the kernel's three averages to use."""
     line: Literal["some", "full"] = "some"
@@ -49,11 +41,6 @@ class Pressure(Probe):
     """Fails when the stalled share reaches this value."""
     warn_ratio: Ratio | None = None
     """Warns when the stalled share reaches this value."""
-
-    @model_validator(mode="after")
-    def _validate_scope(self) -> Self:
-        require_scope(self.of, self.scope)
-        return self
 
     @property
     def target(self) -> str:

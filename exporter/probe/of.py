@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from pydantic import model_validator
 
@@ -13,6 +13,7 @@ from exporter.host.cgroup import Cgroup, find_mount_below
 from exporter.host.mounts import read_mount_id
 from exporter.host.reader import call
 from exporter.model import Deadline, ProbeError, Reason
+from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
 from exporter.probe.options import Options, Text
 
@@ -105,10 +106,20 @@ def read_cgroup(of: Of | None, read: Callable[[Cgroup], _T], deadline: Deadline,
             stack.close()
 
 
-def require_scope(of: Of | None, scope: str) -> None:
-    """Raise ValueError if a container is named, but the scope is the whole machine."""
-    if of is not None and scope != "container":
-        raise ValueError("of requires scope: container")
+class Scoped(Probe):
+    """A check of a resource of the whole machine or of a container."""
+
+    scope: Literal["host", "container"] = "host"
+    """What to measure: the machine or a container, the exporter's own without `of`."""
+    of: Of | None = None
+    """Names a process whose container to measure, in place of the exporter's own. Requires `scope: container`, and a
+    process namespace that both containers share."""
+
+    @model_validator(mode="after")
+    def _require_container(self) -> Self:
+        if self.of is not None and self.scope != "container":
+            raise ValueError("of requires scope: container")
+        return self
 
 
 def name_target(target: str, of: Of | None) -> str:
