@@ -88,6 +88,11 @@ class Container:
         self.process.wait()
 
 
+def choose_name() -> str:
+    """A name for the process of a container. Tests that run at the same time see each other's processes."""
+    return f"app-{uuid4().hex[:8]}"
+
+
 @contextmanager
 def container(
     folder: Path,
@@ -104,7 +109,7 @@ def container(
     """
     if os.geteuid() != 0:
         unavailable("containers need root")
-    name = name or f"app-{uuid4().hex[:8]}"
+    name = name or choose_name()
     work = folder / f"container-{uuid4().hex[:8]}"
     (work / "new").mkdir(parents=True)
     unshare = [

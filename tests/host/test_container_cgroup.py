@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults.cgroups import ROOT, cgroup
-from faults.containers import container
+from faults.containers import choose_name, container
 from support import PATIENCE, eventually, unavailable, within
 
 from exporter.host.container import Container
@@ -154,17 +154,18 @@ def test_what_is_mounted_on_files_of_the_cgroup_is_not_read(nested, tmp_path, mo
 
 
 def test_a_container_that_does_not_respond_is_not_evidence_against_the_one_that_replaces_it(tmp_path):
-    of, blocked, proc = Of(process="replaced"), threading.Event(), Path("/proc")
+    name = choose_name()
+    of, blocked, proc = Of(process=name), threading.Event(), Path("/proc")
 
     def read(deadline, block=None):
         return read_cgroup(of, lambda cgroup: block and block.wait(), deadline, proc, ROOT)
 
     try:
-        with container(tmp_path, name="replaced"):
+        with container(tmp_path, name=name):
             for _ in range(2):
                 with pytest.raises(ProbeError, match="did not respond in time"):
                     read(within(3), blocked)
-        with container(tmp_path, name="replaced"):
+        with container(tmp_path, name=name):
             assert read(within(PATIENCE)) is None
     finally:
         blocked.set()
