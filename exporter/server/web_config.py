@@ -9,12 +9,12 @@ from pathlib import Path
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.web import WebConfig
 from exporter.host.reader import read_signature
+from exporter.server.reload import KEEPING
 from exporter.server.tls import Rotation
 from exporter.tls import describe_file_error
 
 _log = logging.getLogger(__name__)
 
-KEEPING = "keeping the previous one"
 WITHOUT = "only the probe listeners respond until it is valid"
 """What follows from a failed load, with and without a configuration in effect."""
 _NO_TLS = "TLS cannot be turned off while the exporter runs; restart it"
