@@ -53,7 +53,7 @@ class Exporter:
         self._config_file = config_file
         self._shard = shard
         kept = link.shared.web_configuration if link else Kept()
-        required = strict or not (link and link.probe)  # the probe listeners can do without
+        required = strict or not (link and link.probe)  # the probe listeners do not need it
         self._web_config = WebConfigFile(web_config_file, kept.read(), kept.write, required=required)
         self._web_poller = Poller("web configuration", self._web_config.poll) if web_config_file else None
         self._reloader = Reloader(config_file, self._load)

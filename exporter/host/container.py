@@ -76,7 +76,7 @@ class Container:
 def open_container(who: str, wanted: Wanted, deadline: Deadline) -> Iterator[Container]:
     """Find the container of a process, and close it at the end. `who` is the process in words.
 
-    Of several processes, the one from which the others descend is meant. Raises ProbeError if there is none, if there
+    If several processes match, the ancestor of the others is used. Raises ProbeError if there is none, if there
     are several in different containers, if the exporter may not look into the container, and, at the end, if the
     process has ended meanwhile.
     """

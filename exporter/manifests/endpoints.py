@@ -1,9 +1,9 @@
 """The probes of a container -> probes of the exporter's endpoints.
 
 A new probe clears each field that the old one had and the new one has not. `kubectl apply` merges the manifest with the
-object in the cluster. If that object was not made by `kubectl apply`, nothing says which fields were removed: an old
-`tcpSocket` would stay beside the new `httpGet`, and an old `scheme` or `host` would lead the kubelet elsewhere, which
-restarts a healthy application. Server-side apply keeps a null handler that another manager owns, and the API server
+object in the cluster. If that object was not made by `kubectl apply`, nothing records which fields were removed: an old
+`tcpSocket` would stay alongside the new `httpGet`, and an old `scheme` or `host` would lead the kubelet elsewhere, and
+restart a healthy application. Server-side apply keeps a null handler that another manager owns, and the API server
 then refuses the probe.
 """
 

@@ -129,7 +129,7 @@ def _convert_redirects(module: Section) -> dict[str, Any]:
 
 
 def _convert_security(module: Section, host: str, hostname: str, *, secure: bool) -> dict[str, Any]:
-    """Return the options of TLS, of which a target with http needs none."""
+    """Return the TLS options; none for a target with http."""
     tls = convert_tls(module.take_section("tls_config"))
     if not secure:
         return {}

@@ -1,4 +1,4 @@
-"""A manifest -> the same manifest with the exporter beside the application, and back.
+"""A manifest -> the same manifest with the exporter alongside the application, and back.
 
 Theory of operation. `inject` first takes out what an earlier `inject` has put in, so that its result does not depend on
 it, and a second `inject` gives the same bytes. Then, for each workload:

@@ -41,7 +41,7 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """The object's name; that which it is generated from, if it has none yet."""
+        """The object's name, or its `generateName`."""
         return find_text(self.node, "metadata", "name") or find_text(self.node, "metadata", "generateName").rstrip("-")
 
     @property

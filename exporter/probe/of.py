@@ -64,7 +64,7 @@ class Of(Options):
         return f"process {self.process}" if self.process is not None else f"process matching {self.command_line}"
 
     def open(self, deadline: Deadline) -> "AbstractContextManager[Container]":
-        """Find the container; `host.container` says what is raised."""
+        """Find the container. Raises ProbeError, as `open_container` does."""
         from exporter.host.container import open_container  # imports psutil, which few checks need
         from exporter.host.scan import Wanted
 
