@@ -164,8 +164,9 @@ class Spec:
 class Measurement:
     """A named number that a run measured, in base units (seconds, bytes, ratios), and the limits it is compared with.
 
-    Its name is the metric's name without the `health_` prefix. Raises ValueError if the name is not a valid metric name
-    or is reserved for the exporter's own metrics, and if the value or a limit is not finite.
+    Its name is the metric's name without the `health_` prefix. The metric of a name that ends in `_total` is a
+    counter: the value is a count that only increases. Raises ValueError if the name is not a valid metric name or is
+    reserved for the exporter's own metrics, if the value or a limit is not finite, and if a count is negative.
     """
 
     name: str
@@ -180,6 +181,8 @@ class Measurement:
             raise ValueError(_NAME_RULE.format(name=self.name))
         if not all(math.isfinite(number) for number in (self.value, *self.limits.values())):
             raise ValueError(f"measurement {self.name} is {self.value}, limits {self.limits}: not finite")
+        if self.value < 0 and self.name.endswith("_total"):
+            raise ValueError(f"measurement {self.name} is {self.value}, but a count is not negative")
 
     @property
     def key(self) -> str:

@@ -56,6 +56,12 @@ def test_a_measurement_is_a_finite_number(number):
         Measurement("load1", 1, fail=number)
 
 
+def test_a_count_is_not_negative():
+    assert Measurement("memory_oom_kills_total", 0).value == 0
+    with pytest.raises(ValueError, match="a count is not negative"):
+        Measurement("memory_oom_kills_total", -1)
+
+
 @pytest.mark.parametrize(
     ("value", "warn", "fail", "status"),
     [

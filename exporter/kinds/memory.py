@@ -28,7 +28,7 @@ class Memory(Scoped):
         "memory_used_ratio": "Memory in use as a share of the total, in the latest run.",
         "memory_available_bytes": "Memory that can still be used without swapping, in the latest run.",
         "memory_total_bytes": "Memory of the machine, or the container's limit, in the latest run.",
-        "memory_oom_kills": "Processes of the container that were killed because memory ran out, up to the latest run.",
+        "memory_oom_kills_total": "Processes of the container that were killed because memory ran out.",
     }
     examples: ClassVar = (
         "- name: memory\n  memory: {warnRatio: 0.8, failRatio: 0.95}",
@@ -64,7 +64,7 @@ class Memory(Scoped):
             return self._compare("", memory.total - memory.available, memory.total)
         total = _find_total(machine)
         container = read_cgroup(self.of, lambda cgroup: cgroup.read_memory(total), deadline, proc, cgroups)
-        kills = () if container.oom_kills is None else (Measurement("memory_oom_kills", container.oom_kills),)
+        kills = () if container.oom_kills is None else (Measurement("memory_oom_kills_total", container.oom_kills),)
         if container.limit is None or container.limit > total:
             total = _read_machine(machine, proc).total
             return self._compare("the container has no lower limit: ", container.used, total, *kills)

@@ -228,7 +228,9 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
     for name, by_check in sorted(found.items()):
         measurements = by_check.values()
         help_text = helps.get(name, "Measured by the check in the latest run.")
-        yield _make_gauge(name, help_text, ((labels, measurement.value) for labels, measurement in measurements))
+        rows = ((labels, measurement.value) for labels, measurement in measurements)
+        counter = name.removesuffix("_total")
+        yield _make_gauge(name, help_text, rows) if counter == name else _make_counter(counter, help_text, rows)
         limits = [
             ({**labels, "level": level}, limit)
             for labels, measurement in measurements

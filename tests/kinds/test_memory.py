@@ -96,7 +96,7 @@ def test_a_container_s_share_is_its_working_set_of_its_limit(container, version)
         "memory_used_ratio": 0.5,
         "memory_available_bytes": 2 * GIB,
         "memory_total_bytes": 4 * GIB,
-        "memory_oom_kills": 2,
+        "memory_oom_kills_total": 2,
     }
 
 

@@ -318,6 +318,15 @@ def test_no_text_breaks_the_exposition(text):
         capture_output=True,
         timeout=30,
     )
+@pytest.mark.parametrize(("content_type", "family"), [(TEXT, "health_seen_total"), (OPEN_METRICS, "health_seen")])
+def test_a_measurement_with_the_suffix_of_counters_is_one(content_type, family):
+    state = settle(State(spec()), Result(Outcome.passed("", Measurement("seen_total", 7)), 0, 0, 0))
+    lines = exposed(snapshot([state]), content_type).splitlines()
+
+    assert f"# TYPE {family} counter" in lines
+    assert 'health_seen_total{check="api",kind="scripted"} 7.0' in lines
+
+
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
