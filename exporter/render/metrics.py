@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client import ProcessCollector
 from prometheus_client import generate_latest as text
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, Sample
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 from exporter import __version__
 from exporter.evaluation.judge import find_causes, judge
 from exporter.kinds import kinds
-from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, Status, Vitals
+from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, Vitals
 from exporter.text import replace_surrogates
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,10 +51,14 @@ _PER_CHECK: tuple[tuple[str, str, Callable[[State], float | None]], ...] = (
     ),
     (
         "consecutive_failures",
-        "Consecutive failed runs. Runs with status unknown are not counted and do not reset it.",
-        lambda state: state.consecutive_failures,
+        "Consecutive failed runs; absent without any. Runs with status unknown are not counted and do not reset it.",
+        lambda state: state.consecutive_failures or None,
     ),
-    ("last_pass_timestamp_seconds", "Start of the latest healthy run, as Unix time.", lambda state: state.last_pass),
+    (
+        "last_pass_timestamp_seconds",
+        "Start of the latest healthy run, as Unix time; absent while the check and its latest run are healthy.",
+        lambda state: None if _is_passing(state) else state.last_pass,
+    ),
     (
         "last_transition_timestamp_seconds",
         "Latest change of the check's status after thresholds, as Unix time.",
@@ -128,9 +132,8 @@ class _Families(Collector):
             yield family
 
 
-_process = CollectorRegistry()  # a private one, without the metrics that other libraries register
-ProcessCollector(registry=_process)
-GCCollector(registry=_process)
+_process = ProcessCollector(registry=None)
+_LEFT_OUT = ("process_virtual_memory_bytes", "process_max_fds")  # meaningless for Python, and a constant
 
 
 def _collect_checks(states: Labelled) -> Iterator[Metric]:
@@ -141,8 +144,8 @@ def _collect_checks(states: Labelled) -> Iterator[Metric]:
         yield _make_gauge(f"check_{name}", help_text, ((labels, of_run(last)) for labels, last in ran))
     yield _make_gauge(
         "check_status",
-        "1 for the check's status after thresholds, 0 for every other status.",
-        (({**labels, "status": status}, status is state.status) for labels, state in states for status in Status),
+        "1 for the check's status after thresholds; absent for every other status.",
+        (({**labels, "status": state.status}, 1) for labels, state in states),
     )
     yield _make_gauge(
         "check_reason",
@@ -177,8 +180,13 @@ def _collect_configuration(specs: Iterable[Spec]) -> Iterator[Metric]:
     )
     yield _make_gauge(
         "check_group",
-        "1 for each group that the check belongs to.",
-        (({**labels, "group": group}, 1) for labels, spec in checks for group in Group if spec.belongs_to(group)),
+        "1 for each group that the check is configured for. Every check also belongs to the group all.",
+        (
+            ({**labels, "group": group}, 1)
+            for labels, spec in checks
+            for group in Group
+            if group is not Group.ALL and spec.belongs_to(group)
+        ),
     )
 
 
@@ -194,7 +202,7 @@ def _collect_others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answer
     yield from _collect_measurements(states)
     yield from _collect_verdicts(snapshot, answers)
     yield from _collect_exporter(vitals)
-    yield from _process.collect()
+    yield from (family for family in _process.collect() if family.name not in _LEFT_OUT)
 
 
 def _collect_histograms(states: Labelled) -> Iterator[Metric]:
@@ -242,10 +250,13 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
 
 def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
     groups = GaugeMetricFamily(
-        "health_group_up", "1 if the group's endpoint returns 200, 0 if it returns 503.", labels=["group"]
+        "health_group_up",
+        "1 if the group's endpoint returns 200, 0 if it returns 503; absent if it returns 200 without checks.",
+        labels=["group"],
     )
-    for group in Group:
-        groups.add_metric([group], judge(snapshot, group).up)
+    for verdict in (judge(snapshot, group) for group in Group):
+        if verdict.members or not verdict.up:
+            groups.add_metric([verdict.group], verdict.up)
     yield groups
     codes = CounterMetricFamily(
         "health_answers", "Responses of the group's endpoint, by status code.", labels=["group", "code"]
@@ -258,9 +269,8 @@ def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Met
         "1 once startup and readiness have been up together since the exporter started, otherwise 0.",
         snapshot.started,
     )
-    yield _make_single_gauge(
-        "health_exporter_draining", "1 while the exporter shuts down, otherwise 0.", snapshot.draining
-    )
+    if snapshot.draining:
+        yield _make_single_gauge("health_exporter_draining", "1 while the exporter shuts down, otherwise absent.", 1)
     yield _make_single_gauge(
         "health_snapshot_generation",
         "Generation of the snapshot that this response shows; also in the response header Health-Generation.",
@@ -305,10 +315,18 @@ def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:
         ),
         ("workers", "Threads that run checks.", vitals.workers),
         ("workers_busy", "Threads that are running a check.", vitals.busy),
-        ("workers_stuck", "Threads that are running a check whose deadline has passed.", vitals.stuck),
+        (
+            "workers_stuck",
+            "Threads that are running a check whose deadline has passed; absent without any.",
+            vitals.stuck or None,
+        ),
     ):
         if value is not None:
             yield _make_single_gauge(f"health_exporter_{name}", help_text, value)
+
+
+def _is_passing(state: State) -> bool:
+    return state.status.healthy and state.last is not None and state.last.outcome.status.healthy
 
 
 def _make_gauge(name: str, help_text: str, rows: Rows) -> Metric:

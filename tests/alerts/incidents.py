@@ -229,9 +229,17 @@ def many_short_outages() -> Incident:
 
 @incident
 def lost_scrapes() -> Incident:
-    """Own. Each target misses a scrape now and then, all of them at minute 30."""
-    lost: Spans = ((10, 10.25), (30, 30.5), (40, 40.25))
-    return Incident(tuple(deploy(3, WELL, down("db", 10, 10.5), unscraped=lost)), minutes=50)
+    """Own. Each target misses a scrape now and then, all of them at minute 30, and more after a short failure."""
+    lost: Spans = ((10, 10.25), (20.75, 22.25), (30, 30.5), (40, 40.25))
+    checks = (WELL, down("db", 10, 10.5), down("cache", 20, 20.25))
+    return Incident(tuple(deploy(3, *checks, unscraped=lost)), minutes=50)
+
+
+@incident
+def exporter_without_a_group_dies() -> Incident:
+    """Own. The checks of three exporters are in no group, so only /healthz depends on them, and one exporter dies."""
+    pods = deploy(3, replace(WELL, groups=frozenset()))
+    return Incident(tuple(change(pods, 1, processes=((0, 20),))), minutes=50, tickets=1)
 
 
 @incident

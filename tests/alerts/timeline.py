@@ -49,7 +49,7 @@ def build_series(pods: Iterable[Pod], workloads: Iterable[Workload], minutes: in
                 for name, value in {"up": float(scraped is not None), **(scraped or {})}.items():
                     _add(series, steps, step, _merge(name, pod.labels), value)
             if owner and holds(pod.exists, step * STEP):
-                is_ready = samples is not None and samples['health_group_up{group="readiness"}'] == 1
+                is_ready = samples is not None and samples.get('health_group_up{group="readiness"}', 1) == 1
                 ready[owner][step] += is_ready
                 _add_pod(series, steps, step, pod, is_ready)
     for workload, counts in ready.items():

@@ -22,13 +22,13 @@ ITS_OWN = ("health_answers_total", "health_exporter_scheduler_lag_seconds", "hea
 
 
 class Scraper(Prometheus):
-    def __init__(self, folder, target):
+    def __init__(self, folder, target, **options):
         config = folder / "prometheus.yml"
         config.write_text(
             "global: {scrape_interval: 1s}\n"
             f"scrape_configs: [{{job_name: exporter, static_configs: [{{targets: ['{target}']}}]}}]\n"
         )
-        super().__init__(config)
+        super().__init__(config, **options)
 
     def query(self, promql):
         """An instant query's result: values by name and labels, without those that Prometheus adds."""

@@ -287,25 +287,25 @@ def facts_of_metrics(answer):
             value
         )
     yield "generation", families["health_snapshot_generation"]["", None, None, None]
-    for (_, _, _, group), up in families["health_group_up"].items():
-        yield ("up", group), bool(up)
+    for group in set(PROBE_PATHS.values()):  # a group without checks is up and has no series
+        yield ("up", group), bool(families["health_group_up"].get(("", None, None, group), True))
     for (name, *_), runs in families["health_check_runs_total"].items():
-        one_hot = [key[2] for key, value in families["health_check_status"].items() if key[0] == name and value]
-        assert len(one_hot) == 1
-        yield (name, "status"), one_hot[0]
+        (status,) = [key[2] for key in families["health_check_status"] if key[0] == name]
+        yield (name, "status"), status
         yield (name, "up"), bool(families["health_check_up"][name, None, None, None])
         yield (name, "runs"), runs
         yield (
             (name, "failures"),
             sum(value for key, value in families["health_check_failures_total"].items() if key[0] == name),
         )
-        yield (name, "in a row"), families["health_check_consecutive_failures"][name, None, None, None]
+        yield (name, "in a row"), families["health_check_consecutive_failures"].get((name, None, None, None), 0)
         last_up = families["health_check_last_up"].get((name, None, None, None))
         yield (name, "last up"), None if last_up is None else bool(last_up)
         reasons = [key[1] for key in families["health_check_reason"] if key[0] == name]
         assert len(reasons) <= 1
         yield (name, "last reason"), reasons[0] if reasons else None
-        yield from derived(name, one_hot[0], [key[3] for key in families["health_check_group"] if key[0] == name])
+        member_of = [key[3] for key in families["health_check_group"] if key[0] == name]
+        yield from derived(name, status, ["all", *member_of])
 
 
 def facts_of_page(answer):

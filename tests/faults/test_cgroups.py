@@ -36,8 +36,13 @@ def test_a_fork_bomb_fails_its_own_check_and_no_probe(start):
             prober.wait_for_answers()
             exporter.line("check bomb: unknown -> fail.* reason=timeout")
             eventually(lambda: len(limited.processes()) < 10, what="the bomb is killed")
-            passed = exporter.metrics().get(sample("last_pass_timestamp_seconds", "ok", "exec"), 0)
-            eventually(lambda: exporter.metrics().get(sample("last_pass_timestamp_seconds", "ok", "exec"), 0) > passed)
+            ran = exporter.metrics()[sample("last_run_timestamp_seconds", "ok", "exec")]
+            eventually(
+                lambda: (
+                    exporter.metrics()[sample("last_run_timestamp_seconds", "ok", "exec")] > ran
+                    and exporter.metrics()[sample("last_up", "ok", "exec")]
+                )
+            )
             assert exporter.metrics()[sample("up", "ok", "exec")] == 1
 
 

@@ -376,6 +376,7 @@ def test_neither_of_two_exporters_counts_the_processes_of_their_checks(word, tmp
         page = exporter.get("/healthz/own").status
 
     assert found.reason is Reason.MISSING
+    assert metrics['health_check_last_up{check="app",kind="process"}'] == 0
     assert 'health_check_last_pass_timestamp_seconds{check="app",kind="process"}' not in metrics
     assert page == 200
 

@@ -57,7 +57,6 @@ FAMILIES = {  # design contract: labels beyond check and kind, or all of them wh
     "health_exporter_scheduler_lag_seconds": set(),
     "health_exporter_worker_restarts_total": set(),
     "health_exporter_started": set(),
-    "health_exporter_draining": set(),
     "health_exporter_workers": set(),
     "health_exporter_workers_busy": set(),
     "health_exporter_workers_stuck": set(),
@@ -79,6 +78,11 @@ def samples(shown=None, content_type=TEXT):
             assert key not in found
             found[key] = sample.value
     return found
+
+
+def verdicts(shown):
+    """The verdict of every group that has one."""
+    return {labels[0][1]: value for (name, labels), value in samples(shown).items() if name == "health_group_up"}
 
 
 def of_check(name, shown=None):
@@ -138,7 +142,6 @@ def test_a_check_that_has_never_run_has_no_times_and_no_results():
     assert {name for name, *_ in found} == {
         "health_check_up",
         "health_check_status",
-        "health_check_consecutive_failures",
         "health_check_runs_total",
         "health_check_transitions_total",
         "health_check_period_seconds",
@@ -171,7 +174,7 @@ def test_settled_and_latest_are_told_apart(check, up, last_up, reason, failures)
     assert found["health_check_last_up",] == last_up
     assert {key[1] for key in found if key[0] == "health_check_reason"} == reason
     assert {key[1]: value for key, value in found.items() if key[0] == "health_check_failures_total"} == failures
-    assert sum(value for key, value in found.items() if key[0] == "health_check_status") == 1
+    assert [value for key, value in found.items() if key[0] == "health_check_status"] == [1]
 
 
 def test_times_are_those_of_the_runs():
@@ -190,16 +193,31 @@ def test_the_limits_are_those_that_are_set():
     assert [key for key in of_check("load") if "limit" in key[0]] == [("health_load_ratio_limit", "fail")]
 
 
-def test_groups_are_the_configured_ones_and_all():
-    assert {key[1] for key in of_check("api") if key[0] == "health_check_group"} == {"liveness", "readiness", "all"}
-    assert {key[1] for key in of_check("disk") if key[0] == "health_check_group"} == {"all"}
+def test_groups_are_the_configured_ones():
+    assert {key[1] for key in of_check("api") if key[0] == "health_check_group"} == {"liveness", "readiness"}
+    assert {key[1] for key in of_check("disk") if key[0] == "health_check_group"} == set()
 
 
 def test_the_verdicts_are_those_of_the_endpoints():
     shown = scene()
 
-    assert {labels[0][1]: value for (name, labels), value in samples(shown).items() if name == "health_group_up"} == {
-        group: judge(shown, group).up for group in Group
+    assert verdicts(shown) == {group: judge(shown, group).up for group in Group}
+
+
+def test_a_group_without_checks_has_a_verdict_only_if_its_endpoint_returns_503():
+    member = settled("P", groups=in_groups(Group.READINESS))
+    cases = {
+        "one group": snapshot([member]),
+        "no checks": snapshot([]),
+        "no checks, shutting down": snapshot([], draining=True),
+        "no configuration": snapshot([], degraded=True),
+    }
+
+    assert {name: verdicts(shown) for name, shown in cases.items()} == {
+        "one group": {"readiness": 1, "all": 1},
+        "no checks": {},
+        "no checks, shutting down": {"readiness": 0},
+        "no configuration": {"readiness": 0, "startup": 0, "all": 0},
     }
 
 
@@ -207,7 +225,27 @@ def test_the_start_and_the_shutdown_are_shown():
     shown = [samples(snapshot((), started=True)), samples(snapshot((), draining=True))]
 
     assert [found["health_exporter_started", ()] for found in shown] == [1, 0]
-    assert [found["health_exporter_draining", ()] for found in shown] == [0, 1]
+    assert [found.get(("health_exporter_draining", ())) for found in shown] == [None, 1]
+
+
+def test_the_series_that_would_repeat_another_one_or_a_zero_are_absent():
+    """The latest pass is the latest run while a check passes."""
+    optional = ("health_check_consecutive_failures", "health_check_last_pass_timestamp_seconds")
+    cases = ["P", "PP", "PF", "PFP", "PU", "PFF", "PFFP"]
+    shown = {letters: snapshot([settled(letters, failure_threshold=2, success_threshold=2)]) for letters in cases}
+
+    assert {
+        letters: [of_check("api", found).get((name,)) for name in optional] for letters, found in shown.items()
+    } == {
+        "P": [None, 1_000_999.99],
+        "PP": [None, None],
+        "PF": [1, 1_000_999.99],
+        "PFP": [None, 1_001_001.99],
+        "PU": [None, 1_000_999.99],
+        "PFF": [2, 1_000_999.99],
+        "PFFP": [None, 1_001_002.99],
+    }
+    assert "health_exporter_workers_stuck" not in exposed(vitals=Vitals(running=True))
 
 
 def test_draining_takes_readiness_away():
@@ -228,7 +266,7 @@ def test_without_a_configuration_the_time_of_its_load_is_absent(monkeypatch):
 
     assert "\nhealth_exporter_config_last_reload_success_timestamp_seconds " not in text
     assert "\nhealth_exporter_config_last_reload_successful 0.0\n" in text
-    assert '\nhealth_group_up{group="liveness"} 1.0\nhealth_group_up{group="readiness"} 0.0\n' in text
+    assert '\nhealth_group_up{group="readiness"} 0.0\n' in text
 
 
 def test_the_series_are_exactly_those_of_the_configuration():
@@ -280,6 +318,15 @@ def test_a_measurement_made_twice_is_one_series():
     assert of_check("api", snapshot([state]))["health_seen",] == 2
 
 
+@pytest.mark.parametrize(("content_type", "family"), [(TEXT, "health_seen_total"), (OPEN_METRICS, "health_seen")])
+def test_a_measurement_with_the_suffix_of_counters_is_one(content_type, family):
+    state = settle(State(spec()), Result(Outcome.passed("", Measurement("seen_total", 7)), 0, 0, 0))
+    lines = exposed(snapshot([state]), content_type).splitlines()
+
+    assert f"# TYPE {family} counter" in lines
+    assert 'health_seen_total{check="api",kind="scripted"} 7.0' in lines
+
+
 # Hostile text
 
 HOSTILE = [
@@ -318,15 +365,6 @@ def test_no_text_breaks_the_exposition(text):
         capture_output=True,
         timeout=30,
     )
-@pytest.mark.parametrize(("content_type", "family"), [(TEXT, "health_seen_total"), (OPEN_METRICS, "health_seen")])
-def test_a_measurement_with_the_suffix_of_counters_is_one(content_type, family):
-    state = settle(State(spec()), Result(Outcome.passed("", Measurement("seen_total", 7)), 0, 0, 0))
-    lines = exposed(snapshot([state]), content_type).splitlines()
-
-    assert f"# TYPE {family} counter" in lines
-    assert 'health_seen_total{check="api",kind="scripted"} 7.0' in lines
-
-
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
@@ -353,8 +391,11 @@ def test_the_whole_exposition_fits_the_vitals():
     assert "\nhealth_exporter_config_last_reload_successful 1.0\n" in text
 
 
-def test_a_status_is_one_of_four():
-    assert {key[1] for key in of_check("api") if key[0] == "health_check_status"} == {*Status}
+def test_only_the_current_status_has_a_series():
+    for status in Status:
+        state = replace(settled("P"), status=status)
+
+        assert {key[1] for key in of_check("api", snapshot([state])) if key[0] == "health_check_status"} == {status}
 
 
 def test_a_histogram_of_latencies_for_those_who_want_one():

@@ -38,7 +38,7 @@ START_SETTLING = 40.0  # seconds in which all checks settle after the start
 WARM_UP = 600.0  # seconds after which memory has to be flat; a quarter of the duration if that is shorter
 START_LIMIT = 60.0  # seconds for the first response
 LOADED = 'msg="configuration loaded"'
-VITALS = tuple(  # of the exporter's metrics, those that are 0 if nothing has gone wrong
+VITALS = tuple(  # of the exporter's metrics, those that are 0 or absent if nothing has gone wrong
     f"health_exporter_{name}" for name in ("workers_stuck ", "worker_restarts_total ", "scheduler_lag_seconds ")
 )
 
