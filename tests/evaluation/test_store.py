@@ -228,11 +228,11 @@ def test_the_start_has_ended_if_both_verdicts_have_been_up_in_one_snapshot(steps
                 watched = {}
             case "advance":
                 clock.advance(20.0)
-        if number == drain_at:
-            store.drain()
         snapshot = store.snapshot()
         ended = ended or all(judge(snapshot, group).up for group in (Group.STARTUP, Group.READINESS))
-        assert snapshot.started == ended
+        if number == drain_at:
+            store.drain()
+        assert store.snapshot().started == ended
 
 
 def test_a_start_that_is_interrupted_by_the_shutdown_has_not_ended(store, clock):
