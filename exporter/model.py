@@ -50,6 +50,9 @@ _NAME_RULE = (
 )
 _RESERVED = ("check_", "group_", "snapshot_", "exporter_", "answers_")
 
+STREAK_BOUNDS = (1, 2, 4, 9)
+"""The buckets for the lengths of streaks of failures. One more is a likely failureThreshold: 2, 3, 5, 10."""
+
 ENDPOINT_LATENCY = "endpoint_latency_seconds"
 """The measurement of how long an endpoint took to respond; the latency histogram is built from it."""
 
@@ -312,6 +315,9 @@ class State:
     runs: int = 0
     failures: Mapping[Reason, int] = field(default_factory=dict)  # runs that were not healthy, by reason
     transitions: int = 0
+    first_failure: float | None = None  # start of the first failed run, wall clock
+    failure_streaks: tuple[int, ...] = ()  # streaks of failures that have ended, by STREAK_BOUNDS, and longer ones
+    failure_streak_runs: int = 0  # failed runs in all of these streaks
     latencies: tuple[int, ...] = ()  # responses per latency bucket, and those above the last bucket
     latency_sum: float = 0.0  # seconds
     fresh_until: float = math.inf  # monotonic clock; from then on this State is stale

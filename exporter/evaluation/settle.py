@@ -7,6 +7,9 @@ The rules are the ones of the kubelet (doProbe in pkg/kubelet/prober/worker.go).
 ones. The settled status changes when a streak reaches its threshold: successThreshold or failureThreshold. While a
 streak goes on after that, the status and its reason follow the latest result, for example from `pass` to `warn`.
 
+A healthy result ends a streak of failures. Streaks that have ended are counted by their length: as many of them as are
+at least N runs long would have failed the check with a failureThreshold of N.
+
 An `unknown` result means that the check could not run. It is counted, with its reason, among the runs that were not
 healthy. But it neither extends nor ends a streak, and it does not change the settled status.
 
@@ -19,9 +22,10 @@ status becomes `unknown` with the reason `stale`. The streak continues, so one m
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 
-from exporter.model import ENDPOINT_LATENCY, Outcome, Reason, Result, State, Status
+from exporter.model import ENDPOINT_LATENCY, STREAK_BOUNDS, Outcome, Reason, Result, State, Status
 
 
 def settle(state: State, result: Result) -> State:
@@ -31,6 +35,7 @@ def settle(state: State, result: Result) -> State:
     if outcome.status is Status.UNKNOWN:
         return state
     healthy = outcome.status.healthy
+    state = _count_streak(state, result, healthy=healthy)
     streak = state.streak + 1 if state.streak and state.streak_healthy == healthy else 1
     state = replace(state, streak=streak, streak_healthy=healthy)
     threshold = state.spec.success_threshold if healthy else state.spec.failure_threshold
@@ -69,10 +74,26 @@ def _count_latency(state: State, outcome: Outcome) -> State:
     latency = next(values, None)
     if not buckets or latency is None:
         return state
-    bucket = bisect_left(buckets, latency)
-    counts = state.latencies or (0,) * (len(buckets) + 1)
-    counts = (*counts[:bucket], counts[bucket] + 1, *counts[bucket + 1 :])
-    return replace(state, latencies=counts, latency_sum=state.latency_sum + latency)
+    latencies = _count_in_bucket(state.latencies, buckets, latency)
+    return replace(state, latencies=latencies, latency_sum=state.latency_sum + latency)
+
+
+def _count_streak(state: State, result: Result, *, healthy: bool) -> State:
+    """Count the streak of failures that this result ends, if it ends one."""
+    if not healthy:
+        return replace(state, first_failure=result.started) if state.first_failure is None else state
+    length = state.consecutive_failures
+    if not length:
+        return state
+    streaks = _count_in_bucket(state.failure_streaks, STREAK_BOUNDS, length)
+    return replace(state, failure_streaks=streaks, failure_streak_runs=state.failure_streak_runs + length)
+
+
+def _count_in_bucket(counts: tuple[int, ...], bounds: Sequence[float], value: float) -> tuple[int, ...]:
+    """Return the counts with one more in the bucket of the value; those without any are empty."""
+    counts = counts or (0,) * (len(bounds) + 1)
+    bucket = bisect_left(bounds, value)
+    return (*counts[:bucket], counts[bucket] + 1, *counts[bucket + 1 :])
 
 
 def _change_status(state: State, status: Status, reason: Reason | None, wall: float) -> State:

@@ -10,7 +10,7 @@ texts.
 """
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 from exporter import __version__
 from exporter.evaluation.judge import find_causes, judge
 from exporter.kinds import kinds
-from exporter.model import Group, Measurement, Result, Snapshot, Spec, State, Vitals
+from exporter.model import STREAK_BOUNDS, Group, Measurement, Result, Snapshot, Spec, State, Vitals
 from exporter.text import replace_surrogates
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -206,20 +206,38 @@ def _collect_others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answer
 
 
 def _collect_histograms(states: Labelled) -> Iterator[Metric]:
-    """Yield the latency histogram of the checks that configure one."""
+    """Yield the latency histogram of the checks that configure one, and the streaks of the checks that have failed."""
     timed = [(labels, state) for labels, state in states if state.spec.latency_buckets]
-    if not timed:
-        return
-    family = HistogramMetricFamily(
-        "health_endpoint_latency_distribution_seconds",
-        "Time the endpoint took to respond, in seconds, for every run with a response.",
-        labels=["check", "kind"],
-    )
-    for labels, state in timed:
-        bounds = [*map(floatToGoString, state.spec.latency_buckets), "+Inf"]
-        counts = accumulate(state.latencies or (0,) * len(bounds))
-        family.add_metric([labels["check"], labels["kind"]], [*zip(bounds, counts, strict=True)], state.latency_sum)
-    yield family
+    if timed:
+        family = _make_histogram(
+            "endpoint_latency_distribution_seconds",
+            "Time the endpoint took to respond, in seconds, for every run with a response.",
+        )
+        for labels, state in timed:
+            _add_histogram(family, labels, state.spec.latency_buckets, state.latencies, state.latency_sum)
+        yield family
+    failed = [(labels, state) for labels, state in states if state.first_failure is not None]
+    if failed:
+        family = _make_histogram(
+            "check_failure_streak_runs",
+            "Consecutive failed runs, for every such streak that has ended; absent before the first failure.",
+        )
+        for labels, state in failed:
+            _add_histogram(family, labels, STREAK_BOUNDS, state.failure_streaks, state.failure_streak_runs)
+        yield family
+
+
+def _make_histogram(name: str, help_text: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"health_{name}", help_text, labels=["check", "kind"])
+
+
+def _add_histogram(
+    family: HistogramMetricFamily, labels: Labels, bounds: Sequence[float], counts: Sequence[int], total: float
+) -> None:
+    """Add the histogram of a check. `counts` has one more item than `bounds`, or none if nothing was counted."""
+    limits = [*map(floatToGoString, bounds), "+Inf"]
+    buckets = [*zip(limits, accumulate(counts or (0,) * len(limits)), strict=True)]
+    family.add_metric([labels["check"], labels["kind"]], buckets, total)
 
 
 def _collect_measurements(states: Labelled) -> Iterator[Metric]:

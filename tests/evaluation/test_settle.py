@@ -1,6 +1,7 @@
 """Thresholds and streaks: the kubelet's worker (pkg/kubelet/prober/worker.go) with unknown as the start."""
 
 import math
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from make import FAIL, LETTERS, PASS, UNKNOWN, result, settled, spec
 
 from exporter.evaluation.settle import expire, settle
-from exporter.model import Measurement, Outcome, Reason, State, Status
+from exporter.model import STREAK_BOUNDS, Measurement, Outcome, Reason, State, Status
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,41 @@ def test_the_latest_healthy_run_has_the_time_of_its_start(letters, second):
     expected = None if second is None else pytest.approx(1_000_000 + 1000 + second - 0.01, abs=1e-6)
 
     assert settled(letters).last_pass == expected
+
+
+@pytest.mark.parametrize(
+    ("letters", "streaks", "runs"),
+    [
+        ("PPUP", (), 0),
+        ("PFF", (), 0),  # has not ended
+        ("PFP", (1, 0, 0, 0, 0), 1),
+        ("PFUFP", (0, 1, 0, 0, 0), 2),  # an unknown run neither counts nor ends a streak
+        ("FPFW", (2, 0, 0, 0, 0), 2),
+        (f"P{'F' * 3}P{'F' * 4}P{'F' * 5}P{'F' * 9}P{'F' * 10}P", (0, 0, 2, 2, 1), 31),
+    ],
+)
+def test_a_streak_of_failures_is_counted_by_its_length_when_it_ends(letters, streaks, runs):
+    state = settled(letters)
+
+    assert (state.failure_streaks, state.failure_streak_runs) == (streaks, runs)
+
+
+@pytest.mark.parametrize(("letters", "second"), [("PU", None), ("PUFF", 2), ("FPPFF", 0)])
+def test_the_first_failure_has_the_time_of_its_start(letters, second):
+    expected = None if second is None else pytest.approx(1_000_000 + 1000 + second - 0.01, abs=1e-6)
+
+    assert settled(letters).first_failure == expected
+
+
+@given(st.text("PWFU", max_size=99), st.sampled_from([bound + 1 for bound in STREAK_BOUNDS]))
+def test_the_streaks_tell_how_often_another_failure_threshold_would_have_failed(letters, threshold):
+    state = settled(letters)
+    ended = sum(state.failure_streaks[STREAK_BOUNDS.index(threshold - 1) + 1 :])
+    other = State(spec(failure_threshold=threshold))
+    states = accumulate(letters, lambda state, letter: settle(state, result(LETTERS[letter])), initial=other)
+    failed = sum(after.status is Status.FAIL is not before.status for before, after in pairwise(states))
+
+    assert failed == ended + (state.consecutive_failures >= threshold)
 
 
 def test_every_run_that_is_not_healthy_is_counted_by_reason():

@@ -39,6 +39,9 @@ FAMILIES = {  # design contract: labels beyond check and kind, or all of them wh
     "health_check_runs_total": CHECK,
     "health_check_transitions_total": CHECK,
     "health_check_failures_total": CHECK | {"reason"},
+    "health_check_failure_streak_runs_bucket": CHECK | {"le"},
+    "health_check_failure_streak_runs_count": CHECK,
+    "health_check_failure_streak_runs_sum": CHECK,
     "health_check_info": CHECK | {"target", "severity"},
     "health_check_group": CHECK | {"group"},
     "health_endpoint_latency_seconds": CHECK,
@@ -396,6 +399,25 @@ def test_only_the_current_status_has_a_series():
         state = replace(settled("P"), status=status)
 
         assert {key[1] for key in of_check("api", snapshot([state])) if key[0] == "health_check_status"} == {status}
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+def test_a_check_that_has_failed_has_a_histogram_of_its_streaks(content_type):
+    """It begins with zeros at the first failure, so that a scrape can see them before the streak ends."""
+
+    def shown(letters):
+        lines = exposed(snapshot([settled(letters)]), content_type).splitlines()
+        found = (re.fullmatch(r"health_check_failure_streak_runs_(\w+)\{(.*)\} (\S+)", line) for line in lines)
+        return [(line[1], line[2].partition("le=")[2].strip('"'), float(line[3])) for line in found if line]
+
+    def histogram(*counts, total):
+        bounds = ["1.0", "2.0", "4.0", "9.0", "+Inf"]
+        buckets = [("bucket", bound, count) for bound, count in zip(bounds, counts, strict=True)]
+        return [*buckets, ("count", "", counts[-1]), ("sum", "", total)]
+
+    assert shown("PU") == []
+    assert shown("PF") == histogram(0, 0, 0, 0, 0, total=0)
+    assert shown("PFPFFFPFF") == histogram(1, 1, 2, 2, 2, total=4)
 
 
 def test_a_histogram_of_latencies_for_those_who_want_one():
