@@ -9,13 +9,15 @@ from contextlib import contextmanager, suppress
 
 PATIENCE = 60.0
 """Seconds after which a silent server gives up, far beyond every deadline in the tests."""
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HEADERS = 1  # the type of a frame
 
 
 class Server:
     """Serves each connection by a script: bytes to send, and functions for any other act.
 
     The first connection gets the first script, and so on; the last script serves all further ones. After its script a
-    connection is closed. `{port}` in the bytes becomes the server's own port. A request is read up to its empty line
+    connection is closed. `{port}` in the bytes becomes the server's own port. A request is read
     first, unless `listens` is false.
     """
 
@@ -76,13 +78,28 @@ class Server:
 
 
 def _read_request(connection: socket.socket) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head:
+    """Return the request as far as it was read: to its empty line, or in HTTP/2 to the end of its HEADERS frame.
+
+    Go's client closes the connection if a response over HTTP/2 arrives before it has sent the request.
+    """
+    received = b""
+    while not (_has_headers_frame(received) if received.startswith(_PREFACE[:18]) else b"\r\n\r\n" in received):
         chunk = connection.recv(65536)
         if not chunk:
             break
-        head += chunk
-    return head
+        received += chunk
+    return received
+
+
+def _has_headers_frame(received: bytes) -> bool:
+    """Whether these bytes of a client contain a whole HEADERS frame (RFC 9113, 3.4 and 4.1)."""
+    at = len(_PREFACE)
+    while at + 9 <= len(received):
+        end = at + 9 + int.from_bytes(received[at : at + 3])
+        if received[at + 3] == _HEADERS and end <= len(received):
+            return True
+        at = end
+    return False
 
 
 @contextmanager
