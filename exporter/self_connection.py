@@ -1,9 +1,9 @@
-"""Recognizes a TCP connection that has reached itself instead of a server.
+"""Recognizes a connection that has reached itself instead of a server.
 
 Theory of operation. If nothing listens on a port, and the kernel chooses the same port for the client, the connection
 succeeds: both of its ends are the same socket, which receives whatever it sends. This can happen to ports in
 net.ipv4.ip_local_port_range, once in about ten thousand attempts. Go's dialer, and with it the kubelet, closes such a
-connection and connects again (golang/go#18290).
+connection and connects again (golang/go#18290). A connected UDP socket can reach itself in the same way.
 
 It imports as little as possible, because `health-exporter ask` needs it in every exec probe.
 """
@@ -15,9 +15,9 @@ MAX_SELF_CONNECTIONS = 3
 
 
 def discard_self_connection(sock: socket.socket) -> bool:
-    """If the TCP connection has reached itself, close it and return True.
+    """If the connection has reached itself, close it and return True.
 
-    It is reset, because TIME_WAIT would keep a service from listening on its port for a minute.
+    A TCP connection is reset, because TIME_WAIT would keep a service from listening on its port for a minute.
     """
     try:
         reached_itself: bool = sock.getsockname() == sock.getpeername()

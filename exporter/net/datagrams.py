@@ -9,6 +9,7 @@ without a pause.
 
 import contextlib
 import errno
+import os
 import selectors
 import socket
 from collections import deque
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.errors import DialError, describe
 from exporter.net.resolver import Resolver, parse_numeric
+from exporter.self_connection import MAX_SELF_CONNECTIONS, discard_self_connection
 from exporter.text import format_endpoint
 
 ROUNDS = 3
@@ -92,6 +94,13 @@ class Peer:
             self._sock.close()
 
     def _open(self) -> socket.socket:
+        for _ in range(MAX_SELF_CONNECTIONS):
+            sock = self._connect()
+            if not discard_self_connection(sock):
+                return sock
+        raise self._explain(OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
+
+    def _connect(self) -> socket.socket:
         try:
             sock = socket.socket(self._family, socket.SOCK_DGRAM)
         except OSError as error:

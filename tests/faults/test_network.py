@@ -213,6 +213,15 @@ def test_dns_over_a_connection_to_itself_is_refused(looping):
     looping(bind)
 
 
+def test_a_query_that_reaches_itself_is_refused(looping):
+    """Over UDP: each socket gets the port that it is connected to."""
+    looping(Path("/proc/sys/net/ipv4/ip_local_port_range").write_text, f"{CLOSED} {CLOSED}")
+    outcome = looping(Dns(name="shop.example", server="127.0.0.1", port=CLOSED).probe, within(60))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT), outcome.summary
+    assert outcome.summary.endswith("127.0.0.1:40000: Connection refused")
+
+
 def test_a_grpc_connection_to_itself_fails(looping, tmp_path):
     """The library connects by itself. Its end of the connection remains in TIME_WAIT, which its servers ignore."""
     config = tmp_path / "health.yml"
