@@ -6,7 +6,6 @@ themselves are made by net/datagrams.py.
 
 import ipaddress
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -67,6 +66,14 @@ class Dns(Probe):
     """Fails when there are fewer records than this; 0 accepts a name without records of this type."""
 
     @model_validator(mode="after")
+    def _validate_name(self) -> Self:
+        if "://" in self.name:
+            raise ValueError("name must be the name alone, without a scheme or a path")
+        if self.type != "PTR" and _is_address(self.name):
+            raise ValueError("name is an address, which only the type PTR takes")
+        return self
+
+    @model_validator(mode="after")
     def _validate_records(self) -> Self:
         library = _import_library()
         try:
@@ -106,9 +113,8 @@ class Dns(Probe):
 
     def _make_query(self, *, edns: bool = True) -> Any:
         name: Any = self.name
-        if self.type == "PTR":
-            with suppress(ValueError):
-                name = _import_library().reverse(str(ipaddress.ip_address(self.name)))
+        if self.type == "PTR" and _is_address(name):
+            name = _import_library().reverse(str(ipaddress.ip_address(name)))
         return _import_library().query(name, self.type, edns)
 
     def _conclude(self, response: Any, latency: Measurement) -> Outcome:
@@ -134,6 +140,14 @@ class Dns(Probe):
     def _parse_record(self, text: str) -> Any:
         """Return an expected record, in the form that `_normalize` returns."""
         return text.encode() if self.type == "TXT" else _import_library().record(self.type, text)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _normalize(record: Any) -> Any:
