@@ -7,7 +7,7 @@ from exporter.config.complaint import Complaint, Keys
 from exporter.config.texts import check_texts
 from exporter.model import Group
 from exporter.probe.check import Check
-from exporter.probe.options import find_host_risk
+from exporter.probe.options import is_loopback
 
 IMPLAUSIBLE_RATIO = 10.0
 """A ratio is a share of 1, or a load per CPU. Above this, a percentage was probably meant."""
@@ -88,8 +88,9 @@ def _check_ratios(check: Check) -> Iterator[tuple[Keys, str]]:
 
 
 def _check_mysql_port(check: Check) -> Iterator[tuple[Keys, str]]:
+    """Look for bare connections to MySQL. It counts those from the machine's own address too, but not from loopback."""
     port, host = getattr(check.probe, "port", None), getattr(check.probe, "host", "")
-    if check.spec.kind == "tcpSocket" and port == _MYSQL_PORT and find_host_risk(host):
+    if check.spec.kind == "tcpSocket" and port == _MYSQL_PORT and not is_loopback(host):
         message = (
             "MySQL and MariaDB count each connection without a login as an error, and block this host's address after "
             "100 in a row (max_connect_errors), also for the application; use the kind mysql"

@@ -29,9 +29,9 @@ class TcpSocket(Probe):
     check passes once the server has sent the expected text, before the deadline and within the first 10 KiB. The text
     received so far is searched each time more arrives.
 
-    Do not use this kind for MySQL or MariaDB on another host. They count each connection without a login as an error,
-    and after 100 in a row (`max_connect_errors`) they block the address of the host, also for the application. Use the
-    kind [`mysql`](#mysql).
+    Do not use this kind for MySQL or MariaDB, except at 127.0.0.1. They count each connection without a login as an
+    error, and after 100 in a row (`max_connect_errors`) they block the address of the host, also for the application.
+    Use the kind [`mysql`](#mysql).
     """
 
     measures: ClassVar = LATENCY

@@ -178,9 +178,19 @@ Text = Annotated[str, Field(min_length=1)]
 
 def find_host_risk(host: str) -> str | None:
     """Return why a liveness check of this host is risky; None for an address of the pod, which a restart can fix."""
-    if host in ("localhost", ASSUMED) or is_own_address(host):
+    if host == ASSUMED or is_loopback(host) or is_own_address(host):
         return None
     return "the target is on a different host; restarting this application cannot fix it"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether this is `localhost` or an address of loopback."""
+    import ipaddress  # only advice needs it
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_own_address(host: str) -> bool:
@@ -190,8 +200,6 @@ def is_own_address(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        if address.is_loopback:
-            return True
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.bind((host, 0))
     except (ValueError, OSError):

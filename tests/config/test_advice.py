@@ -1,5 +1,6 @@
 """Advice about probable mistakes in a valid configuration, in exactly these words."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -7,14 +8,18 @@ import pytest
 
 from exporter.config.advice import give_advice
 from exporter.config.checks import load
+from exporter.probe.reference import AssumedEnvironment
 
 HERE = Path(__file__).parents[1]
 
 
-def advice_on(tmp_path: Path, text: str, scrape_interval: float = 30) -> list[str]:
+def advice_on(
+    tmp_path: Path, text: str, scrape_interval: float = 30, environment: Mapping[str, str] | None = None
+) -> list[str]:
     path = tmp_path / "x.yml"
     path.write_text(dedent(text))
-    return [str(complaint).removeprefix(f"{tmp_path}/") for complaint in give_advice(load(path), scrape_interval)]
+    complaints = give_advice(load(path, environment=environment), scrape_interval)
+    return [str(complaint).removeprefix(f"{tmp_path}/") for complaint in complaints]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +202,14 @@ def test_a_probable_mistake_has_exactly_this_advice(tmp_path, text, expected):
 )
 def test_a_sensible_check_has_no_advice(tmp_path, check):
     assert advice_on(tmp_path, f"checks:\n  - {check}\n") == []
+
+
+def test_a_bare_connection_to_mysql_at_the_address_of_a_variable_has_advice(tmp_path):
+    """The address of the pod counts like any other: only loopback is exempt."""
+    text = "checks:\n  - {name: a, tcpSocket: {port: 3306, host: $(DB_HOST)}}\n"
+    advice = advice_on(tmp_path, text, environment=AssumedEnvironment())
+
+    assert any("max_connect_errors" in complaint for complaint in advice)
 
 
 @pytest.mark.parametrize(("scrape_interval", "count"), [(30, 0), (30.5, 1), (0, 0)])
