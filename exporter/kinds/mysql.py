@@ -13,10 +13,12 @@ from pydantic import PrivateAttr
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
-from exporter.probe.driver import MAX_RESPONSE, SqlProbe, blame_server
+from exporter.net.sockets import Socket
+from exporter.probe.driver import MAX_RESPONSE, SqlProbe, blame_server, describe_breach
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
 
+_PROTOCOL = "MySQL's protocol"
 _DENIED = (1044, 1045, 1129, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
 """Access denied to a database, user, host, table, column, operation or routine, or the account or host is blocked."""
 _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
@@ -86,13 +88,13 @@ class Mysql(SqlProbe):
         sock = connect(self.host, self.port, deadline)
         sock.allowance = MAX_RESPONSE
         try:
-            with blame_server("pymysql", "MySQL's protocol"):
+            with blame_server("pymysql", _PROTOCOL, lambda: _find_greeting(connection, sock)):
                 connection.connect(sock)
                 self._end_abandoned_query(connection, deadline)
                 _limit_time(connection, deadline)
                 return self._run_query(connection)
         except library.error as error:
-            raise _translate(error) from None
+            raise _translate(error, sock, _find_greeting(connection, sock)) from None
         except RuntimeError as error:
             if "LOAD_LOCAL" not in str(error):  # such as a missing package
                 raise
@@ -155,16 +157,24 @@ def _try_statement(connection: Any, statement: str) -> None:
             raise
 
 
-def _translate(error: Exception) -> DialError | ProbeError:
+def _find_greeting(connection: Any, sock: Socket) -> bytes:
+    """Return what the server sent instead of its greeting; empty if the driver understood the greeting."""
+    return b"" if hasattr(connection, "server_version") else sock.beginning
+
+
+def _translate(error: Exception, sock: Socket, greeting: bytes) -> DialError | ProbeError:
     """Return the driver's exception as one with a Reason."""
     match error.args:
+        case (int(number), str()) if number in _LOST and not sock.beginning:
+            return DialError(Reason.CONNECT, "the server closed the connection without a response")
         case (int(number), str(message)) if number == _NO_PLUGIN:
             return ProbeError(Reason.ERROR, f"the driver cannot authenticate this user: {message}")
         case (int(number), str(message)):
             return DialError(_find_reason(number), f"{message} ({number})")
         case (str(message),) if isinstance(error, _import_library().plain_text_error):
             return DialError(Reason.PERMISSION, message)
-    return DialError(Reason.STATUS, f"the response does not follow MySQL's protocol: {error}")
+    breach = describe_breach(_PROTOCOL, greeting)
+    return breach if greeting else DialError(Reason.STATUS, f"{breach}: {error}")
 
 
 def _find_reason(number: int) -> Reason:

@@ -18,14 +18,16 @@ from exporter.model import Deadline, ProbeError, Reason
 from exporter.net.errors import DialError
 from exporter.net.relay import ADDRESS, Relay
 from exporter.net.tls import in_memory
-from exporter.probe.driver import SqlProbe
+from exporter.probe.driver import SqlProbe, describe_breach
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import InputFile, Port
 
 MAX_RESPONSE = 2**20
 """Bytes of all responses on a connection. libpq itself would take a value of a GiB."""
+_BREACH = re.compile(r"^(expected authentication|received invalid)")
+"""libpq's messages about a response that is not in PostgreSQL's protocol, of which they show a single character."""
 _CONNECTION_ERRORS = (
-    (Reason.STATUS, re.compile(r"^(expected|received invalid|unsupported)")),
+    (Reason.STATUS, re.compile(r"^(expected|unsupported)")),
     (Reason.MISSING, re.compile(r"database .* does not exist")),
     (Reason.PERMISSION, re.compile(r"authentication|pg_hba\.conf|password|permi|role .* does not exist")),
     (Reason.STATUS, re.compile(r"^FATAL:")),
@@ -160,13 +162,13 @@ def _connect(parameters: dict[str, str | int | None], relay: Relay) -> Iterator[
     try:
         while (state := connection.connect_poll()) != library.polling.OK:
             if state == library.polling.FAILED:
-                raise _translate(connection.get_error_message())
+                raise _translate(connection.get_error_message(), relay.latest)
             reads = state == library.polling.READING
             relay.wait(connection.socket, selectors.EVENT_READ if reads else selectors.EVENT_WRITE)
         connection.nonblocking = 1
         yield connection
     except library.error as error:
-        raise _translate(str(error)) from None
+        raise _translate(str(error), relay.latest) from None
     finally:
         connection.finish()
 
@@ -198,11 +200,16 @@ def _fetch_result(connection: Any, relay: Relay) -> Any:
     raise DialError(reason, f"{text} ({code})" if code else text)
 
 
-def _translate(message: str) -> DialError | ProbeError:
-    """Return libpq's message as an exception with a Reason. After several attempts, the last message counts."""
+def _translate(message: str, received: bytes) -> DialError | ProbeError:
+    """Return libpq's message as an exception with a Reason. After several attempts, the last message counts.
+
+    What was received is shown if it is not in PostgreSQL's protocol.
+    """
     text = message.rpartition("failed: ")[2].strip()
     if "root certificate file" in text:
         return ProbeError(Reason.ERROR, f"caFile cannot be used: {text.rpartition(': ')[2]}")
+    if _BREACH.search(text):
+        return describe_breach("PostgreSQL's protocol", received)
     reason = next((reason for reason, pattern in _CONNECTION_ERRORS if pattern.search(text)), Reason.CONNECT)
     return DialError(reason, " ".join(text.removeprefix("FATAL:").split()))
 

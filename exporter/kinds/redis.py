@@ -12,11 +12,13 @@ from exporter.model import Deadline, Reason
 from exporter.net.dial import connect
 from exporter.net.errors import DialError
 from exporter.net.sockets import Socket
-from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe, blame_server
+from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe, blame_server, describe_breach
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Count, Port, Text
 from exporter.probe.secret import Secret
 from exporter.redaction import quote
+
+_PROTOCOL = "Redis' protocol"
 
 
 class Redis(DatabaseProbe):
@@ -70,7 +72,7 @@ class Redis(DatabaseProbe):
         options = {"username": self.username, "password": password or None, "db": self.database}
         connection = _import_library().connection(self.host, self.port, deadline, **options)
         try:
-            with blame_server("redis", "Redis' protocol"):
+            with blame_server("redis", _PROTOCOL):
                 return self._run_command(connection)
         except _import_library().error as error:
             raise _hint_at_tls(_translate(error), connection) from None
@@ -140,9 +142,8 @@ def _translate(error: Exception) -> DialError:
         case library.ConnectionError():
             return DialError(Reason.CONNECT, str(error))
         case library.InvalidResponse():
-            received = quote(str(error).removeprefix("Protocol Error: b").strip("'\"").encode())
-            return DialError(Reason.STATUS, f"the response does not follow Redis' protocol; received {received}")
-    return DialError(Reason.STATUS, "the response does not follow Redis' protocol")
+            return describe_breach(_PROTOCOL, str(error).removeprefix("Protocol Error: b").strip("'\"").encode())
+    return describe_breach(_PROTOCOL, b"")
 
 
 @cache

@@ -29,6 +29,7 @@ from exporter.net import dial
 from exporter.net.errors import DialError, hint_at_tls
 from exporter.net.request import has_control_character
 from exporter.net.url import parse
+from exporter.redaction import quote
 
 USER_AGENT = "health-exporter"
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
@@ -65,7 +66,7 @@ def send(session: "_Session", method: str, url: str, **options: Any) -> Reply:
     max_body = session.max_body
     where = parse(url).public
     request = _prepare(requests.Request(method, url, **options))
-    with _translate_errors(where, Reason.STATUS, "the response is not HTTP"):
+    with _translate_errors(where, Reason.STATUS, "the response is not HTTP", options.get("headers", ())):
         response = session.adapter.send(request, stream=True)
     with response, _translate_errors(where, Reason.BODY, "the body of the response broke off"):
         body = _read(response, max_body)
@@ -100,8 +101,12 @@ def _read(response: requests.Response, max_body: int) -> bytes:
 
 
 @contextmanager
-def _translate_errors(where: str, reason: Reason, message: str) -> Iterator[None]:
-    """Turn exceptions of the libraries into DialErrors: `connect` if the server sent nothing, otherwise this reason."""
+def _translate_errors(where: str, reason: Reason, message: str, secrets: Any = ()) -> Iterator[None]:
+    """Turn exceptions of the libraries into DialErrors: `connect` if the server sent nothing, otherwise this reason.
+
+    If the response does not begin as one of HTTP, its first line is shown without what it has in common with the
+    secrets.
+    """
     try:
         yield
     except DialError as error:
@@ -109,9 +114,12 @@ def _translate_errors(where: str, reason: Reason, message: str) -> Iterator[None
             raise DialError(Reason.CONNECT, f"{where}: {error}{hint_at_tls(where)}", where) from None
         raise error.with_endpoint(where) from None
     except (requests.RequestException, HTTPError) as error:
-        if isinstance(_find_origin(error), http.client.RemoteDisconnected):
+        origin = _find_origin(error)
+        if isinstance(origin, http.client.RemoteDisconnected):
             message = f"{where} closed the connection without a response{hint_at_tls(where)}"
             raise DialError(Reason.CONNECT, message, where) from None
+        if isinstance(origin, http.client.BadStatusLine):
+            message += f": it begins with {quote(str(origin.args[0]).encode('latin-1'), secrets)}"
         raise DialError(reason, f"{where}: {message}", where) from None
 
 

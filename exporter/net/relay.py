@@ -32,6 +32,8 @@ class Relay:
         self._max_bytes = max_bytes
         self._near: socket.socket | None = None  # to the library
         self._far: Socket | None = None  # to the server
+        self.latest = b""
+        """The latest bytes from the server."""
         try:
             self._listener = socket.create_server((ADDRESS, 0))
         except OSError as error:
@@ -107,6 +109,7 @@ class Relay:
         assert self._far
         data = self._far.recv(PORTION)
         if data:
+            self.latest = data
             with contextlib.suppress(ConnectionError):  # the library has just closed its side
                 self._near.sendall(data)
         else:

@@ -13,6 +13,8 @@ from exporter.model import Deadline, Reason
 from exporter.net.certificates import X509, decode, explain
 from exporter.net.errors import DialError, describe
 
+MAX_BEGINNING = 100  # bytes
+
 
 class _Bounded:
     """A mixin for sockets: no operation lasts beyond the deadline, and errors are DialErrors."""
@@ -20,6 +22,7 @@ class _Bounded:
     deadline: Deadline | None = None  # ssl uses the socket before it has one
     detour = ""  # for messages: the addresses that did not accept the connection before this one did
     allowance = math.inf  # bytes that may still be received, for drivers that set no maximum
+    beginning = b""  # for messages: the first bytes that were received
 
     def _call(self, operation: Any, *args: Any, **options: Any) -> Any:
         if self.deadline is None:
@@ -37,19 +40,21 @@ class _Bounded:
                 raise DialError(Reason.CONNECT, describe(error)) from None
         raise DialError(Reason.TIMEOUT, f"no complete response in time{self.detour}")
 
-    def _spend(self, size: int) -> None:
+    def _note(self, data: Any, size: int) -> None:
+        if not self.beginning:
+            self.beginning = bytes(data[: min(size, MAX_BEGINNING)])
         self.allowance -= size
         if self.allowance < 0:
             raise DialError(Reason.STATUS, "the response is too long")
 
-    def recv_into(self, *args: Any, **options: Any) -> int:
-        size: int = self._call(super().recv_into, *args, **options)  # type: ignore[misc]
-        self._spend(size)
+    def recv_into(self, buffer: Any, *args: Any, **options: Any) -> int:
+        size: int = self._call(super().recv_into, buffer, *args, **options)  # type: ignore[misc]
+        self._note(buffer, size)
         return size
 
     def recv(self, *args: Any, **options: Any) -> bytes:
         data: bytes = self._call(super().recv, *args, **options)  # type: ignore[misc]
-        self._spend(len(data))
+        self._note(data, len(data))
         return data
 
     def send(self, *args: Any, **options: Any) -> int:

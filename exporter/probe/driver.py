@@ -2,7 +2,7 @@
 
 import struct
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
 from exporter.probe.options import Host, Port, Query, Text, find_host_risk
 from exporter.probe.secret import Secret, hide, hint_at_password
-from exporter.redaction import find_strings, redact, show_key
+from exporter.redaction import find_strings, quote, redact, show_key
 from exporter.text import format_endpoint
 
 MAX_RESPONSE = 64 * 1024  # bytes of all responses in a run, for drivers that set no maximum themselves
@@ -34,8 +34,10 @@ _PARSER_ERRORS = (
 
 
 @contextmanager
-def blame_server(package: str, protocol: str) -> Iterator[None]:
+def blame_server(package: str, protocol: str, received: Callable[[], bytes] = bytes) -> Iterator[None]:
     """Turn an exception with which the driver's own code failed at a response into a DialError `status`.
+
+    `received` returns what the message shows of the response.
 
     Any other exception has a cause on this side, such as a password that cannot be encoded, a missing package or
     patched sockets. It is no evidence against the server, so it passes, and the result of the run is `unknown`.
@@ -45,7 +47,13 @@ def blame_server(package: str, protocol: str) -> Iterator[None]:
     except _PARSER_ERRORS as error:
         if isinstance(error, UnicodeEncodeError) or not _is_raised_in(package, error):
             raise
-        raise DialError(Reason.STATUS, f"the response does not follow {protocol}") from None
+        raise describe_breach(protocol, received()) from None
+
+
+def describe_breach(protocol: str, received: bytes) -> DialError:
+    """Return the error of a response that is not in this protocol, with the beginning of what was received."""
+    shown = f"; received {quote(received)}" if received else ""
+    return DialError(Reason.STATUS, f"the response does not follow {protocol}{shown}")
 
 
 def _is_raised_in(package: str, error: Exception) -> bool:

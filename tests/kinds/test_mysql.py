@@ -359,6 +359,27 @@ def test_a_server_that_breaks_the_protocol_fails(script, reason):
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
+BREACH = "the response does not follow MySQL's protocol"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ((), "the server closed the connection without a response"),
+        ((GREETING,), "Lost connection to MySQL server during query (2013)"),
+        ((b"SSH-2.0-OpenSSH\r\n", hang), f'{BREACH}; received "SSH-2.0-OpenSSH\\r\\n"'),
+        ((packet(0, b"\n"), hang), BREACH),
+        ((GREETING, packet(9, OK), hang), f"{BREACH}: Packet sequence number wrong - got 9 expected 2"),
+    ],
+    ids=["closing", "breaking off", "SSH", "short", "after the greeting"],
+)
+def test_the_summary_shows_what_was_received_instead_of_a_greeting(script, words):
+    with serving(script, listens=False) as server:
+        outcome = run_probe(Mysql(port=server.port, username="health"))
+
+    assert outcome.summary == f"127.0.0.1:{server.port}: {words}"
+
+
 def result(type_number: int, value: bytes) -> bytes:
     """The response to a query: one row with one column."""
     texts = b"\3def" + bytes(3) + b"\1x\1x"

@@ -285,6 +285,15 @@ def test_a_server_that_breaks_the_protocol_fails(script, reason):
     assert (outcome.status, outcome.reason) == (Status.FAIL, reason), outcome.summary
 
 
+@pytest.mark.parametrize("mode", ["disable", "prefer"])
+def test_the_summary_shows_a_response_in_another_protocol(mode):
+    with serving((receive, b"HTTP/1.1 400 Bad Request\r\n\r\n", hang), listens=False) as server:
+        outcome = run_probe(Postgresql(port=server.port, username="health", ssl_mode=mode))
+
+    shown = r'received "HTTP/1.1 400 Bad Request\r\n\r\n"'
+    assert outcome.summary == f"127.0.0.1:{server.port}: the response does not follow PostgreSQL's protocol; {shown}"
+
+
 GREETING = message(b"R", struct.pack(">I", 0)) + message(b"Z", b"I")
 COLUMN = message(b"T", struct.pack(">H", 1) + b"x\0" + struct.pack(">IHIhih", 0, 0, 25, -1, -1, 0))
 ROW = message(b"D", struct.pack(">HI", 1, 1) + b"7")

@@ -165,7 +165,16 @@ def test_a_lookup_that_never_returns_fails_at_the_deadline(slow):
 BROKEN = {
     "nothing": ((), Reason.CONNECT, "{url} closed the connection without a response (does it expect TLS?)"),
     "a reset": ((reset,), Reason.CONNECT, "{url}: Connection reset by peer (does it expect TLS?)"),
-    "another protocol": ((b"SSH-2.0-OpenSSH\r\n",), Reason.STATUS, "{url}: the response is not HTTP"),
+    "another protocol": (
+        (b"SSH-2.0-OpenSSH\r\n",),
+        Reason.STATUS,
+        '{url}: the response is not HTTP: it begins with "SSH-2.0-OpenSSH\\r\\n"',
+    ),
+    "an echo": (
+        (b"GET /path?token=canary Authorization: Bearer canary\r\n",),
+        Reason.STATUS,
+        '{url}: the response is not HTTP: it begins with "GET /path?*** Authorization: ***\\r\\n"',
+    ),
     "too many headers": (
         (b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 101 + b"\r\n",),
         Reason.STATUS,
@@ -192,7 +201,7 @@ BROKEN = {
 @pytest.mark.parametrize(("script", "reason", "message"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_response_is_a_dial_error_without_the_query(script, reason, message):
     with serving(script) as server:
-        error = failure(lambda: get(server.port))
+        error = failure(lambda: get(server.port, headers={"Authorization": b"Bearer canary"}))
 
     assert (error.reason, str(error)) == (reason, message.format(url=f"http://127.0.0.1:{server.port}/path"))
 
