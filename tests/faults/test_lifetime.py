@@ -1,6 +1,7 @@
 """Restarts, reloads, stops, environments and standard streams that go wrong."""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -136,6 +137,21 @@ def is_ready(url: str) -> bool:
         return get(f"{url}/readyz").status == 200
     except OSError:
         return False
+
+
+def test_the_metrics_are_not_shared_between_processes(start, tmp_path):
+    """PROMETHEUS_MULTIPROC_DIR is meant for the application that the exporter runs beside."""
+
+    def list_families(environment: dict[str, str]) -> list[bytes]:
+        exporter = start(f"checks: [{CHECK.format('ok')}]", env=environment)
+        eventually(lambda: exporter.get("/readyz").status == 200)
+        return sorted(re.findall(rb"^# TYPE .*", exporter.get("/metrics").body, re.MULTILINE))
+
+    families = list_families({})
+
+    assert list_families({"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}) == families
+    assert list_families({"PROMETHEUS_MULTIPROC_DIR": "/missing"}) == families
+    assert not [*tmp_path.glob("*.db")]
 
 
 @pytest.mark.parametrize(

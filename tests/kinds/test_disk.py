@@ -56,8 +56,9 @@ def test_the_size_is_the_one_that_python_returns(tmp_path):
         ((0, 100, 50, 50, 4096, 50, 50), 0.5),
         ((0, 100, 20, 10, 4096, 50, 50), 80 / 90),  # blocks reserved for root count as neither used nor free
         ((0, 100, 100, 0, 4096, 50, 50), 1.0),
+        ((0, 100, 0, -3, 4096, 50, 50), 100 / 97),  # as df: part of the reserved blocks is in use
     ],
-    ids=["full", "empty", "half", "reserved", "all reserved"],
+    ids=["full", "empty", "half", "reserved", "all reserved", "negative"],
 )
 def test_the_used_share_is_of_the_space_that_users_may_use(numbers, ratio):
     assert values(run_check(numbers, fail_ratio=2))["disk_used_ratio"] == pytest.approx(ratio)
