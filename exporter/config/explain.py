@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from exporter.config.unknown_keys import explain_unknown, find_models
+from exporter.probe.flaws import find_hidden
 from exporter.probe.secret import Secret
 from exporter.redaction import describe, redact
 from exporter.text import shorten
@@ -64,7 +65,8 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
     """Return the message of a complaint about this error."""
     match error["type"]:
         case "extra_forbidden":
-            return explain_unknown(model, error["loc"], error["input"])
+            flaw = find_hidden(str(error["loc"][-1]))
+            return f"unknown key: it {flaw}" if flaw else explain_unknown(model, error["loc"], error["input"])
         case "unset_variable":
             return error["msg"]
         case "missing":

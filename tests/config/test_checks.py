@@ -456,6 +456,11 @@ their own
     :4: checks[2].redis.host: “ is part of the value: YAML's quotation marks are " and '
     :7: checks[3].redis.host: ends with a line break: write it on the line of its key, or with |- instead of |
     """,
+    "key_with_hidden_characters": """
+    :2: checks[0].<6 characters>: unknown key: it contains the invisible character U+200B (zero width space): delete it
+    :3: checks[1].<7 characters>: unknown key: it contains U+00A0 (no-break space) instead of a plain space
+    :3: checks[1].name: is required
+    """,
     "manifest": """
     :10: spec.template.spec.containers[0].livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, \
 httpGet: {path: ..., port: ...}, periodSeconds: 5, groups: [liveness]}; `health-exporter convert FILE` prints all of \
