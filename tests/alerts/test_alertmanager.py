@@ -2,12 +2,16 @@
 
 import itertools
 import json
+import re
+import shlex
 import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
+from alerts.pages import PAGES, fill, find_commands
+from alerts.rules import load_groups
 from support import Process, command, ended, eventually, free_port, get
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "alerts" / "alertmanager.example.yml"
@@ -93,6 +97,13 @@ def is_ready(url):
         return False
 
 
+def send(url, alerts):
+    """Send alerts, each of which is its labels."""
+    body = json.dumps([{"labels": labels} for labels in alerts]).encode()
+    request = urllib.request.Request(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=10).close()
+
+
 def find_inhibited(url, *alerts):
     """Fire all these alerts of one job together, and return those that Alertmanager inhibits.
 
@@ -104,9 +115,7 @@ def find_inhibited(url, *alerts):
         {**alert, "cluster": alert["cluster"] + scene, "scene": scene, "place": str(place)}
         for place, alert in enumerate((*alerts, *last))
     ]
-    body = json.dumps([{"labels": labels} for labels in sent]).encode()
-    request = urllib.request.Request(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=10).close()
+    send(url, sent)
 
     def find_places():
         known = json.loads(get(f"{url}/api/v2/alerts").body)
@@ -154,3 +163,30 @@ def test_a_consequence_is_inhibited(alertmanager, sources, targets):
 )
 def test_an_independent_alert_is_sent(alertmanager, alerts):
     assert find_inhibited(alertmanager, *alerts) == []
+
+
+def list_labels(name):
+    """Return the labels of an alert that its first aggregation or its record has."""
+    [first, *_] = [rule["expr"] for _, group in load_groups() for rule in group["rules"] if rule.get("alert") == name]
+    if found := re.match(r"\s*(?:count|max|min) by \(([^)]+)\)", first):
+        return found[1].split(", ")
+    return ["node"] if first.startswith("node:") else ["namespace", "job"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_silence_of_a_runbook_silences_its_alert(alertmanager, name):
+    values = {"namespace": "runbooks", "job": "shop", "check": "api", "node": "node-1"}
+    labels = {label: values.get(label, "any") for label in list_labels(name)}
+    alert = {"alertname": name, "severity": "warning", **labels}
+    [line] = [line for line in find_commands(PAGES[name]) if line.startswith("amtool ")]
+    filled = fill(line, **{label.upper(): value for label, value in values.items()})
+
+    done = run_amtool(*shlex.split(filled)[1:], f"--alertmanager.url={alertmanager}")
+    send(alertmanager, [alert])
+
+    def is_silenced():
+        known = json.loads(get(f"{alertmanager}/api/v2/alerts").body)
+        return any(one["labels"] == alert and one["status"]["silencedBy"] for one in known)
+
+    assert done.returncode == 0, done.stderr
+    eventually(is_silenced, what="the alert is silenced")
