@@ -57,9 +57,9 @@ TEXTS = {
         "(connect). Run kubectl -n prod get pods, and read the log of a replica that is not ready."
     ),
     "HealthWorkersStuck": (
-        "1 of 2 exporters of prod/shop have workers that run a check whose deadline has passed, for example 1 "
-        "workers of pod shop-1; checks without a finished run: custom. These checks go stale; once no worker is "
-        "free, all checks do. Find out what blocks them."
+        "1 of 2 exporters of prod/shop have workers that run a check whose deadline has passed, for example pod "
+        "shop-1; checks without a finished run: custom. These checks go stale; once no worker is free, all checks "
+        "do. Find out what blocks them."
     ),
     "HealthSchedulerLagging": (
         "1 of 2 exporters of prod/shop start runs later than their shortest period, for example pod shop-2 by 12s. "
