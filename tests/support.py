@@ -239,10 +239,12 @@ class Prometheus(Process):
             raise
 
     def api(self, path: str, **parameters: Any) -> Any:
-        """The response of its HTTP API."""
+        """The response of its HTTP API, without a warning or an info about the query."""
         answer = get(f"{self.url}/api/v1/{path}?{urlencode(parameters, doseq=True)}")
         assert answer.status == 200, answer.text
-        return json.loads(answer.body)["data"]
+        response = json.loads(answer.body)
+        assert not response.get("warnings", []) + response.get("infos", []), response
+        return response["data"]
 
     def query(self, promql: str, **parameters: Any) -> Any:
         """An instant query's samples."""

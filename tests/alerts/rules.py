@@ -1,6 +1,7 @@
 """The shipped rules and the metrics that they use."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 ALERTS = Path(__file__).resolve().parents[2] / "alerts"
 FILES = ("health-exporter.rules.yml", "health-slo.rules.yml")
 _RECORD = re.compile(r"[\w:]+:[\w:]+")
+_QUERY = re.compile(r"query \(printf \"([^\"]*)\"")
 _METRIC = re.compile(r"\bhealth_[a-z0-9_]+\b")
 
 
@@ -32,3 +34,11 @@ def list_alerts() -> tuple[str, ...]:
     """Return the names of the alerts."""
     rules = (rule for _, group in load_groups() for rule in group["rules"])
     return tuple(sorted({rule["alert"] for rule in rules if "alert" in rule}))
+
+
+def find_queries(rule: dict[str, Any]) -> Iterator[str]:
+    """Yield the rule's expression, and the queries of its annotations for every workload and check."""
+    yield str(rule["expr"])
+    for text in rule.get("annotations", {}).values():
+        for query in _QUERY.findall(text):
+            yield query.replace("=%q", '=~".*"').replace("%s", 'job=~".+"')

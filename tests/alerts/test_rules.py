@@ -9,7 +9,7 @@ import promql_parser
 import pytest
 from alerts.incidents import INCIDENTS
 from alerts.mutants import find_test_files, get_name, get_unit, load_rules
-from alerts.rules import ALERTS, FILES, load_groups
+from alerts.rules import ALERTS, FILES, find_queries, load_groups
 from support import command
 
 ROOT = ALERTS.parent
@@ -28,7 +28,6 @@ FOREIGN_METRICS = {
     "kube_statefulset_replicas",
     "kube_statefulset_status_replicas_ready",
 }
-QUERY = re.compile(r"query \(printf \"([^\"]*)\"")
 CLAUSE = re.compile(r"\b(?:on|by) \(([^)]*)\)")
 WORKLOAD = {"cluster", "namespace", "job"}
 OTHER_UNITS = (
@@ -55,14 +54,6 @@ def run(*arguments):
     """Run a program; return its exit code and its output."""
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
-
-
-def find_queries(rule):
-    """Yield the rule's expression and the queries of its annotations."""
-    yield str(rule["expr"])
-    for text in rule.get("annotations", {}).values():
-        for query in QUERY.findall(text):
-            yield query.replace("%q", '"x"').replace("%s", 'job="x"')
 
 
 def find_metrics(node):

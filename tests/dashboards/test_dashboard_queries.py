@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
+from alerts.mutants import load_rules
+from alerts.rules import find_queries
 from dashboards.recorder import Recorder
 from support import Exporter, ended, eventually, free_port
 
@@ -128,6 +130,19 @@ def test_every_query_returns_data_with_one_instance_selected(scene):
     prometheus, instance = scene
     selected = {"job": grafana.several(["health", "more"]), "instance": grafana.several([instance, "127.0.0.1:1"])}
     violations = wait_for_data(prometheus, **selected)
+
+    assert not violations, "\n".join(violations)
+
+
+def test_prometheus_has_no_objection_to_a_query_of_the_rules(scene):
+    """It reports what is allowed but probably wrong, for example the rate of a gauge, if the query selects series."""
+    prometheus, _ = scene
+    violations = []
+    for promql in {promql for _, rule in load_rules() for promql in find_queries(rule)}:
+        try:
+            prometheus.query(promql)
+        except AssertionError as error:
+            violations.append(f"{promql}: {error}")
 
     assert not violations, "\n".join(violations)
 
