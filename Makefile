@@ -4,11 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv$(patsubst python%,-%,$(filter-out python python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
+# The Go module of Prometheus 3.16.0 has the version v0.316.0.
+PROMETHEUS_MODULE := v0.316.0
+PROMETHEUS3 := $(VENV)-prometheus3/$(PROMETHEUS_MODULE)
 SBOM := dist/health-exporter.cdx.json
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
 
-.PHONY: run help check fast test faults coverage e2e e2e-long bench soak format docs manifests dashboards-preview tools dist sbom lock clean
+.PHONY: run help check fast test test-prometheus3 faults coverage e2e e2e-long bench soak format docs manifests dashboards-preview tools dist sbom lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -32,6 +35,11 @@ fast: check ## run `make check` and the tests that start no other program; ARGS 
 test: check $(TOOLS)/stamp ## run `make check` and all tests; ARGS go to pytest and can select tests
 	tests/peers.sh
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+test-prometheus3: $(VENV)/test.stamp $(PROMETHEUS3)/prometheus ## run the tests that use Prometheus with Prometheus 3, built from its Go module
+	tests/peers.sh
+	PATH="$(abspath $(PROMETHEUS3)):$$PATH" \
+		$(BIN)/pytest -m "prometheus or prometheus3" --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)/test.stamp ## inject every fault of tests/faults/rows.py, and count those that the exporter survives
 	tests/peers.sh
@@ -95,6 +103,13 @@ sbom: $(TOOLS)/stamp ## write an SBOM of the image's Python packages (CycloneDX)
 	mkdir -p $(dir $(SBOM))
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject $(VENV)-sbom/pyproject.toml --output-reproducible \
 		--output-file $(SBOM) $(VENV)-sbom
+
+# GOTOOLCHAIN: Debian's Go may be older than the one that Prometheus needs. `auto` installs that one from its module.
+$(PROMETHEUS3)/prometheus:
+	tests/peers.sh
+	GOBIN="$(abspath $(PROMETHEUS3))" GOTOOLCHAIN=auto go install \
+		github.com/prometheus/prometheus/cmd/promtool@$(PROMETHEUS_MODULE) \
+		github.com/prometheus/prometheus/cmd/prometheus@$(PROMETHEUS_MODULE)
 
 lock: $(VENV)/test.stamp ## pin the newest allowed versions of the dependencies, with hashes
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \

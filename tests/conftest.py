@@ -37,7 +37,7 @@ FIRST = ("faults/test_keeper.py", "alerts/", "image/", "k8s/", "faults/", "e2e/"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` each test that starts a process, itself or through a fixture or a helper, or that is LONG.
 
-    The files in FIRST come first.
+    Those that start Prometheus or promtool are marked as `prometheus` too. The files in FIRST come first.
     """
     items.sort(
         key=lambda item: next(
@@ -48,28 +48,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not isinstance(item, pytest.Function):
             continue
         fixtures = [definitions[-1].func for definitions in item._fixtureinfo.name2fixturedefs.values()]
-        name = item.nodeid.removeprefix("tests/")
-        if name.startswith(LONG) or any(starts_a_process(function) for function in (item.function, *fixtures)):
-            item.add_marker("slow")
+        marks = {mark for function in (item.function, *fixtures) for mark in find_marks(function)}
+        if item.nodeid.removeprefix("tests/").startswith(LONG):
+            marks.add("slow")
+        for mark in marks:
+            item.add_marker(mark)
 
 
 @cache
-def starts_a_process(function: FunctionType) -> bool:
-    """Whether the code of this function, or of a helper in tests/ that it uses, names something that starts one."""
-    for name in names_in(function.__code__):
-        value = unwrap(function.__globals__.get(name))  # through contextlib.contextmanager
-        if value in (subprocess, command) or (isinstance(value, type) and issubclass(value, Process)):
-            return True
-        own = isinstance(value, FunctionType) and value is not function and "/tests/" in value.__code__.co_filename
-        if own and starts_a_process(value):
-            return True
-    return False
+def find_marks(function: FunctionType) -> frozenset[str]:
+    """The marks for the programs that this function starts, itself or through the helpers in tests/ that it uses."""
+    marks, functions = set(), [function]
+    for part in functions:
+        names, texts = contents(part.__code__)
+        values = [unwrap(part.__globals__.get(name)) for name in names]  # through contextlib.contextmanager
+        if subprocess in values or command in values:
+            marks.add("slow")
+        if command in values and texts & {"prometheus", "promtool"}:
+            marks.add("prometheus")
+        functions += (used for value in values for used in helpers(value) if used not in functions)
+    return frozenset(marks)
 
 
-def names_in(code: CodeType) -> set[str]:
-    """The global names and attributes in a function's code, and in the functions that are defined inside it."""
-    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)
+@cache
+def contents(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """The global names and attributes, and the texts, in a function's code and in the functions defined inside it."""
+    inner = [contents(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    texts = [constant for constant in code.co_consts if isinstance(constant, str)]
+    return (
+        frozenset(code.co_names).union(*(names for names, _ in inner)),
+        frozenset(texts).union(*(found for _, found in inner)),
+    )
+
+
+def helpers(value: object) -> list[FunctionType]:
+    """A function of tests/ itself, or the methods of a class, also those that it inherits from a class of tests/."""
+    methods = [method for base in value.__mro__ for method in vars(base).values()] if isinstance(value, type) else []
+    functions = [part for part in (value, *methods) if isinstance(part, FunctionType)]
+    return [function for function in functions if "/tests/" in function.__code__.co_filename]
 
 
 @pytest.fixture
