@@ -314,6 +314,7 @@ class State:
     streak_healthy: bool = False
     runs: int = 0
     failures: Mapping[Reason, int] = field(default_factory=dict)  # runs that were not healthy, by reason
+    failed_since: Mapping[Reason, float] = field(default_factory=dict)  # start of the first of these runs, wall clock
     transitions: int = 0
     first_failure: float | None = None  # start of the first failed run, wall clock
     failure_streaks: tuple[int, ...] = ()  # streaks of failures that have ended, by STREAK_BOUNDS, and longer ones

@@ -55,15 +55,14 @@ def expire(state: State, now: float, wall: float) -> State:
 
 def _count_run(state: State, result: Result) -> State:
     reason = result.outcome.reason
-    healthy = result.outcome.status.healthy
+    if reason is None or result.outcome.status.healthy:
+        return replace(state, last=result, last_pass=result.started, runs=state.runs + 1)
     return replace(
         state,
         last=result,
-        last_pass=result.started if healthy else state.last_pass,
         runs=state.runs + 1,
-        failures=state.failures
-        if healthy or reason is None
-        else {**state.failures, reason: state.failures.get(reason, 0) + 1},
+        failures={**state.failures, reason: state.failures.get(reason, 0) + 1},
+        failed_since={reason: result.started, **state.failed_since},
     )
 
 

@@ -5,6 +5,10 @@ those of the current configuration, and all values come from one generation. Onl
 but the configuration are cached, as rendered bytes. Samples carry no timestamps: the age of a result is a metric itself
 (`health_check_last_run_timestamp_seconds`).
 
+In OpenMetrics, the series that begin at the first failure have a created timestamp: the start of that first run. From
+it, Prometheus 3 with the feature created-timestamp-zero-ingestion knows that they were 0 before. The other counters are
+0 when they begin, so a timestamp would tell nothing new; and servers without the feature store each one as a series.
+
 The file is longer than others because only here prometheus_client is imported, and because half of it is names and HELP
 texts.
 """
@@ -94,9 +98,10 @@ def render(
 ) -> bytes:
     """Render one Snapshot in the format of `content_type`; with `names`, only the samples with these names."""
     names = frozenset(names)
+    created = content_type == OPEN_METRICS
     states = [(_make_labels(state.spec), state) for state in snapshot.states.values()]
     return (
-        _render(_collect_checks(states), content_type, names).removesuffix(_END)
+        _render(_collect_checks(states, created=created), content_type, names).removesuffix(_END)
         + _render_configuration(tuple(state.spec for _, state in states), content_type, names).removesuffix(_END)
         + _render(_collect_others(states, snapshot, vitals, answers), content_type, names)
     )
@@ -136,7 +141,7 @@ _process = ProcessCollector(registry=None)
 _LEFT_OUT = ("process_virtual_memory_bytes", "process_max_fds")  # meaningless for Python, and a constant
 
 
-def _collect_checks(states: Labelled) -> Iterator[Metric]:
+def _collect_checks(states: Labelled, *, created: bool) -> Iterator[Metric]:
     for name, help_text, of in _PER_CHECK:
         yield _make_gauge(f"check_{name}", help_text, ((labels, of(state)) for labels, state in states))
     ran = [(labels, state.last) for labels, state in states if state.last]
@@ -153,20 +158,36 @@ def _collect_checks(states: Labelled) -> Iterator[Metric]:
         (({**labels, "reason": last.outcome.reason}, 1) for labels, last in ran if last.outcome.reason),
     )
     yield _make_counter("check_runs", "Runs of the check.", ((labels, state.runs) for labels, state in states))
-    yield _make_counter(
-        "check_failures",
-        "Runs with status fail or unknown, by reason.",
-        (
-            ({**labels, "reason": reason}, count)
-            for labels, state in states
-            for reason, count in sorted(state.failures.items())
-        ),
+    failures = CounterMetricFamily(
+        "health_check_failures", "Runs with status fail or unknown, by reason.", labels=["check", "kind", "reason"]
     )
+    for labels, state in states:
+        for reason, count in sorted(state.failures.items()):
+            since = state.failed_since[reason] if created else None
+            failures.add_metric([*labels.values(), reason], count, created=since)
+    yield failures
+    yield from _collect_streaks(states, created=created)
     yield _make_counter(
         "check_transitions",
         "Changes of the check's status after thresholds.",
         ((labels, state.transitions) for labels, state in states),
     )
+
+
+def _collect_streaks(states: Labelled, *, created: bool) -> Iterator[Metric]:
+    """Yield the streaks of failures of the checks that have failed."""
+    failed = [(labels, state) for labels, state in states if state.first_failure is not None]
+    if not failed:
+        return
+    family = _make_histogram(
+        "check_failure_streak_runs",
+        "Consecutive failed runs, for every such streak that has ended; absent before the first failure.",
+    )
+    for labels, state in failed:
+        _add_histogram(family, labels, STREAK_BOUNDS, state.failure_streaks, state.failure_streak_runs)
+        if created and state.first_failure is not None:
+            family.samples.append(Sample(f"{family.name}_created", labels, state.first_failure))
+    yield family
 
 
 def _collect_configuration(specs: Iterable[Spec]) -> Iterator[Metric]:
@@ -206,7 +227,7 @@ def _collect_others(states: Labelled, snapshot: Snapshot, vitals: Vitals, answer
 
 
 def _collect_histograms(states: Labelled) -> Iterator[Metric]:
-    """Yield the latency histogram of the checks that configure one, and the streaks of the checks that have failed."""
+    """Yield the latency histogram of the checks that configure one."""
     timed = [(labels, state) for labels, state in states if state.spec.latency_buckets]
     if timed:
         family = _make_histogram(
@@ -215,15 +236,6 @@ def _collect_histograms(states: Labelled) -> Iterator[Metric]:
         )
         for labels, state in timed:
             _add_histogram(family, labels, state.spec.latency_buckets, state.latencies, state.latency_sum)
-        yield family
-    failed = [(labels, state) for labels, state in states if state.first_failure is not None]
-    if failed:
-        family = _make_histogram(
-            "check_failure_streak_runs",
-            "Consecutive failed runs, for every such streak that has ended; absent before the first failure.",
-        )
-        for labels, state in failed:
-            _add_histogram(family, labels, STREAK_BOUNDS, state.failure_streaks, state.failure_streak_runs)
         yield family
 
 
@@ -237,7 +249,7 @@ def _add_histogram(
     """Add the histogram of a check. `counts` has one more item than `bounds`, or none if nothing was counted."""
     limits = [*map(floatToGoString, bounds), "+Inf"]
     buckets = [*zip(limits, accumulate(counts or (0,) * len(limits)), strict=True)]
-    family.add_metric([labels["check"], labels["kind"]], buckets, total)
+    family.add_metric([*labels.values()], buckets, total)
 
 
 def _collect_measurements(states: Labelled) -> Iterator[Metric]:

@@ -22,13 +22,18 @@ ITS_OWN = ("health_answers_total", "health_exporter_scheduler_lag_seconds", "hea
 
 
 class Scraper(Prometheus):
-    def __init__(self, folder, target, **options):
+    def __init__(self, folder, target, *arguments, **options):
         config = folder / "prometheus.yml"
         config.write_text(
             "global: {scrape_interval: 1s}\n"
             f"scrape_configs: [{{job_name: exporter, static_configs: [{{targets: ['{target}']}}]}}]\n"
         )
-        super().__init__(config, **options)
+        super().__init__(config, *arguments, **options)
+
+    def value(self, promql):
+        """The value of the only series of an instant query."""
+        (sample,) = self.api("query", query=promql)["result"]
+        return float(sample["value"][1])
 
     def query(self, promql):
         """An instant query's result: values by name and labels, without those that Prometheus adds."""
@@ -65,11 +70,13 @@ def said(text, only=""):
 
 
 def seen(prometheus, target):
-    """The exporter's samples in Prometheus."""
+    """The exporter's samples in Prometheus, without created timestamps, which only OpenMetrics has."""
     instance = ("instance", target)
     result = prometheus.query('{job="exporter",__name__=~"health_.*"}')
     return {
-        (name, labels - {instance}): float(value) for (name, labels), value in result.items() if name not in ITS_OWN
+        (name, labels - {instance}): float(value)
+        for (name, labels), value in result.items()
+        if name not in ITS_OWN and not name.endswith("_created")
     }
 
 

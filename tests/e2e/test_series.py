@@ -1,4 +1,9 @@
-"""How many series a sidecar costs in Prometheus. A fleet has thousands of sidecars."""
+"""The series of a sidecar in a real Prometheus: how many there are, and that increase() sees the first failure."""
+
+import os
+import re
+import signal
+import time
 
 import pytest
 from e2e.test_prometheus import Scraper
@@ -53,3 +58,58 @@ def test_no_format_has_more_series(sidecar, accept):
     text = exporter.get("/metrics", headers={"Accept": accept}).text
 
     assert 0 < len([line for line in text.splitlines() if not line.startswith("#")]) <= MOST
+
+
+CREATED = re.compile(r"^(health_check_\w+)_created\{.*\} (\S+)$", re.MULTILINE)
+FAILS = "checks: [{{name: api, exec: {{command: ['false']}}, periodSeconds: 3600, groups: [{}]}}{}]"
+
+
+def created(exporter):
+    """The created timestamps of the counters, by their names."""
+    text = exporter.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}).text
+    return {name: float(value) for name, value in CREATED.findall(text)}
+
+
+def test_a_counter_is_as_old_as_its_state(start, tmp_path):
+    """An unchanged check keeps its counters over a reload. A changed check and a new worker begin new ones."""
+    started = time.time()
+    exporter = start(FAILS.format("liveness", ""))
+    seen = [eventually(lambda: created(exporter), what="it has failed")]
+    for checks in (
+        FAILS.format("liveness", ", {name: other, exec: {command: ['true']}, groups: []}"),
+        FAILS.format("startup", ""),
+    ):
+        (tmp_path / "health.yml").write_text(checks)
+        exporter.signal(signal.SIGHUP)
+        exporter.line('msg="configuration loaded"', after=len(exporter.lines))
+        seen.append(eventually(lambda: created(exporter), what="it has failed again"))
+    os.kill(exporter.worker, signal.SIGKILL)
+    eventually(
+        lambda: exporter.metrics().get("health_exporter_worker_restarts_total") == 1, what="the new worker serves"
+    )
+    seen.append(eventually(lambda: created(exporter), what="it has failed in the new worker"))
+
+    assert [{*found} for found in seen] == [{"health_check_failures", "health_check_failure_streak_runs"}] * 4
+    first, kept, changed, restarted = (found["health_check_failures"] for found in seen)
+    assert started <= first == kept < changed < restarted <= time.time()
+
+
+def test_increase_sees_the_first_failure(tmp_path):
+    """By the created timestamp if the server uses it, and otherwise by a query that adds the first value."""
+    (tmp_path / "health.yml").write_text(FAILS.format("liveness", ""))
+    counter, feature = "health_check_failures_total", "--enable-feature=created-timestamp-zero-ingestion"
+    with (
+        ended(Exporter(config=tmp_path / "health.yml")) as exporter,
+        ended(Scraper(tmp_path, exporter.url.removeprefix("http://"), feature)) as prometheus,
+    ):
+        eventually(
+            lambda: prometheus.value(f"sum(count_over_time({counter}[5m])) or vector(0)") > 2, what="several scrapes"
+        )
+        used = not prometheus.value("count(health_check_failures_created) or vector(0)")
+        plain = prometheus.value(f"round(increase({counter}[5m]))")
+        corrected = prometheus.value(
+            f"round(increase({counter}[5m]) + (min_over_time({counter}[5m]) unless {counter} offset 5m))"
+        )
+
+    assert plain == used
+    assert corrected == 1

@@ -129,6 +129,10 @@ def test_every_run_that_is_not_healthy_is_counted_by_reason():
 
     assert state.runs == 6
     assert state.failures == {Reason.CONNECT: 2, Reason.ERROR: 1}
+    assert state.failed_since == {
+        reason: pytest.approx(1_001_000 + second - 0.01, abs=1e-6)
+        for reason, second in ((Reason.CONNECT, 1), (Reason.ERROR, 3))
+    }
 
 
 def test_a_state_goes_stale_exactly_after_its_time():
