@@ -161,7 +161,13 @@ def _converse(stream: socket.socket, request: Request, data: bytes) -> "Response
         with _report_unsendable():
             fields = request.http2_fields
         return Http2Response(stream, request.method, fields, request.body)
-    stream.sendall(data)
+    try:
+        stream.sendall(data)
+    except DialError:
+        # The server may have responded and closed the connection before it has read a long body.
+        with contextlib.suppress(DialError, MalformedError):
+            return _read_head(stream, request.method)
+        raise
     return _read_head(stream, request.method)
 
 

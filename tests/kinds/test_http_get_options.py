@@ -149,6 +149,14 @@ def test_the_body_is_sent():
         assert b"\r\nContent-Length: 5\r\n" in server.requests[0]
 
 
+def test_a_response_that_precedes_the_end_of_a_long_body_counts():
+    """The server closes the connection meanwhile, so sending the rest fails."""
+    with serving((response("413 Too Long", body=b"too long"),), listens=False) as server:
+        outcome = check(server.port, method="POST", body="x" * 2**23, expectStatus=[413]).outcome
+
+    assert outcome.status is Status.PASS, outcome.summary
+
+
 @pytest.mark.parametrize(("status", "method"), [(301, "GET"), (302, "GET"), (303, "GET"), (307, "POST"), (308, "POST")])
 def test_a_redirect_keeps_or_drops_the_method_as_go_does(status, method):
     with serving((redirect("/next", f"{status} Moved"),), (OK,)) as server:
