@@ -59,12 +59,14 @@ def issued(authority):
     return make
 
 
-def self_signed(folder, days: float, *, key=None, name: str = "own") -> ssl.SSLContext:
+def self_signed(
+    folder, days: float = 30, *, key=None, name: str = "own", since=NOW - 1000 * DAY, until=None
+) -> ssl.SSLContext:
     """A server's TLS with a self-signed certificate."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-    dated = builder.not_valid_before(NOW - 1000 * DAY).not_valid_after(NOW + days * DAY)
+    dated = builder.not_valid_before(since).not_valid_after(until or NOW + days * DAY)
     (folder / "own.pem").write_bytes(
         dated.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
         + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -139,6 +141,17 @@ def test_a_self_signed_certificate_is_read(tmp_path):
 def test_a_certificate_without_a_name_is_read(tmp_path):
     with secured(tls=self_signed(tmp_path, 30, name="")) as server:
         assert read(server).status is Status.PASS
+
+
+@pytest.mark.parametrize("year", [1951, 1969, 2049, 2050, 9999])
+def test_a_date_in_any_year_is_read(tmp_path, year):
+    """From 2050 on, dates are encoded differently; 9999 stands for no end."""
+    end = dt.datetime(year, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+    with secured(tls=self_signed(tmp_path, since=dt.datetime(1950, 1, 1, tzinfo=dt.UTC), until=end)) as server:
+        outcome = read(server)
+
+    assert outcome.measurements[1].value == end.timestamp()
+    assert outcome.status is (Status.PASS if year > 2000 else Status.FAIL)
 
 
 def test_a_certificate_is_read_however_weak_the_keys(tmp_path):

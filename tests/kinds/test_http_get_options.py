@@ -381,11 +381,21 @@ class TestUnixSocket:
         assert outcome.status is Status.PASS
         assert "connect" in {measurement.phase for measurement in outcome.measurements}
 
-    def test_a_missing_socket_fails(self, tmp_path):
-        outcome = check(1, unixSocket=str(tmp_path / "none.sock")).outcome
+    @pytest.mark.parametrize(
+        ("path", "words"),
+        [
+            ("/tmp/none.sock", "No such file or directory"),
+            ("/etc/passwd", "Connection refused"),
+            ("/etc", "Connection refused"),
+            ("/tmp/" + "x" * 120, "AF_UNIX path too long"),
+        ],
+        ids=["missing", "file", "folder", "long"],
+    )
+    def test_what_is_no_socket_fails(self, path, words):
+        outcome = check(1, unixSocket=path).outcome
 
         assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
-        assert outcome.summary.endswith("none.sock: No such file or directory")
+        assert outcome.summary == f"{path}: {words}"
 
     def test_a_socket_in_the_abstract_namespace_needs_no_path(self):
         name = f"health-{os.getpid()}"
