@@ -13,7 +13,7 @@ from exporter.model import Deadline, Reason
 from exporter.net.certificates import X509, decode, explain
 from exporter.net.errors import DialError, describe
 
-MAX_BEGINNING = 100  # bytes
+_BEGINNING = 100  # bytes
 
 
 class _Bounded:
@@ -42,7 +42,7 @@ class _Bounded:
 
     def _note(self, data: Any, size: int) -> None:
         if not self.beginning:
-            self.beginning = bytes(data[: min(size, MAX_BEGINNING)])
+            self.beginning = bytes(data[: min(size, _BEGINNING)])
         self.allowance -= size
         if self.allowance < 0:
             raise DialError(Reason.STATUS, "the response is too long")
