@@ -45,6 +45,8 @@ The families that `/metrics` returns if there is a check of every kind. A series
 another series is absent; its description says when. A sidecar with five healthy checks has at most 100 series. A check
 that has failed adds 10 of them, 13 while it fails, and 2 for each further reason.
 
+[queries.md](queries.md) answers common questions in PromQL.
+
 The series that begin at the first failure are `health_check_failures_total` and `health_check_failure_streak_runs`. In
 OpenMetrics, they have created timestamps (`_created`): the start of that run. Prometheus 3 with
 `--enable-feature=created-timestamp-zero-ingestion` uses them, so that `increase()` sees the first failure. Other

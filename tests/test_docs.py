@@ -76,7 +76,7 @@ def test_only_the_reference_has_a_table_of_kinds(page):
     assert {*rows} & kinds().keys() <= {*Reason}  # `dns` is a reason too
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operation.md", "docs/plugins.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/operation.md", "docs/plugins.md", "docs/queries.md"])
 def test_every_metric_that_a_page_names_exists(pages, page):
     named = set(re.findall(r"`(health_[a-z0-9_]+)`", (ROOT / page).read_text()))
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from alerts.rules import list_metrics
 from make import Scripted
 
 from exporter.evaluation.store import Store
-from exporter.model import Group, Measurement, Outcome, Reason, Result, Severity, Spec, Status, Vitals
+from exporter.model import ENDPOINT_LATENCY, Group, Measurement, Outcome, Reason, Result, Severity, Spec, Status, Vitals
 from exporter.probe.check import Check
 from exporter.render.metrics import TEXT, render
 
@@ -72,7 +71,8 @@ class Watch:
         if finding == "flap":
             finding = "connect" if now // MINUTE % 2 else "pass"
         if finding in ("pass", "slow"):
-            return Outcome.passed(""), 0.9 if finding == "slow" else 0.02
+            duration = 0.9 if finding == "slow" else 0.02
+            return Outcome.passed("", Measurement(ENDPOINT_LATENCY, duration)), duration
         if finding.startswith("?"):
             return Outcome(Status.UNKNOWN, Reason(finding[1:]), ""), 0.02
         return Outcome.failed(Reason(finding), ""), 1.0 if finding == "timeout" else 0.02
@@ -142,22 +142,22 @@ def holds(spans: Spans, now: float) -> bool:
 
 
 @lru_cache(maxsize=64)
-def live(life: Life, end: int) -> tuple[Samples | None, ...]:
-    """Return the samples of every step until `end`, None while the exporter does not run."""
+def live(life: Life, end: int, names: frozenset[str]) -> tuple[Samples | None, ...]:
+    """Return the samples with these names at every step until `end`, None while the exporter does not run."""
     scrapes: list[Samples | None] = [None] * (end // STEP + 1)
     logger = logging.getLogger("exporter.evaluation.store")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # days of status changes; other tests of the same process look at the log
     try:
         for start, stop in life.processes:
-            for step, samples in _run_process(life, int(start * MINUTE), int(min(stop * MINUTE, end + 1))):
+            for step, samples in _run_process(life, int(start * MINUTE), int(min(stop * MINUTE, end + 1)), names):
                 scrapes[step] = samples
     finally:
         logger.setLevel(level)
     return tuple(scrapes)
 
 
-def _run_process(life: Life, start: int, stop: int) -> Iterator[tuple[int, Samples]]:
+def _run_process(life: Life, start: int, stop: int, names: frozenset[str]) -> Iterator[tuple[int, Samples]]:
     """Yield the samples of each step while one process runs, from its start until it stops."""
     now = start
     store = Store(lambda: float(now), lambda: float(now))
@@ -176,11 +176,11 @@ def _run_process(life: Life, start: int, stop: int) -> Iterator[tuple[int, Sampl
         if now % STEP == 0:
             lag = 30.0 if holds(life.lagging, now) else 0.0
             vitals = Vitals(True, 8, lag=lag, reload_ok=not holds(life.rejected, now), reload_time=start, restarts=0)
-            yield now // STEP, _expose(store, vitals, start, degraded=checks is None)
+            yield now // STEP, _expose(store, vitals, start, names, degraded=checks is None)
 
 
-def _expose(store: Store, vitals: Vitals, start: float, *, degraded: bool) -> Samples:
-    text = render(store.snapshot(), vitals, {}, content_type=TEXT, names=list_metrics()).decode()
+def _expose(store: Store, vitals: Vitals, start: float, names: frozenset[str], *, degraded: bool) -> Samples:
+    text = render(store.snapshot(), vitals, {}, content_type=TEXT, names=names).decode()
     lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith(("#", "process_")))
     samples = {name: float(value) for name, value in lines} | {"process_start_time_seconds": start}
     if degraded:  # an exporter without a valid configuration is alive and not ready

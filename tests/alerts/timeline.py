@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from alerts.pods import MINUTE, STEP, Pod, holds, live
-from alerts.rules import ALERTS, FILES, list_alerts, load_groups
+from alerts.rules import ALERTS, FILES, list_alerts, list_metrics, load_groups
 
 Series = dict[str, list[float | None]]
 """Values by step of each series; None is no sample."""
@@ -33,14 +33,19 @@ class Workload:
     end: float = 1e6  # minute in which it is deleted
 
 
-def build_series(pods: Iterable[Pod], workloads: Iterable[Workload], minutes: int) -> Series:
-    """Return the series of pods, and of kube-state-metrics for the pods of these workloads."""
+def build_series(
+    pods: Iterable[Pod], workloads: Iterable[Workload], minutes: int, names: frozenset[str] | None = None
+) -> Series:
+    """Return the series of pods, and of kube-state-metrics for the pods of these workloads.
+
+    `names` are the metrics of the exporter to include, by default those that the rules use.
+    """
     steps = range(minutes * MINUTE // STEP + 1)
     series: Series = {}
     owned = {(workload.cluster, workload.namespace, workload.name): workload for workload in workloads}
     ready: dict[Workload, list[int]] = {workload: [0] * len(steps) for workload in owned.values()}
     for pod in pods:
-        lives = live(pod.life, minutes * MINUTE)
+        lives = live(pod.life, minutes * MINUTE, names or list_metrics())
         owner = owned.get((pod.cluster, pod.namespace, pod.job))
         for step in steps:
             samples = lives[step]

@@ -95,7 +95,7 @@ def test_a_counter_is_as_old_as_its_state(start, tmp_path):
 
 
 def test_increase_sees_the_first_failure(tmp_path):
-    """By the created timestamp if the server uses it, and otherwise by a query that adds the first value."""
+    """By the created timestamp if the server uses it, and otherwise by the query of docs/queries.md."""
     (tmp_path / "health.yml").write_text(FAILS.format("liveness", ""))
     counter, feature = "health_check_failures_total", "--enable-feature=created-timestamp-zero-ingestion"
     with (
@@ -107,9 +107,9 @@ def test_increase_sees_the_first_failure(tmp_path):
         )
         used = not prometheus.value("count(health_check_failures_created) or vector(0)")
         plain = prometheus.value(f"round(increase({counter}[5m]))")
-        corrected = prometheus.value(
-            f"round(increase({counter}[5m]) + (min_over_time({counter}[5m]) unless {counter} offset 5m))"
+        young = prometheus.value(
+            f"round({counter} unless present_over_time({counter}[1d] offset 1h) or increase({counter}[1h]))"
         )
 
     assert plain == used
-    assert corrected == 1
+    assert young == 1
