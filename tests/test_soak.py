@@ -47,9 +47,12 @@ def test_a_wrong_verdict_is_counted_and_a_busy_exporter_is_not_one():
     tally.add_probe(102.0, "/readyz", 0.01, 0, settled=True)
     tally.add_scrape("/metrics", 503, True, settled=True)
     tally.add_scrape("/healthz?format=json", 503, True, settled=True)
+    assert not tally.is_without_verdict(503, b'{"status": "fail"}')
+    assert tally.is_without_verdict(503, b"503 Service Unavailable\n")
+    assert tally.is_without_verdict(0, b"")
 
     assert tally.wrong == {"/livez returned 503": [100.0]}
-    assert (tally.unanswered, tally.shed) == (1, 1)
+    assert (tally.unanswered, tally.shed) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,13 @@ class Tally:
         elif settled and (status != expected or not right):
             self.add_wrong(f"{path} returned {status}{'' if right else ' without liveness'}", time.time())
 
+    def is_without_verdict(self, status: int, body: bytes) -> bool:
+        """Count a response without a verdict: none at all, or the refusal of a busy exporter, which is not JSON."""
+        self.unanswered += status == 0
+        busy = status == 503 and not body.startswith(b"{")
+        self.shed += busy
+        return status == 0 or busy
+
     def add_wrong(self, text: str, at: float) -> None:
         self.wrong.setdefault(text, []).append(at)
 
