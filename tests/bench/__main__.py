@@ -1,22 +1,27 @@
 """`make bench`: the budgets, measured together with the peers in one run. It does not fail on any figure.
 
 python -m tests.bench [--quick] [NAME...]
+python -m tests.bench fleet --help
 """
 
 import argparse
 import compileall
 import platform
+import sys
 import time
 
 import pytest
 
-from tests.bench import peers
+from tests.bench import fleet, peers
 from tests.bench.figures import ALL, FULL, QUICK, Figure
 
 _HEAD = ("", "Health Exporter", "peer", "", "ratio", "budget", "")
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["fleet"]:
+        fleet.main(sys.argv[2:])
+        return
     names = [measure.__name__ for measure in ALL]
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run of under a minute; its figures are rough")
