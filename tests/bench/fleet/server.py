@@ -1,4 +1,4 @@
-"""The Prometheus of a fleet: its configuration, the past that its rules and dashboards read, and what its rules cost."""
+"""The Prometheus of a fleet: its configuration, the past that rules and dashboards read, and what the rules cost."""
 
 import re
 import signal

@@ -181,8 +181,8 @@ def _write_state(pods: list[Pod], mode: str) -> bytes:
         for condition, value in (("true", is_ready), ("false", not is_ready), ("unknown", False)):
             lines.append(f'kube_pod_status_ready{{{labels},condition="{condition}"}} {value:d}')
         lines.append(f'kube_pod_owner{{{labels},owner_kind="ReplicaSet",owner_name="{pod.owner}"}} 1')
-        for container in ("app", "health-exporter"):
-            lines.append(f'kube_pod_container_status_restarts_total{{{labels},container="{container}"}} 0')
+        restarts = f"kube_pod_container_status_restarts_total{{{labels},container="
+        lines += [f'{restarts}"app"}} 0', f'{restarts}"health-exporter"}} 0']
     for (namespace, owner), count in ready.items():
         labels = f'namespace="{namespace}",replicaset="{owner}"'
         lines.append(f"kube_replicaset_spec_replicas{{{labels}}} {pods[0].replicas}")
