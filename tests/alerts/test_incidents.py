@@ -5,24 +5,31 @@ To accept new messages after a change of the rules, run `python -m alerts.test_i
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from alerts.incidents import INCIDENTS
 from alerts.notifier import Message, Notifier, write_messages
 from alerts.rules import ALERTS
-from alerts.timeline import build_series, find_alerts
+from alerts.timeline import build_series, find_alerts, list_groups
 from support import command
 
 FOLDER = Path(__file__).parent / "incidents"
 EXAMPLE = ALERTS / "alertmanager.example.yml"
 
 
-def send(name: str, folder: Path, promtool: str) -> list[Message]:
+def send(name: str, folder: Path, promtool: str, order: Sequence[str] = ()) -> list[Message]:
     """Return the messages about an incident."""
     incident = INCIDENTS[name]()
     series = build_series(incident.pods, incident.workloads, incident.minutes)
-    return list(Notifier(EXAMPLE).replay(find_alerts(series, incident.minutes, folder, promtool)))
+    return list(Notifier(EXAMPLE).replay(find_alerts(series, incident.minutes, folder, promtool, order)))
+
+
+def count(messages: list[Message]) -> tuple[int, int]:
+    """Return the numbers of new pages and of new tickets."""
+    new = [message.receiver for message in messages if message.firing]
+    return new.count("page"), new.count("ticket")
 
 
 def write(name: str, messages: list[Message]) -> str:
@@ -35,10 +42,18 @@ def write(name: str, messages: list[Message]) -> str:
 def test_an_incident_sends_exactly_these_messages(name, tmp_path):
     incident = INCIDENTS[name]()
     messages = send(name, tmp_path, command("promtool"))
-    new = [message.receiver for message in messages if message.firing]
 
     assert write(name, messages) == (FOLDER / f"{name}.txt").read_text()
-    assert (new.count("page"), new.count("ticket")) == (incident.pages, incident.tickets)
+    assert count(messages) == (incident.pages, incident.tickets)
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_an_incident_sends_as_many_messages_when_every_group_reads_older_records(name, tmp_path):
+    """Groups run side by side. In the reversed order, each reads what the others recorded an interval ago."""
+    incident = INCIDENTS[name]()
+    messages = send(name, tmp_path, command("promtool"), list_groups()[::-1])
+
+    assert count(messages) == (incident.pages, incident.tickets), write(name, messages)
 
 
 def test_every_golden_text_belongs_to_an_incident():

@@ -56,20 +56,24 @@ def run(*arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-def find_metrics(node):
-    """Yield the names of the metrics that an expression selects."""
+def find_selectors(node):
+    """Yield the selectors of a parsed expression."""
     if isinstance(node, promql_parser.MatrixSelector):
-        yield from find_metrics(node.vector_selector)
+        yield node.vector_selector
     elif isinstance(node, promql_parser.VectorSelector):
-        if node.name is not None:  # without a name, the selector matches the label __name__
-            yield node.name
+        yield node
     elif isinstance(node, promql_parser.Call):
         for argument in node.args:
-            yield from find_metrics(argument)
+            yield from find_selectors(argument)
     else:
         for part in ("expr", "lhs", "rhs", "param"):
             if (inner := getattr(node, part, None)) is not None:
-                yield from find_metrics(inner)
+                yield from find_selectors(inner)
+
+
+def find_metrics(query):
+    """Yield the names of the metrics that a query selects; a selector without a name matches the label __name__."""
+    return (selector.name for selector in find_selectors(promql_parser.parse(query)) if selector.name is not None)
 
 
 def list_metrics():
@@ -125,7 +129,7 @@ def test_every_metric_of_a_rule_exists():
     known = list_metrics() | FOREIGN_METRICS
     unknown, without = defaultdict(set), set()
     for _, rule in load_rules():
-        selected = {name for query in find_queries(rule) for name in find_metrics(promql_parser.parse(query))}
+        selected = {name for query in find_queries(rule) for name in find_metrics(query)}
         if selected - known:
             unknown[get_name(rule)] |= selected - known
         if not selected:
@@ -149,6 +153,23 @@ def test_every_join_and_every_aggregation_is_within_a_workload():
     # the query of a text has the workload in its selector
     allowed = (*OTHER_UNITS, {"check"}, {"check", "reason"}, {"check", "target"})
     assert [(name, labels) for name, labels in found if labels not in allowed] == []
+
+
+def test_every_selector_of_a_text_is_within_a_workload_or_a_node():
+    """Otherwise, every alert that fires would read the series of all workloads at every evaluation."""
+    found = [
+        (rule["alert"], query, selector)
+        for rule in ALERTING
+        for query in list(find_queries(rule))[1:]
+        for selector in find_selectors(promql_parser.parse(query))
+    ]
+
+    assert found
+    assert [
+        (name, query)
+        for name, query, selector in found
+        if "job" not in {matcher.name for matcher in selector.matchers.matchers}
+    ] == []
 
 
 def test_every_alert_is_about_a_workload_or_a_node():
