@@ -57,9 +57,9 @@ e2e: $(VENV)/test.stamp ## test the overlays on the cluster of KUBECONFIG; it ne
 e2e-long: $(VENV)/test.stamp ## test on the same cluster that nothing is restarted in two PERIODs (1200 s): quiet, and busy
 	$(BIN)/pytest -m long tests/e2e/cluster $(ARGS)
 
-bench: $(VENV)/test.stamp ## compare CPU and memory usage with blackbox_exporter's
+bench: $(VENV)/test.stamp ## compare CPU and memory usage with blackbox_exporter's; ARGS=fleet measures the alert rules
 	tests/peers.sh
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 soak: $(VENV)/test.stamp ## run for two hours with misbehaving targets and clients; ARGS="--duration 600" is shorter
 	$(BIN)/python -m tests.soak $(ARGS)

@@ -116,7 +116,8 @@ def _show_rules(costs: Costs, top: int) -> None:
             f"{group['name']:28} median {median(times):7.3f} s  max {max(times):7.3f} s  "
             f"of {len(times)}, each {interval} s"
         )
-    _report(f"all groups: {15 * shares:.3f} s of each 15 s; Prometheus used {costs.cpu:.2f} cores, with the scrapes")
+    _report(f"all groups: {15 * shares:.3f} s of each 15 s, {costs.missed} evaluations missed")
+    _report(f"Prometheus used {costs.cpu:.2f} cores, with the scrapes")
     for (group, rule), times in sorted(costs.rules.items(), key=lambda item: -median(item[1]))[:top]:
         _report(f"  {median(times):7.3f} s  {group}: {rule}")
     _report("alerts: " + (", ".join(f"{count} {name}" for name, count in sorted(costs.alerts.items())) or "none"))

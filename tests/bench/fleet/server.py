@@ -21,6 +21,7 @@ ALERTS = Path(__file__).parents[3] / "alerts"
 FILES = tuple(sorted(ALERTS.glob("*.rules.yml")))
 INTERVAL = 15  # seconds between scrapes, and between evaluations of groups that set no interval
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MISSED = re.compile(r"^prometheus_rule_group_iterations_missed_total\{.*\} (\S+)$", re.MULTILINE)
 _LAST = re.compile(r'^prometheus_rule_group_last_(\w+)_seconds\{rule_group=".*;(.*)"\} (\S+)$', re.MULTILINE)
 
 Spans = Mapping[str, int]
@@ -85,6 +86,7 @@ class Costs:
     rules: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     alerts: dict[str, int] = field(default_factory=dict)
     cpu: float = 0.0  # cores
+    missed: int = 0  # evaluations
 
 
 class Server(Prometheus):
@@ -147,7 +149,7 @@ class Server(Prometheus):
         """Watch the evaluations of the rules for a while."""
         costs, seen = Costs(), dict(self._read_evaluations())
         rules_seen: dict[tuple[str, str], str] = {}
-        began, cpu = time.monotonic(), peers.cpu(self.pid)
+        began, cpu, missed = time.monotonic(), peers.cpu(self.pid), self._count_missed()
         while time.monotonic() < began + seconds:
             time.sleep(5)
             for group, (when, duration) in self._read_evaluations().items():
@@ -156,8 +158,12 @@ class Server(Prometheus):
                     seen[group] = when, duration
             if time.monotonic() > began + seconds - 4 * INTERVAL:
                 self._add_rules(costs, rules_seen)
+        costs.missed = self._count_missed() - missed
         costs.cpu = (peers.cpu(self.pid) - cpu) / (time.monotonic() - began)
         return costs
+
+    def _count_missed(self) -> int:
+        return sum(int(float(number)) for number in _MISSED.findall(get(f"{self.url}/metrics").text))
 
     def _read_evaluations(self) -> dict[str, tuple[float, float]]:
         """Return when each group was evaluated last, and how long that took."""
