@@ -13,11 +13,14 @@ at least N runs long would have failed the check with a failureThreshold of N.
 An `unknown` result means that the check could not run. It is counted, with its reason, among the runs that were not
 healthy. But it neither extends nor ends a streak, and it does not change the settled status.
 
-A State starts as `unknown` with the reason `pending`, and stays so until a streak reaches a threshold. So the start
-needs no rule of its own. What `unknown` means to an endpoint is decided in `judge`.
+A State starts as `unknown` with the reason `pending`, and stays unknown until a streak reaches a threshold. So the
+start needs no rule of its own. What `unknown` means to an endpoint is decided in `judge`.
 
 A settled status needs confirmation. If no definitive result arrives within `stale_after` seconds of the latest one, the
 status becomes `unknown` with the reason `stale`. The streak continues, so one more result can settle it again.
+
+While the status is `unknown`, its reason is that of the latest run, such as `missing` if the check cannot run. It is
+`pending` only if the latest run has none: there was no run yet, or the successes do not suffice yet.
 """
 
 import math
@@ -32,6 +35,8 @@ def settle(state: State, result: Result) -> State:
     """Return the State after this Result."""
     outcome = result.outcome
     state = _count_latency(_count_run(state, result), outcome)
+    if state.status is Status.UNKNOWN:
+        state = replace(state, reason=outcome.reason or Reason.PENDING)
     if outcome.status is Status.UNKNOWN:
         return state
     healthy = outcome.status.healthy
@@ -50,7 +55,9 @@ def expire(state: State, now: float, wall: float) -> State:
     """Return the State at `now` (monotonic clock): `unknown` if it is stale. `wall` is the same moment, wall clock."""
     if now < state.fresh_until:
         return state
-    return replace(_change_status(state, Status.UNKNOWN, Reason.STALE, wall), fresh_until=math.inf)
+    latest = state.last.outcome if state.last else None
+    reason = latest.reason if latest and latest.status is Status.UNKNOWN else Reason.STALE
+    return replace(_change_status(state, Status.UNKNOWN, reason, wall), fresh_until=math.inf)
 
 
 def _count_run(state: State, result: Result) -> State:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from exporter.model import Group, Measurement, Reason, Snapshot, State, Status, Verdict
+from exporter.model import Group, Measurement, Snapshot, State, Status, Verdict
 from exporter.render.words import format_duration, format_headline, format_limits, format_quantity, sort_worst_first
 
 MAX_WIDTH = 32  # characters of a column; a longer cell shifts only its own line
@@ -34,13 +34,7 @@ def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
 
 def _format_cells(state: State) -> tuple[str, ...]:
     took = format_duration(state.last.duration) if state.last else ""
-    return state.status.upper(), state.spec.name, state.spec.kind, _find_reason(state) or "", took.rjust(8)
-
-
-def _find_reason(state: State) -> Reason | None:
-    """Return why the check does not pass; if its run was unknown, the reason of the run."""
-    last = state.last
-    return last.outcome.reason if last and last.outcome.status is state.status is Status.UNKNOWN else state.reason
+    return state.status.upper(), state.spec.name, state.spec.kind, state.reason or "", took.rjust(8)
 
 
 def _find_summary(state: State) -> str:
@@ -62,7 +56,7 @@ def _describe_check(state: State) -> dict[str, Any]:
         "name": state.spec.name,
         "kind": state.spec.kind,
         "status": state.status,
-        "reason": _find_reason(state),
+        "reason": state.reason,
         "summary": _find_summary(state),
         "durationSeconds": state.last.duration if state.last else None,
         "measurements": {number.key: number.value for number in state.last.outcome.measurements} if state.last else {},

@@ -62,9 +62,30 @@ def test_a_settled_failure_carries_the_latest_reason():
     assert (state.status, state.reason) == (Status.FAIL, Reason.TIMEOUT)
 
 
-@pytest.mark.parametrize(("letters", "reason"), [("", "pending"), ("F", "pending"), ("P", None), ("W", "threshold")])
+@pytest.mark.parametrize(
+    ("letters", "reason"),
+    [("P", None), ("W", "threshold"), ("PF", None), ("PU", None), ("FFFU", "connect"), ("WU", "threshold")],
+)
 def test_the_reason_belongs_to_the_settled_status(letters, reason):
     assert settled(letters).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("letters", "reason"),
+    [("", "pending"), ("U", "error"), ("F", "connect"), ("FU", "error"), ("UF", "connect"), ("FP", "pending")],
+)
+def test_the_reason_of_an_unknown_status_is_the_latest_run_s(letters, reason):
+    state = settled(letters, success_threshold=2)
+
+    assert (state.status, state.reason) == (Status.UNKNOWN, reason)
+
+
+@pytest.mark.parametrize(("letters", "reason"), [("P", "stale"), ("FFF", "stale"), ("PU", "error")])
+def test_a_check_that_cannot_run_says_so_when_its_result_is_too_old(letters, reason):
+    stale = expire(settled(letters), 9999.0, 0.0)
+
+    assert (stale.status, stale.reason) == (Status.UNKNOWN, reason)
+    assert settle(stale, result(UNKNOWN)).reason == Reason.ERROR
 
 
 def test_consecutive_failures_count_failures_only():
