@@ -205,7 +205,7 @@ def make_snapshot() -> Snapshot:
     for name, kind in list_built_in().items():
         # `measures` does not state which measurements have phases; their names do.
         measurements = [Measurement(name, 1, phase="connect" if "phase" in name else None) for name in kind.measures]
-        spec = Spec(name, name, failure_threshold=1, depends_on=tuple(states)[:1], latency_buckets=(0.1,))
+        spec = Spec(name, name, failure_threshold=1, owner="team", depends_on=tuple(states)[:1], latency_buckets=(0.1,))
         passed = settle(State(spec), Result(Outcome.passed("", *measurements), 1, 1, 1))
         states[name] = settle(passed, Result(Outcome.failed(Reason.ERROR, "", *measurements), 1, 1, 1))
     return Snapshot(1, 1, states, draining=True)

@@ -89,8 +89,8 @@ class Reason(StrEnum):
     MISSING = "missing"  # a required file, command or setting does not exist
     PERMISSION = "permission"  # access was denied
     ERROR = "error"  # the probe itself failed
-    STALE = "stale"  # the latest definitive result is too old
-    PENDING = "pending"  # no definitive result yet
+    STALE = "stale"  # no result has arrived in time
+    PENDING = "pending"  # no result yet
 
 
 class Group(StrEnum):
@@ -152,6 +152,9 @@ class Spec:
     failure_threshold: int = 3
     stale_after: float = 31
     depends_on: tuple[str, ...] = ()  # names of the checks that this check needs to be healthy
+    owner: str = ""  # for routing alerts
+    description: str = ""  # for people
+    runbook_url: str = ""
     latency_buckets: tuple[float, ...] = ()  # upper bounds in seconds, in ascending order; empty for no histogram
 
     def __post_init__(self) -> None:
@@ -373,6 +376,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Which exporter this is, for people."""
+
+    host: str = ""
+    file: str = ""  # the configuration: its path, or what takes its place
+
+
+@dataclass(frozen=True, slots=True)
 class Vitals:
     """The condition of the exporter itself, for its own metrics and for /-/healthy."""
 
@@ -385,4 +396,6 @@ class Vitals:
     reload_ok: bool = True
     reload_time: float | None = None  # the last successful load of the configuration, wall clock
     complaint: str | None = None  # why the latest load of the configuration failed, for people
+    complaint_time: float | None = None  # when it failed for the first time, wall clock
+    identity: Identity = Identity()
     restarts: int | None = None  # of the worker by its keeper, if there is a keeper

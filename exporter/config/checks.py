@@ -19,11 +19,11 @@ from pydantic_core import PydanticCustomError
 from exporter.config.complaint import ConfigError
 from exporter.config.document import Document
 from exporter.config.pasted import find_pasted_file
-from exporter.config.rules import NAME, find_violations
+from exporter.config.rules import NAME, ONE_LINE, RUNBOOK_URL, find_violations
 from exporter.kinds import KindError, kinds
 from exporter.model import Group, Severity, Spec
 from exporter.probe.check import Check, Probe
-from exporter.probe.options import Options, Seconds
+from exporter.probe.options import Meaning, Options, Seconds
 from exporter.probe.secret import withhold_secrets
 
 BUILT_IN = """\
@@ -36,6 +36,7 @@ checks:
   - name: disk
     disk: {path: /}
 """
+BUILT_IN_NAME = "built-in default"
 _MAX_INT32 = 2**31 - 1
 _Int32 = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 
@@ -43,6 +44,10 @@ _Int32 = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 def _zero_means(default: int) -> AfterValidator:
     """Return a validator that replaces 0 with the field's default, as Kubernetes does (SetDefaults_Probe)."""
     return AfterValidator(lambda value: value or default)
+
+
+def _join_lines(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _require_ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
@@ -71,6 +76,12 @@ class CheckOptions(Options):
     """Sets how urgently a failure should alert."""
     depends_on: tuple[str, ...] = ()
     """Names the checks that this one depends on. While one of them fails, this check is marked as suppressed."""
+    owner: Annotated[str, Field(max_length=100), ONE_LINE] = ""
+    """Names the team that is responsible. It is a label of `health_check_info`, by which alerts can be routed."""
+    description: Annotated[str, Field(max_length=500), Meaning.BLOCK, AfterValidator(_join_lines)] = ""
+    """States what it means if this check fails, in responses, on the status page and in the log."""
+    runbook_url: Annotated[str, Field(max_length=500), RUNBOOK_URL] = ""
+    """Links to the instructions for a failure of this check, in responses, on the status page and in the log."""
     latency_buckets: Annotated[tuple[Seconds, ...], Field(max_length=20), AfterValidator(_require_ascending)] = ()
     """Bounds in seconds, in ascending order, of a histogram of the endpoint's latency. Without bounds, there is no
     histogram."""
@@ -102,6 +113,9 @@ class CheckOptions(Options):
             groups=(self.groups if "groups" in self.model_fields_set else probe.default_groups) | {Group.ALL},
             severity=self.severity,
             depends_on=self.depends_on,
+            owner=self.owner,
+            description=self.description,
+            runbook_url=self.runbook_url,
             latency_buckets=self.latency_buckets,
             initial_delay=self.initial_delay_seconds,
             period=self.period_seconds,
@@ -143,7 +157,7 @@ def load(path: Path | None, content: bytes | None = None, environment: Mapping[s
     the process's own.
     """
     if path is None:
-        document = Document.parse(BUILT_IN.encode(), "built-in default")
+        document = Document.parse(BUILT_IN.encode(), BUILT_IN_NAME)
     else:
         document = Document.read(path) if content is None else Document.parse(content, str(path))
     try:

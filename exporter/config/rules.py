@@ -22,6 +22,11 @@ NAME = Spelling(
     "must be letters, digits, '-', '_' and '.', with a letter or digit at both ends",
 )
 """How the name of a check is spelled."""
+ONE_LINE = Spelling(r"^[^\x00-\x1f\x7f\u0085\u2028\u2029]*$", "must be a single line, without control characters")
+RUNBOOK_URL = Spelling(
+    r"^(https?://[^\s/?#@]+([/?#]\S*)?)?$",
+    "must be a URL that begins with http:// or https://, without spaces and without a user",
+)
 
 _KUBERNETES_ONLY = {
     "terminationGracePeriodSeconds": "keep it in the manifest's probe: only the kubelet stops the application",

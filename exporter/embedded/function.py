@@ -3,12 +3,13 @@
 import inspect
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from pydantic import PrivateAttr, ValidationError
+from pydantic.alias_generators import to_snake
 
 from exporter.config.checks import CheckOptions
 from exporter.config.complaint import Complaint, ConfigError
@@ -107,11 +108,12 @@ class Timing:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def build_spec(
-        self, name: str, target: str, groups: Iterable[str], severity: str, depends_on: Iterable[str]
-    ) -> Spec:
-        """Make the Spec, with the rules of a configuration file. Raises ValueError for values that they reject."""
-        options = _validate_options({"name": name, "groups": groups, "severity": severity, "dependsOn": depends_on})
+    def build_spec(self, name: str, target: str, **values: object) -> Spec:
+        """Make the Spec, with the rules of a configuration file. Raises ValueError for values that they reject.
+
+        `values` are options of a check, by their names in CheckOptions.
+        """
+        options = _validate_options({"name": name, **values})
         if self.success_threshold > 1 and options.groups & {Group.LIVENESS, Group.STARTUP}:
             raise ValueError("success_threshold must be 1 for liveness and startup, as in Kubernetes")
         return Spec(
@@ -121,6 +123,9 @@ class Timing:
             groups=options.groups | {Group.ALL},
             severity=options.severity,
             depends_on=options.depends_on,
+            owner=options.owner,
+            description=options.description,
+            runbook_url=options.runbook_url,
             period=self.period,
             timeout=self.timeout,
             success_threshold=self.success_threshold,
@@ -138,7 +143,7 @@ def _validate_options(values: dict[str, object]) -> CheckOptions:
     complaints = []
     for detail in details:
         name, *rest = detail["loc"]
-        argument = "depends_on" if name == "dependsOn" else name
+        argument = to_snake(str(name))
         complaints.append(Complaint("@health.check", None, (argument, *rest), explain(CheckOptions, detail)))
     raise ConfigError(complaints)
 

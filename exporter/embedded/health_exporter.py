@@ -108,19 +108,31 @@ class HealthExporter:
         groups: Iterable[str] = (Group.READINESS,),
         severity: str = Severity.CRITICAL,
         depends_on: Iterable[str] = (),
+        owner: str = "",
+        description: str = "",
+        runbook_url: str = "",
     ) -> Callable[[CheckFunction], CheckFunction]:
         """Decorate a function to run it as a check. The function itself does not change.
 
         Its name is the check's name unless `name` is given. `period` and `timeout` are in seconds. `depends_on` names
-        existing checks that this one depends on. Raises ValueError or TypeError if the arguments or the function cannot
-        be used.
+        existing checks that this one depends on. `owner`, `description` and `runbook_url` are shown to people. Raises
+        ValueError or TypeError if the arguments or the function cannot be used.
         """
         timing = Timing(period, timeout, success_threshold, failure_threshold)
+        options = {
+            "groups": groups,
+            "severity": severity,
+            "depends_on": depends_on,
+            "owner": owner,
+            "description": description,
+            "runbook_url": runbook_url,
+        }
 
         def register(function: CheckFunction) -> CheckFunction:
             probe = Function.of(function)
             check_name = name if name is not None else getattr(function, "__name__", "")
-            self._process.add(Check(timing.build_spec(check_name, probe.target, groups, severity, depends_on), probe))
+            spec = timing.build_spec(check_name, probe.target, **options)
+            self._process.add(Check(spec, probe))
             return function
 
         return register

@@ -196,8 +196,8 @@ def _collect_configuration(specs: Iterable[Spec]) -> Iterator[Metric]:
         yield _make_gauge(f"check_{name}", help_text, ((labels, of(spec)) for labels, spec in checks))
     yield _make_gauge(
         "check_info",
-        "Always 1. The target, without credentials and query string, and the severity of the check.",
-        (({**labels, "target": _cut_label(spec.target), "severity": spec.severity}, 1) for labels, spec in checks),
+        "Always 1. The target, without credentials and query string, the severity and the owner of the check.",
+        ((labels | _describe_spec(spec), 1) for labels, spec in checks),
     )
     yield _make_gauge(
         "check_group",
@@ -378,6 +378,11 @@ def _make_single_gauge(name: str, help_text: str, value: float) -> Metric:
 
 def _make_labels(spec: Spec) -> Labels:
     return {"check": _cut_label(spec.name), "kind": _cut_label(spec.kind)}
+
+
+def _describe_spec(spec: Spec) -> Labels:
+    owner = {"owner": _cut_label(spec.owner)} if spec.owner else {}
+    return {"target": _cut_label(spec.target), "severity": spec.severity, **owner}
 
 
 def _cut_label(value: str) -> str:

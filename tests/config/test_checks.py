@@ -481,6 +481,13 @@ FILE` prints all of them
     :14: modules.ping: is a module of blackbox_exporter; write a check for each target; `health-exporter convert \
 FILE` prints all of them
     """,
+    "owner_and_runbook": """
+    :4: checks[0].owner: must be a single line, without control characters
+    :5: checks[0].description: must be text, not a list
+    :6: checks[0].runbookUrl: must be a URL that begins with http:// or https://, without spaces and without a user
+    :9: checks[1].owner: must have at most 100 characters, not text of 101 characters
+    :10: checks[1].runbookUrl: must be a URL that begins with http:// or https://, without spaces and without a user
+    """,
     "probe_of_a_manifest": """
     :1: livenessProbe: is a probe of a manifest; write it as a check: - {name: NAME, httpGet: {path: ..., port: 8080, \
 httpHeaders: [...]}, initialDelaySeconds: 3, periodSeconds: 3, groups: [liveness]}
@@ -611,6 +618,14 @@ GOOD = {
         "first-wins": {"period": 2, "failure_threshold": 9, "target": "/"},
     },
     "nothing": {},
+    "owner_and_runbook": {
+        "api": {
+            "owner": "shop",
+            "description": "Orders wait until it is back.",
+            "runbook_url": "https://runbooks.example:8443/api?a=1#step-2",
+        },
+        "rendered": {"owner": "", "description": "", "runbook_url": ""},
+    },
     "pasted_from_a_manifest": {
         "api": {
             "kind": "httpGet",
