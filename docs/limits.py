@@ -94,6 +94,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("server.connection:MAX_HEAD", "Request line and headers", "bytes", "The response is 431."),
         Limit("server.connection:MAX_LINES", "Lines of a request line and its headers", "", "The response is 431."),
         Limit("server.probes:MAX_QUERY", "Query of a probe", "characters", "The response is 414."),
+        Limit("render.health:MAX_LISTED", "Checks that a 404 lists", "", "The rest is counted."),
         Limit(
             "server.negotiation:MAX_ACCEPT",
             "Header `Accept`",

@@ -49,6 +49,7 @@ Access = namedtuple("Access", "ca_file insecure username password_file", default
 _SPACES = frozenset(" \t\r\n")
 _STATUSES = {200: ("pass", "warn"), 503: ("fail",)}
 _EXPORTER_BODIES = {200: b"Health Exporter is healthy.\n", 503: b"Health Exporter is not healthy.\n"}
+_FREE_TEXTS = ("output", "description", "owner", "runbookUrl")  # of a check, for --verbose
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _OPTIONS: "dict[str, tuple[Any, Callable[[str], Any]]]" = {
     "--url": (URL, str),
@@ -58,8 +59,11 @@ _OPTIONS: "dict[str, tuple[Any, Callable[[str], Any]]]" = {
     "--insecure": (False, _FLAGS.__getitem__),
     "--username": ("", str),
     "--password-file": ("", str),
+    "--verbose": (False, _FLAGS.__getitem__),
 }
 """The default of each option, and the function that parses its value."""
+_SWITCHES = ("--insecure", "--verbose")  # options without a value
+_SHORT = {"-v": "--verbose"}
 _HINTS = {
     "CERTIFICATE_VERIFY_FAILED": "trust its authority with --ca-file, use a host in --url that the certificate names, "
     "or accept any certificate with --insecure",
@@ -78,32 +82,47 @@ class AskError(Exception):
     """No answer arrived, or the answer is not from a health exporter."""
 
 
-def run(endpoint: str, url: str, timeout: float, wait: float = 0, access: Access = Access()) -> int:  # noqa: B008
+def run(
+    endpoint: str,
+    url: str,
+    timeout: float,
+    wait: float = 0,
+    access: Access = Access(),  # noqa: B008
+    verbose: bool = False,  # noqa: FBT001, FBT002
+) -> int:
     """Ask, print the verdict or the error, and return the exit code.
 
-    Unless the verdict is healthy, ask again for `wait` seconds.
+    Unless the verdict is healthy, ask again for `wait` seconds. If `verbose`, print every check with its message.
     """
     until = time.monotonic() + wait
-    code, text = _ask_once(endpoint, url, timeout, access)
+    code, text = _ask_once(endpoint, url, timeout, access, verbose=verbose)
     while code != HEALTHY and (remaining := until - time.monotonic()) > 0:
         time.sleep(min(PAUSE, remaining))
-        code, text = _ask_once(endpoint, url, timeout, access)
+        code, text = _ask_once(endpoint, url, timeout, access, verbose=verbose)
     echo(text, sys.stderr if code == COULD_NOT_ASK else sys.stdout)
     return code
 
 
-def _ask_once(endpoint: str, url: str, timeout: float, access: Access) -> tuple[int, str]:
+def _ask_once(endpoint: str, url: str, timeout: float, access: Access, *, verbose: bool) -> tuple[int, str]:
     try:
-        up, lines = ask(endpoint, url, timeout, access)
+        up, lines = ask(endpoint, url, timeout, access, verbose=verbose)
     except AskError as error:
         return COULD_NOT_ASK, str(error)
     return HEALTHY if up else UNHEALTHY, "\n".join(lines)
 
 
-def ask(endpoint: str, url: str, timeout: float, access: Access = Access()) -> tuple[bool, list[str]]:  # noqa: B008
+def ask(
+    endpoint: str,
+    url: str,
+    timeout: float,
+    access: Access = Access(),  # noqa: B008
+    *,
+    verbose: bool = False,
+) -> tuple[bool, list[str]]:
     """Return the verdict of one of the exporter's endpoints, and the lines that explain it.
 
-    The timeout is in seconds. Raises AskError if the exporter gives no valid answer in time.
+    These are about the checks that do not pass; if `verbose`, about all, with the messages of their latest runs. The
+    timeout is in seconds. Raises AskError if the exporter gives no valid answer in time.
     """
     if not 0 < timeout <= MAX_TIMEOUT:
         raise AskError(f"the timeout must be greater than 0 and at most {MAX_TIMEOUT} seconds")
@@ -124,7 +143,8 @@ def ask(endpoint: str, url: str, timeout: float, access: Access = Access()) -> t
     try:
         health = json.loads(body)
         if health["status"] in _STATUSES[status]:
-            return status == 200, [replace_unprintable(line) for line in _explain(endpoint, health)]
+            lines = _explain_exporter(health) if endpoint == "exporter" else _explain(endpoint, health, verbose=verbose)
+            return status == 200, [replace_unprintable(line) for line in lines]
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         pass
     raise AskError(f"{address} did not respond like a health exporter")
@@ -132,7 +152,7 @@ def ask(endpoint: str, url: str, timeout: float, access: Access = Access()) -> t
 
 def parse_arguments(
     words: Sequence[str], environ: Mapping[str, str] = os.environ
-) -> tuple[str, str, float, float, Access] | None:
+) -> tuple[str, str, float, float, Access, bool] | None:
     """Return the arguments of `run` for a valid, plain command line.
 
     An environment variable takes the place of an option that is not on the command line. For anything else, such as
@@ -147,18 +167,18 @@ def parse_arguments(
                 options[name] = parse(text)
         for word in rest:
             name, equals, value = word.partition("=")
-            if word == "--insecure":
-                options[word] = True
-            elif name in options and name != "--insecure":
+            if _SHORT.get(word, word) in _SWITCHES:
+                options[_SHORT.get(word, word)] = True
+            elif name in options and name not in _SWITCHES:
                 options[name] = _OPTIONS[name][1](value if equals else next(rest))
             else:
                 endpoints.append(word)
     except (ValueError, KeyError, StopIteration):
         return None
-    url, timeout, wait, *access = options.values()
+    url, timeout, wait, *access, verbose = options.values()
     if len(endpoints) != 1 or endpoints[0] not in ENDPOINTS or not 0 <= wait <= MAX_TIMEOUT:
         return None
-    return endpoints[0], url, timeout, wait, Access(*access)
+    return endpoints[0], url, timeout, wait, Access(*access), verbose
 
 
 def _parse_url(url: str) -> SplitResult:
@@ -303,11 +323,38 @@ def _explain_plain(path: str, status: int, head: bytes, body: bytes) -> list[str
     return [replace_unprintable(line) for line in body.decode("utf-8", "replace").splitlines()]
 
 
-def _explain(endpoint: str, health: "dict[str, Any]") -> list[str]:
+def _explain(endpoint: str, health: "dict[str, Any]", *, verbose: bool = False) -> list[str]:
     lines = [f"{endpoint}: {health['status']}, generation {health['generation']}", *health.get("notes", ())]
     for name, (check,) in health["checks"].items():
         reason = f", reason {check['reason']}" if "reason" in check else ""
         since = f" since {check['since']}" if "since" in check else ""
-        if check["status"] != "pass":
+        if check["status"] != "pass" or verbose:
             lines.append(f"{name} ({check['componentType']}): {check['status']}{since}{reason}")
+            lines += _explain_details(check) if verbose else ()
+    return lines
+
+
+def _explain_details(check: "dict[str, Any]") -> list[str]:
+    """Return the lines below a check. Another reason than the status' own is that of the latest run."""
+    lines = []
+    if check.get("lastReason") not in (None, check.get("reason")):
+        lines.append(f"  latest run: {check['lastStatus']}, reason {check['lastReason']}")
+    if "suppressedBy" in check:
+        lines.append(f"  suppressed: depends on {', '.join(check['suppressedBy'])}")
+    return lines + [f"  {'message' if key == 'output' else key}: {check[key]}" for key in _FREE_TEXTS if key in check]
+
+
+def _explain_exporter(health: "dict[str, Any]") -> list[str]:
+    """Return the lines about the exporter itself, and about its configuration."""
+    configuration = health["configuration"]
+    count = configuration["checks"]
+    loaded = f", loaded at {configuration['loaded']}" if "loaded" in configuration else ", never loaded"
+    lines = [
+        f"exporter: {health['status']}, {health['host']}, version {health['releaseId']}",
+        *health.get("notes", ()),
+        f"configuration: {configuration['file']}, {count} {'check' if count == 1 else 'checks'}{loaded}",
+    ]
+    if "errors" in configuration:
+        lines.append(f"rejected at {configuration.get('rejected', 'an unknown time')}:")
+        lines += [f"  {error}" for error in configuration["errors"]]
     return lines

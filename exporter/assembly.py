@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from exporter.config.checks import Config, load
+from exporter.config.checks import BUILT_IN_NAME, Config, load
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
 from exporter.host.descriptors import estimate_need, raise_limit
 from exporter.keeper.link import Link
 from exporter.keeper.shared import Kept
-from exporter.model import Vitals
+from exporter.model import Identity, Vitals
 from exporter.probe.check import Check
 from exporter.probe.secret import withhold_secrets
 from exporter.server.answers import AnswerCounter
@@ -51,6 +51,7 @@ class Exporter:
     ) -> None:
         """With `lifecycle`, POST /-/reload reloads. With `strict`, `serve` refuses an invalid configuration."""
         self._config_file = config_file
+        self._identity = Identity(host, str(config_file) if config_file else BUILT_IN_NAME)
         self._shard = shard
         kept = link.shared.web_configuration if link else Kept()
         required = strict or not (link and link.probe)  # the probe listeners do not need it
@@ -83,12 +84,15 @@ class Exporter:
     def vitals(self) -> Vitals:
         """Return the exporter's own condition now."""
         reload_ok, reload_time = self._condition()
+        files = (self._reloader, self._web_config)
         return replace(
             self.schedule.vitals(),
             reload_ok=reload_ok,
             reload_time=reload_time,
             open=self._web_config.loaded,
-            complaint="\n".join(filter(None, (self._reloader.complaint, self._web_config.complaint))) or None,
+            complaint="\n".join(filter(None, (file.complaint for file in files))) or None,
+            complaint_time=max((file.complaint_time for file in files if file.complaint_time), default=None),
+            identity=self._identity,
             restarts=self._link.shared.restarts if self._link else None,
         )
 
@@ -133,7 +137,7 @@ class Exporter:
 
         if not waiting:
             listeners.insert(0, Listener(web, dispatch, self._web_config.context))
-        run = Run(listeners, self._reloader, tick, self.store.drain, shutdown_delay, self._link)
+        run = Run(listeners, self._reloader, tick, self.store.drain, shutdown_delay, self._link, self._describe_start)
         run.until_stopped()
         self._reloader.stop()
         self.schedule.stop()
@@ -144,6 +148,16 @@ class Exporter:
         if self._link:
             vitals, reloads = self.vitals(), self._reloader.served
             self._link.report(running=vitals.running, valid=vitals.reload_ok, reloads=reloads, checks=checks)
+
+    def _describe_start(self) -> dict[str, object]:
+        """Return which exporter this is, for the log lines of the listeners."""
+        error = (self._reloader.complaint or "").partition("\n")[0]
+        return {
+            "host": self._identity.host,
+            "file": self._identity.file,
+            "checks": len(self.store.snapshot().states),
+            "rejected": error or None,
+        }
 
     def _condition(self) -> tuple[bool, float | None]:
         """Return whether all files are in use, and when the configuration was loaded."""

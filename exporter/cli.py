@@ -60,9 +60,9 @@ _config_file = click.option(
 )
 
 
-def _ask_option(name: str, **options: Any) -> Callable[[_F], _F]:
+def _ask_option(name: str, *names: str, **options: Any) -> Callable[[_F], _F]:
     """Return an option of `ask`, with its environment variable."""
-    return click.option(name, envvar=f"{ENVIRONMENT}_{name[2:].replace('-', '_').upper()}", **options)
+    return click.option(name, *names, envvar=f"{ENVIRONMENT}_{name[2:].replace('-', '_').upper()}", **options)
 
 
 class _InOrder(click.Group):
@@ -297,6 +297,7 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
 @_ask_option("--insecure", is_flag=True, help="Accept any certificate.")
 @_ask_option("--username", default="", metavar="NAME", help="User to authenticate as.")
 @_ask_option("--password-file", default="", metavar="FILE", help="File that contains the password.")
+@_ask_option("--verbose", "-v", is_flag=True, help="Print every check, with the message of its latest run.")
 def ask(
     path: str,
     url: str,
@@ -306,14 +307,16 @@ def ask(
     insecure: bool,
     username: str,
     password_file: str,
+    verbose: bool,
 ) -> int:
     """Query the running exporter: for exec probes, scripts and Docker's HEALTHCHECK.
 
     Prints the verdict and the checks that decided it. `exporter` queries the health of the exporter itself,
-    regardless of its checks.
+    regardless of its checks, and prints which configuration it runs.
 
     \b
     health-exporter ask livez
+    health-exporter ask readyz -v
     health-exporter ask readyz --url http://10.1.2.3:4584 --timeout 3
     health-exporter ask readyz --wait 60
     health-exporter ask exporter --url https://health.example:4584 --ca-file ca.pem
@@ -330,7 +333,7 @@ def ask(
     """
     from exporter.ask import Access, run
 
-    return run(path, url, timeout, wait, Access(ca_file, insecure, username, password_file))
+    return run(path, url, timeout, wait, Access(ca_file, insecure, username, password_file), verbose)
 
 
 @cli.command(short_help="Find every error in a configuration file, and give advice.")

@@ -162,6 +162,40 @@ def test_the_exporter_reports_its_own_health(content, up, lines):
     assert answer_of(content, "exporter") == (up, lines)
 
 
+def test_the_exporter_reports_its_configuration():
+    fields = {"file": "health.yml", "checks": 1, "loaded": "T1", "rejected": "T2", "errors": ["health.yml:3: wrong"]}
+    content = document("pass", host="web-1", releaseId="1.0", configuration=fields)
+
+    assert answer_of(http(200, content), "exporter") == (
+        True,
+        [
+            "exporter: pass, web-1, version 1.0",
+            "configuration: health.yml, 1 check, loaded at T1",
+            "rejected at T2:",
+            "  health.yml:3: wrong",
+        ],
+    )
+
+
+def test_an_exporter_without_a_configuration_says_why_it_is_not_healthy():
+    content = document(
+        "fail",
+        host="web-1",
+        releaseId="1.0",
+        notes=["the schedule is not running"],
+        configuration={"file": "health.yml", "checks": 0},
+    )
+
+    assert answer_of(http(503, content), "exporter") == (
+        False,
+        [
+            "exporter: fail, web-1, version 1.0",
+            "the schedule is not running",
+            "configuration: health.yml, 0 checks, never loaded",
+        ],
+    )
+
+
 @pytest.mark.parametrize(
     "content",
     [http(200, "Health Exporter is not healthy.\n"), http(503, "Health Exporter is healthy.\n"), http(200, "ok")],
@@ -596,19 +630,19 @@ def test_the_last_verdict_counts_when_the_wait_is_over(capsys, wait):
 # The command line without click
 
 
-DEFAULT = ("http://127.0.0.1:4584", 1, 0, Access())
-EVERYTHING = "livez --url https://a --timeout 3 --wait=60 --ca-file ca --insecure --username u --password-file=p"
+DEFAULT = ("http://127.0.0.1:4584", 1, 0, Access(), False)
+EVERYTHING = "livez --url https://a --timeout 3 --wait=60 --ca-file ca --insecure --username u --password-file=p -v"
 
 
 @pytest.mark.parametrize(
     ("words", "arguments"),
     [
         ("livez", ("livez", *DEFAULT)),
-        ("--timeout 3 readyz", ("readyz", "http://127.0.0.1:4584", 3.0, 0, Access())),
-        ("startupz --url http://a --timeout=0.5", ("startupz", "http://a", 0.5, 0, Access())),
-        ("healthz --url=http://a?b=c", ("healthz", "http://a?b=c", 1, 0, Access())),
+        ("--timeout 3 readyz", ("readyz", "http://127.0.0.1:4584", 3.0, 0, Access(), False)),
+        ("startupz --url http://a --timeout=0.5", ("startupz", "http://a", 0.5, 0, Access(), False)),
+        ("healthz --url=http://a?b=c", ("healthz", "http://a?b=c", 1, 0, Access(), False)),
         ("exporter", ("exporter", *DEFAULT)),
-        (EVERYTHING, ("livez", "https://a", 3.0, 60.0, Access("ca", True, "u", "p"))),
+        (EVERYTHING, ("livez", "https://a", 3.0, 60.0, Access("ca", True, "u", "p"), True)),
         ("", None),
         ("health", None),
         ("livez readyz", None),
@@ -620,8 +654,9 @@ EVERYTHING = "livez --url https://a --timeout 3 --wait=60 --ca-file ca --insecur
         ("livez --wait -1", None),
         ("livez --wait nan", None),
         ("livez --insecure=1", None),
-        ("livez -v", None),
-        ("livez --verbose", None),
+        ("-v livez", ("livez", *DEFAULT[:-1], True)),
+        ("livez --verbose", ("livez", *DEFAULT[:-1], True)),
+        ("livez --verbose=1", None),
     ],
 )
 def test_only_a_plain_command_line_is_parsed_without_click(words, arguments):
@@ -636,14 +671,15 @@ ENVIRON = {
     "HEALTH_EXPORTER_ASK_INSECURE": "true",
     "HEALTH_EXPORTER_ASK_USERNAME": "v",
     "HEALTH_EXPORTER_ASK_PASSWORD_FILE": "q",
+    "HEALTH_EXPORTER_ASK_VERBOSE": "1",
 }
 
 
 @pytest.mark.parametrize(
     ("words", "environ", "arguments"),
     [
-        ("livez", ENVIRON, ("livez", "https://b", 2.0, 5.0, Access("other", True, "v", "q"))),
-        (EVERYTHING, ENVIRON, ("livez", "https://a", 3.0, 60.0, Access("ca", True, "u", "p"))),
+        ("livez", ENVIRON, ("livez", "https://b", 2.0, 5.0, Access("other", True, "v", "q"), True)),
+        (EVERYTHING, ENVIRON, ("livez", "https://a", 3.0, 60.0, Access("ca", True, "u", "p"), True)),
         ("livez", dict.fromkeys(ENVIRON, ""), ("livez", *DEFAULT)),
         ("livez", {"HEALTH_EXPORTER_ASK_INSECURE": "0"}, ("livez", *DEFAULT)),
         ("livez", {"HEALTH_EXPORTER_ASK_INSECURE": "maybe"}, None),
@@ -730,7 +766,8 @@ def test_the_process_uses_tls_and_a_password(start, folder):
         HEALTH_EXPORTER_ASK_USERNAME="ops",
         HEALTH_EXPORTER_ASK_PASSWORD_FILE=f"{folder}/password",
     )
-    assert (variables.returncode, variables.stdout) == (0, "Health Exporter is healthy.\n")
+    assert variables.returncode == 0
+    assert variables.stdout.startswith("exporter: pass, ")
 
     plain = ask_process("livez", "--url", exporter.url.replace("https", "http"))
     assert plain.returncode == 3

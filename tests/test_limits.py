@@ -134,6 +134,7 @@ REACHED = {  # the test that reaches each limit
     "probe.secret:MAX_SECRET": "probe/test_secret.py::test_without_its_secret_a_check_cannot_run",
     "redaction:MAX_REDACTED": "test_redaction.py::test_a_long_text_is_cut",
     "redaction:MAX_QUOTED": "probe/test_body.py::test_a_message_shows_the_beginning_the_length_and_the_media_type",
+    "render.health:MAX_LISTED": "render/test_health.py::test_a_404_names_the_checks_that_exist",
     "render.metrics:MAX_LABEL": f"{HERE}::test_a_long_label_is_cut",
     "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",
     "render.report:MAX_WIDTH": "render/test_report.py::test_a_long_name_moves_its_own_line_alone",
@@ -377,5 +378,5 @@ def test_a_long_path_is_cut_in_the_log(caplog):
     with caplog.at_level("INFO"):
         flask.test_client().get("/" + "a" * MAX_LOGGED_PATH)
 
-    (record,) = [record for record in caplog.records if record.getMessage() == "answered 404"]
+    (record,) = [record for record in caplog.records if record.getMessage().startswith("answered 404: ")]
     assert record.fields["path"] == "/" + "a" * (MAX_LOGGED_PATH - 1)

@@ -26,8 +26,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from exporter.evaluation.judge import satisfies
 from exporter.evaluation.settle import expire, settle
-from exporter.model import Group, Result, Snapshot, State, Status
+from exporter.model import Group, Reason, Result, Snapshot, State, Status
 from exporter.probe.check import Check
+from exporter.text import replace_unprintable
 
 _log = logging.getLogger(__name__)
 
@@ -133,31 +134,37 @@ def _is_obstacle(state: State) -> bool:
 
 
 def _log_change(before: State, after: State, generation: int) -> None:
-    """Log one line per transition, and one when the runs of a check become unknown."""
+    """Log one line per transition, and one when the runs of a check become unknown.
+
+    The message has the reason and the summary too: an application's own formatter may leave out the fields.
+    """
     outcome = after.last.outcome if after.last else None
-    level = logging.WARNING
     if after.status is not before.status:
         change, reason = f"{before.status} -> {after.status}", after.reason
-        level = logging.INFO if after.status is Status.PASS else level
     elif outcome and outcome.status is Status.UNKNOWN and not _last_run_unknown(before):
         change, reason = "could not run", outcome.reason
     else:
         return
+    spec, healthy = after.spec, after.status is Status.PASS and outcome is not None and outcome.status.healthy
+    summary = f"no result within {spec.stale_after:g} s" if reason is Reason.STALE else outcome and outcome.summary
+    fields = {
+        "check": spec.name,
+        "kind": spec.kind,
+        "status": after.status,
+        "reason": reason,
+        "summary": summary,
+        "owner": spec.owner or None,
+        "description": None if healthy else spec.description or None,
+        "runbook_url": None if healthy else spec.runbook_url or None,
+        "generation": generation,
+    }
+    cause = f" ({reason})" if reason else ""
+    text = f": {summary}" if summary else ""
     _log.log(
-        level,
-        "check %s: %s",
-        after.spec.name,
-        change,
-        extra={
-            "fields": {
-                "check": after.spec.name,
-                "kind": after.spec.kind,
-                "status": after.status,
-                "reason": reason,
-                "summary": outcome.summary if outcome else None,
-                "generation": generation,
-            }
-        },
+        logging.INFO if healthy else logging.WARNING,
+        "check %s: %s%s%s",
+        *(replace_unprintable(part) for part in (spec.name, change, cause, text)),
+        extra={"fields": fields},
     )
 
 

@@ -1,7 +1,8 @@
 """Snapshot -> the bodies of the health endpoints: plain text in the Kubernetes apiserver's grammar, and health+json.
 
-The grammar is that of k8s.io/apiserver, pkg/server/healthz, which withholds the reasons. The JSON has the reasons,
-from their closed list. Neither contains free text.
+The grammar is that of k8s.io/apiserver, pkg/server/healthz. The apiserver withholds its reasons, because they are free
+text. The plain bodies have reasons from a closed list instead. Only the JSON has free text, and only if it is detailed:
+what a run found, and what the configuration says about a check for people.
 """
 
 import json
@@ -11,12 +12,14 @@ from typing import Any
 from exporter import __version__
 from exporter.evaluation.judge import find_causes, satisfies
 from exporter.lines import format_time
-from exporter.model import Group, Snapshot, State, Verdict
+from exporter.model import Group, Snapshot, State, Verdict, Vitals
 from exporter.text import replace_unprintable
 
 SHUTDOWN = "shutdown"  # the apiserver's name for the same condition
 NOT_LOADED = "the configuration is not loaded"
 """Why every group but liveness fails while there is no valid configuration. The page and the log have the errors."""
+MAX_LISTED = 20
+"""Checks that a 404 lists."""
 
 
 def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
@@ -25,7 +28,7 @@ def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collecti
         return "ok"
     lines = [_render_line(state, verdict.group, exclude) for state in verdict.members]
     if verdict.draining:
-        lines.append(f"[-]{SHUTDOWN} failed: reason withheld")
+        lines.append(f"[-]{SHUTDOWN} failed: shutting down")
     if verdict.degraded:
         lines.append("[-]configuration failed: not loaded")
     unknown = sorted(set(exclude) - {state.spec.name for state in verdict.members})
@@ -46,8 +49,21 @@ def render_check(state: State, group: Group) -> str:
     return "ok" if satisfies(state, group) else f"{replace_unprintable(state.spec.name)} failed: {state.reason}\n"
 
 
-def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
-    """Return the body of the IETF draft (draft-inadarei-api-health-check-06), with the generation."""
+def render_unknown(snapshot: Snapshot, verdict: Verdict, name: str) -> str:
+    """Return the plain body of a 404 for a check: where a check of this name is, and which checks the group has."""
+    state = snapshot.states.get(name)
+    known = f"the check {name} is only in {_list_groups(state)}" if state else "no check has this name"
+    names = [member.spec.name for member in verdict.members]
+    more = [f"{len(names) - MAX_LISTED} more"] * (len(names) > MAX_LISTED)
+    listed = ", ".join([*names[:MAX_LISTED], *more]) or "none"
+    return f"404 Not Found\n{replace_unprintable(f'{known}; the checks of {verdict.group} are: {listed}')}\n"
+
+
+def render_json(snapshot: Snapshot, verdict: Verdict, *, detailed: bool) -> str:
+    """Return the body of the IETF draft (draft-inadarei-api-health-check-06), with the generation.
+
+    If `detailed`, it has the messages of the latest runs, and the owner, description and runbook of each check.
+    """
     return json.dumps(
         {
             "status": verdict.status,
@@ -58,9 +74,51 @@ def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
             "group": verdict.group,
             "time": format_time(snapshot.timestamp),
             **({"notes": notes} if (notes := list_conditions(verdict)) else {}),
-            "checks": {state.spec.name: [_describe_check(snapshot, state)] for state in verdict.members},
+            "checks": {
+                state.spec.name: [_describe_check(snapshot, state) | (_describe_details(state) if detailed else {})]
+                for state in verdict.members
+            },
         }
     )
+
+
+def render_exporter(snapshot: Snapshot, vitals: Vitals, why_not: str | None) -> str:
+    """Return the health of the exporter itself as a document of the same draft, and which exporter it is.
+
+    `why_not` is why it is not healthy.
+    """
+    identity = vitals.identity
+    configuration = {
+        "file": identity.file,
+        "checks": len(snapshot.states),
+        "loaded": format_time(vitals.reload_time) if vitals.reload_time else None,
+        "rejected": format_time(vitals.complaint_time) if vitals.complaint_time else None,
+        "errors": vitals.complaint.splitlines() if vitals.complaint else None,
+    }
+    return json.dumps(
+        {
+            "status": "pass" if why_not is None else "fail",
+            "releaseId": __version__,
+            "serviceId": "health-exporter",
+            "description": "health of the exporter itself",
+            "generation": snapshot.generation,
+            "time": format_time(snapshot.timestamp),
+            **({"notes": [why_not]} if why_not else {}),
+            "host": identity.host,
+            "configuration": {key: value for key, value in configuration.items() if value is not None},
+        }
+    )
+
+
+def _describe_details(state: State) -> dict[str, str]:
+    spec = state.spec
+    details = {
+        "output": state.last.outcome.summary if state.last else "",
+        "owner": spec.owner,
+        "description": spec.description,
+        "runbookUrl": spec.runbook_url,
+    }
+    return {key: text for key, text in details.items() if text}
 
 
 def _describe_check(snapshot: Snapshot, state: State) -> dict[str, Any]:
@@ -90,6 +148,13 @@ def _describe_check(snapshot: Snapshot, state: State) -> dict[str, Any]:
 
 
 def _render_line(state: State, group: Group, exclude: Collection[str]) -> str:
-    if state.spec.name in exclude:
-        return f"[+]{state.spec.name} excluded: ok"
-    return f"[+]{state.spec.name} ok" if satisfies(state, group) else f"[-]{state.spec.name} failed: reason withheld"
+    name = state.spec.name
+    if name in exclude:
+        return f"[+]{name} excluded: ok"
+    if not satisfies(state, group):
+        return f"[-]{name} failed: {state.reason}"
+    return f"[+]{name} ok" + (f": {state.status}, {state.reason}" if state.reason else "")
+
+
+def _list_groups(state: State) -> str:
+    return ", ".join(sorted(group for group in Group if state.spec.belongs_to(group)))

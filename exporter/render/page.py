@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from exporter import __version__
 from exporter.evaluation.judge import find_causes, judge
-from exporter.model import Group, Reason, Snapshot, State, Status, Verdict
+from exporter.model import Group, Reason, Snapshot, State, Status, Verdict, Vitals
 from exporter.render.words import format_duration, format_headline, format_limits, format_quantity, sort_worst_first
 from exporter.text import replace_surrogates
 
@@ -41,12 +41,9 @@ def render(
     *,
     root: str = "",
     refresh: bool = True,
-    complaint: str | None = None,
+    vitals: Vitals = Vitals(running=True),  # noqa: B008  # frozen
 ) -> str:
-    """Render one Snapshot. The links to the endpoints start with `root`; ages are relative to `now`, as Unix time.
-
-    `complaint` is why the latest configuration was not loaded: one error in each line.
-    """
+    """Render one Snapshot. The links to the endpoints start with `root`; ages are relative to `now`, as Unix time."""
     states = sort_worst_first(snapshot)
     worst = states[0].status if states else Status.UNKNOWN
     text = _TEMPLATE.render(
@@ -55,17 +52,29 @@ def render(
         icon=Markup(_ICON.format(_COLORS[worst])),  # noqa: S704  # a constant
         draining=snapshot.draining,
         degraded=snapshot.degraded,
-        complaints=(complaint or "").splitlines(),
+        complaints=(vitals.complaint or "").splitlines(),
+        rejected=_describe_moment(vitals.complaint_time, now),
+        loaded=_describe_moment(vitals.reload_time, now),
+        identity=vitals.identity,
         version=__version__,
         style=Markup(_STYLE),  # noqa: S704  # a file of this package
         verdicts=[_describe_verdict(judge(snapshot, group), path) for path, group in paths.items()],
         checks=[_describe_check(state, now) | {"causes": find_causes(snapshot, state)} for state in states],
         generation=snapshot.generation,
-        time=datetime.fromtimestamp(snapshot.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        time=_format_moment(snapshot.timestamp),
         root=root,
         refresh=REFRESH if refresh else None,
     )
     return replace_surrogates(text)  # a single lone surrogate would make the whole page fail
+
+
+def _format_moment(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _describe_moment(moment: float | None, now: float) -> str:
+    """Return a time with how long ago it was; empty for None."""
+    return f"{_format_moment(moment)} ({format_duration(max(0.0, now - moment))} ago)" if moment else ""
 
 
 def _describe_verdict(verdict: Verdict, path: str) -> dict[str, Any]:
@@ -93,6 +102,9 @@ def _describe_check(state: State, now: float) -> dict[str, Any]:
         "name": spec.name,
         "kind": spec.kind,
         "target": spec.target,
+        "owner": spec.owner,
+        "description": spec.description,
+        "runbook": spec.runbook_url,
         "groups": sorted(group for group in spec.groups if group is not Group.ALL) or [Group.ALL],
         "status": state.status,
         "reason": state.reason,
@@ -122,6 +134,8 @@ def _describe_caveat(state: State) -> str:
     latest = state.last.outcome
     if state.reason is Reason.STALE:
         return f"stale: a result counts for {format_duration(state.spec.stale_after)}"
+    if latest.status is state.status is Status.UNKNOWN:
+        return "could not run"
     if latest.status is Status.UNKNOWN:
         return f"latest run: unknown ({latest.reason}), not counted"
     if latest.status is state.status:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from exporter.model import Group, Snapshot
 from exporter.server.messages import Response
+from exporter.text import replace_unprintable
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -58,7 +59,8 @@ class Answer:
 
 def log_failure(method: str, path: str) -> None:
     """Log the exception that is being handled: a defect of the exporter."""
-    _log.exception("the request failed", extra={"fields": {"method": method, "path": path[:MAX_LOGGED_PATH]}})
+    fields = {"method": method, "path": path[:MAX_LOGGED_PATH]}
+    _log.exception("the request failed: %s", replace_unprintable(" ".join(fields.values())), extra={"fields": fields})
 
 
 def refuse(snapshot: Snapshot, status: int, *headers: tuple[str, str], because: Sequence[str] = ()) -> Answer:
@@ -121,13 +123,15 @@ def log_answer(method: str, path: str, answer: Answer, client: str | None = None
     if suppressed is None:
         return
     reasons, others = answer.because[:MAX_LOGGED_REASONS], len(answer.because) - MAX_LOGGED_REASONS
+    because = ", ".join([*reasons, *([f"{others} more"] if others > 0 else [])])
     fields = {
         "method": method,
         "path": path[:MAX_LOGGED_PATH],
         "client": client if answer.refused else None,
-        "because": ", ".join([*reasons, *([f"{others} more"] if others > 0 else [])]) or None,
+        "because": because or None,
         "generation": answer.generation,
         "suppressed": suppressed or None,
     }
     level = logging.WARNING if answer.status >= 500 else logging.INFO
-    _log.log(level, "answered %d", answer.status, extra={"fields": fields})
+    request = replace_unprintable(f"{method} {path[:MAX_LOGGED_PATH]}{f': {because}' if because else ''}")
+    _log.log(level, "answered %d: %s", answer.status, request, extra={"fields": fields})

@@ -65,6 +65,7 @@ class Dispatcher:
         self._store = store
         self._probes = probes
         self._app = app
+        self._detailed = app is not None  # whoever may read the page may also read the messages on it elsewhere
         self._users = users
         self._threads = threads
         self._condition = condition
@@ -141,7 +142,7 @@ class Dispatcher:
                 self._answer(connection, request, self.refuse(503, _RETRY, because="too many requests"))
 
     def _answer_probe(self, connection: Connection, request: Request) -> bool:
-        answer = self._probes.answer(request.method, request.path, request.query)
+        answer = self._probes.answer(request.method, request.path, request.query, detailed=self._detailed)
         if answer is None:
             return False
         self._answer(connection, request, answer)
@@ -152,7 +153,7 @@ class Dispatcher:
         connection.respond(answer.to_response())
 
     def _answer_json(self, request: Request) -> Response:
-        answer = self._probes.answer(request.method, request.path, request.query, json=True)
+        answer = self._probes.answer(request.method, request.path, request.query, json=True, detailed=self._detailed)
         assert answer is not None  # `prefers_json` is true only for a probe's path
         log_answer(request.method, request.path, answer)
         return answer.to_response()

@@ -11,6 +11,7 @@ in a thread. If too many requests wait for one, the client gets the same verdict
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from exporter.evaluation.judge import judge, satisfies
@@ -63,8 +64,13 @@ class Probes:
         self._vitals = vitals
         self._memory = _Memory(store.snapshot())
 
-    def answer(self, method: str, path: str, query: str = "", *, json: bool = False) -> Answer | None:
-        """Return the answer to a request, as health+json if `json`. Return None if the path is not a probe's."""
+    def answer(
+        self, method: str, path: str, query: str = "", *, json: bool = False, detailed: bool = False
+    ) -> Answer | None:
+        """Return the answer to a request, as health+json if `json`. Return None if the path is not a probe's.
+
+        If `detailed`, the client may see what the status page shows: messages, targets and files.
+        """
         root, slash, name = path[1:].partition("/")
         group = PROBE_PATHS.get(f"/{root}")
         if group is None and path not in OWN_PATHS:
@@ -72,14 +78,14 @@ class Probes:
         memory = self._refresh()
         degraded = memory.snapshot.degraded and name != "" and "/" not in name
         if group is not None and slash and not (degraded or _find(memory.snapshot, group, name)):
-            return refuse(memory.snapshot, 404)
+            return _answer_nothing(memory, group, name)
         if method not in _READ or len(query) > MAX_QUERY:
             return refuse(memory.snapshot, 414) if method in _READ else refuse(memory.snapshot, 405, _ALLOW)
         if group is None:
-            return self._answer_own(memory.snapshot, path)
+            return self._answer_own(memory.snapshot, path, detailed=detailed and requests_json(query) is True)
         if slash:
             return _answer_check(memory.snapshot, group, name)
-        answer = self._answer_group(memory, path, group, query, json=json)
+        answer = self._answer_group(memory, path, group, query, json=json, detailed=detailed)
         self._counter.count(group, answer.status)
         return answer
 
@@ -89,21 +95,28 @@ class Probes:
             memory = self._memory = _Memory(snapshot)
         return memory
 
-    def _answer_group(self, memory: _Memory, path: str, group: Group, query: str, *, json: bool) -> Answer:
+    def _answer_group(
+        self, memory: _Memory, path: str, group: Group, query: str, *, json: bool, detailed: bool
+    ) -> Answer:
         key = path, query
         known = None if json else memory.answers.get(key)
         if known is not None:
             return known
-        answer = _render(memory, path.removeprefix("/"), group, query, json=json)
+        answer = _render(memory, path.removeprefix("/"), group, query, json=json, detailed=detailed)
         if not json and len(memory.answers) < MAX_CACHED:
             memory.answers[key] = answer
         return answer
 
-    def _answer_own(self, snapshot: Snapshot, path: str) -> Answer:
+    def _answer_own(self, snapshot: Snapshot, path: str, *, detailed: bool) -> Answer:
         if path == "/-/ready":
             return _answer_own(snapshot, "ready", because=self._find_obstacle(snapshot))
-        running = self._vitals().running
-        return _answer_own(snapshot, "healthy", because=None if running else "the schedule is not running")
+        vitals = self._vitals()
+        because = None if vitals.running else "the schedule is not running"
+        answer = _answer_own(snapshot, "healthy", because)
+        if not detailed:
+            return answer
+        body = health.render_exporter(snapshot, vitals, because).encode()
+        return replace(answer, body=body, content_type=HEALTH_JSON)
 
     def _find_obstacle(self, snapshot: Snapshot) -> str | None:
         """Return why the exporter is not ready."""
@@ -118,16 +131,24 @@ def prefers_json(path: str, query: str, accept: str) -> bool:
     """Return whether a request is for a group's verdict as health+json, by `?format=` or by its Accept header."""
     if path not in PROBE_PATHS or len(query) > MAX_QUERY:
         return False
-    if "format" in query:
-        form = parse_qs(query, keep_blank_values=True).get("format")
-        if form is not None:
-            return form[0] == "json"
-    return accept not in ("", "*/*") and wants_json(accept)
+    requested = requests_json(query)
+    return (accept not in ("", "*/*") and wants_json(accept)) if requested is None else requested
+
+
+def requests_json(query: str) -> bool | None:
+    """Return whether `?format=` requests JSON; None without it."""
+    form = parse_qs(query, keep_blank_values=True).get("format") if "format" in query else None
+    return None if form is None else form[0] == "json"
 
 
 def _find(snapshot: Snapshot, group: Group, name: str) -> bool:
     state = snapshot.states.get(name)
     return state is not None and state.spec.belongs_to(group)
+
+
+def _answer_nothing(memory: _Memory, group: Group, name: str) -> Answer:
+    body = health.render_unknown(memory.snapshot, memory.verdict(group), name).encode()
+    return replace(refuse(memory.snapshot, 404), body=body)
 
 
 def _answer_check(snapshot: Snapshot, group: Group, name: str) -> Answer:
@@ -145,13 +166,13 @@ def _answer_unknown_check(snapshot: Snapshot, group: Group) -> Answer:
     return Answer(503, f"{health.NOT_LOADED}\n".encode(), snapshot.generation, because=(health.NOT_LOADED,))
 
 
-def _render(memory: _Memory, title: str, group: Group, query: str, *, json: bool) -> Answer:
+def _render(memory: _Memory, title: str, group: Group, query: str, *, json: bool, detailed: bool) -> Answer:
     options = parse_qs(query, keep_blank_values=True) if query else {}
     exclude = frozenset(options.get("exclude", ()))
     verdict, snapshot = memory.verdict(group).without(exclude), memory.snapshot
     because = [*_list_reasons(verdict.culprits), *health.list_conditions(verdict)]
     if json:
-        body, content_type = health.render_json(snapshot, verdict), HEALTH_JSON
+        body, content_type = health.render_json(snapshot, verdict, detailed=detailed), HEALTH_JSON
         return Answer(
             _code(verdict.up), body.encode(), snapshot.generation, content_type=content_type, because=tuple(because)
         )

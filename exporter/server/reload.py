@@ -71,6 +71,8 @@ class Reloader:
         """How many calls of `request` have been followed by a load."""
         self._loaded = self._latest = self._read_signature()
         self._complaint: str | None = None
+        self.complaint_time: float | None = None
+        """When the latest load failed, or the first of several in a row that failed alike."""
         self._pause = self._polls_to_wait = 0  # 0 unless the system lacked a resource
         self.ok = True
         self.time: float | None = wall()
@@ -159,7 +161,7 @@ class Reloader:
                 self.ok = False
                 return self._report(error, retry=retry)
             self.ok, self.time = True, self._wall()
-            self._complaint, self._pause = None, 0
+            self._complaint, self.complaint_time, self._pause = None, None, 0
         _log.info("configuration loaded", extra={"fields": {"checks": checks}})
         return None
 
@@ -172,6 +174,7 @@ class Reloader:
         self._pause = self._polls_to_wait = min(2 * self._pause or 1, MAX_PAUSE) if passing else 0
         self._complaint = text
         if not repeated:
+            self.complaint_time = self._wall()
             message = f"configuration not loaded; {KEEPING if self.time is not None else WITHOUT}"
             for complaint in text.splitlines():
                 _log.error(message, extra={"fields": {"error": complaint}})

@@ -76,7 +76,7 @@ def _refuse_leading_slashes() -> None:
 def _answer_probe(probes: Probes) -> Answer:
     query, path = request.query_string.decode("latin-1"), request.path
     json = prefers_json(path, query, request.headers.get("Accept", ""))
-    return probes.answer(request.method, path, query, json=json) or abort(404)
+    return probes.answer(request.method, path, query, json=json, detailed=True) or abort(404)
 
 
 def _answer_metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals]) -> Answer:
@@ -99,7 +99,7 @@ def _answer_page(store: Store, vitals: Callable[[], Vitals]) -> Answer:
         time.time(),
         root=request.script_root,
         refresh="still" not in request.args,
-        complaint=vitals().complaint,
+        vitals=vitals(),
     )
     headers = (("Content-Security-Policy", page.CONTENT_SECURITY_POLICY),)
     return Answer(200, body.encode(), snapshot.generation, content_type="text/html; charset=utf-8", headers=headers)

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from exporter.keeper.link import BEAT, PROBE, STOP, Link
 from exporter.server.listener import Listener
@@ -41,9 +41,14 @@ class Run:
         drain: Callable[[], object],
         shutdown_delay: float,
         link: Link | None = None,
+        describe: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
-        """The web listener is the first, and the probe listener the last. The keeper of a `link` gets the signals."""
+        """The web listener is the first, and the probe listener the last. The keeper of a `link` gets the signals.
+
+        `describe` returns further fields for the log line of a listener.
+        """
         self._link = link
+        self._describe = describe
         self._listeners = [*listeners]
         self._reloader = reloader
         self._tick = tick
@@ -83,7 +88,8 @@ class Run:
         _log.info("stopped")
 
     def _log_listening(self, listener: Listener) -> None:
-        _log.info("listening", extra={"fields": {"address": " ".join(listener.urls), **self._processes}})
+        fields = {"address": " ".join(listener.urls), **self._describe(), **self._processes}
+        _log.info("listening", extra={"fields": fields})
 
     @property
     def _processes(self) -> dict[str, int]:

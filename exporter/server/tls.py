@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import time
 from typing import Any, Self
 
 from exporter.config.web import Tls
@@ -28,7 +29,10 @@ class Rotation:
         self._current = tls.build_context(self.contents)
         self.context = _Latest(self)
         self.ok = not contents
-        self._error = ""
+        self.error = ""
+        """Why the files are not in use as they are now."""
+        self.error_time: float | None = None
+        """When that was first noticed."""
 
     @property
     def current(self) -> ssl.SSLContext:
@@ -44,7 +48,7 @@ class Rotation:
         except OSError:
             self._tls = previous
             raise
-        self._seen, self.ok = signatures, True
+        self._seen, self.ok, self.error = signatures, True, ""
 
     def poll(self) -> None:
         """If the files have changed, use them from the next handshake on."""
@@ -56,13 +60,14 @@ class Rotation:
         except OSError as error:
             self.ok = False
             text = describe_file_error(error)
-            if text != self._error:
+            if text != self.error:
+                self.error_time = time.time()
                 _log.error("certificate not loaded; keeping the previous one", extra={"fields": {"error": text}})
-            self._error = text
+            self.error = text
             if isinstance(error, ssl.SSLError):  # anything else may pass without a change of the files
                 self._seen = signatures
         else:
-            self.ok, self._error, self._seen = True, "", signatures
+            self.ok, self.error, self._seen = True, "", signatures
             _log.info("certificate loaded", extra={"fields": {"file": str(self._tls.cert_file)}})
 
     def _build(self) -> None:

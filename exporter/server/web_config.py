@@ -3,6 +3,7 @@
 import logging
 import marshal
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class WebConfigFile:
         self._path = path
         self._keep = keep
         self._errors = ""
+        self._errors_time: float | None = None
         self._loaded: object = None
         self._latest = self._read_signature()
         self._config: WebConfig | None = None
@@ -73,8 +75,15 @@ class WebConfigFile:
 
     @property
     def complaint(self) -> str | None:
-        """Why the file is not in use as it is now, or None."""
-        return self._errors or None
+        """Why the files are not in use as they are now, or None."""
+        return self._errors or (self._rotation.error if self._rotation else "") or None
+
+    @property
+    def complaint_time(self) -> float | None:
+        """When that was first noticed."""
+        if self._errors:
+            return self._errors_time
+        return self._rotation.error_time if self._rotation and self._rotation.error else None
 
     @property
     def users(self) -> Mapping[str, str]:
@@ -115,6 +124,7 @@ class WebConfigFile:
         """Log the errors, unless they are the latest ones."""
         text = describe_file_error(error)
         if text != self._errors:
+            self._errors_time = time.time()
             message = f"web configuration not loaded; {KEEPING if self._config else WITHOUT}"
             for complaint in text.splitlines():
                 _log.error(message, extra={"fields": {"error": complaint}})

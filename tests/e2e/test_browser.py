@@ -88,7 +88,7 @@ def exporter(tmp_path_factory):
         config.write_text(dedent(CONFIG.format(port=port, name="n" * 63, long="x" * 180)))
         with ended(Exporter(config=config)) as exporter:
             eventually(lambda: exporter.metrics()['health_group_up{group="startup"}'] == 1)
-            eventually(lambda: len(re.findall("1 fail, 1 unknown, 1 warn|not counted", exporter.get("/").text)) > 2)
+            eventually(lambda: len(re.findall("1 fail, 1 unknown, 1 warn|could not run", exporter.get("/").text)) > 2)
             yield exporter
 
 
@@ -106,7 +106,7 @@ def test_a_person_sees_what_is_wrong_and_why(browser, exporter):
     for words in ("status", "500", "endpoint_latency_seconds", " ms", "ago", "liveness, readiness"):
         assert words in first
     assert "warn 0.0 %, fail 100000000.0 %" in seen(browser, "tr.warn")[0]
-    assert "latest run: unknown (missing), not counted" in seen(browser, "tr.unknown")[0]
+    assert "could not run" in seen(browser, "tr.unknown")[0]
     assert [card.split("\n")[:2] for card in seen(browser, ".verdicts li")] == [
         ["/livez", "503"],
         ["/readyz", "503"],

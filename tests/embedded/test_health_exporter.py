@@ -386,10 +386,10 @@ def there(client, prefix="/health"):
 
 ANSWERS = {
     "/livez": (200, "ok"),
-    "/readyz": (503, "[+]it ok\n[-]bad failed: reason withheld\nreadyz check failed\n"),
+    "/readyz": (503, "[+]it ok\n[-]bad failed: status\nreadyz check failed\n"),
     "/readyz/bad": (503, "bad failed: status\n"),
     "/readyz?exclude=bad": (200, "ok"),
-    "/livez/nobody": (404, "404 Not Found\n"),
+    "/livez/nobody": (404, "404 Not Found\nno check has this name; the checks of liveness are: it\n"),
     "/-/healthy": (200, "Health Exporter is healthy.\n"),
     "/-/ready": (200, "Health Exporter is ready.\n"),
 }

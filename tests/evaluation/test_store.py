@@ -135,9 +135,9 @@ def test_each_transition_is_one_log_line(store, clock, caplog):
         store.record(api, result(outcome, at=clock()))
 
     assert [record.message for record in caplog.records] == [
-        "check api: unknown -> pass",
-        "check api: pass -> fail",
-        "check api: fail -> pass",
+        "check api: unknown -> pass: well",
+        "check api: pass -> fail (connect): refused",
+        "check api: fail -> pass: well",
     ]
     assert caplog.records[1].fields == {
         "check": "api",
@@ -145,6 +145,9 @@ def test_each_transition_is_one_log_line(store, clock, caplog):
         "status": Status.FAIL,
         "reason": "connect",
         "summary": "refused",
+        "owner": None,
+        "description": None,
+        "runbook_url": None,
         "generation": 5,
     }
 
@@ -155,7 +158,29 @@ def test_going_stale_is_logged(store, clock, caplog):
     clock.advance(100)
     store.snapshot()
 
-    assert [(r.message, r.fields["reason"]) for r in caplog.records] == [("check api: pass -> unknown", "stale")]
+    assert [(r.message, r.fields["reason"]) for r in caplog.records] == [
+        ("check api: pass -> unknown (stale): no result within 31 s", "stale")
+    ]
+
+
+def test_what_people_need_is_logged_while_a_check_is_not_well(store, clock, caplog):
+    caplog.set_level(logging.INFO)
+    texts = {"owner": "shop", "description": "orders wait", "runbook_url": "https://runbooks.example/db"}
+    (api,) = store.configure([check(failure_threshold=1, **texts)])
+    for outcome in (FAIL, PASS):
+        store.record(api, result(outcome, at=clock()))
+
+    assert [{name: record.fields[name] for name in texts} for record in caplog.records] == [
+        texts,
+        {"owner": "shop", "description": None, "runbook_url": None},
+    ]
+
+
+def test_an_application_s_own_formatter_gets_the_reason_in_one_printable_line(store, clock, caplog):
+    (api,) = store.configure([check("a\nlevel=error", failure_threshold=1)])
+    store.record(api, result(FAIL, at=clock()))
+
+    assert caplog.messages == ["check a?level=error: unknown -> fail (connect): refused"]
 
 
 def test_a_check_whose_runs_become_unknown_is_logged_once(store, clock, caplog):
@@ -163,7 +188,7 @@ def test_a_check_whose_runs_become_unknown_is_logged_once(store, clock, caplog):
     for outcome in (PASS, UNKNOWN, UNKNOWN, PASS, UNKNOWN):
         store.record(api, result(outcome, at=clock()))
 
-    assert [record.message for record in caplog.records] == ["check api: could not run"] * 2
+    assert [record.message for record in caplog.records] == ["check api: could not run (error): broke"] * 2
 
 
 def test_concurrent_writers_lose_no_result(store, clock):

@@ -9,7 +9,7 @@ from render.scene import NOW, golden, scene
 
 from exporter import __version__
 from exporter.evaluation.settle import expire, settle
-from exporter.model import Group, Outcome, Reason, State
+from exporter.model import Group, Identity, Outcome, Reason, State, Vitals
 from exporter.render.page import CONTENT_SECURITY_POLICY, render
 from exporter.server.routes import PROBE_PATHS
 
@@ -111,7 +111,7 @@ def test_the_headline_and_the_title_say_how_things_stand(outcomes, headline, wor
         ((PASS, FAIL), ["latest run: fail (connect), 1 of 3 failures in a row"]),
         ((PASS, FAIL, FAIL), ["latest run: fail (connect), 2 of 3 failures in a row"]),
         ((PASS, UNKNOWN), ["latest run: unknown (error), not counted"]),
-        ((UNKNOWN,), ["latest run: unknown (error), not counted"]),
+        ((UNKNOWN,), ["could not run"]),
         ((FAIL,), ["latest run: fail (connect), 1 of 3 failures in a row"]),
         ((FAIL, FAIL, FAIL, PASS), ["latest run: pass, 1 of 2 successes in a row"]),
     ],
@@ -157,19 +157,41 @@ def test_shutting_down_is_said_and_why_readiness_is_false():
 
 def test_errors_of_the_configuration_are_shown_and_what_follows_from_them():
     errors = "health.yml:2: checks[0].<b>: unknown key\nhealth.yml:3: checks[1]: has no kind"
-    kept = render(scene(), PROBE_PATHS, NOW, complaint=errors)
-    degraded = render(snapshot([], degraded=True), PROBE_PATHS, NOW, complaint=errors)
+    vitals = Vitals(running=True, complaint=errors, complaint_time=NOW - 720)
+    kept = render(scene(), PROBE_PATHS, NOW, vitals=vitals)
+    degraded = render(snapshot([], degraded=True), PROBE_PATHS, NOW, vitals=vitals)
 
     for html in (kept, degraded):
         assert (
             "<li>health.yml:2: checks[0].&lt;b&gt;: unknown key</li><li>health.yml:3: checks[1]: has no kind</li>"
             in html
         )
+        assert "Rejected at 2023-11-14 22:01:20 UTC (12 min ago):" in html
     assert "A file was not loaded. The previous one stays in use." in kept
     assert "The configuration is not loaded: /readyz returns 503 until it is valid." in degraded
     assert '<h1 class="unknown">no configuration</h1>' in degraded
     assert "<strong>503</strong>\n<span>readiness: no configuration</span>" in degraded
     assert "every endpoint returns 200" not in degraded
+
+
+def test_the_page_shows_which_exporter_it_is():
+    identity = Identity("web-7d9f4", "/etc/health/<health>.yml")
+    html = render(scene(), PROBE_PATHS, NOW, vitals=Vitals(True, reload_time=NOW - 7200, identity=identity))
+
+    assert "· web-7d9f4 · Health Exporter</title>" in html
+    assert (
+        "<p>web-7d9f4: /etc/health/&lt;health&gt;.yml, 9 checks, loaded at 2023-11-14 20:13:20 UTC (2 h ago)</p>"
+        in html
+    )
+
+
+def test_what_the_configuration_says_about_a_check_is_shown():
+    texts = {"owner": "<shop>", "description": "Orders wait.", "runbook_url": "https://runbooks.example/?a=1&b=2"}
+    html = shown(after(FAIL, **texts))
+
+    assert "readiness · &lt;shop&gt;" in html
+    assert "<small>Orders wait.</small>" in html
+    assert '<a href="https://runbooks.example/?a=1&amp;b=2" rel="noreferrer">runbook</a>' in html
 
 
 def test_the_page_renews_itself_and_can_be_kept_still():

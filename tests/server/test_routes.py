@@ -48,19 +48,19 @@ GRAMMAR = {
         {"ping": "P", "bad": "F"},
         "/livez",
         503,
-        "[+]ping ok\n[-]bad failed: reason withheld\nlivez check failed\n",
+        "[+]ping ok\n[-]bad failed: connect\nlivez check failed\n",
     ),
     "one fails, verbose": (
         {"ping": "P", "bad": "F"},
         "/livez?verbose",
         503,
-        "[+]ping ok\n[-]bad failed: reason withheld\nlivez check failed\n",
+        "[+]ping ok\n[-]bad failed: connect\nlivez check failed\n",
     ),
     "the order is the configuration's": (
         {"z": "F", "a": "F", "m": "P"},
         "/healthz",
         503,
-        "[-]z failed: reason withheld\n[-]a failed: reason withheld\n[+]m ok\nhealthz check failed\n",
+        "[-]z failed: connect\n[-]a failed: connect\n[+]m ok\nhealthz check failed\n",
     ),
     "excluded": ({"ping": "P", "bad": "F"}, "/livez?exclude=bad", 200, "ok"),
     "excluded, verbose": (
@@ -75,7 +75,7 @@ GRAMMAR = {
         "/readyz?exclude=x,y",
         503,
         (
-            "[-]x failed: reason withheld\n[-]y failed: reason withheld\n"
+            "[-]x failed: connect\n[-]y failed: connect\n"
             'warn: some health checks cannot be excluded: no matches for "x,y"\nreadyz check failed\n'
         ),
     ),
@@ -83,7 +83,7 @@ GRAMMAR = {
         {"x": "F", "y": "F"},
         "/readyz?exclude=x",
         503,
-        "[+]x excluded: ok\n[-]y failed: reason withheld\nreadyz check failed\n",
+        "[+]x excluded: ok\n[-]y failed: connect\nreadyz check failed\n",
     ),
     "unknown name excluded": ({"ping": "P"}, "/livez?exclude=nope", 200, "ok"),
     "unknown name excluded, verbose": (
@@ -111,13 +111,19 @@ GRAMMAR = {
     ),
     "no checks": ({}, "/readyz", 200, "ok"),
     "no checks, verbose": ({}, "/readyz?verbose", 200, "readyz check passed\n"),
-    "warn is healthy": ({"disk": "W"}, "/readyz?verbose", 200, "[+]disk ok\nreadyz check passed\n"),
+    "warn is healthy": ({"disk": "W"}, "/readyz?verbose", 200, "[+]disk ok: warn, threshold\nreadyz check passed\n"),
     "unknown is alive": ({"x": ""}, "/livez", 200, "ok"),
+    "unknown is alive, verbose": (
+        {"y": "U"},
+        "/livez?verbose",
+        200,
+        "[+]y ok: unknown, error\nlivez check passed\n",
+    ),
     "one unknown check is alive": ({"x": ""}, "/livez/x", 200, "ok"),
-    "unknown is not ready": ({"x": ""}, "/readyz", 503, "[-]x failed: reason withheld\nreadyz check failed\n"),
+    "unknown is not ready": ({"x": ""}, "/readyz", 503, "[-]x failed: pending\nreadyz check failed\n"),
     "one unknown check is not ready": ({"x": ""}, "/readyz/x", 503, "x failed: pending\n"),
-    "unknown has not started": ({"x": "U"}, "/startupz", 503, "[-]x failed: reason withheld\nstartupz check failed\n"),
-    "unknown is not healthy": ({"x": "U"}, "/healthz", 503, "[-]x failed: reason withheld\nhealthz check failed\n"),
+    "unknown has not started": ({"x": "U"}, "/startupz", 503, "[-]x failed: error\nstartupz check failed\n"),
+    "unknown is not healthy": ({"x": "U"}, "/healthz", 503, "[-]x failed: error\nhealthz check failed\n"),
 }
 
 
@@ -141,7 +147,7 @@ def test_a_groups_path_lists_only_its_own_checks(stage, path):
 
     listed = stage.get(path).text.splitlines()[:-1]
 
-    assert listed == ["[-]in failed: reason withheld"] + ["[+]out ok"] * (group is Group.ALL)
+    assert listed == ["[-]in failed: connect"] + ["[+]out ok"] * (group is Group.ALL)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +209,7 @@ def test_draining_affects_readiness_only():
 
     assert (ready.status, ready.text) == (
         503,
-        "[+]api ok\n[-]shutdown failed: reason withheld\nreadyz check failed\n",
+        "[+]api ok\n[-]shutdown failed: shutting down\nreadyz check failed\n",
     )
     assert one.status == 200
     assert set(others.values()) == {"ok"}

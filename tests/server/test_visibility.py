@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ COLUMNS = ("web listener", "probe listener", "log")
 PATHS = [
     *("/livez", "/readyz", "/startupz", "/healthz"),
     *(f"/healthz{suffix}" for suffix in ("?verbose", "?format=json", "/command", "/canary-name", "/absent")),
-    *("/metrics", "/", "/-/healthy", "/-/ready", "/-/reload"),
+    *("/metrics", "/", "/-/healthy", "/-/healthy?format=json", "/-/ready", "/-/reload"),
 ]
 CANARIES = {  # texts that show what a row of the table is about; {port} is the target's
     "Names, kinds and verdicts of checks": ["canary-name", "exec", "fail"],
@@ -22,6 +23,8 @@ CANARIES = {  # texts that show what a row of the table is about; {port} is the 
     "Numbers that checks measure": ["file_size_bytes"],
     "Targets: host, port, path, program": ["127.0.0.1:{port}/canary-path"],
     "Messages: what a target or a command responded, up to 500 characters": ["canary-output"],
+    "Owners, descriptions and runbook links of checks": ["canary-owner", "canary-description", "canary-runbook"],
+    "Host name of the exporter, path of its configuration file": ["{host}", "{folder}/health.yml"],
     "Errors of an invalid configuration": ["canary-key: unknown key"],
     "Query strings, header values, arguments of commands": ["canary-query", "canary-header", "canary-argument"],
     "Passwords and tokens": ["canary-password", "canary-token"],
@@ -36,6 +39,9 @@ checks:
       basicAuth: {{username: probe, password: {{env: CANARY}}}}
     failureThreshold: 1
     groups: [liveness, readiness, startup]
+    owner: canary-owner
+    description: canary-description
+    runbookUrl: https://runbooks.example/canary-runbook
   - name: token
     httpGet: {{port: {port}, bearerToken: {{file: {folder}/token}}}}
     failureThreshold: 1
@@ -83,7 +89,7 @@ def seen(tmp_path_factory) -> dict[str, str]:
             exporter.line("configuration not loaded")
             for name, url in urls.items():
                 seen[name] += "\n".join(get(url + path).text for path in PATHS)
-            return {**seen, "log": "\n".join(exporter.lines), "port": str(server.port)}
+            return {**seen, "log": "\n".join(exporter.lines), "port": str(server.port), "folder": str(folder)}
 
 
 def test_every_row_has_its_canaries():
@@ -94,7 +100,8 @@ def test_every_row_has_its_canaries():
 @pytest.mark.parametrize("row", CANARIES)
 def test_a_cell_is_true(seen, row, column):
     cell = read_table()[row][column]
-    shown = [canary for canary in CANARIES[row] if canary.format(port=seen["port"]) in seen[column]]
+    texts = {"port": seen["port"], "folder": seen["folder"], "host": socket.gethostname()}
+    shown = [canary for canary in CANARIES[row] if canary.format(**texts) in seen[column]]
 
     assert cell in ("yes", "no", "in messages")
     if cell != "in messages":  # a message may name a target or a number, and need not

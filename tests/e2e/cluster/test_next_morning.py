@@ -160,8 +160,8 @@ def test_prometheus_still_has_the_failure_after_the_recovery(record):
 def test_the_log_agrees_with_prometheus(record):
     """Scenario 14: the check, reason, value, threshold and time are the same."""
     found = re.search(
-        r'ts=(\S+) level=warn msg="check health: pass -> fail" check=health kind=httpGet status=fail reason=threshold '
-        r'summary="([^"]*)"',
+        r'ts=(\S+) level=warn msg="check health: pass -> fail \(threshold\): [^"]+" check=health kind=httpGet '
+        r'status=fail reason=threshold summary="([^"]*)"',
         record.log,
     )
     assert found, record.log
@@ -169,7 +169,7 @@ def test_the_log_agrees_with_prometheus(record):
     assert abs(moment(found[1]) - since) < 1
     assert record.fault - 2 < since < record.night + 1
     assert str(THRESHOLD) in found[2]
-    assert re.search(r'msg="answered 503" .*path=/livez because="health \(threshold\)"', record.log)
+    assert re.search(r'msg="answered 503: .*path=/livez because="health \(threshold\)"', record.log)
 
 
 @after(next_morning)

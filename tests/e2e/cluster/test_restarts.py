@@ -116,9 +116,9 @@ def test_the_exporter_still_shows_the_reason_after_the_restart(record, reason):
     assert record.before[transition] < record.down[transition] < record.again[transition]
     transitions = series("health_check_transitions_total", "health")
     assert record.again[transitions] - record.before[transitions] == 2
-    assert re.search(rf'level=warn msg="check health: pass -> fail" .*reason={reason} ', record.log)
-    assert re.search(rf'msg="answered 503" .*path=/livez because="health \({reason}\)', record.log)
-    assert re.search(r'level=info msg="check health: fail -> pass"', record.log)
+    assert re.search(rf'level=warn msg="check health: pass -> fail \({reason}\): .*reason={reason} ', record.log)
+    assert re.search(rf'msg="answered 503: .*path=/livez because="health \({reason}\)', record.log)
+    assert re.search(r'level=info msg="check health: fail -> pass: ', record.log)
 
 
 @EVERY
