@@ -19,18 +19,16 @@ A check keeps its identity, and its State, over a reload that does not change it
 is still the configured one, so a run that began before a reload cannot change the State of a new check.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from exporter.evaluation.announcement import announce
+from exporter.evaluation.history import Checkpoint, Event, History, Milestone
 from exporter.evaluation.judge import satisfies
 from exporter.evaluation.settle import expire, settle
-from exporter.model import Group, Reason, Result, Snapshot, State, Status
+from exporter.model import Group, Result, Snapshot, State
 from exporter.probe.check import Check
-from exporter.text import replace_unprintable
-
-_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -49,6 +47,7 @@ class Store:
         self._show = show
         self._lock = threading.Lock()
         self._checks: dict[str, Check] = {}
+        self.history = History()
         self._obstacles: set[str] = set()  # names of the checks that keep startup or readiness down
         self._snapshot = Snapshot(first, wall(), {})
 
@@ -68,6 +67,8 @@ class Store:
             self._obstacles.clear()
             self._note_obstacles(after.values())
             self._publish(after)
+            self._note_checks()
+            self._note(Event.LOADED, "1 check" if len(new) == 1 else f"{len(new)} checks")
             return tuple(new.values())
 
     def record(self, check: Check, result: Result) -> None:
@@ -81,18 +82,36 @@ class Store:
             self._note_obstacles((after,))
             self._publish({**self._snapshot.states, name: after})
             generation = self._snapshot.generation
-        _log_change(before, after, generation)
+            self.history.note_run(after.spec, result, generation)
+            self.history.note_change(before, after, generation, result.ended, expired=False)
+        announce(before, after, generation)
 
     def degrade(self) -> None:
         """Watch nothing, and make every group but liveness false until `configure` is called."""
         with self._lock:
             self._checks = {}
             self._publish({}, degraded=True)
+            self._note_checks()
 
     def drain(self) -> None:
         """Make readiness false from now on, permanently."""
         with self._lock:
             self._publish(self._snapshot.states, draining=True, degraded=self._snapshot.degraded)
+            self._note(Event.DRAINING)
+
+    def note(self, event: Event, detail: str = "") -> None:
+        """Note an event in the life of the exporter in the history."""
+        with self._lock:
+            self._note(event, detail)
+
+    def restore(self, earlier: History) -> None:
+        """Add to the history what an earlier process has recorded."""
+        with self._lock:
+            self.history.restore(earlier, self._checks or None)  # without checks, they may still be loaded
+
+    def make_checkpoint(self) -> Checkpoint:
+        """Return every State now, without a change. Never waits."""
+        return self._make_checkpoint(loaded=False)
 
     def snapshot(self) -> Snapshot:
         """Return the current Snapshot. Never waits."""
@@ -102,7 +121,7 @@ class Store:
             finally:
                 self._lock.release()
             for before, after, generation in changes:
-                _log_change(before, after, generation)
+                announce(before, after, generation)
         return self._snapshot
 
     def _expire(self) -> list[tuple[State, State, int]]:
@@ -112,7 +131,23 @@ class Store:
         if changed:
             self._note_obstacles(after[name] for name in changed)
             self._publish(after)
-        return [(before[name], after[name], self._snapshot.generation) for name in changed]
+        changes = [(before[name], after[name], self._snapshot.generation) for name in changed]
+        for change in changes:
+            self.history.note_change(*change, now, expired=True)
+        return changes
+
+    def _note(self, event: Event, detail: str = "") -> None:
+        self.history.note(Milestone(self._wall(), self._snapshot.generation, event, detail))
+
+    def _note_checks(self) -> None:
+        self.history.note_checks(self._make_checkpoint(loaded=True))
+
+    def _make_checkpoint(self, *, loaded: bool) -> Checkpoint:
+        snapshot = self._snapshot
+        states = tuple(snapshot.states.values())
+        return Checkpoint(
+            self._wall(), self._clock(), snapshot.generation, states, snapshot.draining, snapshot.degraded, loaded
+        )
 
     def _publish(self, states: Mapping[str, State], *, draining: bool = False, degraded: bool = False) -> None:
         current = self._snapshot
@@ -131,42 +166,3 @@ class Store:
 def _is_obstacle(state: State) -> bool:
     groups = (Group.STARTUP, Group.READINESS)
     return any(state.spec.belongs_to(group) and not satisfies(state, group) for group in groups)
-
-
-def _log_change(before: State, after: State, generation: int) -> None:
-    """Log one line per transition, and one when the runs of a check become unknown.
-
-    The message has the reason and the summary too: an application's own formatter may leave out the fields.
-    """
-    outcome = after.last.outcome if after.last else None
-    if after.status is not before.status:
-        change, reason = f"{before.status} -> {after.status}", after.reason
-    elif outcome and outcome.status is Status.UNKNOWN and not _last_run_unknown(before):
-        change, reason = "could not run", outcome.reason
-    else:
-        return
-    spec, healthy = after.spec, after.status is Status.PASS and outcome is not None and outcome.status.healthy
-    summary = f"no result within {spec.stale_after:g} s" if reason is Reason.STALE else outcome and outcome.summary
-    fields = {
-        "check": spec.name,
-        "kind": spec.kind,
-        "status": after.status,
-        "reason": reason,
-        "summary": summary,
-        "owner": spec.owner or None,
-        "description": None if healthy else spec.description or None,
-        "runbook_url": None if healthy else spec.runbook_url or None,
-        "generation": generation,
-    }
-    cause = f" ({reason})" if reason else ""
-    text = f": {summary}" if summary else ""
-    _log.log(
-        logging.INFO if healthy else logging.WARNING,
-        "check %s: %s%s%s",
-        *(replace_unprintable(part) for part in (spec.name, change, cause, text)),
-        extra={"fields": fields},
-    )
-
-
-def _last_run_unknown(state: State) -> bool:
-    return state.last is not None and state.last.outcome.status is Status.UNKNOWN

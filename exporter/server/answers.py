@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 class Answer:
     """One response of the exporter. Every answer carries the generation that it was made from.
 
-    `because` is the reason, for the log, if the status is not 200. `refused` means that nothing was evaluated.
+    `because` is the reason, for the log, if the status is not 200. `refused` means that nothing was evaluated. The
+    history notes an answer with a `subject`.
     """
 
     status: int
@@ -41,6 +42,7 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
     because: tuple[str, ...] = ()
     refused: bool = False
+    subject: str = ""  # of a verdict: the path, with the names of the checks that are left out
 
     def to_response(self) -> Response:
         """Return the answer as a response of the exporter's own server."""

@@ -142,7 +142,9 @@ class Dispatcher:
                 self._answer(connection, request, self.refuse(503, _RETRY, because="too many requests"))
 
     def _answer_probe(self, connection: Connection, request: Request) -> bool:
-        answer = self._probes.answer(request.method, request.path, request.query, detailed=self._detailed)
+        answer = self._probes.answer(
+            request.method, request.path, request.query, detailed=self._detailed, kubelet=_is_kubelet(request)
+        )
         if answer is None:
             return False
         self._answer(connection, request, answer)
@@ -153,7 +155,14 @@ class Dispatcher:
         connection.respond(answer.to_response())
 
     def _answer_json(self, request: Request) -> Response:
-        answer = self._probes.answer(request.method, request.path, request.query, json=True, detailed=self._detailed)
+        answer = self._probes.answer(
+            request.method,
+            request.path,
+            request.query,
+            json=True,
+            detailed=self._detailed,
+            kubelet=_is_kubelet(request),
+        )
         assert answer is not None  # `prefers_json` is true only for a probe's path
         log_answer(request.method, request.path, answer)
         return answer.to_response()
@@ -222,6 +231,10 @@ class Dispatcher:
         if len(self._recent) >= MAX_RECENT:
             del self._recent[next(iter(self._recent))]
         self._recent[key] = version, response
+
+
+def _is_kubelet(request: Request) -> bool:
+    return request.header(b"user-agent").startswith("kube-probe/")
 
 
 def _reduce_query(request: Request) -> str:

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import parse_qs
 
+from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.judge import judge, satisfies
 from exporter.evaluation.store import Store
 from exporter.model import Group, Snapshot, State, Verdict, Vitals
 from exporter.render import health
-from exporter.server.answers import Answer, AnswerCounter, refuse
+from exporter.server.answers import PLAIN, Answer, AnswerCounter, refuse
 from exporter.server.negotiation import HEALTH_JSON, wants_json
 
 PROBE_PATHS = {
@@ -58,19 +59,36 @@ class _Memory:
 class Probes:
     """Answers probes. Safe to use from several threads."""
 
-    def __init__(self, store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals]) -> None:
+    def __init__(
+        self, store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals], log: AnswerLog | None = None
+    ) -> None:
+        self._log = log or AnswerLog()
         self._store = store
         self._counter = counter
         self._vitals = vitals
         self._memory = _Memory(store.snapshot())
 
     def answer(
-        self, method: str, path: str, query: str = "", *, json: bool = False, detailed: bool = False
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        *,
+        json: bool = False,
+        detailed: bool = False,
+        kubelet: bool = False,
     ) -> Answer | None:
         """Return the answer to a request, as health+json if `json`. Return None if the path is not a probe's.
 
-        If `detailed`, the client may see what the status page shows: messages, targets and files.
+        If `detailed`, the client may see what the status page shows: messages, targets and files. `kubelet` is whether
+        the client says that it is the kubelet, for the history.
         """
+        answer = self._answer(method, path, query, json=json, detailed=detailed)
+        if answer is not None and answer.subject:
+            self._log.note(answer.subject, answer.status, answer.because, answer.generation, kubelet=kubelet)
+        return answer
+
+    def _answer(self, method: str, path: str, query: str, *, json: bool, detailed: bool) -> Answer | None:
         root, slash, name = path[1:].partition("/")
         group = PROBE_PATHS.get(f"/{root}")
         if group is None and path not in OWN_PATHS:
@@ -84,7 +102,8 @@ class Probes:
         if group is None:
             return self._answer_own(memory.snapshot, path, detailed=detailed and requests_json(query) is True)
         if slash:
-            return _answer_check(memory.snapshot, group, name)
+            subject = f"/{root}" if degraded else path  # without a configuration, the name is the client's text
+            return replace(_answer_check(memory.snapshot, group, name), subject=subject)
         answer = self._answer_group(memory, path, group, query, json=json, detailed=detailed)
         self._counter.count(group, answer.status)
         return answer
@@ -173,11 +192,13 @@ def _render(memory: _Memory, title: str, group: Group, query: str, *, json: bool
     because = [*_list_reasons(verdict.culprits), *health.list_conditions(verdict)]
     if json:
         body, content_type = health.render_json(snapshot, verdict, detailed=detailed), HEALTH_JSON
-        return Answer(
-            _code(verdict.up), body.encode(), snapshot.generation, content_type=content_type, because=tuple(because)
-        )
-    body = health.render_text(verdict, title, verbose="verbose" in options, exclude=exclude)
-    return Answer(_code(verdict.up), body.encode(), snapshot.generation, because=tuple(because))
+    else:
+        body, content_type = health.render_text(verdict, title, verbose="verbose" in options, exclude=exclude), PLAIN
+    excluded = sorted(exclude & {state.spec.name for state in verdict.members}) if exclude else ()
+    subject = f"/{title}" + (f"?exclude={','.join(excluded)}" if excluded else "")
+    return Answer(
+        _code(verdict.up), body.encode(), snapshot.generation, content_type, because=tuple(because), subject=subject
+    )
 
 
 def _code(up: bool) -> int:  # noqa: FBT001  # a verdict is a truth value

@@ -9,12 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
+from exporter.evaluation.history import History
 from exporter.evaluation.timetable import compute_shift, compute_slot
+from exporter.model import Outcome, Reason, Result, Spec
 from tests.bench import peers
 from tests.support import Exporter, eventually, free_port, get
 
@@ -134,6 +137,29 @@ def memory(url: str, effort: Effort) -> Iterator[Figure]:
         keeper = peers.private(process.pid)
     yield Figure("resident, 50 checks", "MiB", ours, "libraries idle", theirs, 1.25, 55)
     yield Figure("private memory of the keeper", "MiB", keeper, below=4)
+
+
+def history(_: str, effort: Effort) -> Iterator[Figure]:
+    """What the history adds to a run, and its memory for a check that is healthy, and for one that always flaps."""
+    specs = [Spec(f"check-{number}", "httpGet") for number in range(1000)]
+    outcomes = [Outcome.passed("200 OK in 3.2 ms"), Outcome.failed(Reason.CONNECT, "127.0.0.1:8080: refused")]
+    for name, used in (("healthy", outcomes[:1]), ("flapping", outcomes)):
+        filled = History()
+        tracemalloc.start()
+        for run in range(100):
+            result = Result(used[run % len(used)], 10.0 * run, 10.0 * run, 0.003)
+            for spec in specs:
+                filled.note_run(spec, result, run)
+        size = tracemalloc.get_traced_memory()[0] / len(specs)
+        tracemalloc.stop()
+        filled, began = History(), time.process_time()
+        for run in range(10 * effort.rounds):
+            result = Result(used[run % len(used)], 10.0 * run, 10.0 * run, 0.003)
+            for spec in specs:
+                filled.note_run(spec, result, run)
+        spent = time.process_time() - began
+        yield Figure(f"history of a {name} check", "bytes", size, below=2048)
+        yield Figure(f"CPU of a run in it, {name}", "us", 1e6 * spent / (10 * effort.rounds * len(specs)), below=10)
 
 
 def cpu_of_a_scrape(url: str, effort: Effort) -> Iterator[Figure]:
@@ -278,6 +304,7 @@ ALL: tuple[Callable[[str, Effort], Iterator[Figure]], ...] = (
     cpu_of_tls,
     cpu_of_an_answer,
     memory,
+    history,
     cpu_of_a_scrape,
     latency,
     storms,

@@ -1,0 +1,70 @@
+"""Answers of 503: those in a row are one entry, and their number is limited."""
+
+from support import Clock
+
+from exporter.evaluation.answered import MAX_ANSWERED, MAX_BECAUSE, MAX_OPEN, AnswerLog
+
+
+def answer(log, status=503, because=("api (connect)",), path="/readyz", kubelet=False, generation=7):
+    log.note(path, status, because, generation, kubelet=kubelet)
+
+
+def noted(log):
+    return [(entry.path, entry.kubelet, entry.because, entry.count) for entry in log.entries()]
+
+
+def test_answers_in_a_row_with_the_same_reasons_are_one_entry():
+    clock = Clock()
+    log = AnswerLog(clock)
+    for generation in (7, 8, 9):
+        answer(log, generation=generation)
+        clock.advance(10)
+    (entry,) = log.entries()
+
+    assert (entry.path, entry.because, entry.count) == ("/readyz", ("api (connect)",), 3)
+    assert (entry.first, entry.last, entry.generation) == (1000.0, 1020.0, 7)
+
+
+def test_other_reasons_begin_an_entry():
+    log = AnswerLog()
+    answer(log)
+    answer(log, because=("api (timeout)",))
+
+    assert [entry[2:] for entry in noted(log)] == [(("api (connect)",), 1), (("api (timeout)",), 1)]
+
+
+def test_an_answer_of_200_ends_an_entry():
+    log = AnswerLog()
+    for status in (200, 503, 200, 200, 503, 503):
+        answer(log, status)
+
+    assert [entry.count for entry in log.entries()] == [1, 2]
+
+
+def test_the_kubelet_and_other_clients_have_entries_of_their_own():
+    log = AnswerLog()
+    answer(log, kubelet=True)
+    answer(log)
+    answer(log, 200)
+    answer(log, kubelet=True)
+
+    assert [entry[1::2] for entry in noted(log)] == [(False, 1), (True, 2)]
+
+
+def test_the_number_of_entries_and_of_reasons_is_limited():
+    log = AnswerLog()
+    for number in range(MAX_ANSWERED + MAX_OPEN + 10):
+        answer(log, path=f"/readyz/{number}", because=[f"c{index} (dns)" for index in range(MAX_BECAUSE + 1)])
+
+    assert len(log.entries()) == MAX_ANSWERED + MAX_OPEN
+    assert log.entries()[-1].path == f"/readyz/{MAX_ANSWERED + MAX_OPEN + 9}"
+    assert {len(entry.because) for entry in log.entries()} == {MAX_BECAUSE}
+
+
+def test_what_is_restored_comes_first():
+    earlier, log = AnswerLog(), AnswerLog()
+    answer(earlier, path="/livez")
+    answer(log)
+    log.restore(earlier.entries())
+
+    assert [entry.path for entry in log.entries()] == ["/livez", "/readyz"]
