@@ -52,6 +52,12 @@ def read(path: str | Path, max_bytes: int, deadline: Deadline | None = None) -> 
     return call(text, partial(_read, text, max_bytes), f"read {max_bytes}", deadline)
 
 
+def read_end(path: str | Path, max_bytes: int, deadline: Deadline | None = None) -> bytes:
+    """Return the last bytes of a regular file, at most so many. Raises OSError, whose `strerror` says why."""
+    text = os.fspath(path)
+    return call(text, partial(_read_end, text, max_bytes), f"read the end {max_bytes}", deadline)
+
+
 def read_pem(path: str | Path, deadline: Deadline | None = None) -> bytes:
     """Return the content of a file of certificates or keys. It is the same object until the file changes.
 
@@ -141,6 +147,12 @@ def _default_deadline() -> Deadline:
 
 def _read(path: str, max_bytes: int) -> bytes:
     with _opened(path) as descriptor:
+        return _read_all(descriptor, max_bytes)
+
+
+def _read_end(path: str, max_bytes: int) -> bytes:
+    with _opened(path) as descriptor:
+        os.lseek(descriptor, max(0, os.fstat(descriptor).st_size - max_bytes), os.SEEK_SET)
         return _read_all(descriptor, max_bytes)
 
 

@@ -178,4 +178,22 @@ def test_only_the_reader_opens_paths_of_the_configuration():
     processes = {"ask.py", "cli.py", "host/path.py"}
     kernel = {"host/proc.py", "host/container.py", "host/folders.py", "keeper/worker.py"}
     methods = {"probe/of.py", "manifests/writer.py"}  # of other things than files
-    assert opening <= {*processes, *kernel, *methods, "host/reader.py", "render/page.py"}
+    threads = {"server/history_file.py"}  # of its own
+    assert opening <= {*processes, *kernel, *methods, *threads, "host/reader.py", "render/page.py"}
+
+
+def test_a_history_that_hangs_stops_no_check_no_answer_and_not_the_end(mount, tmp_path):
+    (tmp_path / "health.yml").write_text(OK)
+    mount.hang()
+    with ended(
+        Exporter("--history.file", str(mount.path / "history.jsonl"), config=tmp_path / "health.yml")
+    ) as exporter:
+        eventually(lambda: exporter.get("/livez").status == 200 and exporter.metrics()[RUNS] >= 1)
+        eventually(mount.waiting)
+        runs = exporter.metrics()[RUNS]
+        eventually(lambda: exporter.metrics()[RUNS] >= runs + 2, what="runs go on")
+        assert "check ok: unknown -> pass" in exporter.get("/events").text
+        exporter.signal(signal.SIGTERM)
+        exporter.line("msg=stopped")
+        mount.release()
+        assert exporter.wait() == 0

@@ -11,7 +11,7 @@ from faults.fuse import mounted
 from support import Clock, eventually, within
 
 from exporter.host import reader
-from exporter.host.reader import MAX_KEPT, MAX_PEM, MAX_WAIT, explained, read, read_pem, sign
+from exporter.host.reader import MAX_KEPT, MAX_PEM, MAX_WAIT, explained, read, read_end, read_pem, sign
 from exporter.model import Deadline, ProbeError, Reason
 
 
@@ -146,3 +146,12 @@ def test_a_check_learns_the_reason(tmp_path):
         with pytest.raises(ProbeError) as raised, explained():
             raise error
         assert (raised.value.reason, str(raised.value)) == (reason, message)
+
+
+def test_the_end_of_a_file_has_a_maximum_size(tmp_path):
+    (tmp_path / "file").write_bytes(b"0123456789")
+
+    assert read_end(tmp_path / "file", 4) == b"6789"
+    assert read_end(tmp_path / "file", 40) == b"0123456789"
+    with pytest.raises(FileNotFoundError):
+        read_end(tmp_path / "missing", 4)
