@@ -537,6 +537,64 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit("evaluation.failure:MAX_CHAIN", "Exceptions of a traceback", "", "The others are left out."),
     ),
+    "History": (
+        Limit(
+            "evaluation.history:MAX_SPANS",
+            "Groups of equal, consecutive runs of a check, 25 bytes each",
+            "",
+            "The oldest one is forgotten.",
+        ),
+        Limit(
+            "evaluation.history:MAX_TRANSITIONS",
+            "Changes of a status, of all checks together",
+            "",
+            "The oldest one is forgotten.",
+        ),
+        Limit(
+            "evaluation.history:MAX_MILESTONES",
+            "Starts, loads of the configuration and shutdowns",
+            "",
+            "The oldest one is forgotten.",
+        ),
+        Limit(
+            "evaluation.answered:MAX_ANSWERED",
+            "Groups of equal, consecutive responses of 503 that have ended",
+            "",
+            "The oldest one is forgotten.",
+        ),
+        Limit(
+            "evaluation.answered:MAX_OPEN",
+            "Groups of such responses that may still grow",
+            "",
+            "The oldest one ends, and the next response begins another one.",
+        ),
+        Limit("evaluation.answered:MAX_BECAUSE", "Failing checks of such a group", "", "The rest is left out."),
+        Limit("render.events:MAX_EVENTS", "Events of a response of `/events`", "", "The earlier ones are counted."),
+        Limit(
+            "server.history_file:MAX_BACKLOG",
+            "Entries that wait to be written to the file of the history",
+            "",
+            "Further ones are lost and counted. Nothing waits for the disk.",
+        ),
+        Limit(
+            "server.history_file:MAX_RESTORED",
+            "End of the file of the history that is read at the start",
+            "bytes",
+            "The rest stays in the file.",
+        ),
+        Limit(
+            "server.history_file:MAX_PAUSE",
+            "Time from one attempt to write the file of the history to the next, after an error",
+            "s",
+            "The time grows no further.",
+        ),
+        Limit(
+            "server.history_file:MAX_FLUSH",
+            "Time to write the last entries when the exporter ends",
+            "s",
+            "They are lost.",
+        ),
+    ),
     "Commands": (
         Limit("evaluation.once:MAX_WORKERS", "`check`: checks that run at the same time", "", "The others wait."),
         Limit("evaluation.once:MAX_WAIT", "`check`: time for all runs", "s", "The others are `unknown`."),
@@ -569,6 +627,7 @@ BOUNDS = (
         "The oldest connections of clients are closed. Checks that need a connection cannot run.",
     ),
     Bound("Series of `/metrics`", "those of the current configuration", "Removed checks have no series."),
+    Bound("Files of the history", "`--history.size`", "The oldest quarter is deleted."),
     Bound("Values of the label `reason`", "13", "Further details of a failure never become a label."),
 )
 

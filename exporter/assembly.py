@@ -6,7 +6,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from exporter import __version__
 from exporter.config.checks import BUILT_IN_NAME, Config, load
+from exporter.evaluation.answered import AnswerLog
+from exporter.evaluation.history import Event
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
@@ -17,6 +20,7 @@ from exporter.model import Identity, Vitals
 from exporter.probe.check import Check
 from exporter.probe.secret import withhold_secrets
 from exporter.server.answers import AnswerCounter
+from exporter.server.history_file import HistoryFile
 from exporter.server.poller import Poller
 from exporter.server.probes import Probes
 from exporter.server.reload import Reloader
@@ -48,8 +52,13 @@ class Exporter:
         *,
         lifecycle: bool = False,
         strict: bool = False,
+        history_file: Path | None = None,
+        history_size: int = 0,
     ) -> None:
-        """With `lifecycle`, POST /-/reload reloads. With `strict`, `serve` refuses an invalid configuration."""
+        """With `lifecycle`, POST /-/reload reloads. With `strict`, `serve` refuses an invalid configuration.
+
+        `history_file` keeps the history, in at most `history_size` bytes.
+        """
         self._config_file = config_file
         self._identity = Identity(host, str(config_file) if config_file else BUILT_IN_NAME)
         self._shard = shard
@@ -57,15 +66,17 @@ class Exporter:
         required = strict or not (link and link.probe)  # the probe listeners do not need it
         self._web_config = WebConfigFile(web_config_file, kept.read(), kept.write, required=required)
         self._web_poller = Poller("web configuration", self._web_config.poll) if web_config_file else None
-        self._reloader = Reloader(config_file, self._load)
+        self._reloader = Reloader(config_file, self._load, reject=self._note_rejection)
         self._link = link
         self._strict = strict
         self.store = Store(first=link.first_generation, show=link.show) if link else Store()
         self.schedule = Schedule(self.store, host=host)
         counter = AnswerCounter(link.shared.answers) if link else AnswerCounter()
-        self._probes = Probes(self.store, counter, self.vitals)
+        answers = AnswerLog()
+        self._history_file = HistoryFile(history_file, history_size, self.store, answers) if history_file else None
+        self._probes = Probes(self.store, counter, self.vitals, answers)
         self.app = create_app(
-            self.store, self._probes, counter, self.vitals, reload=self._reloader.reload if lifecycle else None
+            self.store, self._probes, counter, self.vitals, answers, self._reloader.reload if lifecycle else None
         )
 
     def watch(self, checks: Iterable[Check]) -> int:
@@ -118,6 +129,9 @@ class Exporter:
         users = Users(lambda: self._web_config.users)
         dispatch = Dispatcher(self.store, self._probes, threads, self.app, users, self._condition)
         listeners = [Listener(probe, Dispatcher(self.store, self._probes, threads))] if probe else []
+        self._note_start()
+        if self._history_file:
+            self._history_file.start()
         self.store.degrade()  # until a configuration is in use; before a signal or a changed file loads one
         self._reloader.start()  # before the checks take all threads that the system allows
         if self._web_poller:
@@ -141,6 +155,9 @@ class Exporter:
         run.until_stopped()
         self._reloader.stop()
         self.schedule.stop()
+        self.store.note(Event.STOPPED)
+        if self._history_file:
+            self._history_file.stop()
 
     def _tick(self) -> None:
         """Notice results that have become stale even if no request arrives, and report to the keeper."""
@@ -148,6 +165,14 @@ class Exporter:
         if self._link:
             vitals, reloads = self.vitals(), self._reloader.served
             self._link.report(running=vitals.running, valid=vitals.reload_ok, reloads=reloads, checks=checks)
+
+    def _note_rejection(self, errors: str) -> None:
+        self.store.note(Event.REJECTED, "; ".join(errors.splitlines()))
+
+    def _note_start(self) -> None:
+        restarts = self._link.shared.restarts if self._link else 0
+        again = f", worker restart {restarts}" if restarts else ""
+        self.store.note(Event.STARTED, f"version {__version__} on {self._identity.host}{again}")
 
     def _describe_start(self) -> dict[str, object]:
         """Return which exporter this is, for the log lines of the listeners."""

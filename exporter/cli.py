@@ -8,6 +8,7 @@ commands do is elsewhere.
 import json
 import math
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,18 @@ class _Seconds(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number of seconds.", param, ctx)
         return number
+
+
+class _Size(click.ParamType[int]):
+    """A number of bytes in the units of Prometheus: powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"([1-9][0-9]{0,5})(MB|GB)", str(value))
+        if match is None:
+            self.fail(f"{value} is not a size, such as 32MB or 1GB.", param, ctx)
+        return int(match[1]) * {"MB": 2**20, "GB": 2**30}[match[2]]
 
 
 _config_file = click.option(
@@ -120,6 +133,22 @@ def cli() -> None:
     help="TLS, passwords and client certificates, in the format of the Prometheus exporter-toolkit.",
 )
 @click.option(
+    "--history.file",
+    "history_file",
+    type=_File(),
+    metavar="FILE",
+    help="File for the history of runs and responses, which then survives a restart of the exporter.",
+)
+@click.option(
+    "--history.size",
+    "history_size",
+    type=_Size(),
+    default="64MB",
+    show_default=True,
+    metavar="SIZE",
+    help="Maximum size of the history on disk, in MB or GB.",
+)
+@click.option(
     "--shard",
     metavar="NUMBER|POD",
     help="This exporter's shard: a number from 0, or the name of a StatefulSet's pod.",
@@ -165,6 +194,8 @@ def serve(
     web_addresses: Sequence[str],
     probe_addresses: Sequence[str],
     web_config_file: Path | None,
+    history_file: Path | None,
+    history_size: int,
     shard: str | None,
     shards: int | None,
     lifecycle: bool,
@@ -183,7 +214,8 @@ def serve(
     \b
     /livez /readyz /startupz /healthz   200 or 503, for Kubernetes probes
     /metrics                            for Prometheus
-    /                                   a page for people
+    /                                   a page for people, and /check/NAME with the history of a check
+    /events                             what has happened: transitions, responses of 503, reloads
 
     SIGHUP, or a change of the file, reloads the configuration. An invalid file is rejected, and the running
     configuration stays. If the file is invalid at the start, /livez and /-/healthy return 200, and /readyz, /startupz,
@@ -207,7 +239,15 @@ def serve(
     try:
         share = _parse_shard(shard, shards)
         exporter = Exporter(
-            socket.gethostname(), config_file, share, web_config_file, link, lifecycle=lifecycle, strict=strict
+            socket.gethostname(),
+            config_file,
+            share,
+            web_config_file,
+            link,
+            lifecycle=lifecycle,
+            strict=strict,
+            history_file=history_file,
+            history_size=history_size,
         )
         exporter.serve(web_addresses, probe_addresses, shutdown_delay)
     except (ConfigError, ListenError, PoolError) as error:

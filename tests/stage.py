@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from make import LETTERS, check, in_groups, result
 from support import PATIENCE, Answer, Clock, get
 
+from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.store import Store
 from exporter.model import Group, Outcome, Vitals
 from exporter.probe.check import Check
@@ -64,7 +65,8 @@ class Stage:
     def __post_init__(self) -> None:
         self.store = Store(self.clock, lambda: 1_000_000 + self.clock.now)
         self.checks: dict[str, Check] = {}
-        self.probes = Probes(self.store, self.answers, lambda: self.vitals)
+        self.answered = AnswerLog()
+        self.probes = Probes(self.store, self.answers, lambda: self.vitals, self.answered)
 
     def watch(self, *checks: Check) -> None:
         self.checks = {check.spec.name: check for check in self.store.configure(checks)}
@@ -82,7 +84,8 @@ class Stage:
 
     def app(self, **options: Any) -> WSGI:
         """Return the Flask application."""
-        wsgi: WSGI = create_app(self.store, self.probes, self.answers, lambda: self.vitals, **options).wsgi_app
+        app = create_app(self.store, self.probes, self.answers, lambda: self.vitals, self.answered, **options)
+        wsgi: WSGI = app.wsgi_app
         return wsgi
 
     def dispatch(self, app: WSGI | None = None, users: Users | None = None, **options: Any) -> Dispatcher:

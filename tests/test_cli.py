@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import click
 import pytest
 from support import PATIENCE, Process, ended, eventually, free_port
 
@@ -669,3 +670,18 @@ def test_serve_refuses_a_web_configuration_that_cannot_be_used(folder):
 
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "web.yml:1: tls_server_config.key_file: is required\n"
+
+
+@pytest.mark.parametrize(("text", "size"), [("1MB", 2**20), ("64MB", 2**26), ("2GB", 2**31)])
+def test_a_size_is_in_the_units_of_prometheus(text, size):
+    from exporter.cli import _Size
+
+    assert _Size().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "1", "0MB", "-1MB", "1.5GB", "1KB", "1mb", "1 MB", "9999999MB"])
+def test_another_size_is_refused(text):
+    from exporter.cli import _Size
+
+    with pytest.raises(click.BadParameter, match="is not a size, such as 32MB or 1GB"):
+        _Size().convert(text, None, None)

@@ -44,7 +44,21 @@ REACHED = {  # the test that reaches each limit
     "config.nodes:MAX_VALUES": "config/test_nodes.py::test_too_many_values_are_refused",
     "config.unknown_keys:MAX_COMPARED": "config/test_unknown_keys.py::test_only_the_beginning_of_a_key_is_compared",
     "config.web:MAX_COST": "config/test_web.py::test_an_invalid_file_has_exactly_these_complaints",
+    "evaluation.answered:MAX_ANSWERED": (
+        "evaluation/test_answered.py::test_the_number_of_entries_and_of_reasons_is_limited"
+    ),
+    "evaluation.answered:MAX_BECAUSE": (
+        "evaluation/test_answered.py::test_the_number_of_entries_and_of_reasons_is_limited"
+    ),
+    "evaluation.answered:MAX_OPEN": (
+        "evaluation/test_answered.py::test_the_number_of_entries_and_of_reasons_is_limited"
+    ),
     "evaluation.failure:MAX_CHAIN": "evaluation/test_failure.py::test_a_traceback_has_a_limited_number_of_exceptions",
+    "evaluation.history:MAX_MILESTONES": "evaluation/test_history.py::test_the_rings_are_bounded",
+    "evaluation.history:MAX_SPANS": (
+        "evaluation/test_history.py::test_a_check_that_flaps_keeps_a_limited_number_of_spans"
+    ),
+    "evaluation.history:MAX_TRANSITIONS": "evaluation/test_history.py::test_the_rings_are_bounded",
     "evaluation.once:MAX_WAIT": "test_cli.py::test_the_longest_timeout_there_can_be_is_one",
     "evaluation.once:MAX_WORKERS": "evaluation/test_once.py::test_a_limited_number_of_checks_run_at_the_same_time",
     "evaluation.run:MAX_ATTEMPTS": "evaluation/test_run.py::test_an_unknown_attempt_is_repeated_up_to_three_attempts",
@@ -134,6 +148,13 @@ REACHED = {  # the test that reaches each limit
     "probe.secret:MAX_SECRET": "probe/test_secret.py::test_without_its_secret_a_check_cannot_run",
     "redaction:MAX_REDACTED": "test_redaction.py::test_a_long_text_is_cut",
     "redaction:MAX_QUOTED": "probe/test_body.py::test_a_message_shows_the_beginning_the_length_and_the_media_type",
+    "render.events:MAX_EVENTS": "server/test_past.py::test_the_number_of_events_is_limited_to_the_latest",
+    "server.history_file:MAX_BACKLOG": "server/test_history_file.py::test_a_disk_that_hangs_delays_nobody",
+    "server.history_file:MAX_FLUSH": "server/test_history_file.py::test_a_disk_that_hangs_delays_nobody",
+    "server.history_file:MAX_PAUSE": (
+        "server/test_history_file.py::test_a_folder_that_is_missing_is_logged_once_and_tried_again"
+    ),
+    "server.history_file:MAX_RESTORED": "server/test_history_file.py::test_only_the_end_of_the_past_is_read",
     "render.health:MAX_LISTED": "render/test_health.py::test_a_404_names_the_checks_that_exist",
     "render.metrics:MAX_LABEL": f"{HERE}::test_a_long_label_is_cut",
     "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",
@@ -200,6 +221,8 @@ NO_LIMITS = {  # other numbers: exit codes, the pace of repeated work, defaults,
     "evaluation.schedule": {"LAG_WINDOW", "STUCK_AFTER"},
     "evaluation.timetable": {"SPREAD"},
     "exitcodes": {"COULD_NOT_ASK", "HEALTHY", "INTERRUPTED", "UNHEALTHY", "USAGE"},
+    "evaluation.entries": {"SCHEMA"},
+    "evaluation.history": {"_MAX_COUNT"},
     "host.cgroup": {"UNLIMITED"},
     "host.child": {"UNKNOWN_STATUS"},
     "host.descriptors": {"BASE", "PER_RUN"},
@@ -220,6 +243,7 @@ NO_LIMITS = {  # other numbers: exit codes, the pace of repeated work, defaults,
     "net.head": {"_MAX_CONTENT_LENGTH"},
     "redaction": {"MIN_PIECE"},
     "render.page": {"REFRESH"},
+    "server.history_file": {"SEGMENTS", "UPDATE"},
     "server.poller": {"INTERVAL"},
     "server.routes": {"RETRY_AFTER"},
     "server.run": {"TICK"},
@@ -237,6 +261,9 @@ BOUNDS_REACHED = {
         "faults/test_clients.py::test_more_clients_than_the_process_may_have_files_is_survived"
     ),
     "Series of `/metrics`": "render/test_metrics.py::test_the_series_are_exactly_those_of_the_configuration",
+    "Files of the history": (
+        "server/test_history_file.py::test_the_size_is_limited_and_the_latest_three_quarters_remain"
+    ),
     "Values of the label `reason`": f"{HERE}::test_the_number_of_reasons_is_on_the_page",
 }
 

@@ -8,7 +8,8 @@ FORMS = ("logfmt", "json")
 
 _WEB, _PROBE, _WEB_CONFIG = "--web.listen-address", "--probe.listen-address", "--web.config.file"
 _DELAY, _LEVEL, _FORM = "--shutdown-delay", "--log.level", "--log.format"
-OPTIONS = (_WEB, _PROBE, _WEB_CONFIG, _DELAY, _LEVEL, _FORM, "--config.file", "--shard", "--shards")
+_OTHERS = ("--config.file", "--shard", "--shards", "--history.file", "--history.size")
+OPTIONS = (_WEB, _PROBE, _WEB_CONFIG, _DELAY, _LEVEL, _FORM, *_OTHERS)
 
 
 class Arguments:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
@@ -17,9 +18,10 @@ from exporter.render.words import format_duration, format_headline, format_limit
 from exporter.text import replace_surrogates
 
 _HERE = Path(__file__).parent
-_STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
-_TEMPLATE = Environment(loader=FileSystemLoader(_HERE), autoescape=True, auto_reload=False).get_template("page.html")
-_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
+TEMPLATES = Environment(loader=FileSystemLoader(_HERE), autoescape=True, auto_reload=False)
+_TEMPLATE = TEMPLATES.get_template("page.html")
+_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
 CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; "
@@ -49,15 +51,15 @@ def render(
     text = _TEMPLATE.render(
         headline=format_headline(snapshot),
         worst=worst,
-        icon=Markup(_ICON.format(_COLORS[worst])),  # noqa: S704  # a constant
+        icon=Markup(make_icon(worst)),  # noqa: S704  # a constant
         draining=snapshot.draining,
         degraded=snapshot.degraded,
         complaints=(vitals.complaint or "").splitlines(),
-        rejected=_describe_moment(vitals.complaint_time, now),
-        loaded=_describe_moment(vitals.reload_time, now),
+        rejected=describe_moment(vitals.complaint_time, now),
+        loaded=describe_moment(vitals.reload_time, now),
         identity=vitals.identity,
         version=__version__,
-        style=Markup(_STYLE),  # noqa: S704  # a file of this package
+        style=Markup(STYLE),  # noqa: S704  # a file of this package
         verdicts=[_describe_verdict(judge(snapshot, group), path) for path, group in paths.items()],
         checks=[_describe_check(state, now) | {"causes": find_causes(snapshot, state)} for state in states],
         generation=snapshot.generation,
@@ -68,11 +70,16 @@ def render(
     return replace_surrogates(text)  # a single lone surrogate would make the whole page fail
 
 
+def make_icon(status: Status) -> str:
+    """Return the URL of a dot in the color of a status."""
+    return _ICON.format(_COLORS[status])
+
+
 def _format_moment(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _describe_moment(moment: float | None, now: float) -> str:
+def describe_moment(moment: float | None, now: float) -> str:
     """Return a time with how long ago it was; empty for None."""
     return f"{_format_moment(moment)} ({format_duration(max(0.0, now - moment))} ago)" if moment else ""
 
@@ -100,6 +107,7 @@ def _describe_check(state: State, now: float) -> dict[str, Any]:
     spec, last = state.spec, state.last
     return {
         "name": spec.name,
+        "link": quote_name(spec.name),
         "kind": spec.kind,
         "target": spec.target,
         "owner": spec.owner,
@@ -109,7 +117,7 @@ def _describe_check(state: State, now: float) -> dict[str, Any]:
         "status": state.status,
         "reason": state.reason,
         "summary": last.outcome.summary if last else "has not run yet",
-        "caveat": _describe_caveat(state),
+        "caveat": describe_caveat(state),
         "numbers": [
             {"name": number.key, "value": format_quantity(number.name, number.value), "limits": format_limits(number)}
             for number in (last.outcome.measurements if last else ())
@@ -121,13 +129,18 @@ def _describe_check(state: State, now: float) -> dict[str, Any]:
     }
 
 
+def quote_name(name: str) -> str:
+    """Return the name of a check as a part of a URL."""
+    return quote(replace_surrogates(name), safe="")
+
+
 def _describe_counts(state: State) -> str:
     runs = "1 run" if state.runs == 1 else f"{state.runs} runs"
     failures = sum(state.failures.values())
     return f"{runs}, {failures} unhealthy" if failures else runs
 
 
-def _describe_caveat(state: State) -> str:
+def describe_caveat(state: State) -> str:
     """Return how the latest run differs from the status, and how many such runs would change the status."""
     if state.last is None:
         return ""

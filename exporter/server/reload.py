@@ -53,15 +53,22 @@ class Reloader:
     `reload` and `request` are for any thread, and work after `start`.
     """
 
-    def __init__(self, path: Path | None, apply: Callable[[], int], wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        apply: Callable[[], int],
+        wall: Callable[[], float] = time.time,
+        reject: Callable[[str], object] = lambda _: None,
+    ) -> None:
         """`apply` loads the configuration, puts all of it or nothing into effect, and returns the number of checks.
 
         Whatever it raises counts as a failed reload: ConfigError for an invalid file, RuntimeError, MemoryError or
-        OSError if the system lacks a resource.
+        OSError if the system lacks a resource. `reject` is called with the errors.
         """
         self._path = path
         self._apply = apply
         self._wall = wall
+        self._reject = reject
         self._poller = Poller("reload", self.poll)
         self._lock = threading.Lock()
         self._loading = threading.Lock()  # held during a load
@@ -175,6 +182,7 @@ class Reloader:
         self._complaint = text
         if not repeated:
             self.complaint_time = self._wall()
+            self._reject(text)
             message = f"configuration not loaded; {KEEPING if self.time is not None else WITHOUT}"
             for complaint in text.splitlines():
                 _log.error(message, extra={"fields": {"error": complaint}})

@@ -16,11 +16,13 @@ from functools import partial
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 
+from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.store import Store
 from exporter.model import Vitals
 from exporter.render import metrics, page
 from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
 from exporter.server.negotiation import choose_format
+from exporter.server.past import answer_check, answer_events
 from exporter.server.probes import OWN_PATHS, PROBE_PATHS, Probes, prefers_json
 from exporter.server.reload import KEEPING, WITHOUT, ReloadBusyError
 
@@ -37,6 +39,7 @@ def create_app(
     probes: Probes,
     counter: AnswerCounter,
     vitals: Callable[[], Vitals],
+    answers: AnswerLog,
     reload: Reload | None = None,
 ) -> Flask:
     """Create an application with every path. `reload` is None if /-/reload is off."""
@@ -51,6 +54,8 @@ def create_app(
         _route(app, path, partial(_answer_probe, probes))
     _route(app, "/metrics", partial(_answer_metrics, store, counter, vitals))
     _route(app, "/", partial(_answer_page, store, vitals))
+    _route(app, "/check/<name>", partial(answer_check, store, vitals))
+    _route(app, "/events", partial(answer_events, store, answers, vitals))
     _route(app, "/-/reload", partial(_answer_reload, store, reload), methods=("POST", "PUT"))
     return app
 

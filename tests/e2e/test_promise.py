@@ -22,6 +22,7 @@ from make import FAIL, PASS, UNKNOWN, WARN, Scripted, in_groups
 from stage import served
 from support import PATIENCE, eventually
 
+from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.store import Store
 from exporter.kinds.exec import Exec
@@ -207,7 +208,7 @@ def hammered(folder, seconds, lie=None, clients=8):
         schedule.replace(store.configure(watched(stack, folder)))
         counter = AnswerCounter()
         probes = Probes(store, counter, schedule.vitals)
-        app = create_app(store, probes, counter, schedule.vitals).wsgi_app
+        app = create_app(store, probes, counter, schedule.vitals, AnswerLog()).wsgi_app
         dispatch = Dispatcher(store, probes, Threads(THREADS, MAX_WAITING, "web"), app)
         hammer = Hammer(stack.enter_context(served(Liar(dispatch, lie(store)) if lie else dispatch)))
         with ThreadPoolExecutor(clients) as threads:

@@ -12,6 +12,7 @@ import yaml
 from stage import Stage, exchange, served
 from support import Exporter, ended, eventually, unavailable
 
+from exporter.evaluation.history import Event
 from exporter.keeper.answers import PATHS, Request, respond
 from exporter.model import Group, Reason, Severity, Status
 
@@ -64,6 +65,7 @@ def test_its_lists_are_those_of_the_code(document):
 
     assert schemas["Status"]["enum"] == [*Status]
     assert schemas["Reason"]["enum"] == [*Reason]
+    assert schemas["Event"]["properties"]["type"]["enum"] == ["transition", "answered", "runs", *Event]
     assert schemas["Health"]["properties"]["group"]["enum"] == [*Group]
     assert schemas["Check"]["properties"]["severity"]["enum"] == [*Severity]
 
@@ -102,7 +104,7 @@ def test_a_server_follows_it_whatever_is_requested(tmp_path):
         done = run_schemathesis(exporter.url, tmp_path)
 
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "26 selected / 26 total" in done.stdout
+        assert "30 selected / 30 total" in done.stdout
         assert exporter.get("/livez").status == 200
         assert not [line for line in exporter.lines if "Traceback" in line]
 

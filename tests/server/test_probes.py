@@ -32,3 +32,38 @@ def test_a_query_has_a_maximum_length(path, length, status):
     stage.show({"web": "P"})
 
     assert stage.probes.answer("GET", path, "q" * length).status == status
+
+
+# What the history notes
+
+
+def test_an_answer_is_noted_by_its_path_its_known_exclusions_and_its_client():
+    stage = Stage()
+    stage.show({"x": "F", "y": "F"})
+    ask = stage.probes.answer
+    for path, query in (
+        ("/readyz", ""),
+        ("/readyz", "verbose"),
+        ("/readyz", "exclude=y&exclude=client-text"),
+        ("/readyz/x", ""),
+    ):
+        ask("GET", path, query)
+    ask("HEAD", "/readyz", json=True, kubelet=True)
+    ask("GET", "/nope")
+    ask("GET", "/readyz/nope")
+    ask("GET", "/-/ready")
+
+    assert [(entry.path, entry.kubelet, entry.because, entry.count) for entry in stage.answered.entries()] == [
+        ("/readyz", False, ("x (connect)", "y (connect)"), 2),
+        ("/readyz?exclude=y", False, ("x (connect)",), 1),
+        ("/readyz/x", False, ("x (connect)",), 1),
+        ("/readyz", True, ("x (connect)", "y (connect)"), 1),
+    ]
+
+
+def test_without_a_configuration_the_history_has_no_text_of_a_client():
+    stage = Stage()
+    stage.store.degrade()
+    stage.probes.answer("GET", "/readyz/client-text")
+
+    assert [entry.path for entry in stage.answered.entries()] == ["/readyz"]

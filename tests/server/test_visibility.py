@@ -15,7 +15,16 @@ COLUMNS = ("web listener", "probe listener", "log")
 PATHS = [
     *("/livez", "/readyz", "/startupz", "/healthz"),
     *(f"/healthz{suffix}" for suffix in ("?verbose", "?format=json", "/command", "/canary-name", "/absent")),
-    *("/metrics", "/", "/-/healthy", "/-/healthy?format=json", "/-/ready", "/-/reload"),
+    *(
+        "/metrics",
+        "/",
+        "/events?runs",
+        "/check/canary-name",
+        "/-/healthy",
+        "/-/healthy?format=json",
+        "/-/ready",
+        "/-/reload",
+    ),
 ]
 CANARIES = {  # texts that show what a row of the table is about; {port} is the target's
     "Names, kinds and verdicts of checks": ["canary-name", "exec", "fail"],
@@ -27,6 +36,7 @@ CANARIES = {  # texts that show what a row of the table is about; {port} is the 
     "Host name of the exporter, path of its configuration file": ["{host}", "{folder}/health.yml"],
     "Errors of an invalid configuration": ["canary-key: unknown key"],
     "Query strings, header values, arguments of commands": ["canary-query", "canary-header", "canary-argument"],
+    "History: earlier results and responses of 503": ["answered"],
     "Passwords and tokens": ["canary-password", "canary-token"],
 }
 CONFIG = """
