@@ -24,9 +24,19 @@ _TROUBLE = {
     "/search": [(0.16, 0.22), (0.26, 0.31), (0.36, 0.4), (0.45, 0.5)],  # returns 503 now and then, so it flaps
     "/checkout": [(0.30, 0.46)],  # returns 503, then recovers
     "/reports": [(0.45, _END)],  # accepts requests and never responds
-    "queue": [(0.6, 0.67), (0.84, _END)],  # refuses connections
+    "database": [(0.6, 0.67), (0.84, _END)],  # refuses connections
     "archive-check": [(0.75, _END)],  # no longer exists
 }
+# The workloads: namespace, job, the number of replicas that have one exporter in common, their checks, and what fails.
+# Replicas that are equal are one exporter that Prometheus scrapes under several names.
+WORKLOADS = [
+    ("shop", "web", 29, ["api", "checkout", "search", "database", "orders"], ["database"]),
+    ("shop", "web", 1, ["api", "checkout", "search", "database", "orders"], ["database", "/search", "/checkout"]),
+    ("shop", "reports", 3, ["reports", "archive"], ["/reports", "archive-check"]),
+    ("staging", "web", 2, ["api", "checkout", "search", "database", "orders"], []),
+    ("edge", "gateway", 4, ["api", "shop-certificate"], []),
+    ("infra", "node", 6, ["disk", "memory", "load"], []),
+]
 _COMMANDS = {
     "orders-check": "#!{python}\nimport socket\nsocket.create_connection(('127.0.0.1', {port}), 0.5).close()\n",
     "archive-check": "#!/bin/sh\nexit 0\n",
@@ -37,59 +47,65 @@ _OPTIONAL: dict[str, Any] = {"groups": [], "severity": "warning"}
 
 
 class Shop:
-    """The servers of a scene that starts now and lasts `seconds`. Without `trouble`, everything is healthy."""
+    """The servers of a scene that starts now and lasts `seconds`, with the components that fail."""
 
-    def __init__(self, seconds: float, *, trouble: bool) -> None:
-        self._began, self._seconds, self._trouble = time.monotonic(), seconds, trouble
+    def __init__(self, seconds: float, checks: list[str], fails: list[str]) -> None:
+        self._began, self._seconds, self._names, self._fails = time.monotonic(), seconds, checks, fails
         self._web = _Web(("127.0.0.1", 0), _Page)
         self._web.shop = self
-        self._queue_port = free_port()
+        self._database_port = free_port()
         self._tls = socket.create_server(("127.0.0.1", 0))
-        for work in (self._web.serve_forever, self._queue, self._certificate):
+        for work in (self._web.serve_forever, self._database, self._certificate):
             threading.Thread(target=work, daemon=True).start()
 
     def configure(self, folder: Path) -> Path:
         """Write the configuration of the shop's checks, and the commands they run."""
         for name, text in _COMMANDS.items():
-            (folder / name).write_text(text.format(python=sys.executable, port=self._queue_port))
+            (folder / name).write_text(text.format(python=sys.executable, port=self._database_port))
             (folder / name).chmod(0o755)
         threading.Thread(target=self._archive, args=[folder / "archive-check"], daemon=True).start()
         file = folder / "health.yml"
-        file.write_text(json.dumps({"checks": [{**_EVERY, **check} for check in self._checks()]}))
+        file.write_text(
+            json.dumps({"checks": [{**_EVERY, **check} for check in self._checks() if check["name"] in self._names]})
+        )
         return file
 
     def _checks(self) -> list[dict[str, Any]]:
-        port, queue, tls = self._web.server_address[1], self._queue_port, self._tls.getsockname()[1]
+        port, database, tls = self._web.server_address[1], self._database_port, self._tls.getsockname()[1]
         search = {"path": "/search", "port": port, "warnLatencySeconds": 0.2, "phases": True}
         return [
             {"name": "api", "httpGet": {"path": "/api", "port": port}, "groups": ["liveness", "readiness", "startup"]},
             {"name": "checkout", "httpGet": {"path": "/checkout", "port": port}},
             {"name": "search", "httpGet": search, "latencyBuckets": [0.02, 0.05, 0.1, 0.2, 0.5], "severity": "warning"},
             {"name": "reports", "httpGet": {"path": "/reports", "port": port}, **_OPTIONAL, "periodSeconds": 2},
-            {"name": "queue", "tcpSocket": {"port": queue}},
-            {"name": "orders", "exec": {"command": ["orders-check"]}, "dependsOn": ["queue"]},
+            {"name": "database", "tcpSocket": {"port": database}},
+            {"name": "orders", "exec": {"command": ["orders-check"]}, "dependsOn": ["database"]},
             {"name": "archive", "exec": {"command": ["archive-check"]}, **_OPTIONAL, "severity": "info"},
             {"name": "shop-certificate", "certificate": {"port": tls, "warnDays": 21, "failDays": 7}, **_OPTIONAL},
-            {"name": "disk", "disk": {"path": "/", "warnRatio": 0.01, "failRatio": 0.99}, **_OPTIONAL},
+            {"name": "disk", "disk": {"path": "/", "warnRatio": 0.02, "failRatio": 0.99}, **_OPTIONAL},
             {"name": "memory", "memory": {"warnRatio": 0.9, "failRatio": 0.95}, **_OPTIONAL},
-            {"name": "load", "loadAverage": {"warnRatio": 8, "failRatio": 16}, **_OPTIONAL},
+            {"name": "load", "loadAverage": {"warnRatio": 50, "failRatio": 90}, **_OPTIONAL},
         ]
 
     def part(self) -> float:
         """The elapsed part of the scene, from 0 to 1."""
         return (time.monotonic() - self._began) / self._seconds
 
+    def fails(self, component: str) -> bool:
+        """Whether the component fails at all."""
+        return component in self._fails
+
     def troubled(self, component: str) -> bool:
         """Whether the component fails now, according to the timetable."""
-        return self._trouble and any(begin <= self.part() < end for begin, end in _TROUBLE.get(component, []))
+        return self.fails(component) and any(begin <= self.part() < end for begin, end in _TROUBLE.get(component, []))
 
-    def _queue(self) -> None:
+    def _database(self) -> None:
         while True:
-            while self.troubled("queue"):
+            while self.troubled("database"):
                 time.sleep(0.1)
-            with socket.create_server(("127.0.0.1", self._queue_port)) as server:
+            with socket.create_server(("127.0.0.1", self._database_port)) as server:
                 server.settimeout(0.1)
-                while not self.troubled("queue"):
+                while not self.troubled("database"):
                     with suppress(TimeoutError):
                         server.accept()[0].close()
 
@@ -118,7 +134,7 @@ class _Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         part, troubled = self.server.shop.part(), self.server.shop.troubled(self.path)
-        rise = max(0, part - 0.75) if self.path == "/search" else 0
+        rise = max(0, part - 0.75) if self.path == "/search" and self.server.shop.fails(self.path) else 0
         wave = 1 + 0.4 * math.sin(part * 9 + len(self.path)) + random.expovariate(12)
         time.sleep(_LATENCY[self.path] * wave + rise + (30 if troubled and self.path == "/reports" else 0))
         self.send_response(503 if troubled else 200)

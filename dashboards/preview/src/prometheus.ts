@@ -1,7 +1,7 @@
 // Runs the queries of a panel on Prometheus as Grafana's data source does, and converts the results to data frames.
 import { createDataFrame, FieldType, rangeUtil, type DataFrame } from '@grafana/data';
 
-const SCRAPE = 1; // seconds; corresponds to the data source's setting "Scrape interval"
+const SCRAPE = 5; // seconds; corresponds to the data source's setting "Scrape interval"
 
 export interface Scene {
   url: string;
@@ -42,7 +42,9 @@ async function labelValues(query: string, scene: Scene): Promise<string[]> {
 export async function frames(panel: any, width: number, selected: Record<string, string[]>, scene: Scene) {
   const points = panel.maxDataPoints ?? width;
   const range = rangeUtil.convertRawToRange({ from: iso(scene.from), to: iso(scene.to) } as any);
-  const targets = (panel.targets ?? []).filter((target: any) => !target.hide);
+  const targets = (panel.targets ?? [])
+    .filter((target: any) => !target.hide)
+    .map((target: any) => ({ ...target, legendFormat: substitute(target.legendFormat ?? '', selected, {}) }));
   const tables = targets.filter((target: any) => target.format === 'table');
   const results = targets.map(async (target: any) => {
     const low = substitute(target.interval || panel.interval || `${SCRAPE}s`, selected, {});
@@ -98,6 +100,9 @@ function instant(target: any, data: any, alone: boolean): DataFrame[] {
   const samples = data.resultType === 'scalar' ? [{ metric: {}, value: data.result }] : data.result;
   if (target.format !== 'table') {
     return samples.map((s: any) => frame(target, s.metric, [s.value[0] * 1000], [number(s.value[1])]));
+  }
+  if (!samples.length) {
+    return [];
   }
   const labels = [...new Set<string>(samples.flatMap((s: any) => Object.keys(s.metric)))].sort();
   const columns = labels.map((name) => ({

@@ -1,5 +1,5 @@
 // The panel state-timeline, which @grafana/ui does not export. Drawn to look like it, without a legend.
-import { colorManipulator, dateTimeFormat, FieldType, getFieldDisplayName, type Field } from '@grafana/data';
+import { colorManipulator, dateTimeFormat, FieldType, formattedValueToString, getFieldDisplayName, type Field } from '@grafana/data';
 import type { Drawing } from './panels';
 
 const AXIS = 24; // pixels below the rows for the times
@@ -71,7 +71,8 @@ function boxes(field: Field, times: number[], end: number, merge: boolean): Box[
   const made: Box[] = [];
   times.forEach((from, i) => {
     if (field.values[i] !== null && field.values[i] !== undefined) {
-      const { text, color } = field.display!(field.values[i]);
+      const value = field.display!(field.values[i]);
+      const [text, color] = [formattedValueToString(value), value.color];
       const to = times[i + 1] ?? end;
       const last = made.at(-1);
       if (merge && last?.to === from && last.text === text && last.color === color) {
