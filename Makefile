@@ -11,7 +11,7 @@ SBOM := dist/health-exporter.cdx.json
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
 
-.PHONY: run help check fast test test-prometheus3 faults coverage e2e e2e-long bench soak format docs manifests dashboards-preview tools dist sbom lock clean
+.PHONY: run help check fast test test-prometheus3 faults coverage e2e e2e-long bench soak format docs manifests dashboards dashboards-preview tools dist sbom lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -75,6 +75,9 @@ docs: $(VENV)/test.stamp ## generate the reference pages from the code
 manifests: ## regenerate files in k8s/, and print every overlay
 	$(PYTHON) k8s/components/prometheusrule/generate.py
 	for overlay in k8s/overlays/*; do echo "# $$overlay"; kubectl kustomize "$$overlay" || exit 1; echo "---"; done
+
+dashboards: $(VENV)/test.stamp ## generate the dashboards from dashboards/source
+	$(BIN)/python -m dashboards.source
 
 PREVIEW_PARTS := dashboards/preview/node_modules/.package-lock.json
 

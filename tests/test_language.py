@@ -14,7 +14,15 @@ ROOT = Path(__file__).parent.parent
 PAGES = ("*.md", "docs/**/*.md", "k8s/**/*.md", "alerts/**/*.md", "dashboards/*.md", ".github/**/*.md")
 DATA = ("k8s/**/*.yml", "k8s/**/*.yaml", "alerts/*.yml", "dashboards/*.json", "exporter/**/*.html")
 FORGE = (".github/**/*.yml", "action.yml", ".pre-commit-hooks.yaml", "Makefile")
-CODE = ("exporter/**/*.py", "docs/*.py", ".github/*.py", "k8s/**/*.py", "tests/example/*.py", "tests/plugin/**/*.py")
+CODE = (
+    "exporter/**/*.py",
+    "docs/*.py",
+    ".github/*.py",
+    "k8s/**/*.py",
+    "dashboards/*/*.py",
+    "tests/example/*.py",
+    "tests/plugin/**/*.py",
+)
 
 
 NOUNS = "number|url|verdict|answer|response|address|request|error|name|word|value|file|character|list"

@@ -14,8 +14,10 @@ import promql_parser
 FOLDER = Path(__file__).parents[2] / "dashboards"
 FILES = ("overview", "check", "exporter")
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-ALL = ".+"
+ALL = ".*"
 """The text of a variable when all its values are selected: the allValue of these dashboards."""
+LABELS = ("cluster", "namespace", "job", "pod", "instance")
+"""The variables of every dashboard, in this order."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,20 @@ def dashboard(name: str) -> dict[str, Any]:
 
 
 def panels(name: str) -> list[dict[str, Any]]:
-    """The panels of a dashboard, without rows."""
-    return [panel for panel in dashboard(name)["panels"] if panel["type"] != "row"]
+    """The panels of a dashboard, without rows, but with the panels of collapsed ones."""
+    listed = dashboard(name)["panels"]
+    everything = chain.from_iterable([panel, *panel.get("panels", ())] for panel in listed)
+    return [panel for panel in everything if panel["type"] != "row"]
 
 
 def targets() -> list[Target]:
     """Every query of every panel of every dashboard."""
     return [Target(name, panel, target) for name in FILES for panel in panels(name) for target in panel["targets"]]
+
+
+def annotations(name: str) -> list[dict[str, Any]]:
+    """The annotations of a dashboard that have a query."""
+    return [found for found in dashboard(name)["annotations"]["list"] if "expr" in found]
 
 
 def variables(name: str) -> dict[str, dict[str, Any]]:
@@ -78,6 +87,15 @@ def links(name: str) -> Iterator[Mapping[str, Any]]:
                 yield from property_["value"] if property_["id"] == "links" else ()
 
 
+def fixed_colors(panel: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every color that an override gives to the fields whose names match."""
+    for override in panel["fieldConfig"]["overrides"]:
+        for property_ in override["properties"]:
+            if property_["id"] == "color" and property_["value"]["mode"] == "fixed":
+                names = override["matcher"]["options"].removeprefix("^(").removesuffix(")$")
+                yield names, property_["value"]["fixedColor"]
+
+
 def properties(panel: Mapping[str, Any], name: str) -> list[Any]:
     """The values of a property in the panel's overrides."""
     overrides = panel["fieldConfig"]["overrides"]
@@ -94,7 +112,7 @@ def colors(panel: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         by_value = mapping["type"] == "value"
         for value, result in options.items() if by_value else [("", options["result"])]:
             names[value] = result.get("text", "")
-            if "color" in result:
+            if result.get("color", "transparent") != "transparent":
                 yield result["color"], [names[value]] if by_value else []
     style = defaults.get("custom", {}).get("thresholdsStyle", {"mode": "off"})["mode"]
     visible = defaults["color"]["mode"] == "thresholds" or style != "off"
@@ -105,7 +123,7 @@ def colors(panel: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _words(value: float | None, names: Mapping[str, str]) -> list[str]:
-    if value is None:
+    if value is None or 0 < value < 0.001:  # the latter is "more than none"
         return []
     return [names[f"{value:g}"]] if names.get(f"{value:g}") else [f"{value:g}", f"{value * 100:g} %"]
 
@@ -116,12 +134,12 @@ def interpolated(expr: str, step: int = 15, scrape: int = 15, span: int = 3600, 
         "__rate_interval": f"{max(step + scrape, 4 * scrape)}s",
         "__interval": f"{step}s",
         "__range": f"{span}s",
-        "job": ALL,
-        "instance": ALL,
+        **dict.fromkeys(LABELS, ALL),
         "check": "api",
+        "measurement": "health_check_duration_seconds",
         **selected,
     }
-    return re.sub(r"\$(\w+)", lambda match: values[match[1]], expr)
+    return re.sub(r"\$(?:(\w+)|{(\w+)})", lambda match: values.get(match[1] or match[2], match[0]), expr)
 
 
 def several(values: list[str]) -> str:

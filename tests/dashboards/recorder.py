@@ -9,7 +9,7 @@ from support import Prometheus, free_port
 from dashboards import grafana
 
 ALERTS = Path(__file__).parents[2] / "alerts"
-SCRAPE = 1  # second
+SCRAPE = 2  # seconds
 
 
 def write_fast_rules(folder):
@@ -28,17 +28,17 @@ def write_fast_rules(folder):
 
 
 class Recorder(Prometheus):
-    """Prometheus, which scrapes the exporters, itself, and a target of another job that is down."""
+    """Prometheus, which scrapes the exporters with their labels, itself, and a target of another job that is down."""
 
     def __init__(self, folder, port, exporters):
         self.started = time.time()
-        jobs = {"health": exporters, "prometheus": [f"127.0.0.1:{port}"], "other": [f"127.0.0.1:{free_port()}"]}
+        others = {"prometheus": f"127.0.0.1:{port}", "other": f"127.0.0.1:{free_port()}"}
+        targets = [*exporters, *((address, {"job": job}) for job, address in others.items())]
+        groups = [{"targets": [address], "labels": labels} for address, labels in targets]
         configuration = {
             "global": {"scrape_interval": f"{SCRAPE}s"},
             "rule_files": write_fast_rules(folder),
-            "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": targets}]} for job, targets in jobs.items()
-            ],
+            "scrape_configs": [{"job_name": "scene", "static_configs": groups}],
         }
         file = folder / "prometheus.yml"
         file.write_text(yaml.safe_dump(configuration))

@@ -8,6 +8,7 @@ import re
 import time
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 
 import pytest
 from alerts.mutants import load_rules
@@ -19,7 +20,7 @@ from dashboards import grafana
 
 CHECKS = """\
 checks:
-  - {{name: gone, httpGet: {{path: /nowhere, port: {port}}}, {frequent}, failureThreshold: 1, groups: []}}
+  - {{name: gone, httpGet: {{path: /nowhere, port: {port}}}, {frequent}, failureThreshold: 1, groups: [liveness]}}
   - {{name: after, exec: {{command: ["false"]}}, {frequent}, failureThreshold: 1, dependsOn: [gone], groups: []}}
   - {{name: refused, tcpSocket: {{port: 1}}, {frequent}, severity: warning, groups: []}}
   - {{name: flaps, exec: {{command: [test, -e, {flag}]}}, {frequent}, failureThreshold: 1, severity: info}}
@@ -32,7 +33,7 @@ checks:
     groups: []
   - {{name: blind, exec: {{command: [/not/there]}}, {frequent}, groups: []}}
   - {{name: load, loadAverage: {{warnRatio: 100, failRatio: 1000}}, {frequent}, groups: []}}
-  - {{name: disk, disk: {{path: /, warnRatio: 0.999, failRatio: 1}}, {frequent}, groups: []}}
+  - {{name: disk, disk: {{path: /, warnRatio: 0.0001, failRatio: 1}}, {frequent}, groups: []}}
   - {{name: file, file: {{path: {config}, maxAgeSeconds: 3600, maxBytes: 9999}}, {frequent}, groups: []}}
   - {{name: store, process: {{name: prometheus, minCount: 1}}, {frequent}, groups: []}}
   - name: web
@@ -44,6 +45,17 @@ checks:
 """
 FREQUENT = "periodSeconds: 1, timeoutSeconds: 10"
 NAMES = ["web", "gone", "after", "refused", "flaps", "recovers", "blind", "load", "disk", "file", "store"]
+MEASUREMENTS = ["health_check_duration_seconds", "health_endpoint_latency_seconds", "health_disk_used_ratio"]
+# Prometheus scrapes one exporter as several replicas of several workloads, and as one without Kubernetes' labels.
+REPLICAS = [
+    {"namespace": "shop", "job": "health", "pod": "health-0", "instance": "one"},
+    {"namespace": "shop", "job": "health", "pod": "health-2", "instance": "two"},
+    {"namespace": "staging", "job": "health", "pod": "health-0", "instance": "one"},
+    {"cluster": "eu", "namespace": "shop", "job": "health", "pod": "health-0", "instance": "one"},
+    {"job": "bare", "instance": "host"},
+]
+ENDED = {"namespace": "shop", "job": "health", "pod": "health-1", "instance": "ended"}
+WORKLOAD = {"cluster": "", "namespace": "shop", "job": "health"}  # of the first two and of the one that ends
 EXPECTED_STATES = (
     'health_check_last_up{check="recovers"} == 1 and on (check) health_check_status{status="fail"} == 1',
     'health_check_transitions_total{check="flaps"} > 3',
@@ -53,29 +65,30 @@ EXPECTED_STATES = (
     'job:health_sli:ratio30d{sli="service"}',
     'ALERTS{alertname="HealthCheckFailing", alertstate="firing"}',
     'up{job="health"} == 0',
-    "rate(health_answers_total[4s]) > 0",
+    "rate(health_answers_total[8s]) > 0",
 )
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """A Prometheus with every kind of failure in its data, and the address of the exporter that reported them."""
+    """A Prometheus with every kind of failure in its data, reported by one exporter."""
     folder = tmp_path_factory.mktemp("scene")
     config, flag, back, port = folder / "health.yml", folder / "flag", folder / "back", free_port()
     config.write_text(CHECKS.format(port=port, flag=flag, back=back, config=config, frequent=FREQUENT))
     flag.touch()  # readiness is up once, which ends the start
     with ExitStack() as stack:
         exporter, second = (stack.enter_context(ended(Exporter(config=config))) for _ in range(2))
-        addresses = [process.url.removeprefix("http://") for process in (exporter, second)]
-        prometheus = stack.enter_context(ended(Recorder(folder, port, addresses)))
-        eventually(lambda: prometheus.query(f'health_exporter_build_info{{instance="{addresses[1]}"}}'), within=20)
+        address, other = (process.url.removeprefix("http://") for process in (exporter, second))
+        targets = [*((address, labels) for labels in REPLICAS), (other, ENDED)]
+        prometheus = stack.enter_context(ended(Recorder(folder, port, targets)))
+        eventually(lambda: prometheus.query('health_exporter_build_info{instance="ended"}'), within=20)
         second.end()
-        failed = f'health_check_status{{check="recovers", status="fail", instance="{addresses[0]}"}} == 1'
+        failed = 'health_check_status{check="recovers", status="fail", instance="one"} == 1'
         eventually(lambda: prometheus.query(failed), within=20)
         back.touch()
         for promql in EXPECTED_STATES:
             eventually(partial(reached, prometheus, promql, exporter, flag), within=30, what=promql)
-        yield prometheus, addresses[0]
+        yield prometheus
 
 
 def reached(prometheus, promql, exporter, flag):
@@ -87,14 +100,19 @@ def reached(prometheus, promql, exporter, flag):
     return prometheus.query(promql)
 
 
-def check_names(target):
-    """The values of the variable `check` to select. No single check has every metric that a check can have."""
-    return NAMES if target.dashboard == "check" else NAMES[:1]
+def choices(target):
+    """The values of `check` and `measurement` to select. No single check has every metric that a check can have."""
+    checks = ["web", "gone", "after", "blind", "disk"] if target.dashboard == "check" else ["web"]
+    return product(checks, MEASUREMENTS if "measurement" in target.expr else MEASUREMENTS[:1])
 
 
 def series(prometheus, target, **selected):
-    """The series of a query, for all its values of the variable `check`."""
-    return [found for check in check_names(target) for found in prometheus.series(target, check=check, **selected)]
+    """The series of a query, for all its values of the variables `check` and `measurement`."""
+    return [
+        found
+        for check, measurement in choices(target)
+        for found in prometheus.series(target, check=check, measurement=measurement, **selected)
+    ]
 
 
 def unanswered(prometheus, targets, **selected):
@@ -111,7 +129,7 @@ def unanswered(prometheus, targets, **selected):
 
 def wait_for_data(prometheus, **selected):
     """The queries that still fail or return no data after a while. Some need several scrapes."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     remaining = unanswered(prometheus, grafana.targets(), **selected)
     while remaining and time.monotonic() < end:
         time.sleep(0.2)
@@ -120,38 +138,49 @@ def wait_for_data(prometheus, **selected):
 
 
 def test_every_query_returns_data(scene):
-    prometheus, _ = scene
-    violations = wait_for_data(prometheus)
+    violations = wait_for_data(scene)
 
     assert not violations, "\n".join(violations)
 
 
-def test_every_query_returns_data_with_one_instance_selected(scene):
-    prometheus, instance = scene
-    selected = {"job": grafana.several(["health", "more"]), "instance": grafana.several([instance, "127.0.0.1:1"])}
-    violations = wait_for_data(prometheus, **selected)
+def test_every_query_returns_data_with_several_values_selected(scene):
+    chosen = {"namespace": "shop staging", "job": "health more.1", "pod": "health-0 health-2", "instance": "one two"}
+    selected = {label: grafana.several(values.split()) for label, values in chosen.items()}
+    violations = [text for text in wait_for_data(scene, **selected) if "Exporters with a problem" not in text]
 
     assert not violations, "\n".join(violations)
 
 
 def test_prometheus_has_no_objection_to_a_query_of_the_rules(scene):
     """It reports what is allowed but probably wrong, for example the rate of a gauge, if the query selects series."""
-    prometheus, _ = scene
     violations = []
     for promql in {promql for _, rule in load_rules() for promql in find_queries(rule)}:
         try:
-            prometheus.query(promql)
+            scene.query(promql)
         except AssertionError as error:
             violations.append(f"{promql}: {error}")
 
     assert not violations, "\n".join(violations)
 
 
+@pytest.mark.parametrize("name", grafana.FILES)
+def test_every_annotation_is_a_query_of_one_series_for_each_workload(scene, name):
+    for annotation in grafana.annotations(name):
+        promql = grafana.interpolated(annotation["expr"])
+        now = time.time()
+        rows = scene.api("query_range", query=promql, start=scene.started, end=now, step=1)["result"]
+        if annotation["useValueForTime"]:
+            assert len(rows) == 4, annotation["name"]
+            times = [float(value) / 1000 for row in rows for _, value in row["values"]]
+            assert all(scene.started - 60 < started < now for started in times)
+        else:
+            assert rows == []  # no workload has several versions
+
+
 def test_every_value_is_a_finite_number(scene):
-    prometheus, _ = scene
     violations = []
     for target in grafana.targets():
-        points = [point for found in series(prometheus, target) for point in found.get("values", [found.get("value")])]
+        points = [point for found in series(scene, target) for point in found.get("values", [found.get("value")])]
         violations += [f"{target.where}: {value}" for value in {value for _, value in points} & {"NaN", "+Inf", "-Inf"}]
 
     assert not violations, "\n".join(violations)
@@ -159,106 +188,140 @@ def test_every_value_is_a_finite_number(scene):
 
 def test_no_panel_shows_a_job_without_an_exporter(scene):
     """Prometheus scrapes itself in this scene, so this includes metrics that every process exposes."""
-    prometheus, _ = scene
     violations = [
         f"{target.where}: {found['metric']}"
         for target in grafana.targets()
-        for found in series(prometheus, target, job="prometheus")
+        for found in series(scene, target, job="prometheus")
     ]
 
     assert not violations, "\n".join(violations)
 
 
 def test_the_labels_in_names_and_links_exist(scene):
-    prometheus, _ = scene
     violations = []
     for target in grafana.targets():
         links = json.dumps(target.panel["fieldConfig"]["defaults"].get("links", []))
         text = target.target.get("legendFormat", "") + links
         used = set(re.findall(r"{{(\w+)}}", text)) | set(re.findall(r"__field\.labels\.(\w+)", text))
-        missing = {label for found in series(prometheus, target) for label in used - found["metric"].keys()}
+        missing = {label for found in series(scene, target) for label in used - found["metric"].keys()}
         violations += [f"{target.where}: no label {label}" for label in missing]
 
     assert not violations, "\n".join(violations)
 
 
-def test_every_label_in_a_table_has_a_column(scene):
-    prometheus, _ = scene
+def test_every_label_in_a_table_is_a_column_or_left_out(scene):
     violations = []
     for target in grafana.targets():
         if target.panel["type"] == "table":
-            labels = set().union(*(found["metric"] for found in series(prometheus, target)))
+            labels = set().union(*(found["metric"] for found in series(scene, target)))
             violations += [f"{target.where}: no column for {label}" for label in labels - columns(target.panel)]
 
     assert not violations, "\n".join(violations)
 
 
 def columns(table):
-    """The labels for which the table has a column."""
+    """The labels for which the table has a column, or that it leaves out."""
     transformations = table["transformations"]
     (organize,) = (found["options"] for found in transformations if found["id"] == "organize")
-    return set(organize["indexByName"])
+    return {*organize["indexByName"], *organize["excludeByName"]}
 
 
 @pytest.mark.parametrize("name", grafana.FILES)
-def test_variables_list_the_jobs_instances_and_checks_of_exporters(scene, name):
-    prometheus, instance = scene
-    expected = {"job": {"health"}, "check": set(NAMES)}
+def test_variables_list_the_labels_checks_and_measurements_of_exporters(scene, name):
+    expected = {
+        "cluster": {"eu"},
+        "namespace": {"shop", "staging"},
+        "job": {"health", "bare"},
+        "pod": {"health-0", "health-1", "health-2"},
+        "instance": {"one", "two", "host", "ended"},
+        "check": set(NAMES),
+        "measurement": {
+            "health_check_duration_seconds",
+            "health_disk_available_bytes",
+            "health_disk_inodes_used_ratio",
+            "health_disk_size_bytes",
+            "health_disk_used_ratio",
+        },
+    }
     for variable in grafana.variables(name).values():
         if variable["type"] == "query":
             selector, label = grafana.label_values(variable)
-            found = set(prometheus.api(f"label/{label}/values", **{"match[]": grafana.interpolated(selector)}))
+            match = grafana.interpolated(selector, check="disk")
 
-            assert found == expected.get(label, found)
-            assert instance in found or label != "instance"
-
-
-def tile_value(prometheus, title):
-    """The number in a tile of the overview."""
-    (target,) = (
-        target for target in grafana.targets() if (target.dashboard, target.panel["title"]) == ("overview", title)
-    )
-    return float(prometheus.series(target)[0]["value"][1])
+            assert set(scene.api(f"label/{label}/values", **{"match[]": match})) == expected[variable["name"]]
 
 
-def test_a_dead_target_of_another_job_is_not_counted_as_an_exporter(scene):
-    prometheus, _ = scene
-
-    assert len(prometheus.query("up == 0")) == 2
-    assert tile_value(prometheus, "Exporters not scraped") == 1
-
-
-def unhealthy_rows(prometheus, ref):
-    """The rows of the table "Not healthy now" by check, without the check `flaps`, which changes all the time."""
+def rows(scene, title, ref="A", dashboard="overview", **selected):
+    """What a query of a panel returns."""
     (target,) = (
         target
         for target in grafana.targets()
-        if (target.panel["title"], target.target["refId"]) == ("Not healthy now", ref)
+        if (target.dashboard, target.panel["title"], target.target["refId"]) == (dashboard, title, ref)
     )
-    found = [row for row in prometheus.series(target) if row["metric"]["check"] != "flaps"]
-    rows = {row["metric"]["check"]: row for row in found}
-    assert len(rows) == len(found)
-    return rows
+    return scene.series(target, **selected)
 
 
-def test_every_check_that_is_not_healthy_is_shown_once_with_its_reason(scene):
-    prometheus, _ = scene
-    rows = unhealthy_rows(prometheus, "A")
+def test_a_dead_target_of_another_job_is_not_counted_as_an_exporter(scene):
+    assert len(scene.query("up == 0")) == 2
+    assert [row["value"][1] for row in rows(scene, "Exporters not scraped")] == ["1"]
 
-    assert {name: row["metric"].get("reason") for name, row in rows.items()} == {
-        "gone": "status",
-        "after": "exit",
-        "refused": "connect",
-        "blind": "missing",
-        "recovers": None,  # its runs pass, but successThreshold is not reached
+
+def test_every_check_that_is_not_healthy_is_one_row_with_the_number_of_its_replicas(scene):
+    found = {row["metric"]["check"]: row["metric"] for row in rows(scene, "Problems now", **WORKLOAD)}
+    found.pop("flaps", None)  # changes all the time
+
+    assert {(name, row["status"], row["replicas"]) for name, row in found.items()} == {
+        ("gone", "fail", "2 of 2"),
+        ("after", "fail", "2 of 2"),
+        ("refused", "fail", "2 of 2"),
+        ("blind", "unknown", "2 of 2"),
+        ("recovers", "fail", "2 of 2"),
+        ("disk", "warn", "2 of 2"),
     }
-    assert {row["metric"]["status"] for row in rows.values()} == {"fail", "unknown"}
-    assert rows["refused"]["metric"]["severity"] == "warning"
-    assert rows["refused"]["metric"]["target"] == "127.0.0.1:1"
+    one = rows(scene, "Problems now", **WORKLOAD, pod="health-0")
+    assert {row["metric"]["replicas"] for row in one} == {"1 of 1"}
+
+
+def test_a_row_has_the_most_frequent_reason_and_a_target(scene):
+    reasons = {row["metric"]["check"]: row["metric"]["reason"] for row in rows(scene, "Problems now", "C", **WORKLOAD)}
+    reasons.pop("flaps", None)
+    targets = {row["metric"]["check"]: row["metric"]["target"] for row in rows(scene, "Problems now", "D", **WORKLOAD)}
+
+    assert reasons == {"gone": "status", "after": "exit", "refused": "connect", "blind": "missing", "disk": "threshold"}
+    assert targets["refused"] == "127.0.0.1:1"
 
 
 def test_a_check_with_a_failing_dependency_is_marked_as_suppressed(scene):
-    prometheus, _ = scene
-    rows = unhealthy_rows(prometheus, "D")
+    found = rows(scene, "Problems now", "E", **WORKLOAD)
 
-    assert {name for name, row in rows.items() if row["value"][1] == "1"} == {"after"}
+    assert {row["metric"]["check"] for row in found if row["value"][1] == "1"} == {"after"}
+
+
+def test_workloads_of_one_name_in_several_namespaces_and_clusters_are_separate(scene):
+    found = [row["metric"] for row in rows(scene, "Problems now") if row["metric"]["check"] == "gone"]
+    links = {row["workload"]: (row["link_cluster"], row["link_namespace"]) for row in found}
+
+    assert len(found) == 4
+    assert links == {
+        "shop/health": ("All", "shop"),
+        "staging/health": ("All", "staging"),
+        "eu/shop/health": ("eu", "shop"),
+        "bare": ("All", "All"),
+    }
+
+
+def test_a_replica_that_is_not_scraped_counts_as_not_ready(scene):
+    (ready,) = rows(scene, "Workloads", "B", **WORKLOAD)
+    (scraped,) = rows(scene, "Exporters of each workload", dashboard="exporter", **WORKLOAD)
+    problems = rows(scene, "Exporters with a problem", dashboard="exporter", **WORKLOAD)
+
+    assert ready["metric"]["ready"] in {"0 of 3", "2 of 3"}  # the check `flaps` decides
+    assert scraped["metric"]["scraped"] == "2 of 3"
+    silent = [row["metric"]["pod"] for row in problems if row["metric"]["problem"] == "not scraped"]
+    assert silent == ["health-1"]
+
+
+def test_an_error_budget_is_never_below_nothing(scene):
+    found = rows(scene, "Error budget")
+
+    assert [row["value"][1] for row in found] == ["0"] * len(found)

@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from dashboards import grafana
+from dashboards.source import panels
+from dashboards.source.__main__ import BOARDS, rendered
+from exporter.model import Reason
 
 ROOT = Path(__file__).parents[2]
 UIDS = {"overview": "health-overview", "check": "health-check", "exporter": "health-exporter"}
@@ -23,17 +26,38 @@ RULES = [
 ]
 # The ids from Grafana's packages/grafana-data/src/valueFormats/categories.ts that the dashboards use.
 UNITS = {"none", "string", "short", "percentunit", "bytes", "s", "dtdurations", "ops", "reqps"}
+TEXT = "suffix: "  # followed by the text after the number
 TYPES = {"stat", "timeseries", "table", "state-timeline", "bargauge"}  # all part of Grafana itself
-WITHOUT_JOB = {
-    "ALERTS": "an alert about an absent metric or about a node has no job, and the query includes these alerts",
+WORKLOAD = ("cluster", "namespace", "job")
+OF_WORKLOADS = {
+    "job:health_sli:ratio30d": "recorded over all replicas of a workload",
+    "job:health_sli:ratio1h": "recorded over all replicas of a workload",
+    "job:health_sli:objective": "recorded over all replicas of a workload",
+    "job:health_exporters:known": "recorded over all replicas of a workload",
+    "health_exporter_build_info": "finds the workloads of replicas that are not scraped, too",
 }
-WITHOUT_INSTANCE = {
-    "ALERTS": "an alert is about all instances of a job",
-    "job:health_sli:ratio30d": "recorded over all instances of a job",
-    "job:health_sli:ratio1h": "recorded over all instances of a job",
-    "job:health_sli:objective": "recorded over all instances of a job",
+OF_ALERTS = {"ALERTS", "ALERTS_FOR_STATE"}  # of a workload, or of a node: then without these labels
+SCREEN, NAVIGATION, CONTROLS, CELL = 1080, 40, 64, 30 + 8  # pixels of Grafana; a cell includes the gap
+LAPTOP, MARGINS, GAP = 1366, 32, 8  # pixels
+LETTER, ICONS = 7.2, 57  # pixels of a letter in a title, on average, and of what surrounds it
+# The meaning of each color, as in dashboards/README.md. A color in a chart that has no meaning is a shade of blue.
+MEANINGS = {
+    "semi-dark-green": {"pass", "200", "none", "no"},
+    "semi-dark-yellow": {"warn", "warning", "periodSeconds"},
+    "semi-dark-red": {
+        "fail",
+        "critical",
+        "503",
+        "stuck",
+        "failureThreshold",
+        "timeoutSeconds",
+        "shortest periodSeconds",
+    },
+    "semi-dark-purple": {"unknown"},
 }
-FROM_PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped", "ALERTS"}
+NEUTRAL = {"semi-dark-blue", "light-blue", "super-light-blue"}
+REASONS = {str(reason) for reason in Reason}
+FROM_PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped", *OF_ALERTS}
 
 every_dashboard = pytest.mark.parametrize("name", grafana.FILES)
 
@@ -48,7 +72,7 @@ def places():
 def queries():
     """Every query of every panel."""
     found = grafana.targets()
-    assert len(found) > 80
+    assert len(found) > 90
     return found
 
 
@@ -62,7 +86,25 @@ def test_a_dashboard_is_classic_json_and_not_editable_in_place(name):
     assert (board["uid"], board["id"], board["schemaVersion"], board["editable"]) == (UIDS[name], None, 42, False)
     assert "version" not in board
     assert (board["graphTooltip"], board["timezone"], board["tags"]) == (1, "", ["health-exporter"])
-    assert [annotation["builtIn"] for annotation in board["annotations"]["list"]] == [1]
+    assert (board["refresh"], board["annotations"]["list"][0]["builtIn"]) == ("1m", 1)
+
+
+@every_dashboard
+def test_the_file_is_what_its_source_renders(name):
+    assert (grafana.FOLDER / f"{name}.json").read_text() == rendered(BOARDS[name]()), "run make dashboards"
+
+
+@every_dashboard
+def test_annotations_show_configurations_starts_and_versions(name):
+    found = grafana.annotations(name)
+
+    assert [annotation["name"] for annotation in found] == [
+        "Configuration loaded",
+        "Exporter started",
+        "Several versions run",
+    ]
+    assert {annotation["datasource"]["uid"] for annotation in found} == {"${datasource}"}
+    assert all(annotation["enable"] and annotation["textFormat"] for annotation in found)
 
 
 @every_dashboard
@@ -77,8 +119,9 @@ def test_the_data_source_is_a_variable(name):
 @every_dashboard
 def test_variables_query_the_selected_data_source_whenever_the_time_range_changes(name):
     found = [variable for variable in grafana.variables(name).values() if variable["type"] == "query"]
+    more = ["check", "measurement"] if name == "check" else []
 
-    assert [variable["name"] for variable in found] == ["job", "instance", "check"][: 3 if name == "check" else 2]
+    assert [variable["name"] for variable in found] == [*grafana.LABELS, *more]
     for variable in found:
         assert (variable["label"], variable["datasource"], variable["refresh"]) == (
             variable["name"],
@@ -86,36 +129,131 @@ def test_variables_query_the_selected_data_source_whenever_the_time_range_change
             2,
         )
         selector, label = grafana.label_values(variable)
-        assert label == variable["name"]
+        assert label == {"measurement": "__name__"}.get(variable["name"], variable["name"])
         assert grafana.selectors(selector)
 
 
 @every_dashboard
-def test_several_jobs_and_instances_can_be_selected(name):
-    variables = [grafana.variables(name)[variable] for variable in ("job", "instance")]
+def test_every_variable_depends_on_the_variables_before_it(name):
+    before = []
+    for variable in grafana.variables(name).values():
+        if variable["type"] == "query":
+            selector, _ = grafana.label_values(variable)
+            assert re.findall(r"\$(\w+)", selector) == before, variable["name"]
+            before.append(variable["name"])
 
+
+@every_dashboard
+def test_several_values_of_every_label_can_be_selected(name):
+    variables = [grafana.variables(name)[variable] for variable in grafana.LABELS]
+
+    # The linter wants ".+", for which Prometheus reads the index of every value; ".*" matches a missing label, too.
     assert [(variable["multi"], variable["includeAll"], variable["allValue"]) for variable in variables] == [
         (True, True, grafana.ALL)
-    ] * 2
+    ] * len(grafana.LABELS)
+
+
+def rectangles(panels):
+    """The places of panels. A panel that is repeated fills its row, however often that is."""
+    return [panel["gridPos"] for panel in panels]
+
+
+def assert_fills_the_grid(panels, top=0):
+    cells = [
+        (x, y)
+        for rectangle in rectangles(panels)
+        for x in range(rectangle["x"], rectangle["x"] + rectangle["w"])
+        for y in range(rectangle["y"], rectangle["y"] + rectangle["h"])
+    ]
+    bottom = max(rectangle["y"] + rectangle["h"] for rectangle in rectangles(panels))
+
+    assert sorted(cells) == [(x, y) for x in range(24) for y in range(top, bottom)]
 
 
 @every_dashboard
 def test_panels_fill_the_grid_and_do_not_overlap(name):
-    rectangles = [panel["gridPos"] for panel in grafana.dashboard(name)["panels"]]
-    cells = [
-        (x, y)
-        for rectangle in rectangles
-        for x in range(rectangle["x"], rectangle["x"] + rectangle["w"])
-        for y in range(rectangle["y"], rectangle["y"] + rectangle["h"])
-    ]
-    height = max(rectangle["y"] + rectangle["h"] for rectangle in rectangles)
+    listed = grafana.dashboard(name)["panels"]
 
-    assert sorted(cells) == [(x, y) for x in range(24) for y in range(height)]
+    assert_fills_the_grid(listed)
+    for row in listed:
+        if row.get("collapsed"):
+            assert_fills_the_grid(row["panels"], top=row["gridPos"]["y"] + 1)
+
+
+@every_dashboard
+def test_the_first_screen_of_a_wall_display_ends_between_two_panels(name):
+    rows = (SCREEN - NAVIGATION - CONTROLS) // CELL
+    above = [panel for panel in grafana.dashboard(name)["panels"] if panel["gridPos"]["y"] < rows]
+    cut = [panel["title"] for panel in above if panel["gridPos"]["y"] + panel["gridPos"]["h"] > rows]
+
+    assert rows == 25
+    assert not cut
+
+
+def test_the_first_screen_of_the_overview_has_all_that_matters():
+    above = [panel for panel in grafana.dashboard("overview")["panels"] if panel["gridPos"]["y"] < 25]
+    titles = {panel["title"] for panel in above}
+
+    assert {"Workloads", "Problems now", "Alerts firing", "Error budget"} <= titles
+
+
+def width(panel):
+    """The width of a panel on a laptop."""
+    return panel["gridPos"]["w"] * (LAPTOP - MARGINS + GAP) / 24 - GAP
+
+
+def test_titles_are_not_cut_on_a_laptop():
+    cut = [place for place, panel in places() if len(panel["title"]) * LETTER + ICONS > width(panel)]
+
+    assert not cut, "\n".join(cut)
+
+
+def test_the_columns_of_every_table_fit_on_a_laptop():
+    violations = []
+    for place, panel in places():
+        if panel["type"] == "table":
+            columns = shown_columns(panel)
+            fixed = dict(fixed_widths(panel, columns))
+            least = panel["fieldConfig"]["defaults"]["custom"]["minWidth"]
+            needed = sum(fixed.get(column, least) for column in columns)
+            violations += [f"{place}: {needed} pixels"] if needed > width(panel) else []
+
+    assert not violations, "\n".join(violations)
+
+
+def shown_columns(table):
+    """The titles of the columns that are not hidden. Only alerts about a node have the column Node."""
+    (organize,) = (found["options"] for found in table["transformations"] if found["id"] == "organize")
+    hidden = "|".join(
+        override["matcher"]["options"]
+        for override in table["fieldConfig"]["overrides"]
+        if any(property_["id"] == "custom.hidden" for property_ in override["properties"])
+    )
+    return [title for title in organize["renameByName"].values() if not re.fullmatch(f"{hidden}|Node", title)]
+
+
+def fixed_widths(table, columns):
+    """The widths that overrides give to columns."""
+    for override in table["fieldConfig"]["overrides"]:
+        for property_ in override["properties"]:
+            if property_["id"] == "custom.width":
+                matches = [column for column in columns if re.fullmatch(override["matcher"]["options"], column)]
+                yield from ((column, property_["value"]) for column in matches)
+
+
+@every_dashboard
+def test_a_wide_panel_is_never_empty_because_of_the_kind_of_a_check(name):
+    """Whatever only some kinds have is in a collapsed section, or repeated for what there is."""
+    kinds = re.compile(r"health_(?!check_|group_|exporter|answers_|snapshot_|sli)")
+    listed = grafana.dashboard(name)["panels"]
+    texts = {panel["title"]: " ".join(target["expr"] for target in panel.get("targets", ())) for panel in listed}
+
+    assert [title for title, text in texts.items() if kinds.search(text.replace("job:health_sli", ""))] == []
 
 
 @every_dashboard
 def test_ids_and_titles_are_unique(name):
-    board = grafana.dashboard(name)["panels"]
+    board = [*grafana.panels(name), *(panel for panel in grafana.dashboard(name)["panels"] if panel["type"] == "row")]
 
     assert len({panel["id"] for panel in board}) == len({panel["title"] for panel in board}) == len(board)
 
@@ -163,7 +301,7 @@ def test_every_unit_is_known():
     violations = []
     for place, panel in places():
         units = {panel["fieldConfig"]["defaults"]["unit"], *grafana.properties(panel, "unit")}
-        violations += [f"{place}: {unit}" for unit in units - UNITS]
+        violations += [f"{place}: {unit}" for unit in units - UNITS if not unit.startswith(TEXT)]
 
     assert not violations, "\n".join(violations)
 
@@ -182,6 +320,48 @@ def test_every_color_is_explained_in_the_description():
     assert not violations, "\n".join(violations)
 
 
+def test_a_color_means_the_same_everywhere():
+    violations = []
+    for place, panel in places():
+        used = [(color, words) for color, words in grafana.colors(panel) if color not in NEUTRAL]
+        violations += [f"{place}: {color}" for color, _ in used if color not in MEANINGS]
+        for name, color in grafana.fixed_colors(panel):
+            if set(name.split("|")) <= REASONS:
+                continue
+            meant = [word for word in MEANINGS.get(color, ()) if re.fullmatch(name, word) or name.endswith(word)]
+            if color not in NEUTRAL and not meant:
+                violations.append(f"{place}: {name} is {color}")
+    for place, panel in places():
+        for color, text in named_colors(panel):
+            wrong = [meant for meant, texts in MEANINGS.items() if text in texts and meant != color]
+            violations += [f"{place}: {text} is {color}, not {meant}" for meant in wrong]
+
+    assert not violations, "\n".join(violations)
+
+
+def named_colors(panel):
+    """The colors of texts: of mapped values, and of fields that are fixed."""
+    mappings = [panel["fieldConfig"]["defaults"].get("mappings", []), *grafana.properties(panel, "mappings")]
+    for mapping in (mapping for found in mappings for mapping in found if mapping["type"] == "value"):
+        for result in mapping["options"].values():
+            if "color" in result:
+                yield result["color"], result["text"]
+    for name, color in grafana.fixed_colors(panel):
+        yield from ((color, text) for text in name.split("|"))
+
+
+def test_every_reason_has_a_color():
+    assert set(panels.REASONS) | {"pending"} == REASONS
+
+
+def test_the_readme_has_the_table_of_colors():
+    readme = (ROOT / "dashboards/README.md").read_text()
+    rows = dict(re.findall(r"^\| (\w+) \| (.+?) \|$", readme, re.MULTILINE))
+
+    for color, texts in MEANINGS.items():
+        assert any(f"`{text}`" in rows[color.rpartition("-")[2]] for text in texts)
+
+
 def test_links_in_a_table_use_columns_of_that_table():
     violations = []
     for place, panel in places():
@@ -197,20 +377,52 @@ def test_links_in_a_table_use_columns_of_that_table():
 # Queries
 
 
+def required(target, selector):
+    """The matchers that a selector needs: those of the variables which its series have as labels."""
+    if selector.metric in OF_ALERTS:
+        return {(label, "=~", f"{label.upper()}|") for label in WORKLOAD}
+    found = {(label, "=~", label.upper()) for label in WORKLOAD}
+    if selector.metric not in OF_WORKLOADS:
+        found |= {(label, "=~", label.upper()) for label in ("pod", "instance")}
+    return found
+
+
 def test_every_query_selects_by_the_variables():
+    selected = {label: label.upper() for label in grafana.LABELS}
+    violations = [
+        f"{target.where}: {selector.metric} without {name}"
+        for target in queries()
+        for selector in grafana.selectors(target.expr, **selected)
+        for name, *_ in required(target, selector) - selector.matchers
+    ]
+
+    assert not violations, "\n".join(violations)
+
+
+def test_every_query_about_one_check_selects_it():
+    without_check = {"health_answers_total", "up", "health_exporter_build_info"}
+    violations = [
+        f"{target.where}: {selector.metric}"
+        for target in queries()
+        if target.dashboard == "check"
+        for selector in grafana.selectors(target.expr, check="CHECK")
+        if selector.metric not in without_check and ("check", "=", "CHECK") not in selector.matchers
+    ]
+
+    assert not violations, "\n".join(violations)
+
+
+def test_joins_and_groups_include_the_workload():
+    """Two workloads may have the same name in two namespaces, and two instances the same address in two clusters."""
     violations = []
     for target in queries():
-        for selector in grafana.selectors(target.expr, job="JOB", instance="INSTANCE", check="CHECK"):
-            required = set()
-            if selector.metric not in WITHOUT_JOB:
-                required.add(("job", "=~", "JOB"))
-            if selector.metric not in WITHOUT_INSTANCE:
-                required.add(("instance", "=~", "INSTANCE"))
-            if target.dashboard == "check" and selector.metric != "health_answers_total":  # it has no label check
-                required.add(("check", "=", "CHECK"))
-            violations += [
-                f"{target.where}: {selector.metric} without {name}" for name, *_ in required - selector.matchers
-            ]
+        labels = re.findall(r"\b(?:on|by) \(([^()]*)\)", target.expr)
+        parts = [set(found.split(", ")) for found in labels if found]
+        violations += [
+            f"{target.where}: {sorted(found)}"
+            for found in parts
+            if found & {"job", "instance", "pod", "namespace"} and not {"cluster", "namespace", "job"} <= found
+        ]
 
     assert not violations, "\n".join(violations)
 
@@ -264,11 +476,14 @@ def test_every_query_uses_metrics_that_exist():
     violations = []
     for target in queries():
         for selector in grafana.selectors(target.expr):
-            patterns = [value for name, sign, value in selector.matchers if (name, sign) == ("__name__", "=~")]
-            if selector.metric in metrics:
-                continue
-            if not patterns or not all(any(map(re.compile(pattern).fullmatch, metrics)) for pattern in patterns):
-                violations.append(f"{target.where}: {selector.metric or patterns}")
+            names = {value for name, _, value in selector.matchers if name == "__name__"}
+            if not selector.metric and names <= {
+                "health_check_duration_seconds",
+                "health_check_duration_seconds_limit",
+            }:
+                continue  # the measurement that the variable selects
+            if selector.metric not in metrics:
+                violations.append(f"{target.where}: {selector.metric or names}")
 
     assert not violations, "\n".join(violations)
 
