@@ -10,8 +10,10 @@ PROMETHEUS3 := $(VENV)-prometheus3/$(PROMETHEUS_MODULE)
 SBOM := dist/health-exporter.cdx.json
 # Options and paths for pytest: make test ARGS="-k reload", make fast ARGS=tests/net
 ARGS ?=
+# Where this is set, every start of the exporter would compile all its modules, and the tests start it hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run help check fast test test-prometheus3 faults coverage e2e e2e-long bench soak format docs manifests dashboards dashboards-preview tools dist sbom lock clean
+.PHONY: run help lint check fast test test-prometheus3 faults coverage e2e e2e-long bench soak format docs manifests dashboards dashboards-preview tools dist sbom lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp ## start the exporter with its default checks
@@ -21,18 +23,20 @@ help: ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.* ## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
 
-check: $(VENV)/test.stamp ## lint, check types, import rules, spelling and wording, in seconds
+lint: $(VENV)/test.stamp ## lint, check types, import rules and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
+
+check: lint ## run `make lint` and the tests of wording, in seconds
 	$(BIN)/pytest tests/test_language.py tests/test_time_bounds.py
 
-fast: check ## run `make check` and the tests that start no other program; ARGS go to pytest
+fast: lint ## run `make lint` and the tests that start no other program; ARGS go to pytest
 	$(BIN)/pytest -m "not slow" --numprocesses=auto --dist=worksteal $(ARGS)
 
-test: check $(TOOLS)/stamp ## run `make check` and all tests; ARGS go to pytest and can select tests
+test: lint $(TOOLS)/stamp ## run `make lint` and all tests; ARGS go to pytest and can select tests
 	tests/peers.sh
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
@@ -128,7 +132,7 @@ lock: $(VENV)/test.stamp ## pin the newest allowed versions of the dependencies,
 		--no-emit-index-url --no-emit-find-links --output-file requirements-tools.txt requirements-tools.in
 
 clean: ## remove the environments and all caches
-	rm -rf .venv .venv-* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import platform, sys; sys.exit(sys.version_info < (3, 11) and \
@@ -140,11 +144,13 @@ $(VENV)/run.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# --no-compile: most of these modules are never imported, and Python compiles the others when it imports them.
 $(VENV)/test.stamp: $(VENV)/run.stamp requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
 	touch $@
 
 $(TOOLS)/stamp: requirements-tools.txt | $(VENV)/run.stamp
-	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
+	$(PYTHON) -m venv --without-pip $(TOOLS)
+	$(BIN)/pip --python $(TOOLS)/bin/python install --quiet --disable-pip-version-check --no-compile --require-hashes \
+		-r requirements-tools.txt
 	touch $@

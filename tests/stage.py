@@ -108,7 +108,4 @@ def exchange(url: str, request: bytes, timeout: float = PATIENCE) -> bytes:
     parts = urlsplit(url)
     with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=timeout) as client:
         client.sendall(request)
-        received = b""
-        while data := client.recv(65536):
-            received += data
-    return received
+        return b"".join(iter(lambda: client.recv(65536), b""))

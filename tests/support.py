@@ -48,14 +48,18 @@ def within(seconds: float) -> Deadline:
 
 
 def eventually(condition: Callable[[], Any], within: float = PATIENCE, what: str = "") -> Any:
-    """Wait for a condition by polling, and return its first true value."""
-    until = time.monotonic() + within
+    """Wait for a condition by polling, and return its first true value.
+
+    The pauses grow with the time it takes: a poll is often a request, and takes CPU time from what it waits for.
+    """
+    began = time.monotonic()
     while True:
         if value := condition():
             return value
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > within:
             pytest.fail(f"not within {within} s: {what or condition}")
-        time.sleep(0.01)
+        time.sleep(min(max(0.01, waited / 10), 0.05))
 
 
 def configure_nginx(servers: str) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 import yaml
 from support import command
@@ -37,8 +38,7 @@ def test_every_configuration_loads(configuration, tmp_path):
 @pytest.mark.parametrize("configuration", blocks("yaml", "health.yml"))
 def test_no_configuration_needs_advice(configuration, tmp_path):
     (tmp_path / "health.yml").write_text(configuration)
-    validate = [sys.executable, "-m", "exporter", "validate", "--scrape-interval", "4", str(tmp_path / "health.yml")]
-    done = subprocess.run(validate, capture_output=True, text=True)
+    done = commands.run("validate", "--scrape-interval", "4", tmp_path / "health.yml")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "(advice)" not in done.stdout
@@ -81,9 +81,9 @@ def test_the_script_and_the_checks_give_the_same_exit_code(nginx, tmp_path, stat
     if status == "stopped":
         nginx.stop()
     before = subprocess.run([sys.executable, str(tmp_path / "check.py")])
-    check = [sys.executable, "-m", "exporter", "check", "--config.file", str(tmp_path / "health.yml"), "--name", "web"]
+    after = commands.run("check", "--config.file", tmp_path / "health.yml", "--name", "web")
 
-    assert subprocess.run(check, capture_output=True).returncode == before.returncode == int(status != "/health")
+    assert after.returncode == before.returncode == int(status != "/health")
 
 
 @pytest.mark.parametrize("code", blocks("python", "app.py"))

@@ -98,8 +98,12 @@ def _connect(address: str) -> _socket.socket | None:
         return None
     try:
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    try:
         sock.settimeout(0)
         sock.connect("\0" + address[1:] if address[0] == "@" else address)
     except OSError:
+        sock.close()
         return None
     return sock

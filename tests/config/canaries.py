@@ -5,6 +5,7 @@ The places come from the JSON Schema, so that a new kind or option is covered wi
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import yaml
@@ -164,9 +165,15 @@ def fill(data: Any, places: Iterable[tuple[PATH, set[str]]]) -> Iterator[Any]:
             yield place(data, (*path, KEY), CANARY)
 
 
+@cache
+def read_schema() -> dict[str, Any]:
+    """Return the schema, which takes a quarter of a second to build."""
+    return build_schema()
+
+
 def make_checks(kind: str) -> list[dict[str, Any]]:
     """Return checks of this kind, each with a canary in one place: every canary in every place."""
-    schema = build_schema()
+    schema = read_schema()
     check = schema["$defs"]["Check"]
     others = set(kinds()) - {kind}
     properties = {key: value for key, value in check["properties"].items() if key not in others}

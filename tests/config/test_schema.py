@@ -159,7 +159,7 @@ def places_in(data: Any) -> Iterator[tuple[Any, Any]]:
         yield from places_in(value)
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(data=mutated(values_of(SCHEMA, SCHEMA)))
 def test_the_schema_and_the_loader_agree(data):
     not_in_a_schema = re.compile("|".join([*NOT_IN_A_SCHEMA, *map(re.escape, value_errors(data))]))

@@ -397,7 +397,7 @@ OWN_RESOURCES = (
     Row(
         "crashes",
         "The process that runs the checks is killed, stopped or crashes, again and again.",
-        KEEPER + "ten_crashes_leave_liveness_alone",
+        KEEPER + "crashes_of_every_kind_leave_liveness_alone",
         KEEPER + "a_worker_that_dies_while_it_loads_is_started_again_with_a_growing_back_off",
     ),
     Row(

@@ -107,11 +107,11 @@ def asking(exporter: Sabotaged, path: str) -> Iterator[Seen]:
         client.join()
 
 
-def test_ten_crashes_leave_liveness_alone(serve):
+def test_crashes_of_every_kind_leave_liveness_alone(serve):
     """A request that the worker had already accepted is reset; none is refused, and none is answered with 503."""
     exporter = serve("--shutdown-delay", "1")
     worker = exporter.await_worker()
-    faults = [signal.SIGKILL, signal.SIGSTOP, "segfault", signal.SIGABRT, signal.SIGBUS] * 2
+    faults = [signal.SIGKILL, signal.SIGSTOP, "segfault", signal.SIGABRT, signal.SIGBUS]
 
     with asking(exporter, "/livez") as live, asking(exporter, "/readyz") as ready:
         for fault in faults:

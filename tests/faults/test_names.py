@@ -72,8 +72,11 @@ def island(tmp_path: Path) -> Iterator[Callable[..., Island]]:
         process.end()
 
 
-@pytest.mark.parametrize("resolv_conf", [PLAIN, SEARCH], ids=["plain", "search"])
-@pytest.mark.parametrize(("count", "zones"), [(12, 1), (50, 1), (120, 40)])
+@pytest.mark.parametrize(
+    ("count", "zones", "resolv_conf"),
+    [(12, 1, PLAIN), (50, 1, SEARCH), (120, 40, PLAIN), (120, 40, SEARCH)],
+    ids=["few", "many with a search list", "in many zones", "in many zones with a search list"],
+)
 def test_a_dead_zone_fails_only_its_own_checks(island, count, zones, resolv_conf):
     """The C library waits 10 s for a name of the dead zones, and 40 s with a search list."""
     evil = {f"evil{number}": f"n{number}.evil{number % zones}.test" for number in range(count)}

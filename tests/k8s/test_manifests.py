@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import commands
 import kubernetes_validate
 import pytest
 import yaml
@@ -347,9 +347,7 @@ def test_every_object_is_small_enough_for_kubectl_apply() -> None:
 
 def advice(path: Path) -> list[str]:
     """The advice that `validate` prints for a valid configuration."""
-    arguments = [sys.executable, "-m", "exporter", "validate", str(path), "--scrape-interval", "15"]
-    environment = {**os.environ, "POD_IP": "127.0.0.2"}
-    result = subprocess.run(arguments, capture_output=True, text=True, env=environment)
+    result = commands.run("validate", path, "--scrape-interval", "15", env={"POD_IP": "127.0.0.2"})
     assert result.returncode == 0, result.stdout + result.stderr
     return re.findall(r"health\.yml:\d+: (.*) \(advice\)$", result.stdout, re.MULTILINE)
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 
 import pytest
 from support import eventually
@@ -163,26 +164,35 @@ def test_the_watchdog_is_fed_also_while_the_worker_is_replaced(start, one_manage
     ],
     ids=["none", "other_process", "text", "overflow", "too_many_digits"],
 )
-def test_the_watchdog_of_another_process_is_left_alone(start, one_manager, tmp_path, variables):
-    exporter = serve(start, one_manager, tmp_path, "--shutdown-delay=0", **variables)
-    one_manager.wait("READY")
-    exporter.signal(signal.SIGTERM)
-    exporter.wait()
+def test_the_watchdog_of_another_process_is_left_alone(one_manager, monkeypatch, variables):
+    with served(one_manager, monkeypatch, variables) as (service, worker, _):
+        service.update(worker, "")
 
+    assert one_manager.find("READY") == ["1"]
     assert one_manager.find("WATCHDOG") == []
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1", "relative", "/missing/socket"])
-def test_without_a_usable_socket_nothing_happens(start, address):
-    exporter = start("checks: [{name: load, loadAverage: {failRatio: 1000}}]", env={"NOTIFY_SOCKET": address})
+def test_without_a_usable_socket_nothing_is_sent(one_manager, monkeypatch, address):
+    one_manager.variables = {"NOTIFY_SOCKET": address}
+    with served(one_manager, monkeypatch) as (service, worker, _):
+        service.update(worker, "")
+        service.reload()
+        service.stop()
+
+    assert one_manager.read() == []
+
+
+def test_the_exporter_serves_without_a_usable_socket(start):
+    exporter = start("checks: [{name: a, loadAverage: {failRatio: 1000}}]", env={"NOTIFY_SOCKET": "/missing/socket"})
 
     eventually(lambda: exporter.get("/readyz").status == 200)
 
 
 @contextmanager
-def served(manager, monkeypatch):
+def served(manager, monkeypatch, watchdog=MappingProxyType({"WATCHDOG_USEC": "2"})):
     """A service whose worker serves, as a process that does nothing."""
-    for name, value in {**manager.variables, "WATCHDOG_USEC": "2"}.items():
+    for name, value in {**manager.variables, **watchdog}.items():
         monkeypatch.setenv(name, value)
     shared = Shared()
     service = Service(shared)

@@ -1,9 +1,9 @@
 """The command `convert`, for the configuration that docs/migration.md moves."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+import commands
 
 from exporter.config.checks import load
 
@@ -14,8 +14,7 @@ def convert(tmp_path, *options):
     for name in ("blackbox.yml", "prometheus.yml"):
         text = re.search(rf"```yaml\n(# {name}\n.*?)```", PAGE, re.DOTALL)[1]
         (tmp_path / name).write_text(text)
-    program = [sys.executable, "-m", "exporter", "convert", str(tmp_path / "blackbox.yml"), *options]
-    return subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
+    return commands.run("convert", tmp_path / "blackbox.yml", *options, cwd=tmp_path)
 
 
 def test_the_configuration_is_on_standard_output_and_the_notes_are_not(tmp_path):
@@ -39,8 +38,7 @@ def test_without_a_target_it_is_an_error(tmp_path):
 
 def test_a_manifest_needs_no_targets(tmp_path):
     manifest = Path(__file__).parent / "fifty" / "deployment_http.yaml"
-    program = [sys.executable, "-m", "exporter", "convert", str(manifest)]
-    refused = subprocess.run([*program, "--target", "web"], capture_output=True, text=True)
+    refused = commands.run("convert", manifest, "--target", "web")
 
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == f"{manifest}: has no modules of blackbox_exporter, so it needs no targets\n"

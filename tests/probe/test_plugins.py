@@ -51,26 +51,31 @@ def test_the_options_of_a_plugin_are_in_the_schema_and_are_validated(site, tmp_p
     assert f"{config}:3: checks[0].dice.failPips: must be" in done.stderr
 
 
+MISSING = (
+    "import nothing_there\n",
+    "broken = broken_kind:Kind",
+    "the kind broken of broken-kind 2.0 cannot be loaded: Module",
+)
+
+
 @pytest.mark.parametrize(
-    ("module", "entry", "complaint"),
+    ("command", "module", "entry", "complaint"),
     [
+        (["serve", "--config.strict"], *MISSING),
+        (["check"], *MISSING),
+        (["schema"], *MISSING),
         (
-            "import nothing_there\n",
-            "broken = broken_kind:Kind",
-            "the kind broken of broken-kind 2.0 cannot be loaded: Module",
-        ),
-        (
+            ["schema"],
             "1 / 0\n",
             "broken = broken_kind:Kind",
             "the kind broken of broken-kind 2.0 cannot be loaded: ZeroDivisionError",
         ),
-        ("Kind = 5\n", "broken = broken_kind:Kind", "the kind broken of broken-kind 2.0 is not a Probe"),
-        ("Kind = 5\n", "httpGet = broken_kind:Kind", "broken_kind:Kind: the kind httpGet already exists"),
-        ("Kind = 5\n", "function = broken_kind:Kind", "broken_kind:Kind: the kind function already exists"),
+        (["schema"], "Kind = 5\n", "broken = broken_kind:Kind", "the kind broken of broken-kind 2.0 is not a Probe"),
+        (["schema"], "Kind = 5\n", "httpGet = broken_kind:Kind", "broken_kind:Kind: the kind httpGet already exists"),
+        (["schema"], "Kind = 5\n", "function = broken_kind:Kind", "broken_kind:Kind: the kind function already exists"),
     ],
 )
-@pytest.mark.parametrize("command", [["serve", "--config.strict"], ["check"], ["schema"]])
-def test_a_broken_plugin_stops_the_start_and_is_named(tmp_path, module, entry, complaint, command):
+def test_a_broken_plugin_stops_the_start_and_is_named(tmp_path, command, module, entry, complaint):
     (tmp_path / "broken_kind.py").write_text(module)
     described = tmp_path / "broken_kind-2.0.dist-info"
     described.mkdir()
@@ -112,14 +117,19 @@ class Fragile(Probe):
 """
 
 
+READ, BUILT = ("read", "KeyError (fragile.py:15)"), ("built", "ZeroDivisionError (fragile.py:21)")
+
+
 @pytest.mark.parametrize(
-    ("when", "complaint"),
-    [("read", "KeyError (fragile.py:15)"), ("built", "ZeroDivisionError (fragile.py:21)")],
+    ("command", "when", "complaint"),
+    [
+        (["serve", *LISTEN, "--config.strict", "--config.file"], *READ),
+        (["check", "--config.file"], *READ),
+        (["validate"], *READ),
+        (["validate"], *BUILT),
+    ],
 )
-@pytest.mark.parametrize(
-    "command", [["serve", *LISTEN, "--config.strict", "--config.file"], ["check", "--config.file"], ["validate"]]
-)
-def test_an_exception_in_a_plugin_while_the_file_is_loaded_is_a_complaint(tmp_path, when, complaint, command):
+def test_an_exception_in_a_plugin_while_the_file_is_loaded_is_a_complaint(tmp_path, command, when, complaint):
     """With file and line of both, and without the exception's text, which may contain a secret."""
     (tmp_path / "fragile.py").write_text(FRAGILE)
     described = tmp_path / "fragile-1.0.dist-info"

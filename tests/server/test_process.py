@@ -142,7 +142,7 @@ def test_a_second_signal_ends_the_drain_at_once(start, first, second):
 def test_sigterm_during_the_start_is_a_clean_end():
     """From the first moment at which Python can handle it; as PID 1, the process would not receive an earlier one."""
     arguments = [sys.executable, "-m", "exporter", "serve", "--web.listen-address", "127.0.0.1:0", "--shutdown-delay"]
-    for moments in ((0, 0.03, 0.06, 0.1), (0.15, 0.2, 0.3, 0.4), (0.5, 0.6, 0.8, 1.0)):
+    for moments in ((0, 0.03, 0.1), (0.2, 0.4, 0.8)):
         children = [
             subprocess.Popen([*arguments, "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             for _ in moments
@@ -260,26 +260,26 @@ def test_sighup_reloads_the_file(start, config):
     assert metrics[RELOADED] == 1
 
 
-@pytest.mark.parametrize("how", ["written in place", "replaced", "a ConfigMap's symlink"])
-def test_a_changed_file_is_loaded(start, config, tmp_path, how):
-    if how == "a ConfigMap's symlink":
-        swap(tmp_path, "1", checks("before"))
-        config.symlink_to("..data/health.yml")
-        exporter = start(None, "--config.file", str(config))
-    else:
-        exporter = start(checks("before"))
+def test_a_changed_file_is_loaded(start, config, tmp_path):
+    """Written in place, replaced, or as a ConfigMap's symlink."""
+    exporter = start(checks("before"))
     assert exporter.get("/healthz/before").status in (200, 503)
 
-    if how == "written in place":
-        config.write_text(checks("after"))
-    elif how == "replaced":
-        (tmp_path / "new").write_text(checks("after"))
-        (tmp_path / "new").replace(config)
-    else:
-        swap(tmp_path, "2", checks("after"))
-
-    eventually(lambda: exporter.get("/healthz/after").status == 200)
+    config.write_text(checks("written"))
+    eventually(lambda: exporter.get("/healthz/written").status == 200)
     assert exporter.get("/healthz/before").status == 404
+
+    (tmp_path / "new").write_text(checks("replaced"))
+    (tmp_path / "new").replace(config)
+    eventually(lambda: exporter.get("/healthz/replaced").status == 200)
+
+    swap(tmp_path, "1", checks("link"))
+    config.unlink()
+    config.symlink_to("..data/health.yml")
+    eventually(lambda: exporter.get("/healthz/link").status == 200)
+    swap(tmp_path, "2", checks("swapped"))
+    eventually(lambda: exporter.get("/healthz/swapped").status == 200)
+    assert exporter.get("/healthz/link").status == 404
 
 
 def swap(volume: Path, version: str, content: str) -> None:
@@ -290,39 +290,39 @@ def swap(volume: Path, version: str, content: str) -> None:
     (volume / "..data_tmp").rename(volume / "..data")
 
 
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (lambda file: file.write_text("checks:\n  - {name: x, exec: {command: []}}\n"), r"health\.yml:2: checks\[0\]"),
-        (lambda file: file.write_text("checks:\n  - {name: half, exe"), r"health\.yml:\d+: "),
-        (lambda file: file.write_text(""), r"health\.yml"),
-        (lambda file: file.unlink(), "cannot be read: No such file or directory"),
-        (lambda file: (file.unlink(), file.mkdir()), "cannot be read: Is a directory"),
-    ],
-    ids=["bad", "half-written", "empty", "deleted", "a folder"],
-)
-def test_an_invalid_file_keeps_the_running_configuration(start, config, damage, told):
+DAMAGES = {
+    "bad": (lambda file: file.write_text("checks:\n  - {name: x, exec: {command: []}}\n"), r"yml:2: checks\[0\]"),
+    "half": (lambda file: file.write_text("checks:\n  - {name: half, exe"), r"health\.yml:\d+: not YAML"),
+    "empty": (lambda file: file.write_text(""), r"health\.yml: is empty"),
+    "deleted": (lambda file: file.unlink(), "cannot be read: No such file or directory"),
+    "folder": (lambda file: (file.unlink(), file.mkdir()), "cannot be read: Is a directory"),
+}
+
+
+def test_an_invalid_file_keeps_the_running_configuration(start, config):
     """A metric and the log report it, and the next valid file is loaded."""
     exporter = start(checks("before"))
     eventually(lambda: exporter.get("/healthz/before").status == 200)
-    before = exporter.metrics()
+    since = exporter.metrics()[SINCE % "before"]
 
-    damage(config)
-    exporter.signal(signal.SIGHUP)
+    for name, (damage, complaint) in DAMAGES.items():
+        loaded = exporter.metrics()[LOADED]
+        damage(config)
+        exporter.signal(signal.SIGHUP)
 
-    exporter.line(rf'level=error msg="configuration not loaded; keeping the previous one" error=.*{told}')
-    metrics = exporter.metrics()
-    assert metrics[RELOADED] == 0
-    assert metrics[LOADED] == before[LOADED]
-    assert metrics[UP % "before"] == 1
+        exporter.line(rf'level=error msg="configuration not loaded; keeping the previous one" error=.*{complaint}')
+        metrics = exporter.metrics()
+        assert metrics[RELOADED] == 0
+        assert metrics[LOADED] == loaded
+        assert metrics[UP % "before"] == 1
 
-    if config.is_dir():
-        config.rmdir()
-    config.write_text(checks("before", "after"))
-    exporter.signal(signal.SIGHUP)
-    eventually(lambda: exporter.metrics()[RELOADED] == 1)
-    eventually(lambda: exporter.get("/healthz/after").status == 200)
-    assert exporter.metrics()[SINCE % "before"] == before[SINCE % "before"]
+        if config.is_dir():
+            config.rmdir()
+        config.write_text(checks("before", name))
+        exporter.signal(signal.SIGHUP)
+        eventually(lambda: exporter.metrics()[RELOADED] == 1)
+        eventually(lambda name=name: exporter.get(f"/healthz/{name}").status == 200)
+    assert exporter.metrics()[SINCE % "before"] == since
 
 
 def test_a_storm_of_reloads_ends_with_the_latest_file(start, config):
