@@ -243,9 +243,10 @@ NO_LIMITS = {  # other numbers: exit codes, the pace of repeated work, defaults,
     "net.head": {"_MAX_CONTENT_LENGTH"},
     "redaction": {"MIN_PIECE"},
     "render.page": {"REFRESH"},
-    "server.history_file": {"SEGMENTS", "UPDATE"},
+    "server.history_file": {"UPDATE"},
     "server.poller": {"INTERVAL"},
     "server.routes": {"RETRY_AFTER"},
+    "server.segments": {"SEGMENTS"},
     "server.run": {"TICK"},
 }
 

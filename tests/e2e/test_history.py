@@ -8,7 +8,7 @@ from support import Exporter, ended, eventually
 
 from exporter.evaluation.entries import decode
 from exporter.evaluation.history import Checkpoint, Event, Milestone, Recorded
-from exporter.server.history_file import read_lines
+from exporter.server.segments import read_lines
 
 CONFIG = """
 checks:

@@ -178,7 +178,7 @@ def test_only_the_reader_opens_paths_of_the_configuration():
     processes = {"ask.py", "cli.py", "host/path.py"}
     kernel = {"host/proc.py", "host/container.py", "host/folders.py", "keeper/worker.py"}
     methods = {"probe/of.py", "manifests/writer.py"}  # of other things than files
-    threads = {"server/history_file.py"}  # of its own
+    threads = {"server/segments.py"}  # of its own
     assert opening <= {*processes, *kernel, *methods, *threads, "host/reader.py", "render/page.py"}
 
 

@@ -19,7 +19,8 @@ from exporter.evaluation.entries import decode
 from exporter.evaluation.history import Checkpoint, Event, Milestone, Recorded, rebuild
 from exporter.evaluation.store import Store
 from exporter.server import history_file
-from exporter.server.history_file import MAX_BACKLOG, MAX_PAUSE, MAX_RESTORED, SEGMENTS, HistoryFile, read_lines
+from exporter.server.history_file import MAX_BACKLOG, MAX_PAUSE, MAX_RESTORED, HistoryFile
+from exporter.server.segments import SEGMENTS, read_lines
 
 SIZE = 64 * 1024
 
@@ -47,7 +48,7 @@ class Past:
 
     def end(self) -> None:
         """End as a process does."""
-        self.file._close()
+        self.file._segments.close()
 
 
 @pytest.fixture
@@ -313,7 +314,7 @@ def test_the_end_waits_until_the_last_entries_are_written(past):
 
 def test_the_lock_is_not_left_to_a_command_that_a_check_starts(past):
     past.file.poll()
-    flags = fcntl.fcntl(past.file._descriptor, fcntl.F_GETFD)
+    flags = fcntl.fcntl(past.file._segments._descriptor, fcntl.F_GETFD)
 
     assert flags & fcntl.FD_CLOEXEC
 
