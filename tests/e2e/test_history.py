@@ -69,7 +69,7 @@ def test_the_history_survives_a_restart_and_a_crash(tmp_path):
     assert {
         state.spec.failure_threshold for entry in entries if isinstance(entry, Checkpoint) for state in entry.states
     } == {2}
-    assert sum(isinstance(entry, Recorded) for entry in entries) >= 6
+    assert sum(isinstance(entry, Recorded) for entry in entries) >= 3  # a crash loses up to a second of runs
     assert [entry.event for entry in entries if isinstance(entry, Milestone)][-1] is Event.STOPPED
 
 
