@@ -28,7 +28,7 @@ class Memory(Scoped):
         "memory_used_ratio": "Memory in use as a share of the total, in the latest run.",
         "memory_available_bytes": "Memory that can still be used without swapping, in the latest run.",
         "memory_total_bytes": "Memory of the machine, or the container's limit, in the latest run.",
-        "memory_oom_kills_total": "Processes of the container that were killed because memory ran out.",
+        "memory_oom_kills_total": "Processes of the container killed for lack of memory, up to the latest run.",
     }
     examples: ClassVar = (
         "- name: memory\n  memory: {warnRatio: 0.8, failRatio: 0.95}",

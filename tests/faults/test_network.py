@@ -124,7 +124,7 @@ def test_the_network_goes_away_and_comes_back(network, remote, start, serve):
         eventually(lambda: are_all(1), what="all pass again")
 
     assert cpu < 2 * healthy_cpu
-    assert size < 1.1 * healthy_size
+    assert size < 2 * healthy_size  # each check that fails adds its reason, its failures and their streaks
 
 
 def test_without_a_free_port_a_check_fails_and_recovers(network, start, serve):

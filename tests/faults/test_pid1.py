@@ -39,7 +39,7 @@ class Init(Process):
 
     @property
     def url(self) -> str:
-        return self.line(r"msg=listening address=(\S+)/ pid=1 ").group(1)
+        return self.line(r"msg=listening address=(\S+)/ .* pid=1 ").group(1)
 
     @property
     def itself(self) -> psutil.Process:

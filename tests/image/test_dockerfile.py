@@ -77,7 +77,7 @@ def test_the_healthcheck_is_a_valid_ask_command():
     program, command, *words = json.loads(text[text.index("[") :])
 
     assert (program, command) == ("health-exporter", "ask")
-    assert parse_arguments(words, {}) == ("exporter", "http://127.0.0.1:4584", 1, 0, Access())
+    assert parse_arguments(words, {}) == ("exporter", "http://127.0.0.1:4584", 1, 0, Access(), False)
 
 
 def test_the_exposed_port_is_the_default_port():
