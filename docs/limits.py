@@ -481,7 +481,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("manifests.tree:MAX_VALUES", "Keys and values of manifests, with those of aliases", "", "Refused."),
         Limit("config.data:MAX_DIGITS", "Digits of a whole number", "", "The file is rejected."),
         Limit("config.checks:_MAX_INT32", "Seconds and thresholds of a check", "", "The file is rejected."),
-        Limit("cli:MAX_SHARDS", "Shards", "", "`serve` exits with 2.", "--shards"),
+        Limit("cli.serve:MAX_SHARDS", "Shards", "", "`serve` exits with 2.", "--shards"),
         Limit("config.web:MAX_COST", "Cost of a bcrypt hash", "", "The file is rejected."),
         Limit(
             "server.reload:MAX_ERRORS",

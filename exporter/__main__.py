@@ -70,7 +70,7 @@ def _run_ask() -> int | None:
 def _run_click(error_code: int, link: "Link | None") -> int:
     import click
 
-    from exporter.cli import cli
+    from exporter.cli.main import cli
 
     try:
         code = cli.main(prog_name="health-exporter", standalone_mode=False, obj=link)

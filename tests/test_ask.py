@@ -20,7 +20,7 @@ from support import PATIENCE, eventually, free_port
 from web_files import TLS, hashed, written
 
 from exporter.ask import MAX_ANSWER, Access, AskError, _run_within, ask, parse_arguments, run
-from exporter.cli import cli
+from exporter.cli.main import cli
 
 TIMEOUT = 0.4  # seconds, after which `ask` gives up
 

@@ -86,7 +86,7 @@ def test_the_help_tells_the_exit_codes(command):
 def test_every_option_has_its_help():
     from click import Option
 
-    from exporter.cli import cli
+    from exporter.cli.main import cli
 
     for command in cli.commands.values():
         for option in command.params:
@@ -669,14 +669,14 @@ def test_serve_refuses_a_web_configuration_that_cannot_be_used(folder):
 
 @pytest.mark.parametrize(("text", "size"), [("1MB", 2**20), ("64MB", 2**26), ("2GB", 2**31)])
 def test_a_size_is_in_the_units_of_prometheus(text, size):
-    from exporter.cli import _Size
+    from exporter.cli.parts import Size
 
-    assert _Size().convert(text, None, None) == size
+    assert Size().convert(text, None, None) == size
 
 
 @pytest.mark.parametrize("text", ["", "1", "0MB", "-1MB", "1.5GB", "1KB", "1mb", "1 MB", "9999999MB"])
 def test_another_size_is_refused(text):
-    from exporter.cli import _Size
+    from exporter.cli.parts import Size
 
     with pytest.raises(click.BadParameter, match="is not a size, such as 32MB or 1GB"):
-        _Size().convert(text, None, None)
+        Size().convert(text, None, None)

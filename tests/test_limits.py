@@ -11,7 +11,8 @@ from make import settled, snapshot
 from stage import Stage
 from support import within
 
-from exporter.cli import MAX_SHARDS, cli
+from exporter.cli.main import cli
+from exporter.cli.serve import MAX_SHARDS
 from exporter.host.child import kill
 from exporter.kinds.process import MAX_PID_FILE, Process
 from exporter.model import Group, Reason, Status, Vitals
@@ -35,7 +36,7 @@ REACHED = {  # the test that reaches each limit
     "ask:MAX_ANSWER": "test_ask.py::test_an_endless_answer_is_not_read_to_the_end",
     "ask:MAX_PASSWORD_FILE": "test_ask.py::test_a_password_that_cannot_be_read_is_an_error",
     "ask:MAX_TIMEOUT": "test_ask.py::test_an_invalid_timeout_is_an_error",
-    "cli:MAX_SHARDS": f"{HERE}::test_too_many_shards_are_refused",
+    "cli.serve:MAX_SHARDS": f"{HERE}::test_too_many_shards_are_refused",
     "config.checks:_MAX_INT32": "config/test_checks.py::test_a_bad_file_has_exactly_these_complaints",
     "config.data:MAX_DIGITS": "config/test_checks.py::test_a_bad_file_has_exactly_these_complaints",
     "config.document:MAX_BYTES": "config/test_document.py::test_a_large_file_is_not_read_to_its_end",

@@ -21,7 +21,7 @@ from config.loading import parse
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from exporter.cli import cli
+from exporter.cli.main import cli
 from exporter.config.advice import give_advice
 from exporter.config.checks import load
 from exporter.config.complaint import ConfigError

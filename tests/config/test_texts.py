@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from kinds.pages import OK
 from kinds.servers import serving
 
-from exporter.cli import cli
+from exporter.cli.main import cli
 from exporter.config.advice import give_advice
 from exporter.config.checks import load
 from exporter.config.complaint import ConfigError

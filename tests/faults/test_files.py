@@ -175,7 +175,7 @@ def test_only_the_reader_opens_paths_of_the_configuration():
         and any(call in line for call in (".open(", " open(", "os.open(", ".read_bytes(", ".read_text("))
     }
 
-    processes = {"ask.py", "cli.py", "host/path.py"}
+    processes = {"ask.py", "cli/parts.py", "host/path.py"}
     kernel = {"host/proc.py", "host/container.py", "host/folders.py", "keeper/worker.py"}
     methods = {"probe/of.py", "manifests/writer.py"}  # of other things than files
     threads = {"server/segments.py"}  # of its own

@@ -245,7 +245,7 @@ def test_it_reaps_the_orphaned_processes_of_its_checks(served):
 def test_every_module_has_bytecode(served):
     """Otherwise it would be compiled again at every start, because the root is read-only."""
     script = (
-        "import os, sys; import exporter.cli, exporter.server.run, exporter.ask; "
+        "import os, sys; import exporter.cli.main, exporter.server.run, exporter.ask; "
         "print([m.__cached__ for m in sys.modules.values()"
         " if getattr(m, '__cached__', None) and not os.path.exists(m.__cached__)])"
     )

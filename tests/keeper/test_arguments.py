@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from exporter.cli import serve
+from exporter.cli.serve import serve
 from exporter.keeper.arguments import FLAGS, FORMS, LEVELS, OPTIONS, parse
 
 

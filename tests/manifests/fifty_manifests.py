@@ -5,7 +5,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from exporter.cli import cli
+from exporter.cli.main import cli
 
 HERE = Path(__file__).parent
 MANIFESTS = sorted((HERE / "fifty").glob("*.yaml"))

@@ -293,6 +293,6 @@ def test_nothing_is_left_open():
 
 def test_requests_is_imported_only_by_the_client():
     """It costs 9 MiB, which only a promql check needs."""
-    code = "import sys, exporter.cli, exporter.kinds as k; k.kinds(); print('requests' in sys.modules)"
+    code = "import sys, exporter.cli.main, exporter.kinds as k; k.kinds(); print('requests' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

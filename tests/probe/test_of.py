@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from exporter.cli import cli
+from exporter.cli.main import cli
 from exporter.kinds.cpu import Cpu
 from exporter.kinds.disk import Disk
 from exporter.kinds.file import File

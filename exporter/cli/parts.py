@@ -1,0 +1,94 @@
+"""What the commands share: types of options, errors, and the reading of files."""
+
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from exporter.config.checks import Config
+
+
+class File(click.Path):
+    """The path of a file. click.Path itself calls the system on it, which blocks forever if the mount is dead."""
+
+    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> Path:
+        return Path(value)
+
+
+class Seconds(click.FloatRange):
+    """A finite number. click's ranges accept `nan`, and `inf` if they have no maximum."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number of seconds.", param, ctx)
+        return number
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes in the units of Prometheus: powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"([1-9][0-9]{0,5})(MB|GB)", str(value))
+        if match is None:
+            self.fail(f"{value} is not a size, such as 32MB or 1GB.", param, ctx)
+        return int(match[1]) * {"MB": 2**20, "GB": 2**30}[match[2]]
+
+
+config_file_option = click.option(
+    "--config.file",
+    "config_file",
+    type=File(),
+    metavar="FILE",
+    help="Configuration file. Default: checks of this machine's load average, memory and disk.",
+)
+
+
+class Refused(click.ClickException):
+    """An error whose message is printed as it is, without a prefix."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, file=file or sys.stderr)
+
+
+def read_input(path: Path) -> tuple[str, bytes]:
+    """Return the name and the content of a file; of standard input for `-`. If it is too large, one byte too many."""
+    from exporter.manifests.workloads import MAX_BYTES
+
+    if str(path) != "-":
+        try:
+            with path.open("rb") as file:
+                return str(path), file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise Refused(f"{path}: cannot be read: {error.strerror}") from None
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError("give a FILE, or pipe one, for example: kubectl get deployment NAME -o yaml | ...")
+    return "stdin", sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+def load_config(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":
+    """Return the configuration in a file, in standard input for `-`, or the default one for None."""
+    from exporter.config.checks import load
+    from exporter.config.complaint import ConfigError
+
+    try:
+        if path is not None and str(path) == "-":
+            name, content = read_input(path)
+            return load(Path(name), content, environment)
+        return load(path, environment=environment)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+
+
+def use_color() -> bool:
+    """Return whether to use color: on a terminal that supports it, unless NO_COLOR is set (no-color.org)."""
+    allowed = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return allowed and sys.stdout is not None and sys.stdout.isatty()
