@@ -5,7 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 
 from alerts.pods import MINUTE, STEP, Pod, holds, live
@@ -102,25 +102,32 @@ def _merge(sample: str, labels: Mapping[str, str]) -> str:
 
 def write_values(values: list[float | None]) -> str:
     """Return the values in promtool's notation. A series that ends becomes stale."""
-    parts: list[str] = []
-    for value, run in groupby(values):
-        count = len(list(run))
-        if value is not None:
-            parts.append(f"{value:g}x{count - 1}" if abs(value) < 1e5 else " ".join([repr(value)] * count))
-            continue
-        stale = bool(parts)
-        parts += ["stale"] * stale + [f"_x{count - stale}"] * (count > stale)
-    return " ".join(parts)
+    texts = []
+    for before, value in pairwise([None, *values]):
+        missing = "_" if before is None else "stale"
+        texts.append(missing if value is None else repr(value))
+    return " ".join(texts)
+
+
+def _delay(values: str) -> str:
+    """Put nothing before each value, so that it is half a step after the evaluation of its step.
+
+    Whether a range includes a sample at its very start depends on the version of Prometheus.
+    """
+    return f"_ {values.replace(' ', ' _ ')}"
 
 
 def write_test(series: Series, minutes: int, folder: Path, order: Sequence[str]) -> Path:
-    """Write the unit test that makes promtool report every firing alert at every step."""
+    """Write the unit test that makes promtool report every firing alert at every step.
+
+    The samples of a step are half a step late, so promtool's time is a step ahead.
+    """
     steps = range(minutes * MINUTE // STEP + 1)
     case = {
-        "interval": f"{STEP}s",
-        "input_series": [{"series": name, "values": write_values(values)} for name, values in series.items()],
+        "interval": f"{STEP * 1000 // 2}ms",
+        "input_series": [{"series": name, "values": _delay(write_values(values))} for name, values in series.items()],
         "alert_rule_test": [
-            {"alertname": name, "eval_time": f"{step * STEP}s"} for step in steps for name in list_alerts()
+            {"alertname": name, "eval_time": f"{(step + 1) * STEP}s"} for step in steps for name in list_alerts()
         ],
     }
     content = {
@@ -148,17 +155,11 @@ def find_alerts(series: Series, minutes: int, folder: Path, promtool: str, order
     for name, time, alerts in _REPORT.findall(output):
         for labels, annotations in _ALERT.findall(alerts):
             parsed = dict(_parse_pairs(labels))
-            found[_parse_time(time) // STEP][json.dumps(parsed, sort_keys=True)] = (
+            found[_parse_time(time) // STEP - 1][json.dumps(parsed, sort_keys=True)] = (
                 {**parsed, "alertname": name},
                 dict(_parse_pairs(annotations)),
             )
-    rest = (
-        _REPORT.sub("", output)
-        .replace("FAILED:", "")
-        .replace("SUCCESS", "")
-        .replace(f"Unit Testing:  {test}", "")
-        .strip()
-    )
+    rest = re.sub(rf"FAILED:|SUCCESS|.*: +{re.escape(str(test))}\n", "", _REPORT.sub("", output)).strip()
     assert not rest, rest[:3000]
     return found
 
