@@ -51,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {mark for function in (item.function, *fixtures) for mark in find_marks(function)}
         if item.nodeid.removeprefix("tests/").startswith(LONG):
             marks.add("slow")
+        if item.get_closest_marker("prometheus3"):
+            marks.discard("prometheus")  # that is for tests that any version passes
         for mark in marks:
             item.add_marker(mark)
 

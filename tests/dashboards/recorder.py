@@ -30,7 +30,7 @@ def write_fast_rules(folder):
 class Recorder(Prometheus):
     """Prometheus, which scrapes the exporters with their labels, itself, and a target of another job that is down."""
 
-    def __init__(self, folder, port, exporters):
+    def __init__(self, folder, port, exporters, *arguments):
         self.started = time.time()
         others = {"prometheus": f"127.0.0.1:{port}", "other": f"127.0.0.1:{free_port()}"}
         targets = [*exporters, *((address, {"job": job}) for job, address in others.items())]
@@ -42,7 +42,7 @@ class Recorder(Prometheus):
         }
         file = folder / "prometheus.yml"
         file.write_text(yaml.safe_dump(configuration))
-        super().__init__(file, port=port)
+        super().__init__(file, *arguments, port=port)
 
     def series(self, target, **selected):
         """The series of a panel's query over the time since Prometheus started, queried as Grafana does."""

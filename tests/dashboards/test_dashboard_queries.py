@@ -56,6 +56,7 @@ REPLICAS = [
 ]
 ENDED = {"namespace": "shop", "job": "health", "pod": "health-1", "instance": "ended"}
 WORKLOAD = {"cluster": "", "namespace": "shop", "job": "health"}  # of the first two and of the one that ends
+FEATURES = "created-timestamp-zero-ingestion,type-and-unit-labels"
 EXPECTED_STATES = (
     'health_check_last_up{check="recovers"} == 1 and on (check) health_check_status{status="fail"} == 1',
     'health_check_transitions_total{check="flaps"} > 3',
@@ -69,8 +70,14 @@ EXPECTED_STATES = (
 )
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((), id="no features"),
+        pytest.param((f"--enable-feature={FEATURES}",), id="features", marks=pytest.mark.prometheus3),
+    ],
+)
+def scene(request, tmp_path_factory):
     """A Prometheus with every kind of failure in its data, reported by one exporter."""
     folder = tmp_path_factory.mktemp("scene")
     config, flag, back, port = folder / "health.yml", folder / "flag", folder / "back", free_port()
@@ -80,7 +87,7 @@ def scene(tmp_path_factory):
         exporter, second = (stack.enter_context(ended(Exporter(config=config))) for _ in range(2))
         address, other = (process.url.removeprefix("http://") for process in (exporter, second))
         targets = [*((address, labels) for labels in REPLICAS), (other, ENDED)]
-        prometheus = stack.enter_context(ended(Recorder(folder, port, targets)))
+        prometheus = stack.enter_context(ended(Recorder(folder, port, targets, *request.param)))
         eventually(lambda: prometheus.query('health_exporter_build_info{instance="ended"}'), within=20)
         second.end()
         failed = 'health_check_status{check="recovers", status="fail", instance="one"} == 1'

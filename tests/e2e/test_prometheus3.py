@@ -18,6 +18,7 @@ PROTOCOLS = {
     "default": None,
     "proto-first": ["PrometheusProto", "OpenMetricsText1.0.0", "PrometheusText1.0.0", "PrometheusText0.0.4"],
     "proto": ["PrometheusProto"],
+    "openmetrics-2.0.0": ["OpenMetricsText2.0.0"],
     "openmetrics-1.0.0": ["OpenMetricsText1.0.0"],
     "openmetrics-0.0.1": ["OpenMetricsText0.0.1"],
     "text-1.0.0": ["PrometheusText1.0.0"],
@@ -72,8 +73,9 @@ def test_the_exporter_is_up_in_every_protocol(prometheus):
 
 
 def test_every_protocol_shows_the_same_values(prometheus):
+    """Except for the created timestamps, which only OpenMetrics has."""
     values = {}
-    for found in prometheus.query('{__name__=~"health_check_.*|health_endpoint_.*|health_group_.*"}'):
+    for found in prometheus.query('{__name__=~"health_(check|endpoint|group)_.*", __name__!~".*_created"}'):
         labels = {name: value for name, value in found["metric"].items() if name not in {"job", "instance"}}
         values.setdefault(found["metric"]["job"], {})[frozenset(labels.items())] = found["value"][1]
 
@@ -83,3 +85,8 @@ def test_every_protocol_shows_the_same_values(prometheus):
 
 def test_prometheus_logs_no_warning_and_no_error(prometheus):
     assert [line for line in prometheus.lines if "level=INFO" not in line] == []
+
+
+def test_a_query_to_which_prometheus_objects_fails_a_test(prometheus):
+    with pytest.raises(AssertionError, match="counter"):
+        prometheus.query("rate(health_check_up[1h])")
