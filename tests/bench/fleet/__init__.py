@@ -17,8 +17,10 @@ import yaml
 from tests.bench import peers
 from tests.bench.fleet import dashboards
 from tests.bench.fleet.history import write
+from tests.bench.fleet.pods import DATABASE, GONE, MODES, WELL
 from tests.bench.fleet.server import (
     FILES,
+    INTERVAL,
     Costs,
     Server,
     Spans,
@@ -27,7 +29,7 @@ from tests.bench.fleet.server import (
     merge_spans,
     parse_interval,
 )
-from tests.bench.fleet.targets import DATABASE, GONE, MODES, WELL, Fleet, running
+from tests.bench.fleet.targets import Fleet, running
 from tests.support import ended
 
 _DAY = 86400
@@ -64,7 +66,7 @@ def main(arguments: list[str]) -> None:
                     time.sleep(_SETTLE[WELL])
                 else:
                     time.sleep(_SETTLE[mode])
-                    _show_rules(server.watch(_WATCH), given.top)
+                    _show_rules(server.watch(_WATCH), server.scraping, given.top)
                 resident, head = peers.rollup(server.pid, "Rss"), server.count_series()
                 _report(f"{head} series in memory, {resident:.0f} MiB resident")
                 if given.only != "rules":
@@ -87,6 +89,9 @@ def _start(folder: Path, fleet: Fleet, spans: Spans) -> Server:
     began = time.monotonic()
     written = write(server.url, pasts)
     _report(f"{written / 1e6:.1f} million samples of the past written in {time.monotonic() - began:.0f} s")
+    server.begin([])
+    time.sleep(2 * INTERVAL)
+    server.scraping = server.measure_cpu(4 * INTERVAL)
     server.begin(FILES)
     return server
 
@@ -103,7 +108,7 @@ def _write_fast_rules(folder: Path) -> list[Path]:
     return files
 
 
-def _show_rules(costs: Costs, top: int) -> None:
+def _show_rules(costs: Costs, scraping: float, top: int) -> None:
     shares = 0.0
     for group in load_groups():
         times = costs.groups[group["name"]]
@@ -116,8 +121,11 @@ def _show_rules(costs: Costs, top: int) -> None:
             f"{group['name']:28} median {median(times):7.3f} s  max {max(times):7.3f} s  "
             f"of {len(times)}, each {interval} s"
         )
-    _report(f"all groups: {15 * shares:.3f} s of each 15 s, {costs.missed} evaluations missed")
-    _report(f"Prometheus used {costs.cpu:.2f} cores, with the scrapes")
+    _report(f"all groups: {INTERVAL * shares:.3f} s of each {INTERVAL} s, {costs.missed} evaluations missed")
+    _report(
+        f"CPU time: {INTERVAL * costs.cpu:.3f} s of each {INTERVAL} s, "
+        f"of which {INTERVAL * (costs.cpu - scraping):.3f} s are not for scraping"
+    )
     for (group, rule), times in sorted(costs.rules.items(), key=lambda item: -median(item[1]))[:top]:
         _report(f"  {median(times):7.3f} s  {group}: {rule}")
     _report("alerts: " + (", ".join(f"{count} {name}" for name, count in sorted(costs.alerts.items())) or "none"))

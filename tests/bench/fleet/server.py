@@ -95,6 +95,7 @@ class Server(Prometheus):
     def __init__(self, folder: Path, fleet: Fleet) -> None:
         self.folder = folder
         self.fleet = fleet
+        self.scraping = 0.0  # cores, without rules
         self._config = folder / "prometheus.yml"
         self._config.write_text("{}")
         fleet.write_discovery(folder / "targets.json")
@@ -145,22 +146,33 @@ class Server(Prometheus):
     def count_series(self) -> int:
         return int(self.api("status/tsdb")["headStats"]["numSeries"])
 
+    def measure_cpu(self, seconds: float) -> float:
+        """Return how many cores Prometheus uses."""
+        began, cpu = time.monotonic(), peers.cpu(self.pid)
+        time.sleep(seconds)
+        return (peers.cpu(self.pid) - cpu) / (time.monotonic() - began)
+
     def watch(self, seconds: float) -> Costs:
-        """Watch the evaluations of the rules for a while."""
-        costs, seen = Costs(), dict(self._read_evaluations())
-        rules_seen: dict[tuple[str, str], str] = {}
+        """Watch the evaluations of the rules for a while, and single rules for a minute more."""
+        costs, seen = Costs(), self._read_evaluations()
         began, cpu, missed = time.monotonic(), peers.cpu(self.pid), self._count_missed()
         while time.monotonic() < began + seconds:
             time.sleep(5)
-            for group, (when, duration) in self._read_evaluations().items():
-                if seen.get(group, (0.0, 0.0))[0] != when:
-                    costs.groups[group].append(duration)
-                    seen[group] = when, duration
-            if time.monotonic() > began + seconds - 4 * INTERVAL:
-                self._add_rules(costs, rules_seen)
-        costs.missed = self._count_missed() - missed
+            self._add_groups(costs, seen)
         costs.cpu = (peers.cpu(self.pid) - cpu) / (time.monotonic() - began)
+        rules_seen: dict[tuple[str, str], str] = {}
+        for _ in range(60 // INTERVAL):  # not above, because the text of every alert is in the response
+            self._add_rules(costs, rules_seen)
+            time.sleep(INTERVAL)
+            self._add_groups(costs, seen)
+        costs.missed = self._count_missed() - missed
         return costs
+
+    def _add_groups(self, costs: Costs, seen: dict[str, tuple[float, float]]) -> None:
+        for group, (when, duration) in self._read_evaluations().items():
+            if seen.get(group, (0.0, 0.0))[0] != when:
+                costs.groups[group].append(duration)
+                seen[group] = when, duration
 
     def _count_missed(self) -> int:
         return sum(int(float(number)) for number in _MISSED.findall(get(f"{self.url}/metrics").text))

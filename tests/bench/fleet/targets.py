@@ -10,67 +10,21 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import peers
+from tests.bench.fleet.pods import DATABASE, WELL, deploy, write_state
 from tests.support import Exporter, eventually, free_port
 
 REFRESH = 5.0  # seconds between two reads of the exporter, whose response is served to all scrapes
-PODS_PER_NODE = 20
-WELL, DATABASE, GONE = "well", "database", "gone"
-MODES = (WELL, DATABASE, GONE)
-"""All is well, a check fails everywhere, or one exporter of three does not respond."""
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod of a workload with `replicas` pods."""
-
-    number: int
-    replicas: int
-    nodes: int
-
-    @property
-    def workload(self) -> int:
-        return self.number // self.replicas
-
-    @property
-    def labels(self) -> dict[str, str]:
-        job = f"app-{self.workload}"
-        return {
-            "cluster": "main",
-            "namespace": self.namespace,
-            "job": job,
-            "instance": f"10.{self.number >> 16}.{self.number >> 8 & 255}.{self.number & 255}:4584",
-            "pod": self.name,
-            "container": "health-exporter",
-            "endpoint": "http-health",
-            "node": f"node-{self.number * 7919 % self.nodes}",
-        }
-
-    @property
-    def name(self) -> str:
-        return f"{self.owner}-{self.number % self.replicas}"
-
-    @property
-    def owner(self) -> str:
-        return f"app-{self.workload}-7d9c5b"
-
-    @property
-    def namespace(self) -> str:
-        return f"team-{self.workload % 20}"
-
-    def is_gone(self, mode: str) -> bool:
-        return mode == GONE and self.number % 3 == 0
 
 
 class Fleet:
     """The targets and kube-state-metrics on one port, served by a thread."""
 
     def __init__(self, count: int, replicas: int) -> None:
-        self.pods = [Pod(number, replicas, max(3, count // PODS_PER_NODE)) for number in range(count)]
+        self.pods = deploy(count, replicas)
         self.port, self.database = free_port(), free_port()
         self.mode = WELL
         self._body = b""
@@ -93,7 +47,7 @@ class Fleet:
     def set_mode(self, mode: str) -> None:
         """Let happen what the mode says."""
         self.mode = mode
-        self._state = _write_state(self.pods, mode)
+        self._state = write_state(self.pods, mode)
         self._run(self._open_dependency(mode != DATABASE))
 
     def end(self) -> None:
@@ -169,26 +123,6 @@ class _Connection(asyncio.Protocol):
 
 def _write_response(body: bytes, headers: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (headers, len(body), body)
-
-
-def _write_state(pods: list[Pod], mode: str) -> bytes:
-    """Return what kube-state-metrics exposes about these pods, and their ReplicaSets."""
-    lines, ready = [], dict.fromkeys([(pod.namespace, pod.owner) for pod in pods], 0)
-    for pod in pods:
-        is_ready = mode != DATABASE and not pod.is_gone(mode)
-        ready[pod.namespace, pod.owner] += is_ready
-        labels = f'namespace="{pod.namespace}",pod="{pod.name}"'
-        for condition, value in (("true", is_ready), ("false", not is_ready), ("unknown", False)):
-            lines.append(f'kube_pod_status_ready{{{labels},condition="{condition}"}} {value:d}')
-        lines.append(f'kube_pod_owner{{{labels},owner_kind="ReplicaSet",owner_name="{pod.owner}"}} 1')
-        restarts = f"kube_pod_container_status_restarts_total{{{labels},container="
-        lines += [f'{restarts}"app"}} 0', f'{restarts}"health-exporter"}} 0']
-    for (namespace, owner), count in ready.items():
-        labels = f'namespace="{namespace}",replicaset="{owner}"'
-        lines.append(f"kube_replicaset_spec_replicas{{{labels}}} {pods[0].replicas}")
-        lines.append(f"kube_replicaset_status_ready_replicas{{{labels}}} {count}")
-    cluster = (line.replace("{", '{cluster="main",', 1) for line in lines)
-    return ("\n".join(cluster) + "\n").encode()
 
 
 @contextmanager
