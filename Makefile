@@ -149,7 +149,8 @@ $(VENV)/test.stamp: $(VENV)/run.stamp requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
 	touch $@
 
-$(TOOLS)/stamp: requirements-tools.txt | $(VENV)/run.stamp
+# After the packages of the tests, which include another pip.
+$(TOOLS)/stamp: requirements-tools.txt | $(VENV)/test.stamp
 	$(PYTHON) -m venv --without-pip $(TOOLS)
 	$(BIN)/pip --python $(TOOLS)/bin/python install --quiet --disable-pip-version-check --no-compile --require-hashes \
 		-r requirements-tools.txt

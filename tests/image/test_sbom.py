@@ -23,7 +23,8 @@ def sbom(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         unavailable("cyclonedx-py is not installed (make tools)")
     folder = tmp_path_factory.mktemp("sbom")
     path = folder / "out" / "sbom.json"
-    ready = [f"--assume-old={name}" for name in (TOOLS / "stamp", folder / "venv" / "run.stamp")]
+    stamps = (TOOLS / "stamp", folder / "venv" / "test.stamp", folder / "venv" / "run.stamp")
+    ready = [f"--assume-old={name}" for name in stamps]
     variables = [f"VENV={folder / 'venv'}", f"BIN={Path(sys.executable).parent}", f"TOOLS={TOOLS}", f"SBOM={path}"]
     arguments = ["make", *ready, "sbom", *variables, f"PYTHON={sys.executable}"]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
