@@ -47,6 +47,18 @@ that has failed adds 10 of them, 13 while it fails, and 2 for each further reaso
 
 [queries.md](queries.md) answers common questions in PromQL.
 
+- Each family about checks has the labels `check` and `kind`. The tables list any further labels.
+- Checks run on the exporter's schedule and not at the scrape, so that the kubelet and Prometheus see the same results.
+  `health_check_last_run_timestamp_seconds` shows when a check last ran.
+- Only the checks of the current configuration have series.
+- A series that would only repeat a zero or another series is absent. So is a timestamp until its event has happened for
+  the first time, and `health_group_up` of a group without checks, whose endpoint returns 200.
+- `health_check_suppressed` exists only for checks with `dependsOn`, `health_endpoint_latency_distribution_seconds` only
+  for checks with `latencyBuckets`, and `health_endpoint_phase_seconds` only for `httpGet` with `phases: true`.
+- The `process_` families describe the [worker](faults.md#keeper-and-worker). Counters restart from zero when another
+  worker starts, except `health_exporter_worker_restarts_total` and the responses of the keeper in
+  `health_answers_total`.
+
 The series that begin at the first failure are `health_check_failures_total` and `health_check_failure_streak_runs`. In
 OpenMetrics, they have created timestamps (`_created`): the start of that run. Prometheus 3 with
 `--enable-feature=created-timestamp-zero-ingestion` uses them, so that `increase()` sees the first failure. Other

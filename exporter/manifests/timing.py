@@ -19,7 +19,7 @@ old numbers, a restart would take twice as long. So the two parts share the time
   when the livenessProbe begins. Without a startupProbe, the livenessProbe begins one run of the slowest check later. A
   startupProbe may pass at any time, so with one, the livenessProbe also allows that much time from its first failure.
 
-k8s/README.md has the rules for these minimums.
+docs/probe-timing.md has the rules for these minimums.
 """
 
 import math

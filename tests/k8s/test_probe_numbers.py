@@ -1,4 +1,4 @@
-"""The thresholds of the exporter and the kubelet fit each other: the shipped numbers follow the rules in k8s/README.md.
+"""The thresholds of the exporter and the kubelet fit each other: the numbers follow the rules in docs/probe-timing.md.
 
 P, F and T are a check's periodSeconds, failureThreshold and timeoutSeconds in the exporter; p, f and t are those of a
 probe of the kubelet. A fault begins and ends at the worst or at the best moment for both of them.
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
-from k8s.kustomized import K8S, OVERLAYS, SIDECARS, Object, container, exporter, health_yml, pod
+from k8s.kustomized import K8S, OVERLAYS, ROOT, SIDECARS, Object, container, exporter, health_yml, pod
 
 by_sidecar = pytest.mark.parametrize("name", SIDECARS)
-README = (K8S / "README.md").read_text()
+PAGE = (ROOT / "docs/probe-timing.md").read_text()
 START = 4
 AWAY = 25 + START
 """Seconds. A retry within the back-off of 10 s delays the next one by 10 to 15 s (pod_workers.go, completeWork)."""
@@ -110,7 +110,7 @@ def test_rule_2_a_frozen_exporter_is_restarted_in_time(name: str) -> None:
     spec, kubelet = exporter(name)["livenessProbe"], probe(name, "livenessProbe")
     own = Count.of(spec)
     killed = own.failures * own.period + own.timeout + spec["terminationGracePeriodSeconds"]
-    assert f"{own.failures}·{own.period} s + {own.timeout} s + {spec['terminationGracePeriodSeconds']} s" in README
+    assert f"{own.failures}·{own.period} s + {own.timeout} s + {spec['terminationGracePeriodSeconds']} s" in PAGE
     assert killed + START <= (kubelet.failures - 1) * kubelet.period
 
 
@@ -160,9 +160,9 @@ def test_rule_8_two_incidents_fit_into_the_events_of_a_pod(name: str) -> None:
     assert 2 * warnings(name) <= EVENTS
 
 
-def test_rule_8_in_the_readme_has_these_numbers() -> None:
+def test_rule_8_on_the_page_has_these_numbers() -> None:
     liveness, readiness = probe("sidecar", "livenessProbe"), probe("sidecar", "readinessProbe")
-    most, text = warnings("sidecar"), " ".join(README.split())
+    most, text = warnings("sidecar"), " ".join(PAGE.split())
     assert f"{liveness.failures} of the livenessProbe and {most - liveness.failures} of the readinessProbe" in text
     assert f"f + f·p/{readiness.period} + 1 = {most} warnings" in text
 
@@ -182,7 +182,7 @@ def test_the_grace_period_covers_the_shutdown_delay_and_the_requests_in_flight(n
     assert pod(name)["terminationGracePeriodSeconds"] > int(delay.partition("=")[2]) + 4
 
 
-def test_the_readme_shows_the_shipped_numbers() -> None:
+def test_the_page_shows_the_shipped_numbers() -> None:
     (check,), liveness = checks("sidecar", "liveness"), probe("sidecar", "livenessProbe")
     readiness, startup = probe("sidecar", "readinessProbe"), probe("sidecar", "startupProbe")
     rows = [
@@ -197,18 +197,18 @@ def test_the_readme_shows_the_shipped_numbers() -> None:
         ),
     ]
     rows = [row.replace("|  |", "| |") for row in rows]
-    missing = [row for row in rows if row not in README]
+    missing = [row for row in rows if row not in PAGE]
     assert not missing, "\n".join(missing)
-    assert f"`initialDelaySeconds: {startup.delay}`" in README
+    assert f"`initialDelaySeconds: {startup.delay}`" in PAGE
 
 
-def test_the_example_in_the_readme_follows_from_the_manifests() -> None:
+def test_the_example_on_the_page_follows_from_the_manifests() -> None:
     """The worst case: each run fails at its timeout, and each probe comes just before the exporter's verdict."""
     (check,), liveness = checks("sidecar", "liveness"), probe("sidecar", "livenessProbe")
     readiness = probe("sidecar", "readinessProbe")
     verdict = check.failures * check.period + check.timeout
     removal, restart = fault(check, readiness)[1], fault(check, liveness)[1]
-    table = re.findall(r"^\| (\d+) s \| .+ \| (.*?) ?\|$", README, re.MULTILINE)
+    table = re.findall(r"^\| (\d+) s \| .+ \| (.*?) ?\|$", PAGE, re.MULTILINE)
     assert check.failures == 2
     assert readiness.failures == 2
     assert [(int(time), counts) for time, counts in table] == [
@@ -221,16 +221,16 @@ def test_the_example_in_the_readme_follows_from_the_manifests() -> None:
         (removal, "readinessProbe: 2 of 2"),
         (restart, f"livenessProbe: {liveness.failures} of {liveness.failures}"),
     ]
-    assert f"times out at {check.period + check.timeout} s" in README
+    assert f"times out at {check.period + check.timeout} s" in PAGE
     times = (0, verdict, removal, restart)
-    assert re.search(r"```text\n " + r"\s+".join(f"{time} s" for time in times) + r"\n", README)
-    assert f"liveness: f·p = {liveness.failures * liveness.period} s" in README
-    assert f"F·P + T = {verdict} s" in README
-    assert f"takes {fault(check, readiness)[0]} s and {fault(check, liveness)[0]} s" in README
+    assert re.search(r"```text\n " + r"\s+".join(f"{time} s" for time in times) + r"\n", PAGE)
+    assert f"liveness: f·p = {liveness.failures * liveness.period} s" in PAGE
+    assert f"F·P + T = {verdict} s" in PAGE
+    assert f"takes {fault(check, readiness)[0]} s and {fault(check, liveness)[0]} s" in PAGE
 
 
-def test_the_table_of_times_in_the_readme_follows_from_the_manifests() -> None:
-    rows = re.findall(r"^\| (.+?) \|.*\| (\d+) to (\d+) s \| (\d+) to (\d+) s \|$", README, re.MULTILINE)
+def test_the_table_of_times_on_the_page_follows_from_the_manifests() -> None:
+    rows = re.findall(r"^\| (.+?) \|.*\| (\d+) to (\d+) s \| (\d+) to (\d+) s \|$", PAGE, re.MULTILINE)
     (live,), (ready,) = checks("sidecar", "liveness"), checks("sidecar", "readiness")
     liveness, readiness, startup = (
         probe("sidecar", type_) for type_ in ("livenessProbe", "readinessProbe", "startupProbe")

@@ -1,6 +1,6 @@
 """The same truth for every audience: one Snapshot with every state that a check can have, rendered for each of them.
 
-The expected facts are computed here from the runs alone, by the rules of docs/operation.md.
+The expected facts are computed here from the runs alone, by the rules of docs/results.md.
 """
 
 import html
