@@ -16,7 +16,7 @@ import trustme
 import yaml
 from support import command, eventually, free_port, get
 
-from exporter import __version__
+from exporter import __version__, exitcodes
 from exporter.config.checks import load
 from exporter.config.web import WebConfig
 from exporter.kinds import kinds
@@ -328,6 +328,12 @@ def test_the_guide_lists_the_exit_codes_of_every_command():
         text = commands.run(name, "--help").stdout
         documented = re.findall(r"^    (?=\d.{3}\S)(\d+) +", text, re.MULTILINE) or ["0"]
         assert re.findall(r"\b(\d+) ?(?=[a-z]|$)", codes.strip()) == documented, name
+
+
+def test_the_guide_explains_every_exit_code():
+    codes = {value for name, value in vars(exitcodes).items() if name.isupper()}
+
+    assert {*map(int, re.findall(r"^\| (\d+) \|", (DOCS / "commands.md").read_text(), re.MULTILINE))} == codes
 
 
 # Links
