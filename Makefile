@@ -74,6 +74,7 @@ format: $(VENV)/test.stamp ## format the code
 
 docs: $(VENV)/test.stamp ## generate the reference pages from the code
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/documents.py
 	$(BIN)/python docs/limits.py
 
 manifests: ## regenerate files in k8s/, and print every overlay
