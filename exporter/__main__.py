@@ -6,6 +6,7 @@ By default Python exits with 1 on any crash. Here, 1 means "not healthy".
 import os
 import sys
 
+from exporter.arguments import COMPLETE
 from exporter.exitcodes import COULD_NOT_ASK, INTERRUPTED, USAGE
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
@@ -19,6 +20,8 @@ def main() -> None:
     """Run the command line. Without a verdict the exit code is 2, or 3 for `ask`."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     error_code = COULD_NOT_ASK if command == "ask" else USAGE
+    if os.environ.get(COMPLETE):
+        _exit(_complete(os.environ[COMPLETE]))
     if command == "check":
         from exporter import inherited
 
@@ -67,13 +70,25 @@ def _run_ask() -> int | None:
     return None if arguments is None else ask.run(*arguments)
 
 
+def _complete(instruction: str) -> int:
+    """Print the words that may follow on a command line. An error prints nothing, because the prompt is there."""
+    try:
+        from click.shell_completion import shell_complete
+
+        from exporter.cli.main import PROGRAM, cli
+
+        return USAGE if shell_complete(cli, {}, PROGRAM, COMPLETE, instruction) else 0
+    except BaseException:  # noqa: BLE001  # such as a plugin that cannot be imported
+        return USAGE
+
+
 def _run_click(error_code: int, link: "Link | None") -> int:
     import click
 
-    from exporter.cli.main import cli
+    from exporter.cli.main import PROGRAM, cli
 
     try:
-        code = cli.main(prog_name="health-exporter", standalone_mode=False, obj=link)
+        code = cli.main(prog_name=PROGRAM, standalone_mode=False, obj=link)
     except click.exceptions.Abort:
         return INTERRUPTED
     except click.ClickException as error:

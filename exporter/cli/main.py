@@ -7,7 +7,9 @@ Each command is in a module of its own, which imports what it needs when it runs
 import click
 
 from exporter import __version__
-from exporter.cli import ask, check, manifests, serve, validate
+from exporter.cli import ask, check, completion, manifests, serve, validate
+
+PROGRAM = "health-exporter"
 
 
 class _InOrder(click.Group):
@@ -17,7 +19,7 @@ class _InOrder(click.Group):
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="health-exporter")
+@click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
     """Run health checks and serve the results to Kubernetes probes and Prometheus.
 
@@ -48,5 +50,6 @@ for _command in (
     manifests.uninject,
     manifests.convert,
     validate.schema,
+    completion.completion,
 ):
     cli.add_command(_command)
