@@ -16,6 +16,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
+from exporter.arguments import name_variable, parse_seconds
 from exporter.console import echo
 from exporter.exitcodes import COULD_NOT_ASK, HEALTHY, UNHEALTHY
 from exporter.self_connection import MAX_SELF_CONNECTIONS, discard_self_connection
@@ -35,7 +36,6 @@ MAX_TIMEOUT = 86400  # seconds
 MAX_ANSWER = 16 * 2**20  # bytes
 MAX_PASSWORD_FILE = 4096  # bytes
 PAUSE = 0.5  # seconds between two requests with --wait
-ENVIRONMENT = "HEALTH_EXPORTER_ASK"  # the prefix of the options' environment variables
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ _FREE_TEXTS = ("output", "description", "owner", "runbookUrl")  # of a check, fo
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _OPTIONS: "dict[str, tuple[Any, Callable[[str], Any]]]" = {
     "--url": (URL, str),
-    "--timeout": (TIMEOUT, float),
-    "--wait": (0, float),
+    "--timeout": (TIMEOUT, parse_seconds),
+    "--wait": (0, parse_seconds),
     "--ca-file": ("", str),
     "--insecure": (False, _FLAGS.__getitem__),
     "--username": ("", str),
@@ -163,7 +163,7 @@ def parse_arguments(
     rest = iter(words)
     try:
         for name, (_, parse) in _OPTIONS.items():
-            if text := environ.get(f"{ENVIRONMENT}_{name[2:].replace('-', '_').upper()}"):
+            if text := environ.get(name_variable(name, "ask")):
                 options[name] = parse(text)
         for word in rest:
             name, equals, value = word.partition("=")

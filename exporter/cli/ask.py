@@ -3,26 +3,20 @@
 A plain `ask`, which runs every few seconds in exec probes, does not import this module (see `__main__`).
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
 
 import click
 
-from exporter.ask import ENDPOINTS, ENVIRONMENT, MAX_TIMEOUT, TIMEOUT, URL
-from exporter.cli.parts import Seconds
+from exporter.ask import ENDPOINTS, MAX_TIMEOUT, TIMEOUT, URL
+from exporter.cli.parts import Seconds, complete_files, option
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _ask_option(name: str, *names: str, **options: Any) -> Callable[[_F], _F]:
-    """Return an option of `ask`, with its environment variable."""
-    return click.option(name, *names, envvar=f"{ENVIRONMENT}_{name[2:].replace('-', '_').upper()}", **options)
+_option = partial(option, command="ask")
 
 
 @click.command(short_help="Query the running exporter, for exec probes and scripts.")
 @click.argument("path", metavar=f"{{{'|'.join(ENDPOINTS)}}}", type=click.Choice(list(ENDPOINTS)))
-@_ask_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
-@_ask_option(
+@_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
+@_option(
     "--timeout",
     type=Seconds(min=0, min_open=True, max=MAX_TIMEOUT),
     default=TIMEOUT,
@@ -30,18 +24,24 @@ def _ask_option(name: str, *names: str, **options: Any) -> Callable[[_F], _F]:
     metavar="SECONDS",
     help="Time limit for the whole request, name resolution included.",
 )
-@_ask_option(
+@_option(
     "--wait",
     type=Seconds(min=0, max=MAX_TIMEOUT),
     default=0,
     metavar="SECONDS",
     help="Time limit for repeating the request until the verdict is healthy. Default: one request.",
 )
-@_ask_option("--ca-file", default="", metavar="FILE", help="Trust the CAs in this PEM file.")
-@_ask_option("--insecure", is_flag=True, help="Accept any certificate.")
-@_ask_option("--username", default="", metavar="NAME", help="User to authenticate as.")
-@_ask_option("--password-file", default="", metavar="FILE", help="File that contains the password.")
-@_ask_option("--verbose", "-v", is_flag=True, help="Print every check, with the message of its latest run.")
+@_option("--ca-file", default="", metavar="FILE", shell_complete=complete_files, help="Trust the CAs in this PEM file.")
+@_option("--insecure", is_flag=True, help="Accept any certificate.")
+@_option("--username", default="", metavar="NAME", help="User to authenticate as.")
+@_option(
+    "--password-file",
+    default="",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="File that contains the password.",
+)
+@_option("--verbose", "-v", is_flag=True, help="Print every check, with the message of its latest run.")
 def ask(
     path: str,
     url: str,
@@ -62,11 +62,10 @@ def ask(
     health-exporter ask livez
     health-exporter ask readyz -v
     health-exporter ask readyz --url http://10.1.2.3:4584 --timeout 3
-    health-exporter ask readyz --wait 60
+    health-exporter ask readyz --wait 60s
     health-exporter ask exporter --url https://health.example:4584 --ca-file ca.pem
 
-    Each option has an environment variable, for example HEALTH_EXPORTER_ASK_CA_FILE for --ca-file. The option takes
-    precedence.
+    An option takes precedence over its environment variable.
 
     \b
     Exit codes:

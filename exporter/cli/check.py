@@ -2,28 +2,29 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
-from exporter.cli.parts import Refused, config_file_option, load_config, use_color
+from exporter.cli.parts import Refused, load_config, option, take_config_file, use_color
 from exporter.console import echo
 from exporter.model import Group
 
+_option = partial(option, command="check")
+
 
 @click.command(short_help="Run every check once, now, and report.")
-@config_file_option
-@click.option(
+@take_config_file
+@_option(
     "--group",
     type=click.Choice([group.value for group in Group]),
     default=Group.ALL.value,
     show_default=True,
     help="Run only the checks of this group, and report its verdict.",
 )
-@click.option(
-    "--name", "names", multiple=True, metavar="NAME", help="Run only the check with this name. Can be repeated."
-)
-@click.option(
+@_option("--name", "names", multiple=True, metavar="NAME", help="Run only the check with this name. Can be repeated.")
+@_option(
     "--format",
     "form",
     type=click.Choice(["text", "json"]),
@@ -37,8 +38,10 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     A single run decides; failureThreshold and successThreshold do not apply. No exporter needs to be running.
 
     \b
-    health-exporter check --config.file health.yml --group liveness
-    health-exporter check --config.file health.yml --name api --name mysql --format json
+    health-exporter check health.yml --group liveness
+    health-exporter check health.yml --name api --name mysql --format json
+
+    Without a configuration file, the checks are of this machine's load average, memory and disk. `-` is standard input.
 
     \b
     Exit codes:
@@ -51,6 +54,8 @@ def check(config_file: Path | None, group: str, names: Sequence[str], form: str)
     from exporter.evaluation.schedule import PoolError
     from exporter.render import report
 
+    if config_file is None and form == "text":
+        echo("no configuration file: the checks are the built-in default, for this machine", sys.stderr)
     checks = [check for check in load_config(config_file).checks if check.spec.belongs_to(Group(group))]
     known = [check.spec.name for check in checks]
     if unknown := sorted(set(names) - set(known)):

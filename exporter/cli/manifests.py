@@ -73,6 +73,8 @@ def inject(manifest: Path, containers: Sequence[str], config_file: Path | None, 
     from exporter.manifests.inject import Settings
     from exporter.manifests.inject import inject as inject_exporter
 
+    if str(manifest) == str(config_file) == "-":
+        raise click.UsageError("the manifest and the configuration cannot both be standard input")
     given = Settings(containers, image, native, read_input(config_file) if config_file else None)
     return _print_conversion(manifest, lambda content, source: inject_exporter(content, source, given))
 

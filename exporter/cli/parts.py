@@ -1,17 +1,24 @@
 """What the commands share: types of options, errors, and the reading of files."""
 
+import functools
 import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from exporter.arguments import name_variable, parse_seconds
 
 if TYPE_CHECKING:
     from exporter.config.checks import Config
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class File(click.Path):
@@ -21,11 +28,20 @@ class File(click.Path):
         return Path(value)
 
 
+def complete_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the path of a file, for an option whose value is a text."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 class Seconds(click.FloatRange):
-    """A finite number. click's ranges accept `nan`, and `inf` if they have no maximum."""
+    """A finite number of seconds, or a duration such as `60s` or `5m`. click's ranges accept `nan` and may `inf`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number: float = super().convert(value, param, ctx)
+        try:
+            seconds = parse_seconds(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds, such as 30, 30s or 5m.", param, ctx)
+        number: float = super().convert(seconds, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number of seconds.", param, ctx)
         return number
@@ -43,13 +59,30 @@ class Size(click.ParamType[int]):
         return int(match[1]) * {"MB": 2**20, "GB": 2**30}[match[2]]
 
 
-config_file_option = click.option(
-    "--config.file",
-    "config_file",
-    type=File(),
-    metavar="FILE",
-    help="Configuration file. Default: checks of this machine's load average, memory and disk.",
-)
+def option(name: str, *names: str, command: str = "", **attributes: Any) -> Callable[[_F], _F]:
+    """Return an option of a command, with its environment variable."""
+    return click.option(name, *names, envvar=name_variable(name, command), show_envvar=True, **attributes)
+
+
+def take_config_file(function: Callable[..., int]) -> Callable[..., int]:
+    """Add FILE and --config.file to a command. It gets `config_file`, the one that was given, or None."""
+
+    @click.argument("file", type=File(), metavar="[FILE]", required=False)
+    @option(
+        "--config.file",
+        "config_file",
+        type=File(),
+        metavar="FILE",
+        help="Configuration file, in place of FILE.",
+    )
+    @functools.wraps(function)
+    def wrapper(*arguments: Any, file: Path | None, config_file: Path | None, **options: Any) -> int:
+        source = click.get_current_context().get_parameter_source("config_file")
+        if file is not None and source is ParameterSource.COMMANDLINE and file != config_file:
+            raise click.UsageError(f"FILE and --config.file name two files, {file} and {config_file}: give one of them")
+        return function(*arguments, config_file=config_file if file is None else file, **options)
+
+    return wrapper
 
 
 class Refused(click.ClickException):
@@ -70,7 +103,7 @@ def read_input(path: Path) -> tuple[str, bytes]:
         except OSError as error:
             raise Refused(f"{path}: cannot be read: {error.strerror}") from None
     if sys.stdin is None or sys.stdin.isatty():
-        raise click.UsageError("give a FILE, or pipe one, for example: kubectl get deployment NAME -o yaml | ...")
+        raise click.UsageError("standard input is a terminal: give a FILE, or pipe one into the command")
     return "stdin", sys.stdin.buffer.read(MAX_BYTES + 1)
 
 

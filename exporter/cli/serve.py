@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.addresses import DEFAULT_ADDRESS
-from exporter.cli.parts import File, Refused, Seconds, Size, config_file_option
+from exporter.cli.parts import File, Refused, Seconds, Size, option, take_config_file
 from exporter.keeper.arguments import FORMS, LEVELS
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check 
 
 
 @click.command(short_help="Run the checks and serve their results.")
-@config_file_option
-@click.option(
+@take_config_file
+@option(
     "--web.listen-address",
     "web_addresses",
     multiple=True,
@@ -29,28 +29,28 @@ MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check 
     metavar="HOST:PORT",
     help="Address for metrics, probes and the status page. Can be repeated.",
 )
-@click.option(
+@option(
     "--probe.listen-address",
     "probe_addresses",
     multiple=True,
     metavar="HOST:PORT",
     help="Additional address for probes and /-/healthy only, without TLS and passwords. Can be repeated.",
 )
-@click.option(
+@option(
     "--web.config.file",
     "web_config_file",
     type=File(),
     metavar="FILE",
     help="TLS, passwords and client certificates, in the format of the Prometheus exporter-toolkit.",
 )
-@click.option(
+@option(
     "--history.file",
     "history_file",
     type=File(),
     metavar="FILE",
     help="File for the history of runs and responses, which then survives a restart of the exporter.",
 )
-@click.option(
+@option(
     "--history.size",
     "history_size",
     type=Size(),
@@ -59,22 +59,20 @@ MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check 
     metavar="SIZE",
     help="Maximum size of the history on disk, in MB or GB.",
 )
-@click.option(
+@option(
     "--shard",
     metavar="NUMBER|POD",
     help="This exporter's shard: a number from 0, or the name of a StatefulSet's pod.",
 )
-@click.option(
+@option(
     "--shards",
     type=click.IntRange(min=1, max=MAX_SHARDS),
     metavar="COUNT",
     help="Number of exporters that share the configuration. Each runs only its shard of the checks.",
 )
-@click.option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloads by POST /-/reload.")
-@click.option(
-    "--config.strict", "strict", is_flag=True, help="Exit with code 2 if the configuration is invalid at start."
-)
-@click.option(
+@option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloads by POST /-/reload.")
+@option("--config.strict", "strict", is_flag=True, help="Exit with code 2 if the configuration is invalid at start.")
+@option(
     "--shutdown-delay",
     type=Seconds(min=0),
     default=5,
@@ -82,7 +80,7 @@ MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check 
     metavar="SECONDS",
     help="Time to keep serving after SIGTERM, while /readyz returns 503.",
 )
-@click.option(
+@option(
     "--log.level",
     "level",
     type=click.Choice(LEVELS),
@@ -90,7 +88,7 @@ MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check 
     show_default=True,
     help="Lowest level to log.",
 )
-@click.option(
+@option(
     "--log.format",
     "form",
     type=click.Choice(FORMS),
@@ -119,8 +117,10 @@ def serve(
 
     \b
     health-exporter serve
-    health-exporter serve --config.file health.yml --web.listen-address 127.0.0.1:4584
-    health-exporter serve --config.file health.yml --shard "$HOSTNAME" --shards 3
+    health-exporter serve health.yml --web.listen-address 127.0.0.1:4584
+    health-exporter serve health.yml --shard "$HOSTNAME" --shards 3
+
+    Without a configuration file, the checks watch this machine's load average, memory and disk.
 
     \b
     /livez /readyz /startupz /healthz   200 or 503, for Kubernetes probes
@@ -131,7 +131,7 @@ def serve(
     SIGHUP, or a change of the file, reloads the configuration. An invalid file is rejected, and the running
     configuration stays. If the file is invalid at the start, /livez and /-/healthy return 200, and /readyz, /startupz,
     /healthz and /-/ready return 503, until the file is valid. After SIGTERM, /readyz returns 503, and the exporter
-    keeps serving for the shutdown delay.
+    keeps serving for the shutdown delay. An option takes precedence over its environment variable.
 
     \b
     Exit codes:
@@ -146,6 +146,8 @@ def serve(
     from exporter.config.complaint import ConfigError
     from exporter.evaluation.schedule import PoolError
 
+    if str(config_file) == "-":
+        raise click.UsageError("the configuration cannot be standard input, because it is read again at each reload")
     writer = log.start(level, form)
     try:
         share = _parse_shard(shard, shards)
@@ -160,7 +162,7 @@ def serve(
             history_file=history_file,
             history_size=history_size,
         )
-        exporter.serve(web_addresses, probe_addresses, shutdown_delay)
+        exporter.serve(web_addresses or [DEFAULT_ADDRESS], probe_addresses, shutdown_delay)
     except (ConfigError, ListenError, PoolError) as error:
         raise Refused(str(error)) from None
     writer.close()

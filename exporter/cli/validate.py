@@ -7,21 +7,22 @@ from pathlib import Path
 
 import click
 
-from exporter.cli.parts import File, Refused, Seconds, load_config
+from exporter.cli.parts import Refused, Seconds, load_config, option, take_config_file
 from exporter.console import echo
 
 
 @click.command(short_help="Find every error in a configuration file, and give advice.")
-@click.argument("config_file", type=File(), metavar="FILE")
-@click.option(
+@take_config_file
+@option(
     "--scrape-interval",
+    command="validate",
     type=Seconds(min=0),
     default=30,
     show_default=True,
     metavar="SECONDS",
     help="Your Prometheus' scrape interval; some advice depends on it.",
 )
-def validate(config_file: Path, scrape_interval: float) -> int:
+def validate(config_file: Path | None, scrape_interval: float) -> int:
     """Find every error in a configuration file, and give advice on probable mistakes. `-` is standard input.
 
     \b
@@ -36,6 +37,8 @@ def validate(config_file: Path, scrape_interval: float) -> int:
     from exporter.config.advice import give_advice
     from exporter.probe.reference import AssumedEnvironment
 
+    if config_file is None:
+        raise click.UsageError("Missing argument 'FILE'.")
     config = load_config(config_file, AssumedEnvironment(os.environ))
     lines = [f"{complaint} (advice)" for complaint in give_advice(config, scrape_interval)]
     count = len(config.checks)

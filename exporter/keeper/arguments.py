@@ -1,6 +1,13 @@
 """What the keeper needs to know from the command line of `serve`."""
 
+import os
+
 from exporter.addresses import DEFAULT_ADDRESS
+from exporter.arguments import name_variable, parse_seconds
+
+TYPE_CHECKING = False  # as in exporter/__init__.py
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FLAGS = ("--web.enable-lifecycle", "--config.strict")
 LEVELS = ("debug", "info", "warn", "error")
@@ -10,6 +17,7 @@ _WEB, _PROBE, _WEB_CONFIG = "--web.listen-address", "--probe.listen-address", "-
 _DELAY, _LEVEL, _FORM = "--shutdown-delay", "--log.level", "--log.format"
 _OTHERS = ("--config.file", "--shard", "--shards", "--history.file", "--history.size")
 OPTIONS = (_WEB, _PROBE, _WEB_CONFIG, _DELAY, _LEVEL, _FORM, *_OTHERS)
+_REPEATED = (_WEB, _PROBE)
 
 
 class Arguments:
@@ -24,24 +32,41 @@ class Arguments:
         self.form = "logfmt"
 
 
-def parse(words: list[str]) -> Arguments | None:
+def parse(words: list[str], environ: "Mapping[str, str]" = os.environ) -> Arguments | None:
     """Return the options of a valid, plain command line.
 
-    For anything else, such as `--help` or an unknown option, return None: click has the texts for these.
+    An environment variable takes the place of an option that is not on the command line. For anything else, such as
+    `--help` or an unknown option, return None: click has the texts for these.
     """
     arguments = Arguments()
+    given = _split(words)
+    if given is None:
+        return None
+    for name in {*OPTIONS} - {name for name, _ in given}:
+        text = environ.get(name_variable(name), "")
+        given += [(name, value) for value in (text.split() if name in _REPEATED else [text]) if value]
+    if not all(_apply(arguments, name, value) for name, value in given):
+        return None
+    arguments.web = arguments.web or [DEFAULT_ADDRESS]
+    return arguments
+
+
+def _split(words: list[str]) -> list[tuple[str, str]] | None:
+    """Return the options with a value, and at most one file; None for anything else."""
+    given, files = [], 0
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
         if word in FLAGS:
             continue
-        if name not in OPTIONS:
-            return None
+        if word == "-" or not word.startswith("-"):
+            files += 1
+            continue
         text = value if equals else next(rest, None)
-        if text is None or not _apply(arguments, name, text):
+        if name not in OPTIONS or text is None:
             return None
-    arguments.web = arguments.web or [DEFAULT_ADDRESS]
-    return arguments
+        given.append((name, text))
+    return given if files <= 1 else None
 
 
 def _apply(arguments: Arguments, name: str, value: str) -> bool:
@@ -65,7 +90,7 @@ def _apply(arguments: Arguments, name: str, value: str) -> bool:
 
 def _apply_delay(arguments: Arguments, value: str) -> bool:
     try:
-        arguments.delay = float(value)
+        arguments.delay = parse_seconds(value)
     except ValueError:
         return False
     return 0 <= arguments.delay < float("inf")
