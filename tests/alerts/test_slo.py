@@ -9,6 +9,8 @@ import json
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,6 @@ from support import command
 
 SLO = ALERTS / "health-slo.rules.yml"
 MINUTE, HOUR, DAY = 1, 60, 1440  # minutes; the series have a sample in each minute
-END = 4 * DAY
 PAIRS = (("1h", "5m", 14.4), ("6h", "30m", 6), ("1d", "2h", 3), ("3d", "6h", 1))
 BURN = 'group by (window) (ALERTS{alertname="HealthErrorBudgetBurn", alertstate="firing"})'
 
@@ -48,13 +49,13 @@ def compute_errors(good: Sequence[float], total: Sequence[float], window: str, n
     return 1 - sum(good[place] for place in places) / sum(total[place] for place in places)
 
 
-def outages(*spans: tuple[int, int]) -> list[float]:
-    """Return a series that is 0 in these minutes and otherwise 1."""
-    return [float(not any(start <= now < end for start, end in spans)) for now in range(END + 1)]
+def outages(end: int, *spans: tuple[int, int]) -> list[float]:
+    """Return a series until `end` that is 0 in these minutes and otherwise 1."""
+    return [float(not any(start <= now < stop for start, stop in spans)) for now in range(end + 1)]
 
 
 def ask(
-    series: dict[str, Sequence[float]], questions: list[tuple[str, int]], folder: Path
+    series: dict[str, Sequence[float]], questions: list[tuple[str, int]], folder: Path, interval: str = "1m"
 ) -> dict[tuple[str, int], str]:
     """Return the result of each query at each minute, from one run of promtool, as promtool prints it.
 
@@ -73,7 +74,7 @@ def ask(
     }
     path = folder / "slo.test.yml"
     order = [group["name"] for file, group in load_groups() if file == SLO.name]
-    content = {"rule_files": [str(SLO)], "evaluation_interval": "1m", "group_eval_order": order, "tests": [case]}
+    content = {"rule_files": [str(SLO)], "evaluation_interval": interval, "group_eval_order": order, "tests": [case]}
     path.write_text(json.dumps(content))
     done = subprocess.run(
         [command("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False
@@ -88,80 +89,106 @@ def read(result: str) -> float:
     return float(result.rsplit(" ", 1)[1])
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    """A service with outages of several lengths, and what promtool records about it."""
-    good = outages(
-        (2 * DAY, 2 * DAY + 2), (2 * DAY + 600, 2 * DAY + 630), (3 * DAY, 3 * DAY + 7), (3 * DAY + 20, 3 * DAY + 24)
-    )
-    total = [1.0] * len(good)
-    times = [
-        2 * DAY + 1,
-        2 * DAY + 2,
-        2 * DAY + 3,
-        2 * DAY + 610,
-        2 * DAY + 640,
-        2 * DAY + 700,
-        3 * DAY + 5,
-        3 * DAY + 22,
-        END,
-    ]
-    windows = sorted({window for long, short, _ in PAIRS for window in (long, short)})
-    questions = [(f"1 - job:health_sli:ratio{window}", now) for window in windows for now in times]
-    questions += [(query, now) for query in (BURN, *CONDITIONS.values()) for now in times]
-    series = {name_series(name, SERVICE): values for name, values in (("good", good), ("total", total))}
-    return good, total, times, ask(series, questions, tmp_path_factory.mktemp("slo"))
+@dataclass(frozen=True)
+class Measured:
+    """A service with outages of several lengths, and what promtool records about it with this interval.
+
+    Minutes show the shorter windows as they are shipped. Days would take long in minutes, so they are in steps of five.
+    """
+
+    interval: str
+    pairs: tuple[tuple[str, str, float], ...]
+    spans: tuple[tuple[int, int], ...]
+    times: tuple[int, ...]
+    results: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    @cached_property
+    def good(self) -> list[float]:
+        return outages(self.times[-1], *self.spans)
+
+    @cached_property
+    def total(self) -> list[float]:
+        return [1.0] * len(self.good)
+
+    @property
+    def windows(self) -> set[str]:
+        return {window for long, short, _ in self.pairs for window in (long, short)}
+
+    def measure(self, folder: Path) -> None:
+        queries = [*(f"1 - job:health_sli:ratio{window}" for window in sorted(self.windows)), BURN]
+        queries += [CONDITIONS[long] for long, _, _ in self.pairs]
+        questions = [(query, now) for query in queries for now in self.times]
+        series = {name_series("good", SERVICE): self.good, name_series("total", SERVICE): self.total}
+        self.results.update(ask(series, questions, folder, self.interval))
+
+
+HOURS = Measured(
+    "1m",
+    PAIRS[:2],
+    ((7 * HOUR, 7 * HOUR + 2), (10 * HOUR, 10 * HOUR + 30)),
+    (*(7 * HOUR + now for now in (1, 2, 3)), *(10 * HOUR + now for now in (10, 40, 100))),
+)
+DAYS = Measured(
+    "5m",
+    PAIRS,
+    ((2 * DAY, 2 * DAY + 2), (2 * DAY + 600, 2 * DAY + 630), (3 * DAY, 3 * DAY + 7), (3 * DAY + 20, 3 * DAY + 24)),
+    (*(2 * DAY + now for now in (5, 610, 640, 700)), *(3 * DAY + now for now in (5, 25)), 4 * DAY),
+)
+
+
+@pytest.fixture(scope="module", params=[HOURS, DAYS], ids=["hours", "days"])
+def measured(request, tmp_path_factory):
+    request.param.measure(tmp_path_factory.mktemp("slo"))
+    return request.param
 
 
 def test_the_ratios_up_to_an_hour_are_exactly_those_of_sloth(measured):
-    good, total, times, results = measured
-    for window in ("5m", "30m", "1h"):
-        for now in times:
-            assert read(results[f"1 - job:health_sli:ratio{window}", now]) == pytest.approx(
-                compute_errors(good, total, window, now), abs=1e-9
+    for window in measured.windows & {"5m", "30m", "1h"}:
+        for now in measured.times:
+            assert read(measured.results[f"1 - job:health_sli:ratio{window}", now]) == pytest.approx(
+                compute_errors(measured.good, measured.total, window, now), abs=1e-9
             ), (window, now)
 
 
 def test_the_longer_ratios_are_those_of_sloth_without_the_edges_of_the_window(measured):
     """They sum sums over five minutes. An outage within the last five minutes is still partly missing."""
-    good, total, times, results = measured
-    for window in ("2h", "6h", "1d", "3d"):
-        for now in times:
-            expected = compute_errors(good, total, window, now)
+    for window in measured.windows - {"5m", "30m", "1h"}:
+        for now in measured.times:
+            expected = compute_errors(measured.good, measured.total, window, now)
             slack = 6 / minutes(window)
-            assert read(results[f"1 - job:health_sli:ratio{window}", now]) == pytest.approx(expected, abs=slack), (
-                window,
-                now,
-            )
+            assert read(measured.results[f"1 - job:health_sli:ratio{window}", now]) == pytest.approx(
+                expected, abs=slack
+            ), (window, now)
 
 
 def test_the_burn_rates_are_exceeded_exactly_where_sloth_alerts(measured):
-    good, total, times, results = measured
     seen = set()
-    for now in times:
-        for long, short, rate in PAIRS:
-            expected = all(compute_errors(good, total, window, now) > rate * 0.001 for window in (long, short))
+    for now in measured.times:
+        for long, short, rate in measured.pairs:
+            expected = all(
+                compute_errors(measured.good, measured.total, window, now) > rate * 0.001 for window in (long, short)
+            )
             seen.add((long, expected))
-            assert bool(re.findall("shop", results[CONDITIONS[long], now])) == expected, (long, now)
-    assert seen == {(long, expected) for long, _, _ in PAIRS for expected in (True, False)}
+            assert bool(re.findall("shop", measured.results[CONDITIONS[long], now])) == expected, (long, now)
+    assert seen == {(long, expected) for long, _, _ in measured.pairs for expected in (True, False)}
 
 
 def test_an_alert_is_sent_for_the_first_window_and_not_again_for_a_longer_one(measured):
-    _, _, times, results = measured
-    windows = [re.findall(r'window="(\w+)"', results[BURN, now]) for now in times]
+    windows = {now: re.findall(r'window="(\w+)"', measured.results[BURN, now]) for now in measured.times}
 
-    assert dict(zip(times, windows, strict=True))[2 * DAY + 610] == ["1h"]
-    assert all(len(found) <= 1 for found in windows), windows
+    assert windows[measured.spans[1][0] + 10] == ["1h"]
+    assert all(len(found) <= 1 for found in windows.values()), windows
 
 
 def test_a_total_outage_pages_with_its_first_minute(tmp_path):
     """The conditions of sloth hold then too: one sample of the last hour is more than 1.44 %."""
-    good = outages((DAY, DAY + 30))
+    start = 2 * HOUR
+    good = outages(start + 1, (start, start + 30))
     series = {name_series(name, SERVICE): values for name, values in (("good", good), ("total", [1.0] * len(good)))}
-    results = ask(series, [(BURN, DAY), (BURN, DAY + 1)], tmp_path)
+    results = ask(series, [(BURN, start), (BURN, start + 1)], tmp_path)
 
-    assert [re.findall(r'window="(\w+)"', results[BURN, now]) for now in (DAY, DAY + 1)] == [[], ["1h"]]
-    assert compute_errors(good, [1.0] * len(good), "1h", DAY + 1) > 14.4 * 0.001
+    assert [re.findall(r'window="(\w+)"', results[BURN, now]) for now in (start, start + 1)] == [[], ["1h"]]
+    assert compute_errors(good, [1.0] * len(good), "1h", start + 1) > 14.4 * 0.001
 
 
 def test_the_most_specific_objective_counts_and_a_second_default_breaks_nothing(tmp_path):
