@@ -97,12 +97,19 @@ def make_outcome(letter: str, reason: Reason) -> Outcome:
 
 
 def list_cases() -> dict[str, Case]:
+    """Every combination of runs, thresholds and age. The other properties take turns, as they change independently."""
     letters = ["".join(runs) for length in range(4) for runs in itertools.product("PWFU", repeat=length)]
     groups = [in_groups(Group.LIVENESS), in_groups(Group.READINESS), in_groups(Group.STARTUP), in_groups()]
-    combinations = itertools.product(letters, OF_RUNS, THRESHOLDS, (False, True))
     return {
-        f"c{number}": Case(*case, suppressed=number % 3 == 0, groups=groups[number // 2 % 4])
-        for number, case in enumerate(combinations)
+        f"c{number}": Case(
+            runs,
+            OF_RUNS[number % len(OF_RUNS)],
+            thresholds,
+            stale,
+            suppressed=number % 3 == 0,
+            groups=groups[number // 2 % 4],
+        )
+        for number, (runs, thresholds, stale) in enumerate(itertools.product(letters, THRESHOLDS, (False, True)))
     }
 
 
