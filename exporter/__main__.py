@@ -6,7 +6,7 @@ By default Python exits with 1 on any crash. Here, 1 means "not healthy".
 import os
 import sys
 
-from exporter.arguments import COMPLETE
+from exporter.arguments import COMPLETE, name_variable
 from exporter.exitcodes import COULD_NOT_ASK, INTERRUPTED, USAGE
 
 TYPE_CHECKING = False  # as in exporter/__init__.py
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run the command line. Without a verdict the exit code is 2, or 3 for `ask`."""
+    """Run the command line. Without a verdict the exit code is 2, or 3 for `ask` and for a plugin of Nagios."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    error_code = COULD_NOT_ASK if command == "ask" else USAGE
+    error_code = COULD_NOT_ASK if command == "ask" or _is_plugin() else USAGE
     if os.environ.get(COMPLETE):
         _exit(_complete(os.environ[COMPLETE]))
     if command == "check":
@@ -39,6 +39,12 @@ def main() -> None:
         code = error_code
         _print_traceback()
     _exit(code)
+
+
+def _is_plugin() -> bool:
+    """Return whether this is a plugin of Nagios, for which 2 would mean that a check fails."""
+    form = os.environ.get(name_variable("--format", "check"), "")
+    return "check" in sys.argv and bool({"nagios", "--format=nagios"} & {form, *sys.argv})
 
 
 def _run_keeper() -> "Link | None":
@@ -93,12 +99,22 @@ def _run_click(error_code: int, link: "Link | None") -> int:
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
+        if _is_plugin():
+            _print_unknown(error.format_message())
         return error_code
     except SystemExit as error:
         if isinstance(error.__context__, OSError):  # click exits like this when a pipe is closed
             return error_code
         raise
     return code if isinstance(code, int) else error_code
+
+
+def _print_unknown(message: str) -> None:
+    """Print the line of a plugin of Nagios, which reads only standard output."""
+    from exporter.console import echo
+    from exporter.render.nagios import PluginState, format_line
+
+    echo(format_line(PluginState.UNKNOWN, message), sys.stdout)
 
 
 def _print_traceback() -> None:

@@ -7,6 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -593,10 +596,12 @@ def test_an_interrupted_check_is_no_verdict(folder, number):
 # A terminal
 
 
-def on_a_terminal(*arguments: object, **env: str) -> tuple[int, str]:
-    """The exit code, and the output on a terminal."""
+@contextmanager
+def terminal(*arguments: object, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], bytes]]]:
+    """The exporter on a terminal of 80 columns, and what reads from the terminal: nothing if it is closed."""
     controller, terminal = pty.openpty()
-    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "COLUMNS")}
+    termios.tcsetwinsize(terminal, (24, 80))
     child = subprocess.Popen(
         [sys.executable, "-m", "exporter", *map(str, arguments)],
         stdin=terminal,
@@ -605,15 +610,28 @@ def on_a_terminal(*arguments: object, **env: str) -> tuple[int, str]:
         env={**environment, "TERM": "xterm", **env},
     )
     os.close(terminal)
-    seen = b""
-    while True:
+
+    def read() -> bytes:
         try:
-            data = os.read(controller, 65536)
+            return os.read(controller, 65536)
         except OSError:  # the other end is closed
-            break
-        seen += data
-    os.close(controller)
-    return child.wait(PATIENCE), seen.decode().replace("\r\n", "\n")
+            return b""
+
+    try:
+        yield child, read
+    finally:
+        child.kill()
+        child.wait(PATIENCE)
+        os.close(controller)
+
+
+def on_a_terminal(*arguments: object, **env: str) -> tuple[int, str]:
+    """The exit code, and the output on a terminal."""
+    seen = b""
+    with terminal(*arguments, **env) as (child, read):
+        while data := read():
+            seen += data
+        return child.wait(PATIENCE), seen.decode().replace("\r\n", "\n")
 
 
 def test_a_report_on_a_terminal_has_colours(folder):
@@ -629,6 +647,30 @@ def test_a_report_has_no_colours_where_none_are_wanted(folder, env):
 
     assert code == 1
     assert seen.startswith("FAIL  ill  exec  exit")
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "CLICOLOR_FORCE"])
+def test_colours_can_be_forced_in_a_pipe(folder, variable):
+    assert "\x1b[32m" in call("check", folder / "well.yml", env={variable: "1"}).stdout
+    for env in ({variable: "0"}, {variable: ""}, {variable: "1", "NO_COLOR": "1"}):
+        assert "\x1b" not in call("check", folder / "well.yml", env=env).stdout
+
+
+def test_a_terminal_shows_which_checks_are_still_running(folder):
+    """On the line of the cursor, until the report replaces it."""
+    (folder / "release").touch()
+    wait = f"while [ -e {folder}/release ]; do sleep 0.1; done"
+    config = text(folder, f"checks: [{{name: slow, exec: {{command: [sh, -c, '{wait}']}}, timeoutSeconds: 100}}]\n")
+    seen = b""
+    with terminal("check", config) as (child, read):
+        while not re.search(rb"\r\x1b\[K0 of 1 checks have run\. Running for \d+ s: slow", seen):
+            seen += read()
+        (folder / "release").unlink()
+        while b"verdict" not in seen:
+            seen += read()
+        assert child.wait(PATIENCE) == 0
+
+    assert seen.split(b"\r\x1b[K")[-1].startswith(b"\x1b[32mPASS")
 
 
 def test_an_empty_no_color_wants_colours(folder):

@@ -159,7 +159,8 @@ REACHED = {  # the test that reaches each limit
     "render.health:MAX_LISTED": "render/test_health.py::test_a_404_names_the_checks_that_exist",
     "render.metrics:MAX_LABEL": f"{HERE}::test_a_long_label_is_cut",
     "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",
-    "render.report:MAX_WIDTH": "render/test_report.py::test_a_long_name_moves_its_own_line_alone",
+    "render.nagios:MAX_PROBLEMS": "render/test_formats.py::test_a_plugin_describes_a_limited_number_of_problems",
+    "render.nagios:MAX_PROBLEM": "render/test_formats.py::test_a_plugin_describes_a_problem_in_limited_length",
     "self_connection:MAX_SELF_CONNECTIONS": (
         "faults/test_network.py::test_a_connection_to_itself_is_refused_and_does_not_occupy_the_port"
     ),
@@ -216,9 +217,10 @@ REACHED = {  # the test that reaches each limit
 NO_LIMITS = {  # other numbers: exit codes, the pace of repeated work, defaults, and numbers of other systems
     "addresses": {"_MAX_PORT"},
     "ask": {"PAUSE", "TIMEOUT"},
+    "cli.screen": {"DELAY", "MIN_WIDTH"},
     "config.advice": {"IMPLAUSIBLE_RATIO"},
     "config.unknown_keys": {"MIN_SIMILARITY"},
-    "evaluation.once": {"MARGIN"},
+    "evaluation.once": {"MARGIN", "TICK"},
     "evaluation.schedule": {"LAG_WINDOW", "STUCK_AFTER"},
     "evaluation.timetable": {"SPREAD"},
     "exitcodes": {"COULD_NOT_ASK", "HEALTHY", "INTERRUPTED", "UNHEALTHY", "USAGE"},

@@ -33,6 +33,15 @@ def complete_files(_context: click.Context, _parameter: click.Parameter, incompl
     return [CompletionItem(incomplete, type="file")]
 
 
+def complete_checks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a check in the configuration that the command line names so far."""
+    from exporter.probe.reference import AssumedEnvironment
+
+    path = context.params.get("file") or context.params.get("config_file")
+    names = (check.spec.name for check in load_config(path, AssumedEnvironment(os.environ)).checks)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 class Seconds(click.FloatRange):
     """A finite number of seconds, or a duration such as `60s` or `5m`. click's ranges accept `nan` and may `inf`."""
 
@@ -119,9 +128,3 @@ def load_config(path: Path | None, environment: "Mapping[str, str] | None" = Non
         return load(path, environment=environment)
     except ConfigError as error:
         raise Refused(str(error)) from None
-
-
-def use_color() -> bool:
-    """Return whether to use color: on a terminal that supports it, unless NO_COLOR is set (no-color.org)."""
-    allowed = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return allowed and sys.stdout is not None and sys.stdout.isatty()

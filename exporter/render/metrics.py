@@ -107,6 +107,24 @@ def render(
     )
 
 
+def render_textfile(snapshot: Snapshot, groups: Collection[Group]) -> bytes:
+    """Render what a single run of each check has found, for the textfile collector of node_exporter.
+
+    `groups` are those whose checks are all in the Snapshot.
+
+    Left out are counters and streaks, which one run cannot know, and the exporter's own process: node_exporter has
+    metrics with the same names.
+    """
+    states = [(_make_labels(state.spec), state) for state in snapshot.states.values()]
+    families = [
+        *(family for family in _collect_checks(states, created=False) if family.name in _TEXTFILE),
+        *(family for family in _collect_configuration(state.spec for _, state in states) if family.name in _TEXTFILE),
+        *_collect_measurements(states),
+        _make_group_gauge(snapshot, groups),
+    ]
+    return text(_Families(families, ()))
+
+
 @lru_cache(maxsize=2)
 def _render_configuration(specs: tuple[Spec, ...], content_type: str, names: frozenset[str]) -> bytes:
     """Render the families that depend on the configuration alone: a third of all samples, equal in every scrape."""
@@ -124,7 +142,7 @@ def _render(families: Iterable[Metric], content_type: str, names: frozenset[str]
 class _Families(Collector):
     """Families, reduced to the samples with these names if there are any."""
 
-    def __init__(self, families: Iterable[Metric], names: frozenset[str]) -> None:
+    def __init__(self, families: Iterable[Metric], names: Collection[str]) -> None:
         self._families = families
         self._names = names
 
@@ -137,6 +155,14 @@ class _Families(Collector):
             yield family
 
 
+_TEXTFILE = frozenset(
+    f"health_{name}"
+    for name in (
+        *("check_up", "check_status", "check_last_up", "check_reason", "check_duration_seconds"),
+        *("check_last_run_timestamp_seconds", "check_timeout_seconds", "check_info", "check_group"),
+    )
+)
+"""The families of `render_textfile`, besides the measurements."""
 _process = ProcessCollector(registry=None)
 _LEFT_OUT = ("process_virtual_memory_bytes", "process_max_fds")  # meaningless for Python, and a constant
 
@@ -279,15 +305,7 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
 
 
 def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
-    groups = GaugeMetricFamily(
-        "health_group_up",
-        "1 if the group's endpoint returns 200, 0 if it returns 503; absent if it returns 200 without checks.",
-        labels=["group"],
-    )
-    for verdict in (judge(snapshot, group) for group in Group):
-        if verdict.members or not verdict.up:
-            groups.add_metric([verdict.group], verdict.up)
-    yield groups
+    yield _make_group_gauge(snapshot, Group)
     codes = CounterMetricFamily(
         "health_answers", "Responses of the group's endpoint, by status code.", labels=["group", "code"]
     )
@@ -311,6 +329,18 @@ def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Met
         "Time of the snapshot that this response shows, as Unix time.",
         snapshot.timestamp,
     )
+
+
+def _make_group_gauge(snapshot: Snapshot, groups: Iterable[Group]) -> Metric:
+    family = GaugeMetricFamily(
+        "health_group_up",
+        "1 if the group's endpoint returns 200, 0 if it returns 503; absent if it returns 200 without checks.",
+        labels=["group"],
+    )
+    for verdict in (judge(snapshot, group) for group in groups):
+        if verdict.members or not verdict.up:
+            family.add_metric([verdict.group], verdict.up)
+    return family
 
 
 def _collect_exporter(vitals: Vitals) -> Iterator[Metric]:

@@ -1,29 +1,60 @@
 """Snapshot -> the report of `health-exporter check`, for a terminal or as JSON."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from exporter.model import Group, Measurement, Snapshot, State, Status, Verdict
-from exporter.render.words import format_duration, format_headline, format_limits, format_quantity, sort_worst_first
+from exporter.render.columns import cut_middle, measure, pad, wrap
+from exporter.render.words import (
+    find_summary,
+    format_duration,
+    format_headline,
+    format_limits,
+    format_quantity,
+    sort_worst_first,
+)
 
-MAX_WIDTH = 32  # characters of a column; a longer cell shifts only its own line
+_GAP = "  "  # between two columns
+_MIN_NAME = 12  # columns that a name gets on the narrowest terminal
 _COLORS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "1;31", Status.UNKNOWN: "35"}
 
 
-def render_text(snapshot: Snapshot, verdict: Verdict, *, color: bool) -> str:
-    """Return aligned columns, problems first, with the reason and the measurements of each check."""
+def render_text(snapshot: Snapshot, verdict: Verdict, *, color: bool, width: int | None = None) -> str:
+    """Return aligned columns, problems first, with the reason and the measurements of each check.
+
+    No line is longer than `width`: a summary that does not fit continues below. Without a width, a summary is in the
+    line of its check.
+    """
+    lines = [line for rows in render_rows(snapshot, color=color, width=width) for line in rows]
+    blank = [""] if lines else []
+    return "\n".join([*lines, *blank, render_verdict(snapshot, verdict)])
+
+
+def render_verdict(snapshot: Snapshot, verdict: Verdict) -> str:
+    """Return the last line of the report."""
+    subject = "verdict" if verdict.group is Group.ALL else verdict.group
+    return f"{subject}: {verdict.status} ({format_headline(snapshot)})"
+
+
+def render_rows(snapshot: Snapshot, *, color: bool, width: int | None = None) -> Iterator[list[str]]:
+    """Yield the lines of each check."""
     states = sort_worst_first(snapshot)
     rows = [_format_cells(state) for state in states]
-    widths = [min(MAX_WIDTH, max(map(len, column))) for column in zip(*rows, strict=True)]
-    lines = []
+    widths = [max(map(measure, column)) for column in zip(*rows, strict=True)]
+    if width is not None and rows:
+        others = sum(widths) - widths[1] + len(_GAP) * len(widths)
+        widths[1] = min(widths[1], max(_MIN_NAME, width - others))
     for state, row in zip(states, rows, strict=True):
-        first, *cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join([_paint(first, state.status, color=color), *cells, _find_summary(state)]).rstrip())
-        numbers = _format_numbers(state)
-        lines += [f"{'':{widths[0]}}  {numbers}"] if numbers else []
-    blank = [""] if lines else []
-    subject = "verdict" if verdict.group is Group.ALL else verdict.group
-    return "\n".join([*lines, *blank, f"{subject}: {verdict.status} ({format_headline(snapshot)})"])
+        status, *cells = (pad(cut_middle(cell, size), size) for cell, size in zip(row, widths, strict=True))
+        head, summary, indent = _GAP.join(["", *cells]), find_summary(state), widths[0] + len(_GAP)
+        fits = width is None or measure(status) + measure(head) + len(_GAP) + measure(summary) <= width
+        painted = _paint(status, state.status, color=color)
+        yield [
+            f"{painted}{head}{_GAP}{summary if fits else ''}".rstrip(),
+            *([] if fits else _indent(summary, indent, width)),
+            *_indent(_format_numbers(state), indent, width),
+        ]
 
 
 def render_json(snapshot: Snapshot, verdict: Verdict) -> str:
@@ -37,8 +68,9 @@ def _format_cells(state: State) -> tuple[str, ...]:
     return state.status.upper(), state.spec.name, state.spec.kind, state.reason or "", took.rjust(8)
 
 
-def _find_summary(state: State) -> str:
-    return state.last.outcome.summary if state.last else "did not end in time"
+def _indent(text: str, indent: int, width: int | None) -> list[str]:
+    lines = wrap(text, max(_MIN_NAME, width - indent)) if width else [text] if text else []
+    return [f"{'':{indent}}{line}" for line in lines]
 
 
 def _format_numbers(state: State) -> str:
@@ -57,7 +89,7 @@ def _describe_check(state: State) -> dict[str, Any]:
         "kind": state.spec.kind,
         "status": state.status,
         "reason": state.reason,
-        "summary": _find_summary(state),
+        "summary": find_summary(state),
         "durationSeconds": state.last.duration if state.last else None,
         "measurements": {number.key: number.value for number in state.last.outcome.measurements} if state.last else {},
     }

@@ -17,6 +17,11 @@ def format_headline(snapshot: Snapshot) -> str:
     return f"{', '.join(bad)} of {checks}" if bad else f"{checks}, all pass"
 
 
+def find_summary(state: State) -> str:
+    """Return what the latest run found."""
+    return state.last.outcome.summary if state.last else "did not end in time"
+
+
 def sort_worst_first(snapshot: Snapshot) -> list[State]:
     """Return the States, worst first. Equal ones: the latest run unhealthy first, then as in the configuration."""
 

@@ -1,6 +1,7 @@
 """Every check once: one run settles a check, and one that hangs does not hold up the others."""
 
 import threading
+import time
 
 from make import FAIL, PASS, UNKNOWN, WARN, check
 from support import PATIENCE
@@ -60,3 +61,38 @@ def test_a_check_that_ignores_its_deadline_stays_unknown_and_is_not_waited_for()
     assert not ended.is_set()
     assert statuses(snapshot) == {"hung": "unknown", "quick": "pass"}
     release.set()
+
+
+def test_the_progress_names_the_checks_that_run():
+    release, seen = threading.Event(), []
+
+    def wait(deadline):
+        release.wait(PATIENCE)
+        return PASS
+
+    def note(running, done):
+        seen.append((list(running), done))
+        if seen[-1] == (["slow"], 1):
+            release.set()
+
+    snapshot = run_all(
+        [check("slow", wait, timeout=PATIENCE), check("quick", timeout=PATIENCE)], workers=2, progress=note
+    )
+
+    assert statuses(snapshot) == {"slow": "pass", "quick": "pass"}
+    assert (["slow"], 1) in seen
+
+
+def test_after_a_state_that_is_enough_no_check_starts():
+    checks = [check(name, outcome) for name, outcome in (("first", PASS), ("fails", FAIL), ("last", PASS))]
+    snapshot = run_all(checks, workers=1, is_enough=lambda state: state.status is FAIL.status)
+
+    assert statuses(snapshot) == {"first": "pass", "fails": "fail"}
+
+
+def test_a_result_does_not_go_stale_while_others_run():
+    """The quick check would be stale after a second, and the slow one takes longer."""
+    quick = check("quick", timeout=PATIENCE, stale_after=0.001)
+    slow = check("slow", lambda deadline: time.sleep(0.05) or PASS, timeout=PATIENCE)
+
+    assert statuses(run_all([quick, slow])) == {"quick": "pass", "slow": "pass"}

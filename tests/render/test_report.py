@@ -10,6 +10,7 @@ from render.scene import golden, scene
 from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import settle
 from exporter.model import Group, Measurement, Outcome, Reason, Snapshot, State
+from exporter.render.columns import measure
 from exporter.render.report import render_json, render_text
 
 
@@ -64,11 +65,29 @@ def test_the_columns_stand_under_each_other():
     assert len({line.index("well") for line in lines}) == 1
 
 
-def test_a_long_name_moves_its_own_line_alone():
-    long, *others = report(*[once(name, PASS, kind="exec") for name in ("n" * 63, "a", "b")]).splitlines()[:3]
+def test_the_columns_stand_under_each_other_after_a_long_name_and_a_wide_one():
+    lines = report(*[once(name, PASS, kind="exec") for name in ("n" * 63, "a", "健康")]).splitlines()[:3]
 
-    assert {line.index("exec") for line in others} == {long.index("nnn") + 32 + 2}
-    assert long.index("exec") == long.index("nnn") + 63 + 2
+    assert {measure(line.partition("exec")[0]) for line in lines} == {8 - 2 + 63 + 2}
+
+
+LONG = "x" * 30 + " and many more words than the columns of a terminal can hold, one after the other, 健康 until here"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_every_line_fits_the_terminal(width):
+    states = [once("n" * 63, Outcome.failed(Reason.CONNECT, LONG)), *RUNS]
+    shown = snapshot(states)
+    text = render_text(shown, judge(shown, Group.ALL), color=False, width=width)
+    colored = render_text(shown, judge(shown, Group.ALL), color=True, width=width)
+
+    assert max(map(measure, text.splitlines())) <= (width if width > 40 else 60)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == text
+    assert "".join(LONG.split()) in "".join(text.split())
+
+
+def test_a_summary_that_does_not_fit_is_below_its_check():
+    golden("report.80.txt", render_text(snapshot(RUNS), judge(snapshot(RUNS), Group.ALL), color=False, width=80) + "\n")
 
 
 def test_no_line_ends_in_spaces():
