@@ -27,7 +27,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- ReloadBusyError  `server.reload`: another reload is in progress. `server.routes` answers 503.
     |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.
-    `-- _Refused         `cli`: the command cannot continue. `__main__` prints the message and exits with 2.
+    `-- Refused          `cli`: the command cannot continue. `__main__` prints the message and exits with 2.
 
 Any other exception of a probe is a defect of that probe, and `evaluation.run` makes it an `unknown` Outcome too. Only
 an exception of an application's own check function is a failed Outcome.
