@@ -2,14 +2,18 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from exporter.config.schema import build_schema
+from exporter.config.manual import (
+    Option,
+    describe_kind,
+    list_check_options,
+    list_extras,
+    list_kind_options,
+    summarize,
+)
 from exporter.evaluation.settle import settle
 from exporter.kinds import kinds
 from exporter.model import Group, Measurement, Outcome, Reason, Result, Snapshot, Spec, State, Vitals
@@ -69,10 +73,6 @@ A measurement with thresholds has a second family, `health_<measurement>_limit`.
 `kind` and `level` (`warn` or `fail`), and its value is the threshold.
 """
 
-END = "...\n"  # with which PyYAML ends a document that is a bare scalar
-
-Schema = Mapping[str, Any]
-
 
 def pages() -> dict[str, str]:
     """The text of every page, by file name."""
@@ -94,16 +94,15 @@ def describe_kinds() -> Iterator[str]:
     yield from make_table(
         ("kind", "what it checks", "extra"),
         (
-            (f"[`{name}`](#{name.lower()})", summarize(kind), list_extras(kind))
+            (f"[`{name}`](#{name.lower()})", summarize(kind), ", ".join(f"`{extra}`" for extra in list_extras(kind)))
             for name, kind in list_built_in().items()
         ),
     )
-    definitions = build_schema()["$defs"]
     for name, kind in list_built_in().items():
-        yield f"\n## {name}\n\n{unindent(kind.__doc__ or '')}\n"
-        for extra in sorted(set(kind.needs.values())):
+        yield f"\n## {name}\n\n{describe_kind(kind)}\n"
+        for extra in list_extras(kind):
             yield f"\nRequires the extra `{extra}`: in a clone, run `pip install '.[{extra}]'`.\n"
-        yield from describe_options(definitions[kind.__name__], definitions)
+        yield from describe_options(list_kind_options(name))
         yield from make_table(
             ("metric", "description"), ((f"`health_{name}`", text) for name, text in kind.measures.items())
         )
@@ -116,70 +115,21 @@ def describe_configuration() -> Iterator[str]:
     """The page of the options that every check has."""
     yield f"{NOTE}# Configuration\n\nThe configuration is a YAML file with one key, `checks`: a list of checks.\n"
     yield VARIABLES
-    document = build_schema()
-    check = document["$defs"]["Check"]
-    options = {name: option for name, option in check["properties"].items() if name not in kinds()}
     yield "\nA check has one kind ([kinds.md](kinds.md)) and these options:\n"
-    yield from describe_options({**check, "properties": options}, document["$defs"])
+    yield from describe_options(list_check_options())
 
 
-def describe_options(model: Schema, definitions: Schema) -> Iterator[str]:
-    """A table of the options of a model, and of the keys inside those that are mappings."""
-    yield from make_table(("option", "type", "default", "description"), list_options(model, definitions))
+def describe_options(options: Iterator[Option]) -> Iterator[str]:
+    """A table of options, and of the keys inside those that are mappings."""
+    yield from make_table(
+        ("option", "type", "default", "description"),
+        ((f"`{option.name}`", option.type, format_default(option), option.description) for option in options),
+    )
 
 
-def list_options(model: Schema, definitions: Schema, prefix: str = "") -> Iterator[tuple[str, ...]]:
-    """A row for every option, and a row for every key inside it as `option.key` or `option[].key`."""
-    for name, option in model.get("properties", {}).items():
-        default = "required" if name in model.get("required", ()) else format_default(option.get("default"))
-        text = unindent(option.get("description", "")).replace("\n", " ")
-        yield f"`{prefix}{name}`", name_type(option, definitions), default, text
-        is_list, nested = find_model(option, definitions)
-        yield from list_options(nested, definitions, f"{prefix}{name}{'[]' if is_list else ''}.")
-
-
-def find_model(option: Schema, definitions: Schema) -> tuple[bool, Schema]:
-    """The schema of the mapping that an option holds, empty if it holds none; and whether it holds a list of them."""
-    match option:
-        case {"anyOf": alternatives}:
-            return next((found for other in alternatives if (found := find_model(other, definitions))[1]), (False, {}))
-        case {"$ref": reference}:
-            return False, resolve(reference, definitions)
-        case {"type": "array", "items": items}:
-            return True, find_model(items, definitions)[1]
-    return False, {}
-
-
-def name_type(option: Schema, definitions: Schema) -> str:
-    """The type of an option in the words of YAML."""
-    match option:
-        case {"anyOf": alternatives}:
-            return " or ".join(name_type(other, definitions) for other in alternatives if other.get("type") != "null")
-        case {"$ref": reference}:
-            return name_type(resolve(reference, definitions), definitions)
-        case {"enum": [*values, last]}:
-            return f"{', '.join(f'`{value}`' for value in values)} or `{last}`"
-        case {"type": "array", "items": items}:
-            items_type = name_type(items, definitions)
-            return f"list of {items_type}" if items_type.startswith("`") else f"list of {items_type}s"
-    name = str(option.get("type", "any"))
-    return "mapping" if name == "object" else name
-
-
-def resolve(reference: str, definitions: Schema) -> Schema:
-    """The definition that a `$ref` names."""
-    definition: Schema = definitions[reference.rpartition("/")[2]]
-    return definition
-
-
-def format_default(default: Any) -> str:
-    """A default value as YAML; empty if there is none."""
-    if default is None:
-        return ""
-    if default == "":
-        return '`""`'
-    text = yaml.safe_dump(default, default_flow_style=True, width=sys.maxsize)
-    return f"`{text.removesuffix(END).strip()}`"
+def format_default(option: Option) -> str:
+    """The cell of an option's default."""
+    return "required" if option.required else "" if option.default is None else f"`{option.default}`"
 
 
 def describe_metrics() -> Iterator[str]:
@@ -234,22 +184,6 @@ def make_table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tup
 def escape(cell: str) -> str:
     """The text of a cell, in which a bar does not end the cell."""
     return cell.replace("|", "\\|")
-
-
-def summarize(kind: type[Probe]) -> str:
-    """The first sentence of a kind's docstring, on one line and without its final period."""
-    paragraph = unindent(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-    return re.split(r"\.(?= |$)", paragraph, maxsplit=1)[0]
-
-
-def list_extras(kind: type[Probe]) -> str:
-    """The extras that a kind requires."""
-    return ", ".join(f"`{extra}`" for extra in sorted(set(kind.needs.values())))
-
-
-def unindent(text: str) -> str:
-    """A docstring as Markdown: its lines without indentation."""
-    return "\n".join(line.strip() for line in text.strip().splitlines())
 
 
 if __name__ == "__main__":

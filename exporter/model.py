@@ -26,6 +26,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- _SkippedError    `manifests`: a workload is left as it is. `inject` prints the reason, and goes on.
     |-- ReloadBusyError  `server.reload`: another reload is in progress. `server.routes` answers 503.
     |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
+    |-- UnknownTopicError  `cli.manual`: there is no such kind or option. `kinds` prints it and exits with 2.
     |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.
     `-- Refused          `cli`: the command cannot continue. `__main__` prints the message and exits with 2.
 

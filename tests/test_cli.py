@@ -23,7 +23,7 @@ from exporter import __version__
 
 HERE = Path(__file__).parent
 LIMIT = 5 * PATIENCE  # seconds that a command may take before the test gives it up
-COMMANDS = ("serve", "check", "ask", "validate", "inject", "uninject", "convert", "schema", "completion")
+COMMANDS = ("serve", "check", "ask", "validate", "inject", "uninject", "convert", "schema", "kinds", "completion")
 WELL = "checks:\n  - {name: well, exec: {command: ['true']}, groups: [liveness, readiness], timeoutSeconds: 10}\n"
 ILL = "checks:\n  - {name: ill, exec: {command: ['false']}, groups: [liveness, readiness], timeoutSeconds: 10}\n"
 

@@ -7,7 +7,7 @@ Each command is in a module of its own, which imports what it needs when it runs
 import click
 
 from exporter import __version__
-from exporter.cli import ask, check, completion, manifests, serve, validate
+from exporter.cli import ask, check, completion, kinds, manifests, serve, validate
 
 PROGRAM = "health-exporter"
 
@@ -50,6 +50,7 @@ for _command in (
     manifests.uninject,
     manifests.convert,
     validate.schema,
+    kinds.print_kinds,
     completion.completion,
 ):
     cli.add_command(_command)
