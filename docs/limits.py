@@ -597,6 +597,18 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
     ),
     "Commands": (
+        Limit(
+            "replay.variant:MAX_VARIANTS",
+            "Variants of `replay`",
+            "",
+            "It exits with code 2.",
+        ),
+        Limit(
+            "replay.kubelet:MAX_PHASES",
+            "Phases of the kubelet that `replay` tries one by one for each incident",
+            "",
+            "It tries this number of ranges, and the bounds are wider.",
+        ),
         Limit("evaluation.once:MAX_WORKERS", "`check`: checks that run at the same time", "", "The others wait."),
         Limit("evaluation.once:MAX_WAIT", "`check`: time for all runs", "s", "The others are `unknown`."),
         Limit("ask:MAX_TIMEOUT", "`ask`: timeout", "s", "`ask` exits with 3.", "--timeout"),

@@ -24,6 +24,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- PoolError        `evaluation`: the system cannot start enough threads. `check` prints it and exits with 2.
     |                    `serve` logs it, keeps the running configuration if there is one, and tries again.
     |-- _SkippedError    `manifests`: a workload is left as it is. `inject` prints the reason, and goes on.
+    |-- ReplayError      `replay`: the recording cannot answer the question. `replay` prints it and exits with 2.
     |-- ReloadBusyError  `server.reload`: another reload is in progress. `server.routes` answers 503.
     |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- UnknownTopicError  `cli.manual`: there is no such kind or option. `kinds` prints it and exits with 2.

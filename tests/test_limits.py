@@ -156,6 +156,8 @@ REACHED = {  # the test that reaches each limit
         "server/test_history_file.py::test_a_folder_that_is_missing_is_logged_once_and_tried_again"
     ),
     "server.history_file:MAX_RESTORED": "server/test_history_file.py::test_only_the_end_of_the_past_is_read",
+    "replay.kubelet:MAX_PHASES": "replay/test_kubelet.py::test_many_changes_are_replayed_in_ranges_of_phases",
+    "replay.variant:MAX_VARIANTS": "replay/test_variant.py::test_too_many_variants_are_refused",
     "render.health:MAX_LISTED": "render/test_health.py::test_a_404_names_the_checks_that_exist",
     "render.metrics:MAX_LABEL": f"{HERE}::test_a_long_label_is_cut",
     "render.page:MAX_NAMES": f"{HERE}::test_the_page_names_some_failing_checks_and_counts_the_others",

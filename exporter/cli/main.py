@@ -7,7 +7,7 @@ Each command is in a module of its own, which imports what it needs when it runs
 import click
 
 from exporter import __version__
-from exporter.cli import ask, check, completion, kinds, manifests, serve, validate
+from exporter.cli import ask, check, completion, kinds, manifests, replay, serve, validate
 
 PROGRAM = "health-exporter"
 
@@ -45,6 +45,7 @@ for _command in (
     serve.serve,
     check.check,
     ask.ask,
+    replay.replay,
     validate.validate,
     manifests.inject,
     manifests.uninject,

@@ -15,7 +15,7 @@ SYNONYMS = {
 }
 _ADDRESSES = {"url", "uri", "address", "endpoint"}
 _KINDS = {"kind", "module", "prober", "type"}
-_DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?")
+_DURATION = re.compile(r"(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?")
 
 
 def explain_synonym(key: str, value: Any, known: Collection[str]) -> str | None:
@@ -41,5 +41,5 @@ def parse_duration(value: Any) -> int | None:
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         return None
-    hours, minutes, seconds, milliseconds = (float(number or 0) for number in match.groups())
-    return max(1, math.ceil(hours * 3600 + minutes * 60 + seconds + milliseconds / 1000))
+    days, hours, minutes, seconds, milliseconds = (float(number or 0) for number in match.groups())
+    return max(1, math.ceil(days * 86400 + hours * 3600 + minutes * 60 + seconds + milliseconds / 1000))

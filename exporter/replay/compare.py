@@ -1,0 +1,102 @@
+"""Recording + Variant -> Row: what the variant would have made of the recorded runs."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from exporter.model import Group, Spec, Status
+from exporter.replay.kubelet import Bounds, Stretch, count_restarts, list_stretches, measure_unready
+from exporter.replay.recording import Life, Recording
+from exporter.replay.trace import Span, Trace, find_down, trace_all
+from exporter.replay.variant import Variant
+from exporter.replay.windows import Windows, intersect, measure, unite
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The result of one variant. Times are seconds."""
+
+    variant: Variant
+    restarts: Bounds
+    """Restarts of the container by its livenessProbe."""
+    unready: Bounds
+    """Time in which the readinessProbe has failed."""
+    livez: Bounds
+    """Time in which `/livez` returns 503."""
+    readyz: Bounds
+    """Time in which `/readyz` returns 503."""
+    streaks: int
+    """Streaks of failed runs."""
+    noticed: Bounds
+    """Streaks in which the status of the check becomes `fail`."""
+    delay: Bounds | None
+    """Time from the start of the first failed run to the status `fail`; None if no streak is noticed."""
+
+
+def compare(recording: Recording, variants: Iterable[Variant], covered: Windows) -> Iterator[Row]:
+    """Yield the result of each variant within these windows. Raises ReplayError."""
+    for variant in variants:
+        changed = [(life, spec) for life in recording.lives if (spec := variant.apply(life.spec))]
+        traced = [(life, spec, trace_all(life, spec)) for life, spec in changed]
+        liveness, readiness = (
+            list_stretches(covered, find_group_down(recording, traced, group))
+            for group in (Group.LIVENESS, Group.READINESS)
+        )
+        found = [delays for life, _, traces in traced for delays in _list_delays(life, traces, covered)]
+        noticed = [delay for delays in found for delay in delays if delay is not None]
+        yield Row(
+            variant=variant,
+            restarts=count_restarts(liveness, variant.kubelet.liveness),
+            unready=measure_unready(readiness, variant.kubelet.readiness),
+            livez=_measure_down(liveness),
+            readyz=_measure_down(readiness),
+            streaks=len(found),
+            noticed=Bounds(
+                sum(None not in delays for delays in found), sum(any(d is not None for d in delays) for delays in found)
+            ),
+            delay=Bounds(min(noticed), max(noticed)) if noticed else None,
+        )
+
+
+def find_group_down(recording: Recording, traced: Iterable[tuple[Life, Spec, Sequence[Trace]]], group: Group) -> Span:
+    """Return when a group's endpoint returns 503."""
+    found = [find_down(life, traces, group) for life, spec, traces in traced if spec.belongs_to(group)]
+    always = recording.degraded if group is not Group.LIVENESS else ()
+    always = unite(always, recording.draining) if group is Group.READINESS else always
+    return Span(
+        unite(always, *(span.certain for span in found)),
+        unite(always, *(span.possible for span in found)),
+    )
+
+
+def _measure_down(periods: Sequence[Sequence[Stretch]]) -> Bounds:
+    stretches = [stretch for period in periods for stretch in period]
+    certain = measure((s.begin, s.end) for s in stretches if s.response.value == 503)
+    return Bounds(certain, measure((s.begin, s.end) for s in stretches if s.response.value != 200))
+
+
+def _list_delays(life: Life, traces: Sequence[Trace], covered: Windows) -> Iterator[list[float | None]]:
+    """Yield, for each streak of failed runs, the time until it is noticed, in each of the traces."""
+    failing = [[time for time, state in trace if state.status is Status.FAIL] for trace in traces]
+    for begin, end in _list_streaks(life):
+        if not intersect(covered, ((begin, begin + 1e-6),)):
+            continue
+        delays: list[float | None] = []
+        for times in failing:
+            position = bisect_left(times, begin)
+            noticed = position < len(times) and times[position] < end
+            delays.append(times[position] - begin if noticed else None)
+        yield delays
+
+
+def _list_streaks(life: Life) -> Iterator[tuple[float, float]]:
+    """Yield the streaks of failed runs: from the start of the first one to the end of the healthy run after them."""
+    begin = None
+    for result in life.readings[0]:
+        if result.outcome.status is Status.FAIL:
+            begin = result.started if begin is None else begin
+        elif result.outcome.status is not Status.UNKNOWN and begin is not None:
+            yield begin, result.started + result.duration
+            begin = None
+    if begin is not None:
+        yield begin, life.end + 1e-6

@@ -1,0 +1,232 @@
+"""What the kubelet would have made of an endpoint's responses.
+
+Theory of operation:
+
+A worker of the kubelet probes at regular times, but at which ones is not recorded. So each incident is replayed for
+every phase: only those at which one of the probes moves past a change of the response make a difference. If there are
+too many of these, ranges of phases are replayed, and a response that changes within the range is uncertain.
+
+Responses are uncertain too where the recording is. A restart is certain if failureThreshold probes in a row certainly
+fail. Uncertain probes in a longer row may divide it, so that there is more than one restart.
+
+The livenessProbe restarts the container after failureThreshold failures in a row, and then waits until it passes: how
+often a container that does not recover is restarted depends on its startupProbe and on the kubelet's back-off.
+Between incidents, enough probes pass that an incident does not depend on the one before.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+
+from exporter.replay.trace import Span
+from exporter.replay.windows import Windows, intersect, measure
+
+MAX_PHASES = 64
+"""Phases of an incident that are replayed one by one; beyond that, ranges of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The numbers of a probe that matter here. The defaults are those of Kubernetes."""
+
+    period: float = 10
+    failure_threshold: int = 3
+    success_threshold: int = 1
+
+
+class Response(Enum):
+    """What an endpoint responds."""
+
+    UP = 200
+    DOWN = 503
+    MAYBE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Time in which the response is the same."""
+
+    begin: float
+    end: float
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A number that is at least `least` and at most `most`."""
+
+    least: float
+    most: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether there is only one possible number."""
+        return self.least == self.most
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A restart of the container, or several that may be one: the first at `time`."""
+
+    time: float
+    certain: bool
+    most: int
+
+
+def list_stretches(covered: Windows, down: Span) -> list[list[Stretch]]:
+    """Return the responses of an endpoint, for each window that is covered."""
+    return [[*_list_stretches(begin, end, down)] for begin, end in covered]
+
+
+def count_restarts(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Bounds:
+    """Return how often the livenessProbe restarts the container."""
+    least = most = 0
+    for incident in _find_incidents(periods, probe):
+        found = [find_restarts(view, phase, probe) for view, phase, _ in _list_views(incident, probe.period)]
+        least += min(sum(restart.certain for restart in restarts) for restarts in found)
+        most += max(sum(restart.most for restart in restarts) for restarts in found)
+    return Bounds(least, most)
+
+
+def measure_unready(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Bounds:
+    """Return for how many seconds the readinessProbe takes the pod out of service."""
+    least = most = 0.0
+    for incident in _find_incidents(periods, probe):
+        fewest: list[float] = []
+        largest: list[float] = []
+        for view, phase, width in _list_views(incident, probe.period):
+            for maybe, totals in ((Response.UP, fewest), (Response.DOWN, largest)):
+                windows = find_unready(view, phase, probe, maybe)
+                # Only the windows at the begin and at the end change with the phase within its range.
+                clipped = sum((window[0] == view[0].begin) + (window[1] == view[-1].end) for window in windows)
+                slack = min(1, clipped) * width * (1 if maybe is Response.DOWN else -1)
+                totals.append(max(0.0, measure(windows) + slack))
+        least += min(fewest)
+        most += max(largest)
+    return Bounds(least, most)
+
+
+def find_restarts(stretches: Sequence[Stretch], phase: float, probe: Timing) -> list[Restart]:
+    """Return the restarts of the container if the livenessProbe probes at `phase` + n * period."""
+    restarts, threshold = [], probe.failure_threshold
+    row, certain_row, maybes, certain, time = 0, 0, 0, False, 0.0
+    for stretch in (*stretches, None):  # None: the row ends with the recording
+        count = _count_probes(stretch, phase, probe.period) if stretch else 1
+        if not count:
+            continue
+        if stretch and stretch.response is not Response.UP:
+            if row < threshold <= row + count:
+                time = _find_probe(stretch.begin, phase, probe.period) + (threshold - row - 1) * probe.period
+            row += count
+            certain_row = certain_row + count if stretch.response is Response.DOWN else 0
+            maybes += count if stretch.response is Response.MAYBE else 0
+            certain = certain or certain_row >= threshold
+            continue
+        if row >= threshold:
+            restarts.append(Restart(time, certain, min(1 + maybes, (row + 1) // (threshold + 1))))
+        row, certain_row, maybes, certain = 0, 0, 0, False
+    return restarts
+
+
+def find_unready(stretches: Sequence[Stretch], phase: float, probe: Timing, maybe: Response = Response.DOWN) -> Windows:
+    """Return when the pod is not ready if the readinessProbe probes at `phase` + n * period.
+
+    `maybe` is what an uncertain response counts as. At the begin, the pod is ready if the endpoint is up.
+    """
+    responses = [maybe if stretch.response is Response.MAYBE else stretch.response for stretch in stretches]
+    since = stretches[0].begin if responses[0] is Response.DOWN else None
+    windows, row, last = [], 0, Response.UP
+    for stretch, response in zip(stretches, responses, strict=True):
+        count = _count_probes(stretch, phase, probe.period)
+        if not count:
+            continue
+        before = row if response is last else 0
+        row, last = before + count, response
+        threshold = probe.failure_threshold if response is Response.DOWN else probe.success_threshold
+        if not before < threshold <= row or (response is Response.DOWN) is (since is not None):
+            continue
+        time = _find_probe(stretch.begin, phase, probe.period) + (threshold - before - 1) * probe.period
+        if since is None:
+            since = time
+        else:
+            windows.append((since, time))
+            since = None
+    if since is not None:
+        windows.append((since, stretches[-1].end))
+    return tuple(windows)
+
+
+def _list_stretches(begin: float, end: float, down: Span) -> Iterator[Stretch]:
+    """Yield the responses from `begin` to `end`. Neighbors differ."""
+    here = ((begin, end),)
+    changes = {begin, end}
+    for windows in (intersect(down.certain, here), intersect(down.possible, here)):
+        changes.update(time for window in windows for time in window)
+    certain, possible = _Cursor(down.certain), _Cursor(down.possible)
+    for left, right in pairwise(sorted(changes)):
+        maybe = Response.MAYBE if possible.has(left) else Response.UP
+        yield Stretch(left, right, Response.DOWN if certain.has(left) else maybe)
+
+
+class _Cursor:
+    """Says of ascending times whether they are in windows."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._next = 0
+
+    def has(self, time: float) -> bool:
+        while self._next < len(self._windows) and self._windows[self._next][1] <= time:
+            self._next += 1
+        return self._next < len(self._windows) and self._windows[self._next][0] <= time
+
+
+def _find_incidents(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Iterator[list[Stretch]]:
+    """Yield the stretches of each incident, up to the time in which enough probes certainly pass."""
+    for stretches in periods:
+        incident: list[Stretch] = []
+        for stretch in stretches:
+            up = stretch.response is Response.UP
+            if not incident:
+                incident = [Stretch(stretch.end, stretch.end, Response.UP)] if up else [stretch]
+                continue
+            incident.append(stretch)
+            if up and stretch.end - stretch.begin >= probe.success_threshold * probe.period:
+                yield incident
+                incident = [Stretch(stretch.end, stretch.end, Response.UP)]
+        if any(stretch.response is not Response.UP for stretch in incident):
+            yield incident
+
+
+def _list_views(stretches: list[Stretch], period: float) -> Iterator[tuple[list[Stretch], float, float]]:
+    """Yield the responses as they are seen at each phase or range of phases, with the phase and the range's width."""
+    changes = sorted({time % period for stretch in stretches for time in (stretch.begin, stretch.end)})
+    if len(changes) <= MAX_PHASES:
+        for left, right in pairwise([*changes, changes[0] + period]):
+            yield stretches, (left + right) / 2, (right - left) / 2
+        return
+    width = period / MAX_PHASES
+    blurred = [*_blur(stretches, width)]
+    for number in range(MAX_PHASES):
+        yield blurred, number * width, width
+
+
+def _blur(stretches: list[Stretch], width: float) -> Iterator[Stretch]:
+    """Yield the responses to a probe that is up to `width` late."""
+    for stretch, following in pairwise(stretches):
+        changes = following.response is not stretch.response
+        middle = max(stretch.begin, stretch.end - width) if changes else stretch.end
+        yield Stretch(stretch.begin, middle, stretch.response)
+        yield Stretch(middle, stretch.end, Response.MAYBE)
+    yield stretches[-1]
+
+
+def _find_probe(time: float, phase: float, period: float) -> float:
+    """Return the time of the first probe at `time` or later."""
+    return phase + math.ceil((time - phase) / period) * period
+
+
+def _count_probes(stretch: Stretch, phase: float, period: float) -> int:
+    return math.ceil((stretch.end - phase) / period) - math.ceil((stretch.begin - phase) / period)
