@@ -25,16 +25,20 @@ class Row:
     """Time in which `/livez` returns 503."""
     readyz: Bounds
     """Time in which `/readyz` returns 503."""
-    streaks: int
-    """Streaks of failed runs."""
+    outages: int
+    """Outages of the checks: runs that failed in a row."""
     noticed: Bounds
-    """Streaks in which the status of the check becomes `fail`."""
+    """Outages in which the status of the check becomes `fail`."""
     delay: Bounds | None
-    """Time from the start of the first failed run to the status `fail`; None if no streak is noticed."""
+    """Time from the start of the first failed run to the status `fail`; None if no outage is noticed."""
 
 
-def compare(recording: Recording, variants: Iterable[Variant], covered: Windows) -> Iterator[Row]:
-    """Yield the result of each variant within these windows. Raises ReplayError."""
+def compare(recording: Recording, variants: Sequence[Variant], covered: Windows) -> Iterator[Row]:
+    """Yield the result of each variant within these windows. The first one has the probes as they were.
+
+    Raises ReplayError.
+    """
+    present = variants[0].kubelet
     for variant in variants:
         changed = [(life, spec) for life in recording.lives if (spec := variant.apply(life.spec))]
         traced = [(life, spec, trace_all(life, spec)) for life, spec in changed]
@@ -42,15 +46,18 @@ def compare(recording: Recording, variants: Iterable[Variant], covered: Windows)
             list_stretches(covered, find_group_down(recording, traced, group))
             for group in (Group.LIVENESS, Group.READINESS)
         )
+        kubelet = variant.kubelet
+        seen = _list_probes(recording, "/livez") if kubelet.liveness.period == present.liveness.period else []
+        ready = _list_probes(recording, "/readyz") if kubelet.readiness.period == present.readiness.period else []
         found = [delays for life, _, traces in traced for delays in _list_delays(life, traces, covered)]
         noticed = [delay for delays in found for delay in delays if delay is not None]
         yield Row(
             variant=variant,
-            restarts=count_restarts(liveness, variant.kubelet.liveness),
-            unready=measure_unready(readiness, variant.kubelet.readiness),
+            restarts=count_restarts(liveness, kubelet.liveness, seen),
+            unready=measure_unready(readiness, kubelet.readiness, ready),
             livez=_measure_down(liveness),
             readyz=_measure_down(readiness),
-            streaks=len(found),
+            outages=len(found),
             noticed=Bounds(
                 sum(None not in delays for delays in found), sum(any(d is not None for d in delays) for delays in found)
             ),
@@ -69,6 +76,12 @@ def find_group_down(recording: Recording, traced: Iterable[tuple[Life, Spec, Seq
     )
 
 
+def _list_probes(recording: Recording, path: str) -> list[float]:
+    """Return times at which the kubelet certainly probed."""
+    answers = (entry for entry in recording.answered if entry.path == path)
+    return sorted({time for entry in answers for time in (entry.first, entry.last)})
+
+
 def _measure_down(periods: Sequence[Sequence[Stretch]]) -> Bounds:
     stretches = [stretch for period in periods for stretch in period]
     certain = measure((s.begin, s.end) for s in stretches if s.response.value == 503)
@@ -76,9 +89,9 @@ def _measure_down(periods: Sequence[Sequence[Stretch]]) -> Bounds:
 
 
 def _list_delays(life: Life, traces: Sequence[Trace], covered: Windows) -> Iterator[list[float | None]]:
-    """Yield, for each streak of failed runs, the time until it is noticed, in each of the traces."""
+    """Yield, for each outage, the time until it is noticed, in each of the traces."""
     failing = [[time for time, state in trace if state.status is Status.FAIL] for trace in traces]
-    for begin, end in _list_streaks(life):
+    for begin, end in _list_outages(life):
         if not intersect(covered, ((begin, begin + 1e-6),)):
             continue
         delays: list[float | None] = []
@@ -89,8 +102,8 @@ def _list_delays(life: Life, traces: Sequence[Trace], covered: Windows) -> Itera
         yield delays
 
 
-def _list_streaks(life: Life) -> Iterator[tuple[float, float]]:
-    """Yield the streaks of failed runs: from the start of the first one to the end of the healthy run after them."""
+def _list_outages(life: Life) -> Iterator[tuple[float, float]]:
+    """Yield the outages: from the start of the first one to the end of the healthy run after them."""
     begin = None
     for result in life.readings[0]:
         if result.outcome.status is Status.FAIL:

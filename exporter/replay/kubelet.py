@@ -2,9 +2,10 @@
 
 Theory of operation:
 
-A worker of the kubelet probes at regular times, but at which ones is not recorded. So each incident is replayed for
-every phase: only those at which one of the probes moves past a change of the response make a difference. If there are
-too many of these, ranges of phases are replayed, and a response that changes within the range is uncertain.
+A worker of the kubelet probes at regular times: at a phase in its period. The history has the time of a response of 503
+to the kubelet, which gives away the phase in this incident. Without one, the incident is replayed for every phase: only
+those at which a probe moves past a change of the response make a difference. If there are too many of these, or if the
+phase is only known to be in a range, ranges are replayed, and a response that changes within the range is uncertain.
 
 Responses are uncertain too where the recording is. A restart is certain if failureThreshold probes in a row certainly
 fail. Uncertain probes in a longer row may divide it, so that there is more than one restart.
@@ -15,6 +16,7 @@ Between incidents, enough probes pass that an incident does not depend on the on
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -25,6 +27,8 @@ from exporter.replay.windows import Windows, intersect, measure
 
 MAX_PHASES = 64
 """Phases of an incident that are replayed one by one; beyond that, ranges of them."""
+JITTER = 0.1
+"""Seconds by which a probe may be earlier or later than another one of the same phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +84,23 @@ def list_stretches(covered: Windows, down: Span) -> list[list[Stretch]]:
     return [[*_list_stretches(begin, end, down)] for begin, end in covered]
 
 
-def count_restarts(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Bounds:
-    """Return how often the livenessProbe restarts the container."""
+def count_restarts(periods: Sequence[Sequence[Stretch]], probe: Timing, seen: Sequence[float] = ()) -> Bounds:
+    """Return how often the livenessProbe restarts the container. `seen` has times, in order, at which it probed."""
     least = most = 0
     for incident in _find_incidents(periods, probe):
-        found = [find_restarts(view, phase, probe) for view, phase, _ in _list_views(incident, probe.period)]
+        found = [find_restarts(view, phase, probe) for view, phase, _ in _list_views(incident, probe.period, seen)]
         least += min(sum(restart.certain for restart in restarts) for restarts in found)
         most += max(sum(restart.most for restart in restarts) for restarts in found)
     return Bounds(least, most)
 
 
-def measure_unready(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Bounds:
-    """Return for how many seconds the readinessProbe takes the pod out of service."""
+def measure_unready(periods: Sequence[Sequence[Stretch]], probe: Timing, seen: Sequence[float] = ()) -> Bounds:
+    """Return for how many seconds the readinessProbe takes the pod out of service. `seen` has times of probes."""
     least = most = 0.0
     for incident in _find_incidents(periods, probe):
         fewest: list[float] = []
         largest: list[float] = []
-        for view, phase, width in _list_views(incident, probe.period):
+        for view, phase, width in _list_views(incident, probe.period, seen):
             for maybe, totals in ((Response.UP, fewest), (Response.DOWN, largest)):
                 windows = find_unready(view, phase, probe, maybe)
                 # Only the windows at the begin and at the end change with the phase within its range.
@@ -110,24 +114,52 @@ def measure_unready(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Boun
 
 def find_restarts(stretches: Sequence[Stretch], phase: float, probe: Timing) -> list[Restart]:
     """Return the restarts of the container if the livenessProbe probes at `phase` + n * period."""
-    restarts, threshold = [], probe.failure_threshold
-    row, certain_row, maybes, certain, time = 0, 0, 0, False, 0.0
-    for stretch in (*stretches, None):  # None: the row ends with the recording
-        count = _count_probes(stretch, phase, probe.period) if stretch else 1
+    restarts, row = [], _Row(probe.failure_threshold)
+    for stretch in stretches:
+        count = _count_probes(stretch, phase, probe.period)
         if not count:
             continue
-        if stretch and stretch.response is not Response.UP:
-            if row < threshold <= row + count:
-                time = _find_probe(stretch.begin, phase, probe.period) + (threshold - row - 1) * probe.period
-            row += count
-            certain_row = certain_row + count if stretch.response is Response.DOWN else 0
-            maybes += count if stretch.response is Response.MAYBE else 0
-            certain = certain or certain_row >= threshold
-            continue
-        if row >= threshold:
-            restarts.append(Restart(time, certain, min(1 + maybes, (row + 1) // (threshold + 1))))
-        row, certain_row, maybes, certain = 0, 0, 0, False
-    return restarts
+        if stretch.response is Response.UP:
+            restarts += row.end()
+            row = _Row(probe.failure_threshold)
+        else:
+            row.add(stretch.response, count, _find_probe(stretch.begin, phase, probe.period), probe.period)
+    return restarts + row.end()
+
+
+@dataclass(slots=True)
+class _Row:
+    """Probes in a row that fail, certainly or possibly."""
+
+    threshold: int
+    count: int = 0
+    certain: int = 0  # those at the end that certainly fail
+    is_certain: bool = False  # a restart
+    rest: int = 0  # probes since the last one that may have divided the row
+    divided: int = 0
+    time: float = 0.0  # of the restart
+
+    def add(self, response: Response, count: int, first: float, period: float) -> None:
+        """Add probes with this response."""
+        if self.count < self.threshold <= self.count + count:
+            self.time = first + (self.threshold - self.count - 1) * period
+        self.count += count
+        self.certain = self.certain + count if response is Response.DOWN else 0
+        self.is_certain = self.is_certain or self.certain >= self.threshold
+        if response is Response.DOWN:
+            self.rest += count
+            return
+        while count:  # as many restarts as possible: divide wherever enough probes are before
+            if self.rest >= self.threshold:
+                self.divided, self.rest, count = self.divided + 1, 0, count - 1
+            else:
+                step = min(count, self.threshold - self.rest)
+                self.rest, count = self.rest + step, count - step
+
+    def end(self) -> list[Restart]:
+        """Return the restarts of this row: at most one item."""
+        most = self.divided + (self.rest >= self.threshold)
+        return [Restart(self.time, self.is_certain, most)] if most else []
 
 
 def find_unready(stretches: Sequence[Stretch], phase: float, probe: Timing, maybe: Response = Response.DOWN) -> Windows:
@@ -200,8 +232,14 @@ def _find_incidents(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Iter
             yield incident
 
 
-def _list_views(stretches: list[Stretch], period: float) -> Iterator[tuple[list[Stretch], float, float]]:
+def _list_views(
+    stretches: list[Stretch], period: float, seen: Sequence[float]
+) -> Iterator[tuple[list[Stretch], float, float]]:
     """Yield the responses as they are seen at each phase or range of phases, with the phase and the range's width."""
+    if known := _find_phases(stretches, period, seen):
+        phase, width = known
+        yield [*_blur(stretches, width)], phase, width
+        return
     changes = sorted({time % period for stretch in stretches for time in (stretch.begin, stretch.end)})
     if len(changes) <= MAX_PHASES:
         for left, right in pairwise([*changes, changes[0] + period]):
@@ -211,6 +249,16 @@ def _list_views(stretches: list[Stretch], period: float) -> Iterator[tuple[list[
     blurred = [*_blur(stretches, width)]
     for number in range(MAX_PHASES):
         yield blurred, number * width, width
+
+
+def _find_phases(stretches: list[Stretch], period: float, seen: Sequence[float]) -> tuple[float, float] | None:
+    """Return the range of phases that fits the probes that are known: its begin and its width."""
+    times = seen[bisect_left(seen, stretches[0].begin) : bisect_right(seen, stretches[-1].end)]
+    if not times:
+        return None
+    offsets = [(time - times[0] + period / 2) % period - period / 2 for time in times]
+    begin, end = min(offsets) - JITTER, max(offsets) + JITTER
+    return (times[0] + begin, end - begin) if end - begin < 4 * JITTER else None
 
 
 def _blur(stretches: list[Stretch], width: float) -> Iterator[Stretch]:

@@ -23,8 +23,8 @@ def write_notes(recording: Recording, covered: Windows, rows: Sequence[Row]) -> 
     yield from _compare_answers(recording, covered, rows[0])
     if any(not bounds.exact for row in rows for bounds in (row.restarts, row.unready, row.livez, row.readyz)):
         yield (
-            '"to": the least and the most, because the recording does not show when the kubelet probes, or which '
-            "of the recorded runs a longer period would have had."
+            '"to": at least and at most. The recording shows when the kubelet probed only where it got 503, and not '
+            "which of the recorded runs a longer period would have had."
         )
     yield (
         "Assumption: the checks would have found the same. What a check would have found after a restart that did not "
@@ -45,8 +45,8 @@ def _describe_windows(covered: Windows) -> str:
 
 
 def _describe_probe(probe: Timing) -> str:
-    success = f", {probe.success_threshold} passes" if probe.success_threshold > 1 else ""
-    return f"every {probe.period:g} s, {probe.failure_threshold} failures{success}"
+    success = f", successThreshold {probe.success_threshold}" if probe.success_threshold > 1 else ""
+    return f"every {probe.period:g} s, failureThreshold {probe.failure_threshold}{success}"
 
 
 def _compare_answers(recording: Recording, covered: Windows, row: Row) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Rows -> the report of `health-exporter replay`: a table for people, or JSON."""
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ from exporter.replay.compare import Row
 from exporter.replay.kubelet import Bounds
 from exporter.replay.windows import Windows
 
-_HEADS = ("variant", "restarts", "unready", "/livez 503", "/readyz 503", "streaks noticed", "noticed after")
+_HEADS = ("variant", "restarts", "unready", "/livez 503", "/readyz 503", "outages noticed", "after")
+_WIDTH = 100  # of the notes
 
 
 def render_text(rows: Sequence[Row], notes: Iterable[str]) -> str:
@@ -17,7 +19,8 @@ def render_text(rows: Sequence[Row], notes: Iterable[str]) -> str:
     cells = [_HEADS, *map(_format_row, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([*lines, "", *notes])
+    paragraphs = (textwrap.fill(note, _WIDTH, subsequent_indent="  ") for note in notes)
+    return "\n".join([*lines, "", *paragraphs])
 
 
 def render_json(rows: Sequence[Row], notes: Iterable[str], covered: Windows) -> str:
@@ -31,7 +34,7 @@ def _format_row(row: Row) -> tuple[str, ...]:
         row.variant.name,
         _format_bounds(row.restarts, _format_count),
         *(_format_bounds(bounds, format_seconds) for bounds in (row.unready, row.livez, row.readyz)),
-        f"{_format_bounds(row.noticed, _format_count)} of {row.streaks}",
+        f"{_format_bounds(row.noticed, _format_count)} of {row.outages}",
         _format_bounds(row.delay, format_seconds) if row.delay else "",
     )
 
@@ -50,7 +53,10 @@ def _format_count(number: float) -> str:
 
 def _format_bounds(bounds: Bounds, write: Callable[[float], str]) -> str:
     least, most = write(bounds.least), write(bounds.most)
-    return least if least == most else f"{least} to {most}"
+    if least == most:
+        return least
+    number, _, unit = least.partition(" ")
+    return f"{number} to {most}" if unit and most.endswith(f" {unit}") else f"{least} to {most}"
 
 
 def _describe(row: Row) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def _describe(row: Row) -> dict[str, Any]:
         "unreadySeconds": _describe_bounds(row.unready),
         "livezDownSeconds": _describe_bounds(row.livez),
         "readyzDownSeconds": _describe_bounds(row.readyz),
-        "streaks": row.streaks,
+        "outages": row.outages,
         "noticed": _describe_bounds(row.noticed),
         "noticedAfterSeconds": _describe_bounds(row.delay) if row.delay else None,
     }
