@@ -1,5 +1,6 @@
 """Fixtures that start processes and servers for a test and stop them after it, and the rule that marks slow tests."""
 
+import gc
 import os
 import shutil
 import signal
@@ -35,6 +36,17 @@ LONG = ("e2e/", "faults/", "image/", "k8s/test_manifests.py::test_every_object",
 
 # Files that take minutes. `make test` distributes whole files, and without this order it would end with one of these.
 FIRST = ("faults/test_keeper.py", "alerts/", "image/", "k8s/", "faults/", "e2e/")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Collect without the garbage collector: almost no object is garbage, and examining them takes half of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

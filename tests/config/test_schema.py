@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from config.canaries import read_schema
 from config.loading import complaints_about, find_complaints
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,20 +17,22 @@ from pydantic import ValidationError
 
 from exporter.config.checks import build_model
 from exporter.config.document import Document
-from exporter.config.schema import build_schema
 from exporter.kinds import kinds
 
 GOOD = Path(__file__).parents[1] / "good"
-SCHEMA = build_schema()
-VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+@cache
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(read_schema())
 
 
 def test_the_schema_is_valid():
-    Draft202012Validator.check_schema(SCHEMA)
+    Draft202012Validator.check_schema(read_schema())
 
 
 def test_every_property_of_the_schema_has_a_description():
-    definitions = {"": SCHEMA, **SCHEMA["$defs"]}
+    definitions = {"": read_schema(), **read_schema()["$defs"]}
     options = {
         f"{name}.{key}": option
         for name, definition in definitions.items()
@@ -40,12 +44,12 @@ def test_every_property_of_the_schema_has_a_description():
 
 
 def test_the_schema_repeats_no_name_as_a_title():
-    assert re.findall(r"'title': '[^']*'", str(SCHEMA)) == ["'title': 'health-exporter'"]
+    assert re.findall(r"'title': '[^']*'", str(read_schema())) == ["'title': 'health-exporter'"]
 
 
 @pytest.mark.parametrize("path", sorted(GOOD.iterdir()), ids=lambda path: path.stem)
 def test_the_schema_accepts_every_good_file(path):
-    assert [error.message for error in VALIDATOR.iter_errors(Document.read(path).data)] == []
+    assert [error.message for error in validator().iter_errors(Document.read(path).data)] == []
 
 
 NOT_IN_A_SCHEMA = {
@@ -159,28 +163,31 @@ def places_in(data: Any) -> Iterator[tuple[Any, Any]]:
         yield from places_in(value)
 
 
+MUTATED = st.deferred(lambda: mutated(values_of(read_schema(), read_schema())))
+
+
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(data=mutated(values_of(SCHEMA, SCHEMA)))
+@given(data=MUTATED)
 def test_the_schema_and_the_loader_agree(data):
     not_in_a_schema = re.compile("|".join([*NOT_IN_A_SCHEMA, *map(re.escape, value_errors(data))]))
     complaints = [message for message in complaints_about(data) if not not_in_a_schema.match(message)]
 
-    assert VALIDATOR.is_valid(data) is (complaints == [])
+    assert validator().is_valid(data) is (complaints == [])
 
 
 @pytest.mark.parametrize("kind", kinds())
 def test_an_option_refuses_a_scalar_of_another_type_as_the_schema_does(kind):
     """A number in quotes is text, and `yes` is not true."""
     (example,) = Document.parse(kinds()[kind].examples[0].encode(), "example").data
-    for option in SCHEMA["$defs"][kinds()[kind].__name__]["properties"]:
+    for option in read_schema()["$defs"][kinds()[kind].__name__]["properties"]:
         for value in ("5", "true", "yes", True, 5, 0.5):
             data = {"checks": [{**example, kind: {**example[kind], option: value}}]}
-            if not VALIDATOR.is_valid(data):
+            if not validator().is_valid(data):
                 assert complaints_about(data), f"{option}: {value!r}"
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(data=mutated(values_of(SCHEMA, SCHEMA)))
+@given(data=MUTATED)
 def test_the_path_of_a_complaint_is_in_the_file(data):
     """Or its parent is, if something is missing there."""
     places = {(): data}
@@ -196,5 +203,5 @@ def test_the_path_of_a_complaint_is_in_the_file(data):
 def test_the_exporter_checks_what_a_schema_cannot_express(message):
     data = {"checks": NOT_IN_A_SCHEMA[message]}
 
-    assert VALIDATOR.is_valid(data)
+    assert validator().is_valid(data)
     assert [re.match(message, complaint) is not None for complaint in complaints_about(data)] == [True]

@@ -34,6 +34,7 @@ class Line(NamedTuple):
         return sum(map(len, self.texts))
 
 
+@cache
 def find_lines() -> list[Line]:
     return [line for module in parse() for function in _walk(module, Function) for line in _find(function, module)]
 

@@ -55,9 +55,10 @@ def stage() -> Iterator[Stage]:
         yield made
 
 
-@pytest.mark.parametrize(("path", "text"), make_files().items())
-def test_the_files_are_in_step_with_the_openapi_document(path, text):
-    assert (DOCS / path).read_text() == text, "run `make docs`"
+def test_the_files_are_in_step_with_the_openapi_document():
+    outdated = [path for path, text in make_files().items() if (DOCS / path).read_text() != text]
+
+    assert outdated == [], "run `make docs`"
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
