@@ -118,13 +118,19 @@ def read_input(path: Path) -> tuple[str, bytes]:
 
 def load_config(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":
     """Return the configuration in a file, in standard input for `-`, or the default one for None."""
-    from exporter.config.checks import load
     from exporter.config.complaint import ConfigError
 
     try:
-        if path is not None and str(path) == "-":
-            name, content = read_input(path)
-            return load(Path(name), content, environment)
-        return load(path, environment=environment)
+        return read_config(path, environment)
     except ConfigError as error:
         raise Refused(str(error)) from None
+
+
+def read_config(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":
+    """Return the configuration as load_config does. Raises ConfigError."""
+    from exporter.config.checks import load
+
+    if path is None or str(path) != "-":
+        return load(path, environment=environment)
+    name, content = read_input(path)
+    return load(Path(name), content, environment)

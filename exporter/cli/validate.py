@@ -3,26 +3,42 @@
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.parts import Refused, Seconds, load_config, option, take_config_file
+from exporter.cli.parts import Refused, Seconds, option, read_config, take_config_file
 from exporter.console import echo
+from exporter.exitcodes import USAGE
+
+if TYPE_CHECKING:
+    from exporter.config.complaint import Complaint
+
+FORMATS = ("text", "github")
+_option = partial(option, command="validate")
 
 
 @click.command(short_help="Find every error in a configuration file, and give advice.")
 @take_config_file
-@option(
+@_option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="Format of the errors and the advice: text for people, or annotations for GitHub Actions.",
+)
+@_option(
     "--scrape-interval",
-    command="validate",
     type=Seconds(min=0),
     default=30,
     show_default=True,
     metavar="SECONDS",
     help="Your Prometheus' scrape interval; some advice depends on it.",
 )
-def validate(config_file: Path | None, scrape_interval: float) -> int:
+def validate(config_file: Path | None, form: str, scrape_interval: float) -> int:
     """Find every error in a configuration file, and give advice on probable mistakes. `-` is standard input.
 
     \b
@@ -35,18 +51,38 @@ def validate(config_file: Path | None, scrape_interval: float) -> int:
       2   invalid configuration or command line
     """
     from exporter.config.advice import give_advice
+    from exporter.config.complaint import ConfigError
     from exporter.probe.reference import AssumedEnvironment
 
     if config_file is None:
         raise click.UsageError("Missing argument 'FILE'.")
-    config = load_config(config_file, AssumedEnvironment(os.environ))
-    lines = [f"{complaint} (advice)" for complaint in give_advice(config, scrape_interval)]
+    try:
+        config = read_config(config_file, AssumedEnvironment(os.environ))
+    except ConfigError as error:
+        if form == "text":
+            raise Refused(str(error)) from None
+        echo("\n".join(_annotate("error", complaint) for complaint in error.complaints), sys.stdout)
+        return USAGE
+    advice = give_advice(config, scrape_interval)
+    lines = [_annotate("warning", found) if form == "github" else f"{found} (advice)" for found in advice]
     count = len(config.checks)
-    echo(
-        "\n".join([*lines, f"{config.document.source}: valid, {count} {'check' if count == 1 else 'checks'}"]),
-        sys.stdout,
-    )
+    lines.append(f"{config.document.source}: valid, {count} {'check' if count == 1 else 'checks'}")
+    echo("\n".join(lines), sys.stdout)
     return 0
+
+
+def _annotate(level: str, complaint: "Complaint") -> str:
+    """Return the workflow command of GitHub Actions that marks a line of a file."""
+    places = {"file": complaint.source, "line": complaint.line}
+    properties = ",".join(f"{key}={_escape(str(value), ':,')}" for key, value in places.items() if value is not None)
+    return f"::{level} {properties}::{_escape(complaint.text)}"
+
+
+def _escape(text: str, others: str = "") -> str:
+    """Replace the characters that end a message or, with `others`, a property."""
+    for character in f"%\r\n{others}":
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
 
 
 @click.command(short_help="Print the JSON Schema of the configuration file, for editors.")
@@ -60,6 +96,11 @@ def schema() -> int:
 
     \b
     # yaml-language-server: $schema=health.schema.json
+
+    \b
+    Exit codes:
+      0   the schema is on standard output
+      2   invalid command line, or a kind that cannot be loaded
     """
     from exporter.config.schema import build_schema
     from exporter.kinds import KindError

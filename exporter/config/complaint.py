@@ -25,9 +25,13 @@ class Complaint:
 
     def __str__(self) -> str:
         where = self.source if self.line is None else f"{self.source}:{self.line}"
+        return replace_unprintable(f"{where}: {self.text}")
+
+    @property
+    def text(self) -> str:
+        """The path and the message, without the place in the file."""
         path = "".join(f"[{key}]" if isinstance(key, int) else f".{show_key(key)}" for key in self.path)
-        text = f"{where}: {path.removeprefix('.')}: {self.message}" if path else f"{where}: {self.message}"
-        return replace_unprintable(text)
+        return replace_unprintable(f"{path.removeprefix('.')}: {self.message}" if path else self.message)
 
 
 class ConfigError(ValueError):

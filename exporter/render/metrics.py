@@ -121,6 +121,7 @@ def render_textfile(snapshot: Snapshot, groups: Collection[Group]) -> bytes:
         *(family for family in _collect_configuration(state.spec for _, state in states) if family.name in _TEXTFILE),
         *_collect_measurements(states),
         _make_group_gauge(snapshot, groups),
+        _make_timestamp_gauge(snapshot),
     ]
     return text(_Families(families, ()))
 
@@ -324,7 +325,11 @@ def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Met
         "Generation of the snapshot that this response shows; also in the response header Health-Generation.",
         snapshot.generation,
     )
-    yield _make_single_gauge(
+    yield _make_timestamp_gauge(snapshot)
+
+
+def _make_timestamp_gauge(snapshot: Snapshot) -> Metric:
+    return _make_single_gauge(
         "health_snapshot_timestamp_seconds",
         "Time of the snapshot that this response shows, as Unix time.",
         snapshot.timestamp,

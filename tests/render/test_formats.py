@@ -162,6 +162,7 @@ def test_the_textfile_has_what_one_run_knows():
     assert 'health_oom_kills_total{check="api",kind="httpGet"} 3.0' in text
     assert 'health_check_reason{check="mysql",kind="scripted",reason="connect"} 1.0' in text
     assert re.findall("^health_group_up.*", text, re.MULTILINE) == ['health_group_up{group="all"} 0.0']
+    assert "\nhealth_snapshot_timestamp_seconds " in text
     for absent in ("process_", "health_exporter_", "_runs_total", "_failures_total", "period_seconds", "generation"):
         assert absent not in text
 
