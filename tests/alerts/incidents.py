@@ -329,3 +329,24 @@ def node_lost_and_a_workload_down_elsewhere() -> Incident:
     ]
     bank = change(deploy(4, WELL, job="bank", net=9, processes=((0, 30),)), 0, processes=((0, 20),))
     return Incident((*pods, *change(bank, 3, node="node-2")), minutes=45, pages=2)
+
+
+@incident
+def restart_during_an_outage() -> Incident:
+    """Own. The database fails, and somebody restarts all three replicas. The new ones cannot become ready."""
+    before: Spans = ((0, 8.25),)
+    after: Spans = ((8.5, FOREVER),)
+    pods = deploy(3, WELL, down("db", 3, FOREVER))
+    old = [replace(pod, processes=((0, 8),), drained=8, target=before, exists=before) for pod in pods]
+    new = [
+        replace(pod, name=f"shop-new-{place}", processes=after, target=after, exists=after)
+        for place, pod in enumerate(deploy(3, *pods[0].checks, net=1))
+    ]
+    return Incident((*old, *new), kube(("shop", 3)), minutes=16, pages=1)
+
+
+@incident
+def all_replicas_restart_with_a_typo() -> Incident:
+    """Own. The file is invalid from minute 2 on. At 6, all replicas restart, and none becomes ready."""
+    pods = deploy(2, WELL, rejected=((2, FOREVER),), processes=((0, 6), (6.25, FOREVER)))
+    return Incident(tuple(pods), kube(("shop", 2)), minutes=9, pages=1, tickets=1)
