@@ -26,7 +26,7 @@ EPOCH = 1_000_000.0  # wall clock minus monotonic clock
 
 
 def rounded(time: float) -> float:
-    return math.ceil(time * STEP) / STEP
+    return math.ceil(time * STEP) / STEP if time < math.inf else time
 
 
 @dataclass
@@ -81,6 +81,8 @@ class Simulation:
     length: float
     scheduled: dict[str, Spec] | None = None
     """The Specs by which runs are due, if others."""
+    kept: dict[str, tuple[int, int]] | None = None
+    """Per check: only the first run is recorded, and every n-th from the k-th on, as (n, k)."""
     entries: list[Entry] = field(repr=False, default_factory=list)
     statuses: list[tuple[float, str, Status]] = field(repr=False, default_factory=list)
     down: dict[Group, list[tuple[float, float]]] = field(
@@ -121,6 +123,9 @@ class Simulation:
                 self._look(store, EPOCH + clock.now)
             while started := timetable.take(clock.now):
                 check = started[0]
+                if self._is_left_out(check.spec.name):
+                    timetable.finish(check, clock.now)
+                    continue
                 running.append((clock.now + self.targets[check.spec.name].duration, check, clock.now))
             store.snapshot()
             self._look(store, EPOCH + clock.now)
@@ -146,7 +151,13 @@ class Simulation:
         self.entries = [*decode([*lines, *map(encode, answers.entries())])]
         return self
 
+    def _is_left_out(self, name: str) -> bool:
+        number = self._started[name] = self._started.get(name, -1) + 1
+        every, begin = (self.kept or {}).get(name, (1, 0))
+        return number > 0 and (number < begin or (number - begin) % every > 0)
+
     def _begin(self, store: Store, now: float) -> None:
+        self._started: dict[str, int] = {}
         self._known = {name: state.status for name, state in store.snapshot().states.items()}
         self._up = {group: judge(store.snapshot(), group).up for group in Group}
         self._since = dict.fromkeys(Group, now)

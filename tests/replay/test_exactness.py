@@ -11,6 +11,7 @@ from exporter.replay.kubelet import Timing, find_restarts, find_unready, list_st
 from exporter.replay.recording import read
 from exporter.replay.trace import trace_all
 from exporter.replay.variant import Kubelet, Variant
+from exporter.replay.windows import intersect, measure
 
 LENGTH = 200.0
 NAMES = ("api", "db")
@@ -39,8 +40,11 @@ def make_spec(name, groups, period, failures):
 
 
 @st.composite
-def worlds(draw):
-    targets = {name: Target(draw(WINDOWS), draw(WINDOWS.filter(lambda w: len(w) < 3))) for name in NAMES}
+def worlds(draw, durations=(1 / 64,)):
+    targets = {
+        name: Target(draw(WINDOWS), draw(WINDOWS.filter(lambda w: len(w) < 3)), draw(st.sampled_from(durations)))
+        for name in NAMES
+    }
     numbers = draw(TIMINGS), draw(READINESS), (draw(SIXTYFOURTHS), draw(SIXTYFOURTHS))
     return Simulation(targets, draw(specs()), *numbers, LENGTH)
 
@@ -59,7 +63,7 @@ def replayed(world, wanted):
     return recording, traced
 
 
-@given(worlds(), specs(), TIMINGS, READINESS)
+@given(worlds(durations=(1 / 64, 0.75, 3.0)), specs(), TIMINGS, READINESS)
 @settings(max_examples=25)
 def test_a_replay_equals_a_simulation_with_the_other_numbers(world, other, liveness, readiness):
     world.run()
@@ -80,9 +84,36 @@ def test_a_replay_equals_a_simulation_with_the_other_numbers(world, other, liven
     assert list(find_unready(ready, start + truth.phases[1], readiness)) == truth.unready
 
     # And if the phase is not known, the bounds contain this one.
+    assert_bounds(compare_with(world, wanted, liveness, readiness), truth)
+
+
+@given(worlds(), specs(), st.lists(st.tuples(st.integers(1, 4), st.integers(0, 7)), min_size=2, max_size=2))
+@settings(max_examples=25)
+def test_the_bounds_of_a_longer_period_contain_every_choice_of_runs(world, other, choices):
+    world.run()
+    kept = {name: (every, 1 + begin % (2 * every - 1)) for name, (every, begin) in zip(NAMES, choices, strict=True)}
+    wanted = {
+        name: make_spec(name, spec.groups, spec.period * kept[name][0], spec.failure_threshold)
+        for name, spec in changed(other, world).items()
+    }
+    truth = world.but(specs=wanted, kept=kept, scheduled=world.specs)
+    recording, traced = replayed(world, wanted)
+
+    for group in (Group.LIVENESS, Group.READINESS):
+        span, windows = find_group_down(recording, traced, group), tuple(truth.down[group])
+        assert intersect(span.certain, windows) == span.certain
+        assert intersect(span.possible, windows) == windows
+    assert_bounds(compare_with(world, wanted, world.liveness, world.readiness), truth)
+
+
+def compare_with(world, wanted, liveness, readiness):
+    recording = read(world.entries)
     recorded = Variant("as recorded", Kubelet(world.liveness, world.readiness))
     other = Variant("other", Kubelet(liveness, readiness), configured=wanted)
-    _, row = compare(recording, [recorded, other], recording.covered)
+    return [*compare(recording, [recorded, other], recording.covered)][1]
+
+
+def assert_bounds(row, truth):
     assert row.restarts.least <= len(truth.restarts) <= row.restarts.most
-    unready = sum(end - begin for begin, end in truth.unready)
+    unready = measure(truth.unready)
     assert row.unready.least - 1e-6 <= unready <= row.unready.most + 1e-6
