@@ -101,7 +101,7 @@ def describe_kinds() -> Iterator[str]:
     for name, kind in list_built_in().items():
         yield f"\n## {name}\n\n{describe_kind(kind)}\n"
         for extra in list_extras(kind):
-            yield f"\nRequires the extra `{extra}`: in a clone, run `pip install '.[{extra}]'`.\n"
+            yield f"\nRequires the [extra](configure.md#extras) `{extra}`.\n"
         yield from describe_options(list_kind_options(name))
         yield from make_table(
             ("metric", "description"), ((f"`health_{name}`", text) for name, text in kind.measures.items())

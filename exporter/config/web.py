@@ -12,7 +12,7 @@ from exporter.config.complaint import Complaint, ConfigError, Keys
 from exporter.config.document import Document
 from exporter.host.reader import read_pem
 from exporter.net.tls import load_authorities, load_certificate
-from exporter.probe.check import require
+from exporter.probe.extras import require
 from exporter.probe.flaws import find_flaw
 from exporter.probe.options import require_one_line
 from exporter.tls import apply_rules, describe_file_error

@@ -1,30 +1,18 @@
 """Probe, the base class of every kind of check, and Check, one configured check."""
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import model_validator
 
 from exporter.model import Deadline, Group, Outcome, Spec
+from exporter.probe.extras import require
 from exporter.probe.options import Options
 
 FUNCTION = "function"
 """The kind of a check that is a function of the application. It is reserved: no other kind may have this name."""
-
-MISSING_EXTRA = "requires the extra {extra} (package {module} is missing): in a clone, run pip install '.[{extra}]'"
-
-
-def require(module: str, extra: str) -> Any:
-    """Import a module that only an extra installs. If it is missing or broken, raises ValueError, which says so."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise ValueError(MISSING_EXTRA.format(extra=extra, module=module)) from None
-    except ImportError as error:
-        raise ValueError(f"the module {module} cannot be imported: {error}") from None
 
 
 class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hashable

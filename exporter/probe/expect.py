@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, model_validator
 
 from exporter.model import Deadline
-from exporter.probe.check import require
+from exporter.probe.extras import MissingExtraError, require
 from exporter.probe.jsonpath import Path, compile_path
 from exporter.probe.jsonvalue import is_equal
 from exporter.probe.options import Number, Options
@@ -24,6 +24,8 @@ MAX_SHOWN_VALUE = 60  # characters of a value in a summary
 def _validate_pattern(text: str) -> str:
     try:
         compile_pattern(text)
+    except MissingExtraError:
+        raise
     except ValueError as error:
         raise ValueError(f"is not a valid RE2 regular expression: {redact(str(error), text)}") from None
     return text
@@ -32,6 +34,8 @@ def _validate_pattern(text: str) -> str:
 def _validate_path(text: str) -> str:
     try:
         _cache_path(text)
+    except MissingExtraError:
+        raise
     except ValueError as error:
         raise ValueError(f"is not a valid JSONPath: {redact(str(error), text)}") from None
     return text

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from exporter.model import Deadline
-from exporter.probe.check import require
+from exporter.probe.extras import require
 from exporter.probe.jsonvalue import is_equal, is_less
 
 MAX_VISITS = 1_000_000

@@ -160,8 +160,8 @@ except ValueError as error:
     ).stdout
 
     assert printed == (
-        f"{path}:1: basic_auth_users: requires the extra auth (package bcrypt is missing): "
-        "in a clone, run pip install '.[auth]'\n"
+        f"{path}:1: basic_auth_users: requires the extra auth (module bcrypt is missing): "
+        f"run {sys.executable} -m pip install 'bcrypt>=4'\n"
     )
 
 

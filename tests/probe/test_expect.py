@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import sys
 import time
 import tracemalloc
 from typing import Any
@@ -13,7 +14,7 @@ from support import Clock, within
 
 from exporter.model import Deadline
 from exporter.probe.body import Body
-from exporter.probe.expect import JsonExpectation
+from exporter.probe.expect import JsonExpectation, compile_pattern
 from exporter.probe.jsonvalue import parse_json
 
 DOCUMENT = {
@@ -216,3 +217,12 @@ def test_a_regular_expression_takes_linear_time():
     find_body_fault(b"a" * 100_000 + b"!", None, "(a+)+$", (), within(60))
 
     assert time.process_time() - started < 1  # CPU time; Python's own re would take practically forever
+
+
+@pytest.mark.parametrize("module", ["re2", "jsonpath"])
+def test_a_missing_extra_does_not_make_an_option_invalid(monkeypatch, module):
+    compile_pattern.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(ValidationError, match=r"Value error, requires the extra expect"):
+        JsonExpectation.model_validate({"path": f"$.{module}", "matches": "a"})  # a path is compiled once

@@ -155,7 +155,7 @@ def test_users_without_bcrypt_keep_the_previous_configuration(folder, caplog, mo
     written(folder, TLS + ALICE)
     poll(web)
 
-    assert "requires the extra auth (package bcrypt is missing)" in errors(caplog)[0]
+    assert "requires the extra auth (module bcrypt is missing)" in errors(caplog)[0]
     assert (web.users, web.ok) == ({}, False)
 
 
