@@ -23,6 +23,7 @@ need mariadb-install-db mariadb-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need pgbouncer pgbouncer
 need openssl openssl
+need curl curl
 need named bind9
 need uwsgi uwsgi-core
 [ -e /usr/lib/uwsgi/plugins/python3_plugin.so ] || missing="$missing uwsgi-plugin-python3"

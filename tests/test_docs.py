@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-import urllib.request
 from contextlib import closing
 from pathlib import Path
 from textwrap import indent
@@ -14,6 +13,7 @@ import commands
 import pytest
 import trustme
 import yaml
+from docs.shell import Shell, body, steady
 from support import command, eventually, free_port, get
 
 from exporter import __version__, exitcodes
@@ -98,58 +98,6 @@ def test_promtool_finds_nothing_to_say_of_any_family():
 
 
 # The README
-
-
-class Shell:
-    """A shell that runs one command after the other."""
-
-    MARK = "-- the command has ended --"
-
-    def __init__(self, folder: Path) -> None:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._child = subprocess.Popen(
-            ["bash"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=folder,
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": "*"},
-        )
-
-    def run(self, commands: str) -> str:
-        """Return the output of the commands."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdin.write(f"{commands}\necho '{self.MARK}'\n")
-        self._child.stdin.flush()
-        lines = iter(self._child.stdout.readline, "")
-        printed = []
-        for line in lines:
-            if line.endswith(f"{self.MARK}\n"):
-                return "".join([*printed, line.removesuffix(f"{self.MARK}\n")])
-            printed.append(line)
-        raise AssertionError(f"the shell has ended: {printed}")
-
-    def close(self) -> None:
-        """End the shell and the processes it has started."""
-        self.run('kill "$web" "$exporter" 2> /dev/null; wait')
-        self._child.communicate()
-
-
-def body(url: str) -> str | None:
-    """The response's body, or None if there is none."""
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as response:
-            return str(response.read().decode())
-    except OSError:
-        return None
-
-
-def steady(text: str) -> str:
-    """The text without times and generations, which differ from run to run."""
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
-    return re.sub(r"(\bgeneration[= ]|^health_snapshot_generation )[\d.]+", r"\1N", text, flags=re.MULTILINE)
 
 
 def test_the_demo_prints_what_the_readme_shows(tmp_path):
