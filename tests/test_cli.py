@@ -2,14 +2,10 @@
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
 import sys
-import termios
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -18,6 +14,7 @@ import click
 import commands
 import pytest
 from support import PATIENCE, Process, ended, eventually, free_port
+from terminals import on_a_terminal, terminal
 
 from exporter import __version__
 
@@ -594,44 +591,6 @@ def test_an_interrupted_check_is_no_verdict(folder, number):
 
 
 # A terminal
-
-
-@contextmanager
-def terminal(*arguments: object, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], bytes]]]:
-    """The exporter on a terminal of 80 columns, and what reads from the terminal: nothing if it is closed."""
-    controller, terminal = pty.openpty()
-    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "COLUMNS")}
-    termios.tcsetwinsize(terminal, (24, 80))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "exporter", *map(str, arguments)],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env={**environment, "TERM": "xterm", **env},
-    )
-    os.close(terminal)
-
-    def read() -> bytes:
-        try:
-            return os.read(controller, 65536)
-        except OSError:  # the other end is closed
-            return b""
-
-    try:
-        yield child, read
-    finally:
-        child.kill()
-        child.wait(PATIENCE)
-        os.close(controller)
-
-
-def on_a_terminal(*arguments: object, **env: str) -> tuple[int, str]:
-    """The exit code, and the output on a terminal."""
-    seen = b""
-    with terminal(*arguments, **env) as (child, read):
-        while data := read():
-            seen += data
-        return child.wait(PATIENCE), seen.decode().replace("\r\n", "\n")
 
 
 def test_a_report_on_a_terminal_has_colours(folder):

@@ -219,7 +219,9 @@ REACHED = {  # the test that reaches each limit
 NO_LIMITS = {  # other numbers: exit codes, the pace of repeated work, defaults, and numbers of other systems
     "addresses": {"_MAX_PORT"},
     "ask": {"PAUSE", "TIMEOUT"},
+    "cli.kinds": {"MAX_WIDTH"},
     "cli.screen": {"DELAY", "MIN_WIDTH"},
+    "cli.watch": {"PAUSE"},
     "config.advice": {"IMPLAUSIBLE_RATIO"},
     "config.unknown_keys": {"MIN_SIMILARITY"},
     "evaluation.once": {"MARGIN", "TICK"},

@@ -41,6 +41,7 @@ _option = partial(option, command="check")
     help="Run only the check with this name. Can be repeated.",
 )
 @_option("--fail-fast", is_flag=True, help="Report as soon as a check is not healthy, without waiting for the others.")
+@_option("--watch", "-w", is_flag=True, help="Run each check every periodSeconds, and show what changes, until Ctrl-C.")
 @_option(
     "--format",
     "form",
@@ -56,7 +57,13 @@ _option = partial(option, command="check")
     help="Write the report to this file, which changes as a whole. Default: standard output.",
 )
 def check(
-    config_file: Path | None, group: str, names: Sequence[str], fail_fast: bool, form: str, output: Path | None
+    config_file: Path | None,
+    group: str,
+    names: Sequence[str],
+    fail_fast: bool,
+    watch: bool,
+    form: str,
+    output: Path | None,
 ) -> int:
     """Run every check once, now, and report the results.
 
@@ -66,6 +73,7 @@ def check(
     \b
     health-exporter check health.yml --group liveness
     health-exporter check health.yml --name api --name mysql --format json
+    health-exporter check health.yml --watch
     health-exporter check health.yml --format prometheus --output /var/lib/node_exporter/health.prom
 
     \b
@@ -82,6 +90,7 @@ def check(
       0   healthy
       1   not healthy
       2   invalid configuration or command line
+      130 after Ctrl-C
     Exit codes with --format nagios:
       0   OK: healthy
       1   WARNING: healthy, but a check warns
@@ -92,7 +101,11 @@ def check(
 
     if config_file is None and form == "text":
         echo("no configuration file: the checks are the built-in default, for this machine", sys.stderr)
+    if watch and (form != "text" or output is not None):
+        raise click.UsageError("--watch shows text on standard output: leave out --format and --output")
     checks = _select(load_config(config_file).checks, Group(group), names)
+    if watch:
+        return _watch(checks, Group(group), fail_fast=fail_fast)
     snapshot = _run(checks, Group(group), fail_fast=fail_fast)
     left = len(checks) - len(snapshot.states)
     if left and form == "text":
@@ -114,6 +127,16 @@ def _select(configured: "Sequence[Check]", group: Group, names: Sequence[str]) -
         of_group = "" if group == Group.ALL else f" in the group {group}"
         raise Refused(f"no such check{of_group}: {', '.join(unknown)}; the checks are: {', '.join(known) or '(none)'}")
     return [check for check in checks if not names or check.spec.name in names]
+
+
+def _watch(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> int:
+    from exporter.cli.watch import watch
+    from exporter.evaluation.schedule import PoolError
+
+    try:
+        return watch(checks, group, fail_fast=fail_fast)
+    except PoolError as error:
+        raise Refused(str(error)) from None
 
 
 def _run(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> "Snapshot":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
-from exporter.evaluation.run import run
+from exporter.evaluation.run import close, run
 from exporter.evaluation.schedule import PoolError
 from exporter.evaluation.store import Store
 from exporter.model import Snapshot, State
@@ -62,12 +62,17 @@ def run_all(
     longest = max((check.spec.timeout for check in once), default=0)
     until = time.monotonic() + min(rounds * longest + MARGIN, MAX_WAIT)
     done = 0
-    while done < len(once) and not enough.is_set() and (left := until - time.monotonic()) > 0:
-        if progress:
-            progress(list(running), done)
-        with contextlib.suppress(Empty):
-            ended.get(timeout=min(left, TICK) if progress else left)
-            done += 1
+    try:
+        while done < len(once) and not enough.is_set() and (left := until - time.monotonic()) > 0:
+            if progress:
+                progress(list(running), done)
+            with contextlib.suppress(Empty):
+                ended.get(timeout=min(left, TICK) if progress else left)
+                done += 1
+    finally:  # also after Ctrl-C: a command that is still running would outlive this process
+        for check in once:
+            if check.spec.name in running:
+                close(check)
     snapshot = store.snapshot()
     if not enough.is_set():
         return snapshot
@@ -75,8 +80,8 @@ def run_all(
 
 
 def settle_at_once(check: Check) -> Check:
-    """Return the check with thresholds of 1, so that each run settles its status until the next run."""
-    spec = replace(check.spec, success_threshold=1, failure_threshold=1, stale_after=math.inf)
+    """Return the check with thresholds of 1 and no delay, so that each run settles its status until the next run."""
+    spec = replace(check.spec, success_threshold=1, failure_threshold=1, stale_after=math.inf, initial_delay=0)
     return Check(spec, check.probe)
 
 

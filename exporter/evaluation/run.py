@@ -38,6 +38,14 @@ def run(check: Check, clock: Callable[[], float] = time.monotonic, wall: Callabl
     return Result(outcome, started, ended, max(0.0, ended - start))
 
 
+def close(check: Check) -> None:
+    """Abandon a run of this check that is in progress, if there is one. Never raises."""
+    try:
+        check.probe.close()
+    except Exception:  # noqa: BLE001  # the code of a plugin
+        _log.error("check %s: closing it failed", check.spec.name, exc_info=True)
+
+
 def attempt(check: Check, deadline: Deadline, raised: Status = Status.UNKNOWN) -> Outcome:
     """Call the probe once. Never raises.
 

@@ -31,7 +31,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from exporter.evaluation.run import run
+from exporter.evaluation.run import close, run
 from exporter.evaluation.store import Store
 from exporter.evaluation.timetable import Timetable, compute_shift
 from exporter.model import Spec, Vitals
@@ -129,10 +129,7 @@ class Schedule:
             self._size = compute_pool_size(check.spec for check in checks)
             self._notify()
         for check in removed:
-            try:
-                check.probe.close()
-            except Exception:  # noqa: BLE001  # the code of a plugin; the new checks are in effect already
-                _log.error("check %s: closing it failed", check.spec.name, exc_info=True)
+            close(check)
 
     def stop(self) -> None:
         """Start no further runs, and abandon those under way without waiting for them."""

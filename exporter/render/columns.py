@@ -1,5 +1,6 @@
 """Text in columns of a terminal: how many it occupies, and how to make it fit."""
 
+import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -42,9 +43,12 @@ def cut_middle(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> Iterator[str]:
-    """Yield the lines of a text in at most this width each, which is at least 2. They end between words if possible."""
+    """Yield the lines of a text in at most this width each, which is at least 2.
+
+    They end between words if possible, and there only at plain spaces.
+    """
     line = ""
-    for word in text.split():
+    for word in filter(None, re.split("[ \n]", text)):
         if line and measure(f"{line} {word}") > width:
             yield line
             line = ""

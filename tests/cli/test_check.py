@@ -1,11 +1,11 @@
 """`check`: its formats, and how it ends."""
 
-import json
 import stat
 from pathlib import Path
 
 import commands
 import pytest
+from support import eventually
 
 CHECKS = """\
 checks:
@@ -118,18 +118,18 @@ def test_output_that_cannot_be_written_is_an_error(config, path, error):
     assert done.stderr == f"{path}: cannot be written: {error}\n"
 
 
-def test_fail_fast_does_not_wait_for_the_others(tmp_path):
-    """The process of the slow check is still there when the command has ended."""
+def test_fail_fast_does_not_wait_for_the_others_and_ends_their_commands(tmp_path):
     (tmp_path / "health.yml").write_text(
         """\
         checks:
-          - {name: slow, exec: {command: [sleep, "1000"]}, timeoutSeconds: 1000}
-          - {name: fails, memory: {failRatio: 0.000001}}
+          - {name: slow, exec: {command: [sh, -c, "echo $$$$ > pid; exec sleep 1000"]}, timeoutSeconds: 1000}
+          - {name: fails, exec: {command: [sh, -c, "until [ -s pid ]; do sleep 0.1; done; exit 1"]}, timeoutSeconds: 9}
         """
     )
-    done = commands.run("check", "--fail-fast", "health.yml", "--format", "json", cwd=tmp_path)
-    text = commands.run("check", "--fail-fast", "health.yml", cwd=tmp_path)
+    done = commands.run("check", "--fail-fast", "health.yml", cwd=tmp_path)
+    pid = int((tmp_path / "pid").read_text())
 
-    assert done.returncode == 1
-    assert [check["name"] for check in json.loads(done.stdout)["checks"]] == ["fails"]
-    assert text.stderr == "--fail-fast: 1 more check has not ended\n"
+    assert (done.returncode, done.stderr) == (1, "--fail-fast: 1 more check has not ended\n")
+    assert done.stdout.startswith("FAIL  fails  exec  exit ")
+    assert done.stdout.endswith("verdict: fail (1 fail of 1 check)\n")
+    eventually(lambda: not Path(f"/proc/{pid}").exists())
