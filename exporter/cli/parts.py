@@ -37,7 +37,9 @@ def complete_checks(context: click.Context, _parameter: click.Parameter, incompl
     """Complete the name of a check in the configuration that the command line names so far."""
     from exporter.probe.reference import AssumedEnvironment
 
-    path = context.params.get("file") or context.params.get("config_file")
+    # click leaves a FILE in `args` if an option without its value follows, as here.
+    file = next((Path(word) for word in context.args if not word.startswith("-")), None)
+    path = context.params.get("file") or file or context.params.get("config_file")
     names = (check.spec.name for check in load_config(path, AssumedEnvironment(os.environ)).checks)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 

@@ -13,6 +13,7 @@ from support import PATIENCE
 
 from exporter.cli.completion import SHELLS
 
+CHECKS = "checks: [{name: api, memory: {}}, {name: database, memory: {}}]\n"
 PROGRAM = f"""\
 #!/bin/sh
 if [ "$_HEALTH_EXPORTER_COMPLETE$1" = completion ] || [ "$_HEALTH_EXPORTER_COMPLETE" ]; then
@@ -44,7 +45,7 @@ class Bash:
         )
         os.close(terminal)
         self._seen = ""
-        (folder / "health.yml").write_text("checks: [{name: api, memory: {}}, {name: database, memory: {}}]\n")
+        (folder / "health.yml").write_text(CHECKS)
         self._send("bind 'set bell-style none'; source <(health-exporter completion bash); echo rea''dy\n")
         self._read_until("ready\r\n")
 
@@ -80,24 +81,52 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bash]:
     ("line", "completed"),
     [
         ("che", "check END"),
-        ("check --config.f", "check --config.file END"),
         ("check --config.file hea", "check --config.file health.yml END"),
-        ("check --format js", "check --format json END"),
         ("check --format=js", "check --format=json END"),
-        ("ask rea", "ask readyz END"),
     ],
 )
-def test_tab_completes(bash, line, completed):
+def test_tab_completes_in_bash(bash, line, completed):
     assert bash.complete(f"health-exporter {line}") == completed.split()
 
 
-@pytest.mark.parametrize("words", ["nonsense ", "check --config.file bad.yml --name "])
-def test_no_error_is_printed_over_the_prompt(tmp_path, words):
-    (tmp_path / "bad.yml").write_text("checks: [")
-    env = {"COMP_WORDS": f"health-exporter {words}", "COMP_CWORD": str(words.count(" ") + 1)}
-    asked = commands.run(env={"_HEALTH_EXPORTER_COMPLETE": "bash_complete", **env}, cwd=tmp_path)
+def complete(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """What the exporter prints for the script of bash."""
+    words = line.split(" ")
+    env = {"COMP_WORDS": f"health-exporter {line}", "COMP_CWORD": str(len(words))}
+    return commands.run(env={"_HEALTH_EXPORTER_COMPLETE": "bash_complete", **env}, cwd=folder)
 
-    assert (asked.returncode, asked.stderr) == (0, "")
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("check --config.f", "--config.file"),
+        ("check --format j", "json junit"),
+        ("check --name ", "load memory disk"),
+        ("check health.yml --name da", "database"),
+        ("check --config.file health.yml --name ", "api database"),
+        ("ask re", "readyz"),
+        ("kinds ht", "httpGet"),
+        ("kinds httpGet.jsonPath.", "httpGet.jsonPath.path httpGet.jsonPath.equals"),
+    ],
+)
+def test_words_are_completed(tmp_path, line, words):
+    (tmp_path / "health.yml").write_text(CHECKS)
+    completed = complete(line, tmp_path)
+
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert completed.stdout.split()[: len(words.split())] == [f"plain,{word}" for word in words.split()]
+
+
+@pytest.mark.parametrize("option", ["check --config.file ", "check --output ", "ask livez --ca-file "])
+def test_files_are_completed_by_the_shell(tmp_path, option):
+    assert complete(option, tmp_path).stdout.strip() == "file,"
+
+
+@pytest.mark.parametrize("line", ["nonsense ", "check --config.file bad.yml --name "])
+def test_no_error_is_printed_over_the_prompt(tmp_path, line):
+    (tmp_path / "bad.yml").write_text("checks: [")
+
+    assert complete(line, tmp_path).stderr == ""
 
 
 @pytest.mark.parametrize("shell", SHELLS)
