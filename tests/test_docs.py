@@ -278,6 +278,14 @@ def test_the_guide_lists_the_exit_codes_of_every_command():
         assert re.findall(r"\b(\d+) ?(?=[a-z]|$)", codes.strip()) == documented, name
 
 
+def test_the_readme_lists_every_command():
+    listed = commands.run("--help").stdout.partition("Commands:\n")[2]
+
+    assert re.findall(r"^\| `health-exporter (\w+)[^`]*` \|", README, re.MULTILINE) == re.findall(
+        r"^  (\w+)  ", listed, re.MULTILINE
+    )
+
+
 def test_the_guide_explains_every_exit_code():
     codes = {value for name, value in vars(exitcodes).items() if name.isupper()}
 

@@ -24,12 +24,13 @@ def cli() -> None:
     """Run health checks and serve the results to Kubernetes probes and Prometheus.
 
     \b
-    health-exporter serve                             watch this machine, on port 4584
-    health-exporter serve --config.file health.yml    run the checks in the file
-    health-exporter check --config.file health.yml    run every check once, now
-    health-exporter ask livez                         query the running exporter
-    health-exporter validate health.yml               find errors and probable mistakes
-    health-exporter inject web.yaml                   add the exporter to a Kubernetes manifest
+    health-exporter serve health.yml            run the checks in the file, on port 4584
+    health-exporter serve                       the same for checks of this machine
+    health-exporter check health.yml            run every check once, now
+    health-exporter ask livez                   query the running exporter
+    health-exporter validate health.yml         find errors and probable mistakes
+    health-exporter inject web.yaml             add the exporter to a Kubernetes manifest
+    health-exporter kinds httpGet               print the options of a kind of check
 
     A configuration is a list of Kubernetes probes with names:
 
