@@ -4,6 +4,7 @@ It imports as little as possible, because the keeper opens the sockets before an
 """
 
 import _socket
+import errno
 import os
 
 DEFAULT_ADDRESS = ":4584"  # H-L-T-H on a keypad
@@ -12,6 +13,7 @@ BACKLOG = 4096
 
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:%")
 _MAX_PORT = 65535
+_IN_USE = "; another process listens there, perhaps another exporter: stop it, or choose another port"
 
 
 class ListenError(Exception):
@@ -28,7 +30,8 @@ def listen(address: str) -> _socket.socket:
     except OSError as error:
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror  # a resolver's numbers are negative
-        raise ListenError(f"{address}: cannot listen: {why}") from None
+        hint = _IN_USE if number == errno.EADDRINUSE else ""
+        raise ListenError(f"{address}: cannot listen: {why}{hint}") from None
 
 
 def _parse(address: str) -> tuple[str, int]:

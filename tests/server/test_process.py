@@ -60,7 +60,10 @@ def test_an_address_in_use_ends_the_start_with_one_line(flag):
         done = refused(flag, address, *(["--web.listen-address", "127.0.0.1:0"] if flag.startswith("--probe") else []))
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{address}: cannot listen: Address already in use\n"
+    assert done.stderr == (
+        f"{address}: cannot listen: Address already in use; another process listens there, perhaps another exporter: "
+        "stop it, or choose another port\n"
+    )
 
 
 def test_an_invalid_address_ends_the_start_with_one_line():
