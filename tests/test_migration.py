@@ -8,7 +8,6 @@ from pathlib import Path
 
 import commands
 import pytest
-import yaml
 from support import command
 
 from exporter.config.checks import load
@@ -50,23 +49,6 @@ def test_blackbox_exporter_accepts_its_configuration(configuration, tmp_path):
     check = [command("prometheus-blackbox-exporter"), "--config.check", f"--config.file={tmp_path / 'blackbox.yml'}"]
 
     assert subprocess.run(check, capture_output=True).returncode == 0
-
-
-@pytest.mark.parametrize("configuration", blocks("yaml", "prometheus.yml"))
-def test_prometheus_accepts_its_configuration(configuration, tmp_path):
-    (tmp_path / "prometheus.yml").write_text(configuration)
-    done = subprocess.run([command("promtool"), "check", "config", str(tmp_path / "prometheus.yml")])
-
-    assert done.returncode == 0
-
-
-@pytest.mark.parametrize("manifest", blocks("yaml", "the application's container"))
-def test_every_probe_has_the_fields_of_a_kubernetes_probe(manifest):
-    fields = {"exec", "httpGet", "initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold"}
-
-    for name, probe in yaml.safe_load(manifest).items():
-        assert name in {"livenessProbe", "readinessProbe", "startupProbe"}
-        assert probe.keys() <= fields
 
 
 @pytest.mark.parametrize("status", ["/health", "/status/204", "/status/500", "stopped"])
