@@ -1,34 +1,20 @@
 """The Prometheus Operator's objects are valid according to its custom resource definitions, as modeled on npm."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from k8s.kustomized import ALONE, CUSTOM, FITTING, K8S, Object, build, of_kind, overlay
-from support import unavailable
+from npm import install
 
 MODELS = Path(__file__).parent / "models"
-WAIT = 60
 
 
 @pytest.fixture(scope="module")
 def models() -> Path:
-    """The folder with the locked versions of the models. npm installs them if they are missing or outdated."""
-    npm = shutil.which("npm") or unavailable("npm is not installed: Node.js 20 or newer is needed")
-    installed = MODELS / "node_modules" / ".package-lock.json"
-    lock = MODELS / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        arguments = [npm, "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-        try:
-            result = subprocess.run(arguments, cwd=MODELS, capture_output=True, text=True, timeout=WAIT)
-        except subprocess.TimeoutExpired:
-            shutil.rmtree(MODELS / "node_modules", ignore_errors=True)
-            unavailable(f"npm did not install tests/k8s/models within {WAIT} s")
-        if result.returncode != 0:
-            unavailable(f"npm could not install tests/k8s/models: {result.stderr.strip()[-500:]}")
-    return MODELS
+    """The folder with the models."""
+    return install(MODELS)
 
 
 def find_errors(models: Path, objects: list[Object]) -> list[str | None]:
