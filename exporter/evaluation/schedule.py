@@ -150,6 +150,11 @@ class Schedule:
                 lag=self._peak.largest,
             )
 
+    def next_runs(self) -> dict[str, float]:
+        """Return how many seconds from now each check is due; 0 while its run is under way."""
+        with self._lock:
+            return self._timetable.next_runs(self._clock())
+
     def _start_workers(self) -> None:
         while len(self._workers) < self._size:
             worker = threading.Thread(target=self._work, name="worker", daemon=True)

@@ -125,6 +125,12 @@ class Timetable:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
+    def next_runs(self, now: float) -> dict[str, float]:
+        """Return how many seconds from now each check is due; 0 while its run is under way."""
+        return {
+            name: 0.0 if name in self.deadlines else max(0.0, entry.due - now) for name, entry in self._entries.items()
+        }
+
     def take(self, now: float) -> tuple[Check, float] | None:
         """Return the check to start now, and its lag in seconds; None if no check is due. Call `finish` afterwards."""
         while self.next_due() <= now:
