@@ -1,6 +1,7 @@
 """The composition root: builds the parts of an exporter and connects them."""
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -60,7 +61,7 @@ class Exporter:
         `history_file` keeps the history, in at most `history_size` bytes.
         """
         self._config_file = config_file
-        self._identity = Identity(host, str(config_file) if config_file else BUILT_IN_NAME)
+        self._identity = Identity(host, str(config_file) if config_file else BUILT_IN_NAME, time.time())
         self._shard = shard
         kept = link.shared.web_configuration if link else Kept()
         required = strict or not (link and link.probe)  # the probe listeners do not need it
@@ -76,7 +77,13 @@ class Exporter:
         self._history_file = HistoryFile(history_file, history_size, self.store, answers) if history_file else None
         self._probes = Probes(self.store, counter, self.vitals, answers)
         self.app = create_app(
-            self.store, self._probes, counter, self.vitals, answers, self._reloader.reload if lifecycle else None
+            self.store,
+            self._probes,
+            counter,
+            self.vitals,
+            answers,
+            self.schedule.next_runs,
+            self._reloader.reload if lifecycle else None,
         )
 
     def watch(self, checks: Iterable[Check]) -> int:

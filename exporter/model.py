@@ -383,6 +383,7 @@ class Identity:
 
     host: str = ""
     file: str = ""  # the configuration: its path, or what takes its place
+    started: float | None = None  # wall clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ from exporter.server.wsgi import WSGI
 
 
 @contextmanager
-def served(dispatch: Dispatcher, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+def served(dispatch: Dispatcher, tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[str]:
     """Serve on loopback as the exporter does; yields the address without a slash at the end."""
-    listener = Listener([listen("127.0.0.1:0")], dispatch, tls)
+    listener = Listener([listen(f"127.0.0.1:{port}")], dispatch, tls)
     started: Future[Callable[[], Any]] = Future()
 
     async def serve() -> None:

@@ -95,7 +95,7 @@ def test_a_new_kind_is_one_file(extended, tmp_path):
     assert metrics['health_check_info{check="loaded",kind="coinToss",severity="critical",target="a coin"}'] == 1
     assert "# HELP health_coin_heads_ratio Share of tosses that showed heads in the latest run." in exposition
     assert "95 % heads" in page
-    assert "coin_heads_ratio" in page
+    assert "coin heads" in page
 
 
 def test_a_new_kind_is_in_the_generated_reference(extended, tmp_path):

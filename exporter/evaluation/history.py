@@ -11,7 +11,8 @@ one Span. A check that passes all day is one Span, and the blip of the night sta
 `bytes`, 25 bytes each, because an exporter may have thousands of checks.
 """
 
-from collections.abc import Callable, Collection, Iterable
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from struct import Struct
@@ -48,8 +49,17 @@ class Span:
 
     def list_starts(self) -> list[float]:
         """Return the start of each run. Those between the first and the last are estimated: they are regular."""
-        step = (self.last - self.first) / max(1, self.count - 1)
-        return [self.first + number * step for number in range(self.count)]
+        return [self.first + number * self._step for number in range(self.count)]
+
+    def count_before(self, moment: float) -> int:
+        """Return the number of runs that started before this moment; an estimate, if it is within the Span."""
+        if self.last < moment:
+            return self.count
+        return max(0, math.ceil((moment - self.first) / self._step)) if self._step else 0
+
+    @property
+    def _step(self) -> float:
+        return (self.last - self.first) / max(1, self.count - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,12 @@ class History:
     def list_spans(self, name: str) -> tuple[Span, ...]:
         """Return the runs of a check."""
         return tuple(_make_span(*fields) for fields in _SPAN.iter_unpack(self.packed.get(name, b"")))
+
+    def recall(self, name: str) -> Iterator[Span]:
+        """Yield the runs of a check, the latest first. A reader that needs only some of them saves time."""
+        packed = self.packed.get(name, b"")
+        for end in range(len(packed), 0, -_SPAN.size):
+            yield _make_span(*_SPAN.unpack_from(packed, end - _SPAN.size))
 
     def note_run(self, spec: Spec, result: Result, generation: int) -> None:
         """Note a run, before its transition if it causes one."""

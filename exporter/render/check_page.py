@@ -1,103 +1,200 @@
 """Snapshot and history -> the page of one check at `/check/NAME`."""
 
-from typing import Any
+import shlex
+from collections.abc import Iterable
 
-from markupsafe import Markup
+from exporter.evaluation.answered import Answered
+from exporter.evaluation.history import Span, Transition
+from exporter.model import Snapshot, Spec, State, Vitals
+from exporter.render.card import (
+    Scene,
+    describe_condition,
+    describe_failure,
+    describe_next,
+    format_counts,
+    format_groups,
+    make_command,
+    quote_name,
+    render_numbers,
+)
+from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
+from exporter.render.page import Past
+from exporter.render.shell import render as render_shell
+from exporter.render.shell import render_conditions, render_identity
+from exporter.render.strip import draw_strip, find_cells, find_failure
+from exporter.render.words import format_duration
 
-from exporter import __version__
-from exporter.evaluation.history import CheckHistory, Span, Transition
-from exporter.evaluation.judge import find_causes
-from exporter.model import Group, Identity, Result, Snapshot, State
-from exporter.render.page import STYLE, TEMPLATES, describe_caveat, describe_moment, make_icon, quote_name
-from exporter.render.words import format_duration, format_limits, format_quantity
-from exporter.text import replace_surrogates
+CELLS = 100
+"""Runs of the strip on the page of a check."""
 
-_TEMPLATE = TEMPLATES.get_template("check.html")
+_HEADER = """<p><a href="%s/">All checks</a></p>
+<h1 class="%s">%s: %s%s</h1>
+<p>%s</p>
+%s"""
+_FACT = "<div><dt>%s</dt><dd>%s</dd></div>"
+_COMMAND = "<div><dt>%s</dt><dd><code>%s</code></dd></div>"
+_TABLE = """<table><caption>%s</caption>
+<thead><tr>%s</tr></thead>
+<tbody>
+%s</tbody></table>
+"""
+_STATUS = '<tr class="%s"><td><span class="status">%s%s</span></td>'
+"""The beginning of a row."""
 
 
 def render(
-    snapshot: Snapshot, state: State, history: CheckHistory, now: float, *, root: str = "", identity: Identity
+    snapshot: Snapshot,
+    state: State,
+    past: Past,
+    answers: Iterable[Answered],
+    now: float,
+    *,
+    root: str = "",
+    live: bool = True,
+    vitals: Vitals,
 ) -> str:
     """Render one check. Links start with `root`; ages are relative to `now`, as Unix time."""
-    last = state.last
-    text = _TEMPLATE.render(
-        name=state.spec.name,
-        link=quote_name(state.spec.name),
+    scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.file)
+    spec, history = state.spec, past.history.of(state.spec.name)
+    named = [entry for entry in answers if any(because.startswith(f"{spec.name} (") for because in entry.because)]
+    transitions = [change for change in history.transitions if change.generation <= snapshot.generation]
+    return render_shell(
+        snapshot,
+        now,
+        title=f"{spec.name}: {state.status}",
         status=state.status,
-        reason=state.reason,
-        caveat=describe_caveat(state),
-        causes=find_causes(snapshot, state),
-        icon=Markup(make_icon(state.status)),  # noqa: S704  # a constant
-        style=Markup(STYLE),  # noqa: S704  # a file of this package
-        facts=_list_facts(state),
-        summary=last.outcome.summary if last else "has not run yet",
-        numbers=[
-            {"name": number.key, "value": format_quantity(number.name, number.value), "limits": format_limits(number)}
-            for number in (last.outcome.measurements if last else ())
-        ],
-        latest=_describe_result(last, now),
-        failure=_describe_result(history.failure, now),
-        spans=[_describe_span(span, now) for span in reversed(history.spans)],
-        transitions=[_describe_transition(transition, now) for transition in reversed(history.transitions)],
-        runbook=state.spec.runbook_url,
-        identity=identity,
-        generation=snapshot.generation,
-        version=__version__,
-        root=root,
+        identity=vitals.identity,
+        live=live,
+        header=_render_header(scene, state) + render_conditions(snapshot, vitals, now),
+        main=_render_facts(scene, state)
+        + _render_runs(scene, state, history.spans)
+        + _render_transitions(scene, transitions)
+        + _render_answers(scene, named),
+        footer=render_identity(snapshot, vitals, now) + _render_links(spec, root, live=live),
     )
-    return replace_surrogates(text)
 
 
-def _list_facts(state: State) -> list[tuple[str, str]]:
-    """Return the configuration of a check, without what is empty."""
+def _render_header(scene: Scene, state: State) -> Html:
+    last = state.last
+    summary = last.outcome.summary if last else "has not run yet"
     spec = state.spec
-    facts = [
+    runbook = fill_if('<a href="%s" rel="noreferrer">runbook</a>', spec.runbook_url)
+    meaning = fill_if("<p>%s</p>\n", join([part for part in (fill_if("%s", spec.description), runbook) if part], " "))
+    reason = fill_if(" (%s)", state.reason)
+    condition = describe_condition(scene.snapshot, state)
+    return fill(_HEADER, scene.root, state.status, spec.name, state.status, reason, summary, condition + meaning)
+
+
+def _render_facts(scene: Scene, state: State) -> Html:
+    spec, last, now = state.spec, state.last, scene.now
+    failure = find_failure(scene.history, state)
+    facts: list[tuple[str, object]] = [
+        ("last run", fill("%s, took %s", show_time(last.started, now), format_duration(last.duration)) if last else ""),
+        ("next run", describe_next(scene, spec.name)),
+        (f"{state.status} since", show_time(state.since, now) if state.since else "the start"),
+        ("runs", format_counts(state)),
+        ("latest failure", describe_failure(failure, now) if failure and failure is not last else ""),
         ("kind", spec.kind),
         ("target", spec.target),
-        ("groups", ", ".join(sorted(group for group in spec.groups if group is not Group.ALL)) or Group.ALL),
-        ("severity", spec.severity),
-        ("owner", spec.owner),
-        ("description", spec.description),
-        ("depends on", ", ".join(spec.depends_on)),
         ("period", format_duration(spec.period)),
         ("timeout", format_duration(spec.timeout)),
-        ("failures until fail", str(spec.failure_threshold)),
-        ("successes until pass", str(spec.success_threshold)),
+        ("failures until fail", spec.failure_threshold),
+        ("successes until pass", spec.success_threshold),
         ("stale after", format_duration(spec.stale_after)),
+        ("groups", format_groups(spec)),
+        ("severity", spec.severity),
+        ("owner", spec.owner),
+        ("depends on", ", ".join(spec.depends_on)),
     ]
-    return [(name, value) for name, value in facts if value]
+    return fill(
+        '<section class="card">%s<dl>%s%s</dl></section>\n%s',
+        draw_strip(find_cells(scene.history, state, CELLS), CELLS),
+        render_numbers(last.outcome.measurements if last else ()),
+        join(fill(_FACT, name, value) for name, value in facts if value),
+        _render_commands(spec, scene),
+    )
 
 
-def _describe_result(result: Result | None, now: float) -> dict[str, str]:
-    if result is None:
-        return {}
-    outcome = result.outcome
-    return {
-        "status": outcome.status,
-        "reason": outcome.reason or "",
-        "summary": outcome.summary,
-        "time": describe_moment(result.started, now),
-        "took": format_duration(result.duration),
-    }
+def _render_commands(spec: Spec, scene: Scene) -> Html:
+    path = f"{scene.root}/healthz/{quote_name(spec.name)}"
+    commands = [
+        ("run it now", make_command(spec, scene.file)),
+        ("ask for its status", f"curl -s {shlex.quote(f'http://127.0.0.1:4584{path}')}"),
+    ]
+    rows = (fill(_COMMAND, name, command) for name, command in commands if command)
+    return fill('<section class="card"><dl class="commands">%s</dl></section>\n', join(rows))
 
 
-def _describe_span(span: Span, now: float) -> dict[str, Any]:
-    return {
-        "status": span.status,
-        "reason": span.reason or "",
-        "count": span.count,
-        "first": describe_moment(span.first, now),
-        "last": describe_moment(span.last, now),
-        "longest": format_duration(span.longest),
-    }
+def _render_runs(scene: Scene, state: State, spans: Iterable[Span]) -> Html:
+    until = state.last.started if state.last else 0.0
+    rows = join(_render_span(span, scene.now) for span in reversed([*spans]) if span.first <= until)
+    caption = "Runs, the latest first. Consecutive runs with the same result are one line."
+    return _render_table(caption, ("Result", "Runs", "First", "Last", "Longest"), rows)
 
 
-def _describe_transition(transition: Transition, now: float) -> dict[str, Any]:
-    return {
-        "time": describe_moment(transition.time, now),
-        "before": transition.before,
-        "after": transition.after,
-        "reason": transition.reason or "",
-        "runs": f"{transition.streak} of {transition.threshold} in a row" if transition.threshold else "",
-        "summary": transition.summary,
-    }
+def _render_span(span: Span, now: float) -> Html:
+    return fill(
+        f"{_STATUS}<td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
+        span.status,
+        span.status,
+        fill_if(" <small>%s</small>", span.reason),
+        span.count,
+        show_time(span.first, now),
+        show_time(span.last, now),
+        format_duration(span.longest),
+    )
+
+
+def _render_transitions(scene: Scene, transitions: Iterable[Transition]) -> Html:
+    rows = join(_render_transition(transition, scene.now) for transition in reversed([*transitions]))
+    caption = "Changes of the status after thresholds, the latest first"
+    return _render_table(caption, ("Status", "Time", "Runs", "Message"), rows)
+
+
+def _render_transition(change: Transition, now: float) -> Html:
+    return fill(
+        f"{_STATUS}<td>%s <small>was %s</small></td><td>%s</td><td>%s</td></tr>\n",
+        change.after,
+        change.after,
+        fill_if(" <small>%s</small>", change.reason),
+        show_time(change.time, now),
+        change.before,
+        f"{change.streak} of {change.threshold} in a row" if change.threshold else "",
+        change.summary,
+    )
+
+
+def _render_answers(scene: Scene, answers: Iterable[Answered]) -> Html:
+    rows = join(_render_answer(entry, scene.now) for entry in reversed([*answers]))
+    return _render_table(
+        "Responses of 503 because of it, the latest first", ("Path", "To", "Times", "First", "Last"), rows
+    )
+
+
+def _render_answer(entry: Answered, now: float) -> Html:
+    return fill(
+        '<tr class="fail"><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n',
+        entry.path,
+        "the kubelet" if entry.kubelet else "another client",
+        entry.count,
+        show_time(entry.first, now),
+        show_time(entry.last, now),
+    )
+
+
+def _render_table(caption: str, columns: Iterable[str], rows: Html) -> Html:
+    head = join(fill('<th scope="col">%s</th>', column) for column in columns)
+    return fill(_TABLE, caption, head, rows) if rows else NOTHING
+
+
+def _render_links(spec: Spec, root: str, *, live: bool) -> Html:
+    name = quote_name(spec.name)
+    return fill(
+        '<p><a href="%s/events?check=%s">events as text</a> · <a href="%s/check/%s%s">Turn auto-refresh %s</a></p>\n',
+        root,
+        name,
+        root,
+        name,
+        "?still=1" if live else "",
+        "off" if live else "on",
+    )

@@ -1,39 +1,56 @@
-"""Snapshot -> the status page at `/`: problems first, without JavaScript."""
+"""Snapshot and history -> the status page at `/`: problems first."""
 
-import base64
-import hashlib
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from exporter.evaluation.history import History, Transition
+from exporter.evaluation.judge import judge
+from exporter.model import BADNESS, Group, Snapshot, State, Status, Verdict, Vitals
+from exporter.render.card import Scene, link_check, render_card
+from exporter.render.filters import Filter, divide, render_options
+from exporter.render.html import NOTHING, Html, fill, fill_if, fill_names, join, show_time
+from exporter.render.shell import render as render_shell
+from exporter.render.shell import render_conditions, render_identity
+from exporter.render.words import format_headline, sort_worst_first
 
-from exporter import __version__
-from exporter.evaluation.judge import find_causes, judge
-from exporter.model import Group, Reason, Snapshot, State, Status, Verdict, Vitals
-from exporter.render.words import format_duration, format_headline, format_limits, format_quantity, sort_worst_first
-from exporter.text import replace_surrogates
+MAX_NAMES = 5
+"""Failing checks listed for a group."""
+MAX_OPEN = 10
+"""Problems whose details are open."""
+MAX_UNFOLDED = 30
+"""Passing checks that are listed without a click."""
+MAX_CHANGES = 10
+"""Latest changes of a status that the page lists."""
 
-_HERE = Path(__file__).parent
-STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
-TEMPLATES = Environment(loader=FileSystemLoader(_HERE), autoescape=True, auto_reload=False)
-_TEMPLATE = TEMPLATES.get_template("page.html")
-_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+_VERDICT = """<li class="%s"><a href="%s%s?verbose">%s</a> <strong>%s</strong>
+<span>%s</span></li>
+"""
+_CHANGES = """<details id="changes"><summary>Latest change: %s</summary>
+<ol>%s</ol></details>
+"""
+_CHANGE = '%s %s: %s → <b class="%s">%s</b>%s'
+_FORM = """<form role="search">%s<label>search <input type="search" name="q" value="%s" maxlength="100"></label>
+%s<button>Filter</button></form>
+"""
+_SECTION = """<section id="section-%s"><h2>%s</h2>
+%s%s</section>
+"""
+_FOLD = """<details class="fold" id="fold-%s"><summary>%s</summary>
+%s</details>
+"""
+_FOOTER = """<p><a href="%(root)s/metrics">metrics</a> · <a href="%(root)s/healthz?verbose">healthz as text</a> · \
+<a href="%(root)s/healthz?format=json">healthz as JSON</a> · <a href="%(root)s/events">events</a> · %(still)s</p>
+"""
+_EMPTY = Html("<p>No checks are configured, so every endpoint returns 200.</p>\n")
 
-CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-REFRESH = 10  # seconds
-MAX_NAMES = 5  # failing checks listed for a group
-_ICON = (
-    "data:image/svg+xml,"
-    "%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23{}'/%3E%3C/svg%3E"
-)
-_COLORS = {Status.PASS: "1f8a4c", Status.WARN: "d99a1c", Status.FAIL: "d0342c", Status.UNKNOWN: "7566d6"}
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a page shows apart from the Snapshot: the past of the checks, and in how many seconds each is due."""
+
+    history: History
+    next_runs: Mapping[str, float]
 
 
 def render(
@@ -41,58 +58,47 @@ def render(
     paths: Mapping[str, Group],
     now: float,
     *,
+    past: Past | None = None,
+    chosen: Filter = Filter(),  # noqa: B008  # frozen
     root: str = "",
-    refresh: bool = True,
+    live: bool = True,
     vitals: Vitals = Vitals(running=True),  # noqa: B008  # frozen
 ) -> str:
-    """Render one Snapshot. The links to the endpoints start with `root`; ages are relative to `now`, as Unix time."""
+    """Render one Snapshot. The links start with `root`; ages are relative to `now`, as Unix time."""
+    past = past or Past(History(), {})
+    scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.file)
     states = sort_worst_first(snapshot)
-    worst = states[0].status if states else Status.UNKNOWN
-    text = _TEMPLATE.render(
-        headline=format_headline(snapshot),
-        worst=worst,
-        icon=Markup(make_icon(worst)),  # noqa: S704  # a constant
-        draining=snapshot.draining,
-        degraded=snapshot.degraded,
-        complaints=(vitals.complaint or "").splitlines(),
-        rejected=describe_moment(vitals.complaint_time, now),
-        loaded=describe_moment(vitals.reload_time, now),
+    headline, worst = format_headline(snapshot), states[0].status if states else Status.UNKNOWN
+    still = "" if live else "still"
+    verdicts = join(_render_verdict(judge(snapshot, group), path, root) for path, group in paths.items())
+    lists = _render_lists(scene, states, chosen, still) if states else NOTHING if snapshot.degraded else _EMPTY
+    turn = "Turn auto-refresh off" if live else "Turn auto-refresh on"
+    link = fill('<a href="%s/%s">%s</a>', root, chosen.encode(still="1" if live else ""), turn)
+    return render_shell(
+        snapshot,
+        now,
+        title=headline,
+        status=worst,
         identity=vitals.identity,
-        version=__version__,
-        style=Markup(STYLE),  # noqa: S704  # a file of this package
-        verdicts=[_describe_verdict(judge(snapshot, group), path) for path, group in paths.items()],
-        checks=[_describe_check(state, now) | {"causes": find_causes(snapshot, state)} for state in states],
-        generation=snapshot.generation,
-        time=_format_moment(snapshot.timestamp),
-        root=root,
-        refresh=REFRESH if refresh else None,
+        live=live,
+        header=fill('<h1 class="%s">%s</h1>\n', worst, headline)
+        + render_conditions(snapshot, vitals, now)
+        + render_identity(snapshot, vitals, now),
+        main=fill('<ul class="verdicts" aria-label="Verdicts">\n%s</ul>\n', verdicts) + lists,
+        footer=fill_names(_FOOTER, {"root": root, "still": link}),
     )
-    return replace_surrogates(text)  # a single lone surrogate would make the whole page fail
 
 
-def make_icon(status: Status) -> str:
-    """Return the URL of a dot in the color of a status."""
-    return _ICON.format(_COLORS[status])
+def _render_verdict(verdict: Verdict, path: str, root: str) -> Html:
+    state, answer = ("pass", "200 ok") if verdict.up else ("fail", "503")
+    return fill(_VERDICT, state, root, path, path, answer, _describe_verdict(verdict, root))
 
 
-def _format_moment(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def describe_moment(moment: float | None, now: float) -> str:
-    """Return a time with how long ago it was; empty for None."""
-    return f"{_format_moment(moment)} ({format_duration(max(0.0, now - moment))} ago)" if moment else ""
-
-
-def _describe_verdict(verdict: Verdict, path: str) -> dict[str, Any]:
-    return {
-        "path": path,
-        "group": verdict.group,
-        "up": verdict.up,
-        "note": _note_on(verdict),
-        "culprits": [state.spec.name for state in verdict.culprits[:MAX_NAMES]],
-        "more": len(verdict.culprits[MAX_NAMES:]),
-    }
+def _describe_verdict(verdict: Verdict, root: str) -> Html:
+    notes = [fill("%s", note) for note in (_note_on(verdict),) if note]
+    notes += [link_check(state.spec.name, root) for state in verdict.culprits[:MAX_NAMES]]
+    more = fill_if(" and %s more", len(verdict.culprits[MAX_NAMES:]))
+    return fill("%s%s%s", verdict.group, fill_if(": %s", join(notes, ", ")), more)
 
 
 def _note_on(verdict: Verdict) -> str:
@@ -103,60 +109,83 @@ def _note_on(verdict: Verdict) -> str:
     return "" if verdict.members else "no checks"
 
 
-def _describe_check(state: State, now: float) -> dict[str, Any]:
-    spec, last = state.spec, state.last
-    return {
-        "name": spec.name,
-        "link": quote_name(spec.name),
-        "kind": spec.kind,
-        "target": spec.target,
-        "owner": spec.owner,
-        "description": spec.description,
-        "runbook": spec.runbook_url,
-        "groups": sorted(group for group in spec.groups if group is not Group.ALL) or [Group.ALL],
-        "status": state.status,
-        "reason": state.reason,
-        "summary": last.outcome.summary if last else "has not run yet",
-        "caveat": describe_caveat(state),
-        "numbers": [
-            {"name": number.key, "value": format_quantity(number.name, number.value), "limits": format_limits(number)}
-            for number in (last.outcome.measurements if last else ())
-        ],
-        "age": f"{format_duration(max(0.0, now - last.started))} ago" if last else "never",
-        "took": f"took {format_duration(last.duration)}" if last else "",
-        "since": f"for {format_duration(max(0.0, now - state.since))}" if state.since else "since start",
-        "counts": _describe_counts(state),
-    }
-
-
-def quote_name(name: str) -> str:
-    """Return the name of a check as a part of a URL."""
-    return quote(replace_surrogates(name), safe="")
-
-
-def _describe_counts(state: State) -> str:
-    runs = "1 run" if state.runs == 1 else f"{state.runs} runs"
-    failures = sum(state.failures.values())
-    return f"{runs}, {failures} unhealthy" if failures else runs
-
-
-def describe_caveat(state: State) -> str:
-    """Return how the latest run differs from the status, and how many such runs would change the status."""
-    if state.last is None:
-        return ""
-    latest = state.last.outcome
-    if state.reason is Reason.STALE:
-        return f"stale: a result counts for {format_duration(state.spec.stale_after)}"
-    if latest.status is state.status is Status.UNKNOWN:
-        return "could not run"
-    if latest.status is Status.UNKNOWN:
-        return f"latest run: unknown ({latest.reason}), not counted"
-    if latest.status is state.status:
-        return ""
-    what, threshold = (
-        ("successes", state.spec.success_threshold)
-        if latest.status.healthy
-        else ("failures", state.spec.failure_threshold)
+def _render_lists(scene: Scene, states: Sequence[State], chosen: Filter, still: str) -> Html:
+    """Render the latest changes, the form, and the checks that it selects."""
+    shown = [state for state in states if chosen.admits(state)]
+    return (
+        _render_changes(scene)
+        + _render_counts(states, chosen, scene.root, still)
+        + _render_form(states, chosen, still)
+        + fill_if("<p>%s</p>\n", f"{len(shown)} of {len(states)} checks" if chosen.active else "")
+        + join(_render_sections(scene, shown, chosen))
     )
-    reason = f" ({latest.reason})" if latest.reason else ""
-    return f"latest run: {latest.status}{reason}, {state.streak} of {threshold} {what} in a row"
+
+
+def _render_changes(scene: Scene) -> Html:
+    """Render the latest transitions that are not after the Snapshot."""
+    known = (change for change in reversed(scene.history.transitions) if change.generation <= scene.snapshot.generation)
+    changes = [*itertools.islice(known, MAX_CHANGES)]
+    if not changes:
+        return NOTHING
+    latest = _render_change(scene, changes[0], fill("%s", changes[0].check))
+    listed = (_render_change(scene, change, link_check(change.check, scene.root)) for change in changes)
+    return fill(_CHANGES, latest, join(fill("<li>%s</li>", change) for change in listed))
+
+
+def _render_change(scene: Scene, change: Transition, name: Html) -> Html:
+    reason = f" ({change.reason})" if change.reason else ""
+    said = f"{reason}: {change.summary}" if change.summary and not change.after.healthy else reason
+    return fill(_CHANGE, show_time(change.time, scene.now), name, change.before, change.after, change.after, said)
+
+
+def _render_counts(states: Sequence[State], chosen: Filter, root: str, still: str) -> Html:
+    """Render the number of checks in each status as links."""
+    counts = {status: sum(state.status is status for state in states) for status in BADNESS}
+    links = [("", "", len(states), "in all"), *((status, status, counts[status], status) for status in BADNESS)]
+    return fill(
+        '<nav aria-label="Checks by status">%s</nav>\n',
+        join(
+            fill(
+                '<a class="%s" href="%s/%s"%s>%s %s</a> ',
+                style,
+                root,
+                chosen.encode(status=value, still=still),
+                Html(' aria-current="true"') if chosen.status == value else NOTHING,
+                count,
+                text,
+            )
+            for value, style, count, text in links
+            if count or value == chosen.status
+        ),
+    )
+
+
+def _render_form(states: Sequence[State], chosen: Filter, still: str) -> Html:
+    hidden = Html('<input type="hidden" name="still" value="1">') if still else NOTHING
+    return fill(_FORM, hidden, chosen.q, render_options(chosen, states))
+
+
+def _render_sections(scene: Scene, shown: Sequence[State], chosen: Filter) -> Iterator[Html]:
+    problems = sum(state.status is not Status.PASS for state in shown)
+    folded = len(shown) - problems > MAX_UNFOLDED and not chosen.active
+    room = MAX_OPEN
+    for name, states in divide(shown, chosen.by).items():
+        bad = [state for state in states if state.status is not Status.PASS]
+        cards = [render_card(scene, state, opened=number < room) for number, state in enumerate(bad)]
+        room = max(0, room - len(bad))
+        good = [render_card(scene, state, opened=False) for state in states if state.status is Status.PASS]
+        passing = fill('<ul class="checks">\n%s</ul>\n', join(good)) if good else NOTHING
+        yield fill(
+            _SECTION,
+            name,
+            _title(name, states, chosen.by),
+            fill('<ul class="checks">\n%s</ul>\n', join(cards)) if cards else NOTHING,
+            fill(_FOLD, name, f"{len(good)} pass", passing) if good and folded else passing,
+        )
+
+
+def _title(name: str, states: Sequence[State], by: str) -> str:
+    if not by:
+        return f"{len(states)} {name}"
+    counts = {status: sum(state.status is status for state in states) for status in BADNESS}
+    return f"{name}: {', '.join(f'{counts[status]} {status}' for status in BADNESS if counts[status])}"

@@ -1,7 +1,12 @@
 """Words and numbers for people, on the page and in the report."""
 
+import time
+from functools import lru_cache
+
 from exporter.model import BADNESS, Measurement, Snapshot, State, Status
 from exporter.text import format_number
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def format_headline(snapshot: Snapshot) -> str:
@@ -40,8 +45,21 @@ def format_quantity(name: str, value: float) -> str:
     if name.endswith("_bytes"):
         return format_size(value)
     if name.endswith("_ratio"):
-        return f"{value * 100:.1f} %"
+        return f"{_shorten(value * 100)} %"
     return format_number(value)
+
+
+def format_label(measurement: Measurement) -> str:
+    """Return the name of a measurement for people, without the unit, which its value has.
+
+    >>> format_label(Measurement("endpoint_latency_seconds", 0.1, phase="connect"))
+    'endpoint latency, connect'
+    """
+    name = measurement.name
+    for suffix in ("_timestamp_seconds", "_seconds", "_bytes", "_ratio", "_total"):
+        name = name.removesuffix(suffix)
+    label = name.replace("_", " ")
+    return f"{label}, {measurement.phase}" if measurement.phase else label
 
 
 def format_limits(measurement: Measurement) -> str:
@@ -63,6 +81,33 @@ def format_duration(seconds: float) -> str:
         if seconds < until:
             return f"{max(1, seconds // length):.0f} {unit}"
     return f"{seconds // 86400:.0f} d"
+
+
+def format_clock(moment: float) -> str:
+    """Return the time of day in UTC."""
+    return time.strftime("%H:%M:%S UTC", time.gmtime(moment))
+
+
+def format_moment(moment: float) -> str:
+    """Return a time in UTC, with its date."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
+
+
+@lru_cache(maxsize=1024)
+def format_age(seconds: int) -> str:
+    """Return how long ago something was, such as `just now`, `41 s ago` or `12 min ago`; `in 5 s` if it is to come."""
+    if not seconds:
+        return "just now"
+    length = abs(seconds)
+    unit, size = next(((unit, size) for unit, size in _UNITS if length >= size), _UNITS[-1])
+    return f"{length // size} {unit} ago" if seconds > 0 else f"in {length // size} {unit}"
+
+
+def _shorten(value: float) -> str:
+    """Return a number with one digit after the point, unless that is 0; with two digits if it is very small."""
+    if 0 < abs(value) < 0.05:
+        return f"{value:.2g}"
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def format_size(count: float) -> str:

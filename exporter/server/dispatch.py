@@ -5,19 +5,20 @@ Theory of operation:
 Probes are answered on the event loop, from memory. Everything else is rendered by a few threads with a bounded queue.
 If the queue is full, the client gets 503 with Retry-After at once. A request whose client is gone leaves the queue.
 
-The exposition and the status page are rendered once per generation and second, whoever asks: equal requests share one
+The exposition and the pages are rendered once per generation and second, whoever asks: equal requests share one
 job, and its response serves those that come later in the same second.
 
 With basic authentication, the password comes first, whatever the path. Known credentials are recognized on the event
 loop. Unknown ones wait for bcrypt in a queue of their own (see `users`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import parse_qs
 
 from exporter.evaluation.store import Store
+from exporter.render.filters import KEYS
 from exporter.server.answers import Answer, log_answer, log_failure, refuse
 from exporter.server.connection import Connection, Phase
 from exporter.server.messages import Request, Response
@@ -33,7 +34,8 @@ MAX_WAITING = 40
 MAX_RECENT = 4
 """Rendered responses that are kept, each for at most a second."""
 
-_SHARED = ("/metrics", "/")
+_SHARED = {"/metrics": ("name[]",), "/": ("still", *KEYS)}
+_CHECK_KEYS = ("still",)
 _CHALLENGE = ("WWW-Authenticate", CHALLENGE)
 _RETRY = ("Retry-After", "1")
 
@@ -169,10 +171,11 @@ class Dispatcher:
 
     def _render(self, connection: Connection, request: Request, app: WSGI) -> bool:
         """Respond with what the application renders. Return False if too many requests wait for that."""
-        if request.path not in _SHARED or request.method not in ("GET", "HEAD"):
+        keys = _list_keys(request.path)
+        if keys is None or request.method not in ("GET", "HEAD"):
             return self._submit(connection, request, partial(call, app, request))
         headers = request.header(b"accept"), request.header(b"accept-encoding")
-        key = (request.method, request.path, _reduce_query(request), *headers)
+        key = (request.method, request.path, _reduce_query(request, keys), *headers)
         if (response := self._recall(key, self._version(connection.now()))) is not None:
             connection.respond(response)
             return True
@@ -237,7 +240,14 @@ def _is_kubelet(request: Request) -> bool:
     return request.header(b"user-agent").startswith("kube-probe/")
 
 
-def _reduce_query(request: Request) -> str:
-    """Return the part of a query that the exposition or the page depends on."""
-    name = {"/metrics": "name[]", "/": "still"}[request.path]
-    return repr(parse_qs(request.query, keep_blank_values=True).get(name)) if request.query else ""
+def _list_keys(path: str) -> Sequence[str] | None:
+    """Return the parts of a query that a shared response depends on; None if responses to this path are not shared."""
+    return _CHECK_KEYS if path.startswith("/check/") else _SHARED.get(path)
+
+
+def _reduce_query(request: Request, keys: Sequence[str]) -> str:
+    """Return those parts of a query."""
+    if not request.query:
+        return ""
+    query = parse_qs(request.query, keep_blank_values=True)
+    return repr([query.get(key) for key in keys])

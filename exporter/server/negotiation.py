@@ -1,10 +1,14 @@
-"""Content negotiation by the Accept header (RFC 9110, section 12.5.1)."""
+"""Content negotiation by the headers Accept and Accept-Encoding (RFC 9110, section 12.5)."""
 
+import gzip
 from collections.abc import Mapping
+from dataclasses import replace
 
+from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header, parse_options_header
 
 from exporter.render import metrics
+from exporter.server.answers import Answer
 
 HEALTH_JSON = "application/health+json"
 
@@ -34,6 +38,14 @@ def wants_json(accept: str) -> bool:
     ranges = _parse(accept)
     json = max(_quality(ranges, HEALTH_JSON), _quality(ranges, "application/json"))
     return json > max(_quality(ranges, "text/plain"), _NOT_ACCEPTABLE)
+
+
+def compress(answer: Answer, encodings: Accept, vary: str, level: int = 1) -> Answer:
+    """Return the answer in the encoding that the client prefers. `vary` names the headers that it depends on."""
+    headers = (*answer.headers, ("Vary", vary))
+    if not encodings["gzip"] > 0:
+        return replace(answer, headers=headers)
+    return replace(answer, body=gzip.compress(answer.body, level), headers=(*headers, ("Content-Encoding", "gzip")))
 
 
 def _parse(accept: str) -> list[_Range]:

@@ -1,4 +1,4 @@
-"""The views of the past: `/events`, and a page for each check."""
+"""The view of the past: `/events`."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.judge import judge
 from exporter.evaluation.store import Store
 from exporter.model import Group, Vitals
-from exporter.render import check_page, events, health, page
+from exporter.render import events, health
 from exporter.server.answers import PLAIN, Answer, refuse
 from exporter.server.negotiation import wants_json
 from exporter.server.probes import requests_json
@@ -46,20 +46,6 @@ def answer_events(store: Store, answers: AnswerLog, vitals: Callable[[], Vitals]
     else:
         body, content_type = events.render_text(selected), PLAIN
     return Answer(200, body.encode(), snapshot.generation, content_type, headers=(("Vary", "Accept"),))
-
-
-def answer_check(store: Store, vitals: Callable[[], Vitals]) -> Answer:
-    """Answer a request for the page of a check."""
-    snapshot, name = store.snapshot(), request.path.removeprefix("/check/")
-    state = snapshot.states.get(name)
-    if state is None:
-        body = health.render_unknown(snapshot, judge(snapshot, Group.ALL), name)
-        return replace(refuse(snapshot, 404), body=body.encode())
-    html = check_page.render(
-        snapshot, state, store.history.of(name), time.time(), root=request.script_root, identity=vitals().identity
-    )
-    headers = (("Content-Security-Policy", page.CONTENT_SECURITY_POLICY),)
-    return Answer(200, html.encode(), snapshot.generation, content_type="text/html; charset=utf-8", headers=headers)
 
 
 def parse_since(text: str, now: float) -> float:

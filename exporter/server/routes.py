@@ -7,10 +7,8 @@ Each view takes the Snapshot once and returns an Answer that carries its generat
 without Flask (see `probes`). The views for probes are for applications that embed the exporter.
 """
 
-import gzip
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from flask import Flask, Response, abort, request
@@ -19,10 +17,11 @@ from werkzeug.exceptions import HTTPException
 from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.store import Store
 from exporter.model import Vitals
-from exporter.render import metrics, page
+from exporter.render import metrics
 from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
-from exporter.server.negotiation import choose_format
-from exporter.server.past import answer_check, answer_events
+from exporter.server.negotiation import choose_format, compress
+from exporter.server.pages import answer_check, answer_page
+from exporter.server.past import answer_events
 from exporter.server.probes import OWN_PATHS, PROBE_PATHS, Probes, prefers_json
 from exporter.server.reload import KEEPING, WITHOUT, ReloadBusyError
 
@@ -40,9 +39,13 @@ def create_app(
     counter: AnswerCounter,
     vitals: Callable[[], Vitals],
     answers: AnswerLog,
+    next_runs: Callable[[], Mapping[str, float]] = dict,
     reload: Reload | None = None,
 ) -> Flask:
-    """Create an application with every path. `reload` is None if /-/reload is off."""
+    """Create an application with every path.
+
+    `next_runs` returns in how many seconds each check is due. `reload` is None if /-/reload is off.
+    """
     app = Flask("exporter", static_folder=None)
     app.url_map.merge_slashes = False  # otherwise //livez is a redirect
     app.register_error_handler(HTTPException, partial(_answer_error, store))
@@ -53,8 +56,8 @@ def create_app(
     for path in OWN_PATHS:
         _route(app, path, partial(_answer_probe, probes))
     _route(app, "/metrics", partial(_answer_metrics, store, counter, vitals))
-    _route(app, "/", partial(_answer_page, store, vitals))
-    _route(app, "/check/<name>", partial(answer_check, store, vitals))
+    _route(app, "/", partial(answer_page, store, vitals, next_runs))
+    _route(app, "/check/<name>", partial(answer_check, store, vitals, next_runs, answers))
     _route(app, "/events", partial(answer_events, store, answers, vitals))
     _route(app, "/-/reload", partial(_answer_reload, store, reload), methods=("POST", "PUT"))
     return app
@@ -89,25 +92,8 @@ def _answer_metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], V
     content_type = choose_format(request.headers.get("Accept", ""))
     names = request.args.getlist("name[]")
     body = metrics.render(snapshot, vitals(), counter.counts(), content_type=content_type, names=names)
-    headers = [("Vary", "Accept, Accept-Encoding")]
-    if request.accept_encodings["gzip"] > 0:
-        body = gzip.compress(body, 1)
-        headers.append(("Content-Encoding", "gzip"))
-    return Answer(200, body, snapshot.generation, content_type=content_type, headers=tuple(headers))
-
-
-def _answer_page(store: Store, vitals: Callable[[], Vitals]) -> Answer:
-    snapshot = store.snapshot()
-    body = page.render(
-        snapshot,
-        PROBE_PATHS,
-        time.time(),
-        root=request.script_root,
-        refresh="still" not in request.args,
-        vitals=vitals(),
-    )
-    headers = (("Content-Security-Policy", page.CONTENT_SECURITY_POLICY),)
-    return Answer(200, body.encode(), snapshot.generation, content_type="text/html; charset=utf-8", headers=headers)
+    answer = Answer(200, body, snapshot.generation, content_type)
+    return compress(answer, request.accept_encodings, "Accept, Accept-Encoding")
 
 
 def _answer_reload(store: Store, reload: Reload | None) -> Answer:

@@ -311,10 +311,10 @@ def facts_of_metrics(answer):
 
 def facts_of_page(answer):
     text = answer.body.decode()
-    yield "generation", int(re.search(r"Generation (\d+),", text)[1])
+    yield "generation", int(re.search(r"generation (\d+),", text)[1])
     for path, word in re.findall(r'<a href="(/\w+)\?verbose">.*?<strong>(\w+)', text, re.DOTALL):
         yield ("up", PROBE_PATHS[path]), word == "200"
-    for status, name in re.findall(r'<tr class="(\w+)" id="check-(\S+)">', text):
+    for name, status in re.findall(r'<li id="check-(\S+)" class="(\w+)">', text):
         yield (name, "status"), status
         yield (name, "up"), status in HEALTHY
 

@@ -179,7 +179,7 @@ def test_only_the_reader_opens_paths_of_the_configuration():
     kernel = {"host/proc.py", "host/container.py", "host/folders.py", "keeper/worker.py"}
     methods = {"probe/of.py", "manifests/writer.py"}  # of other things than files
     threads = {"server/segments.py"}  # of its own
-    assert opening <= {*processes, *kernel, *methods, *threads, "host/reader.py", "render/page.py"}
+    assert opening <= {*processes, *kernel, *methods, *threads, "host/reader.py", "render/html.py"}
 
 
 def test_a_history_that_hangs_stops_no_check_no_answer_and_not_the_end(mount, tmp_path):

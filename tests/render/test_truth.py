@@ -282,12 +282,14 @@ def test_every_verdict(draining):
 
 def test_the_page():
     rendered = page.render(scene(), PROBE_PATHS, 1_001_000.0)
-    rows = re.findall(r'<tr class="(\w+)" id="check-(\w+)">\s*<td>(.*?)</td>(.*?)</tr>', rendered, re.DOTALL)
-    reasons = {name: re.findall(r"<small>(\w+)</small>", cell) for _, name, cell, _ in rows}
+    rows = re.findall(
+        r'<li id="check-(\w+)" class="(\w+)">.*?<span class="status">(.*?)</span>(.*?)</li>', rendered, re.DOTALL
+    )
+    reasons = {name: re.findall(r"<small>(\w+)</small>", cell) for name, _, cell, _ in rows}
 
-    assert without_parent({name: status for status, name, _, _ in rows}) == facts(lambda fact: fact.status)
+    assert without_parent({name: status for name, status, _, _ in rows}) == facts(lambda fact: fact.status)
     assert without_parent(reasons) == facts(lambda fact: [fact.reason] if fact.reason else [])
-    for _, name, _, rest in rows:
+    for name, _, _, rest in rows:
         if name != FAILING:
             case = CASES[name]
             fact = case.expect()
@@ -335,5 +337,5 @@ def test_without_a_configuration_every_audience_says_so():
         "errors": ["health.yml:3: wrong"],
     }
     assert "<li>health.yml:3: wrong</li>" in rendered
-    assert "Rejected at 1970-01-12 13:46:40 UTC (1 min ago):" in rendered
+    assert "Rejected at 13:46:40 UTC 1 min ago:" in re.sub(r"<[^>]*>", "", rendered)
     assert [probes.answer("GET", path).status for path in PROBE_PATHS] == [200, 503, 503, 503]

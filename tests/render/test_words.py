@@ -111,7 +111,7 @@ def test_a_size_is_in_binary_units(count, text):
 
 @pytest.mark.parametrize(
     ("warn", "fail", "text"),
-    [(None, None, ""), (0.7, None, "warn 70.0 %"), (None, 0.9, "fail 90.0 %"), (0.7, 0.9, "warn 70.0 %, fail 90.0 %")],
+    [(None, None, ""), (0.7, None, "warn 70 %"), (None, 0.9, "fail 90 %"), (0.7, 0.9, "warn 70 %, fail 90 %")],
 )
 def test_limits_are_those_that_are_set(warn, fail, text):
     assert format_limits(Measurement("load_ratio", 0.5, warn, fail)) == text

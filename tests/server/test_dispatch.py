@@ -14,4 +14,4 @@ def test_a_limited_number_of_rendered_responses_is_kept():
 
     queries = [query for _, _, query, *_ in dispatch._recent]
     assert statuses == {200}
-    assert queries == [repr([str(number)]) for number in range(3, MAX_RECENT + 3)]
+    assert queries == [repr([[str(number)]]) for number in range(3, MAX_RECENT + 3)]
