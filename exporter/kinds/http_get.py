@@ -28,7 +28,6 @@ from exporter.probe.options import (
     HeaderName,
     Host,
     HttpPath,
-    InputFile,
     Options,
     Port,
     Seconds,
@@ -36,7 +35,7 @@ from exporter.probe.options import (
     find_host_risk,
 )
 from exporter.probe.secret import BasicAuth, Secret
-from exporter.probe.tls import read_client_context
+from exporter.probe.tls import TlsOptions
 
 MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
 
@@ -53,16 +52,7 @@ class HttpHeader(Options):
     """Value of the header."""
 
 
-class ClientCertificate(Options):
-    """The certificate to present to a server that requests one."""
-
-    cert_file: InputFile
-    """File of the certificate, with its chain, in PEM."""
-    key_file: InputFile
-    """File of its key, in PEM."""
-
-
-class HttpGet(Probe):
+class HttpGet(Probe, TlsOptions):
     """Sends an HTTP request as the kubelet does, on a new connection; status 200 to 399 passes (pkg/probe/http).
 
     Certificates are not verified. Redirects on the same host name are followed. A redirect to a different host is not
@@ -72,7 +62,8 @@ class HttpGet(Probe):
     kubelet's probe.
 
     A Host header with the scheme's own port, such as `shop.example:80`, is sent unchanged, as the kubelet does. Some
-    proxies do not match it with the name `shop.example`, so leave out the port.
+    proxies do not match it with the name `shop.example`, so leave out the port. `serverName` does not change the Host
+    header.
 
     Compressed bodies are not decoded; the request does not ask for compression.
 
@@ -145,14 +136,6 @@ class HttpGet(Probe):
     """Fails when the latency reaches this value, in seconds."""
     warn_latency_seconds: Seconds | None = None
     """Warns when the latency reaches this value, in seconds."""
-    verify_tls: Annotated[bool, Field(alias="verifyTLS", strict=True)] = False
-    """Verifies the certificate's chain and name against the system's CA certificates, or those in caFile."""
-    server_name: Host | None = None
-    """Name to request from the server (SNI) and to verify. By default, the host. The Host header stays the host."""
-    ca_file: InputFile | None = None
-    """CA certificates to verify the server's certificate with, in PEM. Requires verifyTLS."""
-    client_certificate: ClientCertificate | None = None
-    """Client certificate to present to the server."""
     basic_auth: BasicAuth | None = None
     """Sends basic authentication, but not after a redirect to a different scheme, host or port."""
     bearer_token: Secret | None = None
@@ -170,8 +153,6 @@ class HttpGet(Probe):
     @model_validator(mode="after")
     def _validate_options(self) -> Self:
         refuse_both(self.basic_auth, self.bearer_token)
-        if self.ca_file and not self.verify_tls:
-            raise ValueError("caFile requires verifyTLS: true")
         warn, fail = self.warn_latency_seconds, self.max_latency_seconds
         if warn is not None and fail is not None and warn > fail:
             raise ValueError("warnLatencySeconds must not be above maxLatencySeconds")
@@ -270,8 +251,5 @@ class HttpGet(Probe):
 
     def _choose_context(self, protocols: tuple[str, ...], deadline: Deadline) -> ssl.SSLContext | None:
         """Return the configured TLS context; None for the kubelet's."""
-        if not self.verify_tls and not self.client_certificate:
-            return None
-        files = self.client_certificate
-        certificate = (files.cert_file, files.key_file) if files else None
-        return read_client_context(deadline, self.ca_file, certificate, verify=self.verify_tls, protocols=protocols)
+        configured = self.verify_tls or self.client_certificate
+        return self.read_tls_context(deadline, protocols) if configured else None

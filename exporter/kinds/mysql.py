@@ -5,18 +5,20 @@ import math
 import time
 from contextlib import suppress
 from functools import cache
+from ssl import SSLContext
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from exporter.model import Deadline, ProbeError, Reason
-from exporter.net.dial import connect
+from exporter.net.dial import connect, secure
 from exporter.net.errors import DialError
-from exporter.net.sockets import Socket
+from exporter.net.sockets import Socket, TLSSocket
 from exporter.probe.driver import MAX_RESPONSE, SqlProbe, blame_server, describe_breach
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Port
+from exporter.probe.tls import TlsOptions
 
 _PROTOCOL = "MySQL's protocol"
 _DENIED = (1044, 1045, 1129, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 4151)
@@ -24,7 +26,7 @@ _DENIED = (1044, 1045, 1129, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 3118, 415
 _ABSENT = (1049, 1051, 1054, 1146)  # no such database, table, column
 _LOST = (2003, 2006, 2013)  # the driver's own numbers for a broken connection
 _CANCELED = (1969, 3024)  # by max_statement_time of MariaDB, by max_execution_time of MySQL
-_INSECURE = 3159  # the server requires TLS
+_TLS = (2026, 3159)  # the driver's own number for a server without TLS, and the server's for a connection without it
 _NO_PLUGIN = 2059  # the driver's own number for an unknown way to authenticate
 _BIT = 16  # the number of the type, whose values the driver returns as bytes
 _POLL = 0.05  # seconds between two looks for a query that is being killed
@@ -33,8 +35,8 @@ _GRACE = 1.0
 canceled, so it must not arrive in time."""
 
 
-class Mysql(SqlProbe):
-    """Connects to MySQL or MariaDB without TLS, authenticates and runs a query.
+class Mysql(SqlProbe, TlsOptions):
+    """Connects to MySQL or MariaDB, authenticates and runs a query.
 
     If the first value of the first row is a number, it becomes the metric, and `warn` and `fail` are compared with it.
     If one of them is set, a result without a row or with NULL fails with the reason `missing`, and any other value that
@@ -43,11 +45,13 @@ class Mysql(SqlProbe):
 
     A failed login does not count toward `max_connect_errors`, at which the server blocks the address of a host. A run
     that times out before the login counts, until a login succeeds. If the user or the server requires TLS, the login
-    fails.
+    fails without `tls`.
 
     The server cancels a query that times out within a second: MariaDB any statement (`max_statement_time`), MySQL a
     `SELECT` (`max_execution_time`). If the query still runs when the next run begins, that run kills it and waits for
     its end before it sends the query again.
+
+    The options for TLS are those of `httpGet`. Neither the kubelet nor blackbox_exporter can log in to MySQL.
     """
 
     measures: ClassVar = {**LATENCY, "mysql_value": "Number that the query returned in the latest run."}
@@ -65,6 +69,15 @@ class Mysql(SqlProbe):
     warn: 100
     fail: 1000""",
         """\
+- name: ledger
+  mysql:
+    host: mariadb.internal
+    username: health
+    password: {file: /etc/health/mysql}
+    tls: true
+    verifyTLS: true
+    caFile: /etc/ssl/internal.pem""",
+        """\
 - name: replica
   mysql:
     username: health
@@ -78,13 +91,22 @@ class Mysql(SqlProbe):
     port: Port = 3306
     """Port to connect to."""
 
+    tls: Annotated[bool, Field(strict=True)] = False
+    """Connects with TLS. The certificate is not verified, unless verifyTLS is set."""
+
     _abandoned: int | None = PrivateAttr(default=None)
     """The server's thread with a query whose result this check did not wait for: the query may still run."""
+
+    @property
+    def tls_switch(self) -> str:
+        return "" if self.tls else "tls: true"
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
         library = _import_library()
         options = {"user": self.username, "password": password.encode(), "database": self.database}
-        connection = library.connection(**options)
+        context = self.read_tls_context(deadline) if self.tls else None
+        connection = library.connection(**options, ssl=context, ssl_disabled=context is None)
+        connection.ctx = context and _Upgrade(context, self.server_name or self.host)
         sock = connect(self.host, self.port, deadline)
         sock.allowance = MAX_RESPONSE
         try:
@@ -139,6 +161,19 @@ class Mysql(SqlProbe):
         return isinstance(text, str) and bool(text) and self.query.strip().startswith(text.strip())
 
 
+class _Upgrade:
+    """Stands in for the driver's SSLContext, and starts TLS as every kind does."""
+
+    def __init__(self, context: SSLContext, name: str) -> None:
+        self._context = context
+        self._name = name
+
+    def wrap_socket(self, sock: Socket, **_: Any) -> TLSSocket:
+        secured = secure(sock, self._context, self._name)
+        secured.allowance = MAX_RESPONSE
+        return secured
+
+
 def _limit_time(connection: Any, deadline: Deadline) -> None:
     """Let the server cancel the query after the deadline. Servers before MariaDB 10.1 and MySQL 5.7 cannot."""
     milliseconds = math.ceil((max(0.0, deadline.remaining()) + _GRACE) * 1000)
@@ -184,7 +219,7 @@ def _find_reason(number: int) -> Reason:
         return Reason.MISSING
     if number in _CANCELED:
         return Reason.TIMEOUT
-    if number == _INSECURE:
+    if number in _TLS:
         return Reason.TLS
     return Reason.CONNECT if number in _LOST else Reason.STATUS
 
@@ -222,8 +257,6 @@ def _import_library() -> Any:
         plugins["client_ed25519"] = RejectEd25519
 
     def connection(**options: Any) -> Any:
-        return connections.Connection(
-            **options, defer_connect=True, ssl_disabled=True, autocommit=None, auth_plugin_map=plugins
-        )
+        return connections.Connection(**options, defer_connect=True, autocommit=None, auth_plugin_map=plugins)
 
     return SimpleNamespace(connection=connection, plain_text_error=PlainTextError, error=err.MySQLError)

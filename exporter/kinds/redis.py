@@ -1,28 +1,30 @@
 """The kind `redis`: the value that a command on a Redis server returns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from ssl import SSLContext
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from exporter.model import Deadline, Reason
-from exporter.net.dial import connect
+from exporter.net.dial import connect, secure
 from exporter.net.errors import DialError
-from exporter.net.sockets import Socket
+from exporter.net.sockets import Socket, TLSSocket
 from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe, blame_server, describe_breach
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Count, Port, Text
 from exporter.probe.secret import Secret
+from exporter.probe.tls import TlsOptions
 from exporter.redaction import quote
 
 _PROTOCOL = "Redis' protocol"
 
 
-class Redis(DatabaseProbe):
-    """Connects to Redis without TLS, authenticates if a password is set, and sends `PING` or another command.
+class Redis(DatabaseProbe, TlsOptions):
+    """Connects to Redis, authenticates if a password is set, and sends `PING` or another command.
 
     An error response fails; a wrong or missing password fails with the reason `permission`. If the command returns a
     number, it becomes the metric, and `warn` and `fail` are compared with it. If one of them is set, nil fails with the
@@ -30,6 +32,9 @@ class Redis(DatabaseProbe):
 
     When a run times out, a blocking command such as `BLPOP` ends, because the connection closes. Redis cannot cancel a
     script for one client; while it runs, the next runs fail and do not send the command again.
+
+    The options for TLS are those of `httpGet`. Neither the kubelet nor blackbox_exporter has a probe for Redis; with a
+    `tcp` module, blackbox_exporter can send `PING` over TLS.
     """
 
     measures: ClassVar = {**LATENCY, "redis_value": "Number that the command returned in the latest run."}
@@ -38,6 +43,7 @@ class Redis(DatabaseProbe):
     examples: ClassVar = (
         "- name: cache\n  redis: {password: {env: REDIS_PASSWORD}}",
         "- name: queue\n  redis: {command: [LLEN, queue], warn: 100, fail: 1000}",
+        "- name: session\n  redis: {host: redis.internal, tls: true, verifyTLS: true, caFile: /etc/ssl/internal.pem}",
         '- name: replica\n  redis: {command: [INFO, replication], expect: "master_link_status:up"}',
     )
 
@@ -53,12 +59,18 @@ class Redis(DatabaseProbe):
     """Command to send, with its arguments."""
     expect: Text | None = None
     """Fails when the response does not contain this text."""
+    tls: Annotated[bool, Field(strict=True)] = False
+    """Connects with TLS. The certificate is not verified, unless verifyTLS is set."""
 
     @model_validator(mode="after")
     def _validate_credentials(self) -> Self:
         if self.username and not self.password:
             raise ValueError("username needs a password")
         return self
+
+    @property
+    def tls_switch(self) -> str:
+        return "" if self.tls else "tls: true"
 
     @property
     def statement(self) -> str:
@@ -70,16 +82,23 @@ class Redis(DatabaseProbe):
 
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
         options = {"username": self.username, "password": password or None, "db": self.database}
-        connection = _import_library().connection(self.host, self.port, deadline, **options)
+        context = self.read_tls_context(deadline) if self.tls else None
+        dial = partial(self._dial, deadline, context)
+        connection = _import_library().connection(dial, self.host, self.port, **options)
         try:
             with blame_server("redis", _PROTOCOL):
                 return self._run_command(connection)
         except _import_library().error as error:
-            raise _hint_at_tls(_translate(error), connection) from None
+            translated = _translate(error)
+            raise translated if self.tls else _hint_at_tls(translated, connection) from None
         except DialError as error:
-            raise _hint_at_tls(error, connection) from None
+            raise error if self.tls else _hint_at_tls(error, connection) from None
         finally:
             connection.disconnect()
+
+    def _dial(self, deadline: Deadline, context: SSLContext | None) -> Socket | TLSSocket:
+        sock = connect(self.host, self.port, deadline)
+        return secure(sock, context, self.server_name or self.host) if context else sock
 
     def _run_command(self, connection: Any) -> Any:
         connection.connect()
@@ -122,7 +141,7 @@ def _find_line(text: bytes, expected: bytes) -> bytes:
 def _hint_at_tls(error: DialError, connection: Any) -> DialError:
     if error.reason is not Reason.CONNECT or not connection.is_silent:
         return error
-    hint = "does the server require TLS? This kind connects without TLS"
+    hint = "does the server require TLS (tls: true)?"
     return DialError(error.reason, f"{str(error).rstrip('.')}, before any response: {hint}")
 
 
@@ -151,14 +170,14 @@ def _import_library() -> Any:
     """Import redis-py, with connections that have a deadline. With protocol 2 it sends no commands of its own."""
     from redis import connection, exceptions
 
-    class DeadlineConnection(connection.Connection):
-        def __init__(self, host: str, port: int, deadline: Deadline, **options: Any) -> None:
+    class DialedConnection(connection.Connection):
+        def __init__(self, dial: Callable[[], Socket | TLSSocket], host: str, port: int, **options: Any) -> None:
             super().__init__(host, port, protocol=2, driver_info=None, **options)  # type: ignore[no-untyped-call]
-            self._deadline = deadline
-            self._connected: Socket | None = None
+            self._dial = dial
+            self._connected: Socket | TLSSocket | None = None
 
         def _connect(self) -> Any:
-            self._connected = connect(self.host, self.port, self._deadline)
+            self._connected = self._dial()
             self._connected.allowance = MAX_RESPONSE
             return self._connected
 
@@ -167,4 +186,4 @@ def _import_library() -> Any:
             """Whether the server accepted the connection and sent nothing."""
             return self._connected is not None and self._connected.allowance == MAX_RESPONSE
 
-    return SimpleNamespace(connection=DeadlineConnection, exceptions=exceptions, error=exceptions.RedisError)
+    return SimpleNamespace(connection=DialedConnection, exceptions=exceptions, error=exceptions.RedisError)

@@ -34,6 +34,8 @@ class _Bounded:
                 return operation(*args, **options)
             except TimeoutError:
                 pass
+            except ssl.SSLEOFError:
+                raise DialError(Reason.CONNECT, "the server closed the connection") from None
             except ssl.SSLError as error:
                 raise DialError(Reason.TLS, describe(error)) from None
             except OSError as error:
@@ -70,6 +72,33 @@ class Socket(_Bounded, socket.socket):
 
 class TLSSocket(_Bounded, ssl.SSLSocket):
     """A TLS socket with a deadline."""
+
+    _ahead = b""  # received while sending
+
+    def sendall(self, *args: Any, **options: Any) -> None:  # noqa: D102  # documented in ssl
+        try:
+            super().sendall(*args, **options)
+        except DialError as error:
+            if error.reason is not Reason.TIMEOUT:
+                self._receive_alert()
+            raise
+
+    def _receive_alert(self) -> None:
+        """Raise a DialError if the server has sent an alert before it closed the connection.
+
+        In TLS 1.3 a server refuses a client's certificate, or that there is none, only after the client's handshake.
+        """
+        try:
+            self._ahead = super().recv(1)
+        except DialError as refusal:
+            if refusal.reason is Reason.TLS:
+                raise refusal from None
+
+    def recv_into(self, buffer: Any, *args: Any, **options: Any) -> int:  # noqa: D102  # documented in ssl
+        if not self._ahead:
+            return super().recv_into(buffer, *args, **options)
+        buffer[:1], self._ahead = self._ahead, b""
+        return 1
 
     def do_handshake(self, *args: Any) -> None:  # noqa: D102  # documented in ssl
         try:

@@ -1,12 +1,78 @@
-"""TLS contexts for the kinds that verify certificates or present their own: reads the files of the options."""
+"""TLS of the kinds: the options that they share, and the contexts that these make of files."""
 
 import ssl
 from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from exporter.host.reader import call, explained, read_pem, read_pem_now
 from exporter.model import Deadline, ProbeError, Reason
-from exporter.net.tls import make_client_context
+from exporter.net.tls import make_client_context, make_kubelet_context
+from exporter.probe import docstrings
+from exporter.probe.options import Host, InputFile, Options
 from exporter.tls import describe_file_error
+
+
+class ClientCertificate(Options):
+    """The certificate to present to a server that requests one."""
+
+    cert_file: InputFile
+    """File of the certificate, with its chain, in PEM."""
+    key_file: InputFile
+    """File of its key, in PEM."""
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The files of the chain and of the key."""
+        return self.cert_file, self.key_file
+
+
+def _describe_last(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Describe the options in the JSON Schema, and move those of TlsOptions behind a kind's own."""
+    docstrings.describe(schema, model)
+    for field in TlsOptions.model_fields.values():
+        name = str(field.alias)
+        schema["properties"][name] = schema["properties"].pop(name)
+
+
+class TlsOptions(Options):
+    """The options of a kind that connects with TLS, always or if another option says so.
+
+    List it after the base class of the kind: `class Redis(DatabaseProbe, TlsOptions)`.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_describe_last)
+
+    verify_tls: Annotated[bool, Field(alias="verifyTLS", strict=True)] = False
+    """Verifies the certificate's chain and name against the system's CA certificates, or those in caFile."""
+    server_name: Host | None = None
+    """Name to request from the server (SNI) and to verify. By default, the host."""
+    ca_file: InputFile | None = None
+    """CA certificates to verify the server's certificate with, in PEM. Requires verifyTLS."""
+    client_certificate: ClientCertificate | None = None
+    """Client certificate to present to the server."""
+
+    @model_validator(mode="after")
+    def _validate_tls(self) -> Self:
+        if self.ca_file and not self.verify_tls:
+            raise ValueError("caFile requires verifyTLS: true")
+        used = [field.alias for name, field in TlsOptions.model_fields.items() if getattr(self, name)]
+        if used and self.tls_switch:
+            raise ValueError(f"{used[0]} requires {self.tls_switch}")
+        return self
+
+    @property
+    def tls_switch(self) -> str:
+        """The option that turns TLS on, if it is off."""
+        return ""
+
+    def read_tls_context(self, deadline: Deadline, protocols: tuple[str, ...] = ()) -> ssl.SSLContext:
+        """Return TLS by these options. Raises ProbeError, as `read_client_context` does."""
+        if not self.verify_tls and not self.client_certificate:
+            return make_kubelet_context(protocols)
+        certificate = self.client_certificate.files if self.client_certificate else None
+        return read_client_context(deadline, self.ca_file, certificate, verify=self.verify_tls, protocols=protocols)
 
 
 def read_client_context(

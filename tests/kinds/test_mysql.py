@@ -4,6 +4,7 @@ import struct
 import time
 
 import pytest
+import trustme
 from kinds.daemons import folder, frozen, mariadb, run_probe
 from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
@@ -28,6 +29,8 @@ CREATE USER euro@'%' IDENTIFIED BY 'grün€🔑';
 CREATE USER spaces@'%' IDENTIFIED BY ' open sesame ';
 CREATE USER watcher@'%';
 GRANT PROCESS ON *.* TO watcher@'%';
+CREATE USER secured@'%' REQUIRE SSL;
+CREATE USER certified@'%' REQUIRE X509;
 GRANT SLAVE MONITOR ON *.* TO health@'%';
 CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='nobody';
 """
@@ -38,12 +41,18 @@ RUNNING = "SELECT {} FROM information_schema.processlist WHERE info LIKE '%(6000
 
 @pytest.fixture(scope="module")
 def server():
-    """A MariaDB server with a table of three orders and a user who may read it."""
-    port = free_port()
-    listen = [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
-    with folder("mysql") as home, mariadb(home, USERS, *listen) as process:
-        process.port = port
-        yield process
+    """A MariaDB server with a table of three orders and a user who may read it. Its folder has files for TLS."""
+    port, authority = free_port(), trustme.CA()
+    with folder("mysql") as home:
+        authority.cert_pem.write_to_path(home / "ca.pem")
+        for name in ("mariadb.internal", "client"):
+            authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(home / f"{name}.pem")
+        pem = home / "mariadb.internal.pem"
+        listen = [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        files = [f"--ssl-cert={pem}", f"--ssl-key={pem}", f"--ssl-ca={home / 'ca.pem'}"]
+        with mariadb(home, USERS, *listen, *files) as process:
+            process.port, process.folder = port, home
+            yield process
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +98,59 @@ def test_denied_access_fails_with_permission(server, options):
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION), outcome.summary
     assert "denied" in outcome.summary
     assert "shibboleth" not in outcome.summary
+
+
+def over_tls(server, *, verifies=False, certified=False, **options) -> Mysql:
+    pem = server.folder / "client.pem"
+    options = {
+        **({"verifyTLS": True, "caFile": server.folder / "ca.pem"} if verifies else {}),
+        **({"clientCertificate": {"certFile": pem, "keyFile": pem}} if certified else {}),
+        **options,
+    }
+    return mysql(server, password=None, tls=True, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"verifies": True, "serverName": "mariadb.internal"}, {"certified": True, "username": "certified"}],
+    ids=["any certificate", "verified", "client certificate"],
+)
+def test_a_user_who_requires_tls_passes_with_it(server, options):
+    outcome = run_probe(over_tls(server, **{"username": "secured", **options}))
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert outcome.measurements[0].value == 1
+
+
+@pytest.mark.parametrize("username", ["secured", "certified"])
+def test_a_user_who_requires_more_tls_fails_with_permission(server, username):
+    options = {"username": username, "password": None}
+    outcome = run_probe(mysql(server, **options, tls=username == "certified"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.PERMISSION)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"verifies": True}, "IP address mismatch, certificate is not valid for '127.0.0.1'"),
+        ({"verifyTLS": True, "serverName": "mariadb.internal"}, "is not trusted here"),
+    ],
+    ids=["another name", "unknown authority"],
+)
+def test_a_certificate_that_does_not_verify_fails(server, options, words):
+    outcome = run_probe(over_tls(server, username="secured", **options))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert words in outcome.summary
+
+
+def test_a_server_without_tls_fails_with_the_reason_tls(server):
+    with serving((GREETING, hang), listens=False) as without:
+        outcome = run_probe(Mysql(port=without.port, username="health", tls=True))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert outcome.summary.endswith("SSL is required but the server doesn't support it (2026)")
 
 
 @pytest.mark.parametrize(("username", "password"), [("latin", "grün"), ("euro", "grün€🔑")])
@@ -477,7 +539,11 @@ def test_without_its_password_the_check_cannot_run(server):
     assert raised.value.reason is Reason.MISSING
 
 
-@pytest.mark.parametrize("options", [{}, {"username": ""}, {"username": "health", "query": ""}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"username": ""}, {"username": "health", "query": ""}, {"username": "health", "verifyTLS": True}],
+    ids=str,
+)
 def test_invalid_options_are_rejected(options):
     with pytest.raises(ValidationError):
         Mysql(**options)

@@ -173,20 +173,65 @@ def test_a_replica_without_its_primary_fails(server, tmp_path):
     assert outcome.summary.endswith('; received "master_link_status:down"')
 
 
-def test_a_server_that_expects_tls_is_named_as_one(tmp_path):
-    issued = trustme.CA().issue_cert("127.0.0.1")
-    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    port = free_port()
-    tls = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.pem", "--tls-auth-clients", "no"]
-    arguments = ["--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", "", *tls]
-    with ended(Process([command("redis-server"), *arguments], cwd=tmp_path)) as secured:
-        secured.line("Ready to accept connections")
-        outcome = run_probe(Redis(port=port))
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory):
+    """A Redis server that speaks only TLS, and requires a client certificate; its folder has the files for clients."""
+    folder, port, authority = tmp_path_factory.mktemp("tls"), free_port(), trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    for name in ("redis.internal", "client"):
+        authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+    files = "--tls-cert-file redis.internal.pem --tls-key-file redis.internal.pem --tls-ca-cert-file ca.pem"
+    arguments = f"--port 0 --tls-port {port} --bind 127.0.0.1 --save  {files}"
+    with ended(Process([command("redis-server"), *arguments.split(" ")], cwd=folder)) as process:
+        process.line("Ready to accept connections")
+        process.port, process.folder = port, folder
+        yield process
+
+
+def redis_over_tls(secured, **options) -> Redis:
+    pem = secured.folder / "client.pem"
+    return Redis(port=secured.port, tls=True, **{"clientCertificate": {"certFile": pem, "keyFile": pem}, **options})
+
+
+@pytest.mark.parametrize("verifies", [False, True], ids=["any certificate", "verified"])
+def test_a_server_with_tls_passes(secured, verifies):
+    options = {"verifyTLS": True, "caFile": secured.folder / "ca.pem", "serverName": "redis.internal"}
+    outcome = run_probe(redis_over_tls(secured, **(options if verifies else {}), command=["DBSIZE"]))
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert outcome.measurements[0].value == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"verifyTLS": True, "serverName": "redis.internal"}, "self-signed certificate in certificate chain"),
+        ({"verifyTLS": True, "caFile": "ca.pem"}, "IP address mismatch"),
+        ({"clientCertificate": None}, "the server refused the TLS handshake: certificate required"),
+    ],
+    ids=["unknown authority", "another name", "no client certificate"],
+)
+def test_a_handshake_that_fails_has_the_reason_tls(secured, options, words):
+    options = {**options, **({"caFile": secured.folder / "ca.pem"} if "caFile" in options else {})}
+    outcome = run_probe(redis_over_tls(secured, **options))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
+    assert words in outcome.summary
+
+
+def test_a_server_that_expects_tls_is_named_as_one(secured):
+    outcome = run_probe(Redis(port=secured.port))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.CONNECT)
-    assert outcome.summary.endswith(
-        ", before any response: does the server require TLS? This kind connects without TLS"
-    )
+    assert outcome.summary.endswith(", before any response: does the server require TLS (tls: true)?")
+
+
+def test_a_server_that_does_not_speak_tls_fails_at_the_deadline(server):
+    """Redis waits for the end of a line, which the client's first message may not have."""
+    outcome = run_probe(redis(server, tls=True), timeout=0.5)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
+    assert outcome.summary.endswith("the TLS handshake did not end in time")
 
 
 def test_protected_mode_fails_with_permission(tmp_path):
@@ -327,6 +372,9 @@ def test_without_its_password_the_check_cannot_run(server):
         ({"warn": 2, "fail": 1}, "warn must not be above fail"),
         ({"warn": 1, "fail": 2, "falling": True}, "warn must not be below fail"),
         ({"command": []}, "at least 1 item"),
+        ({"verifyTLS": True}, "verifyTLS requires tls: true"),
+        ({"serverName": "redis.internal"}, "serverName requires tls: true"),
+        ({"tls": True, "caFile": "ca.pem"}, "caFile requires verifyTLS: true"),
         ({"fail": float("nan")}, "finite"),
     ],
     ids=str,
