@@ -302,6 +302,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit("kinds.grpc:MAX_RESPONSE", "`grpc`: response", "bytes", "The check fails with the reason `status`."),
         Limit(
+            "net.starttls:MAX_RESPONSE",
+            "`tcpSocket`, `certificate` with `startTLS`: everything that the server sends before TLS starts",
+            "bytes",
+            "The check fails with the reason `status`.",
+        ),
+        Limit(
             "probe.driver:MAX_RESPONSE",
             "`redis`, `mysql`: all responses of a run",
             "bytes",

@@ -22,6 +22,8 @@ need mariadbd mariadb-server
 need mariadb-install-db mariadb-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need pgbouncer pgbouncer
+need dovecot dovecot-imapd dovecot-pop3d dovecot-submissiond
+need slapd slapd
 need openssl openssl
 need curl curl
 need named bind9

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from exporter.config.advice_tls import check_tls
 from exporter.config.checks import Config
 from exporter.config.complaint import Complaint, Keys
 from exporter.config.texts import check_texts
@@ -29,6 +30,7 @@ def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
             *_check_ratios(check),
             *_check_mysql_port(check),
             *_check_sent_text(check),
+            *check_tls(check),
             *check_texts(check, config.document.data["checks"][index]),
         )
     ]
@@ -89,13 +91,16 @@ def _check_ratios(check: Check) -> Iterator[tuple[Keys, str]]:
 
 def _check_mysql_port(check: Check) -> Iterator[tuple[Keys, str]]:
     """Look for bare connections to MySQL. It counts those from the machine's own address too, but not from loopback."""
-    port, host = getattr(check.probe, "port", None), getattr(check.probe, "host", "")
-    if check.spec.kind == "tcpSocket" and port == _MYSQL_PORT and not is_loopback(host):
+    kind, host = check.spec.kind, getattr(check.probe, "host", "")
+    starts_tls = getattr(check.probe, "start_tls", None) == "mysql"
+    bare = kind == "tcpSocket" and getattr(check.probe, "port", None) == _MYSQL_PORT
+    if (bare or starts_tls) and not is_loopback(host):
+        remedy = "use the kind mysql" if kind == "tcpSocket" else "keep the check at long periods"
         message = (
             "MySQL and MariaDB count each connection without a login as an error, and block this host's address after "
-            "100 in a row (max_connect_errors), also for the application; use the kind mysql"
+            f"100 in a row (max_connect_errors), also for the application; {remedy}"
         )
-        yield (check.spec.kind, "port"), message
+        yield (kind, "startTLS" if starts_tls else "port"), message
 
 
 def _check_sent_text(check: Check) -> Iterator[tuple[Keys, str]]:

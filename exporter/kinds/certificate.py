@@ -1,25 +1,30 @@
 """The kind `certificate`: how long the certificates of a TLS server remain valid."""
 
+import math
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from exporter.model import Deadline, Group, Measurement, Outcome, Reason, Status
+from exporter.model import BADNESS, Deadline, Group, Measurement, Outcome, Reason, Status
 from exporter.net.certificates import X509
 from exporter.net.dial import connect, wrap
 from exporter.net.errors import DialError
-from exporter.net.tls import make_inspection_context
+from exporter.net.sockets import TLSSocket
+from exporter.net.starttls import start
 from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, InputFile, Port, find_host_risk
-from exporter.probe.tls import read_client_context
+from exporter.probe.tls import ClientCertificate, StartTls, read_client_context, read_inspection_context
 from exporter.text import format_endpoint
 
 DAY = 86400.0  # seconds
+_OTHER_KEY = {"RSA": "ECDSA", "ECDSA": "RSA"}
+_RETRY = 3600.0  # seconds
 
 _Days = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -34,8 +39,12 @@ class Certificate(Probe):
     the verified chain that expires first counts, including the authority's. If the server also sends an expired
     certificate that is not needed to verify, the check warns.
 
-    If a server has two certificates, for RSA and ECDSA, it sends one of them to each client, here usually ECDSA. The
-    other one is not checked.
+    A server with two certificates, for RSA and ECDSA, sends one of them to each client. On a second connection, which
+    uses TLS 1.2, the check reads the other one; the certificate that is worse decides. If a server sends only one, the
+    check looks for another one once an hour. blackbox_exporter reads one certificate.
+
+    `startTLS: mysql` ends the connection before a login, which MySQL and MariaDB count as an error of this host. The
+    count starts again with each successful login. At 100 (`max_connect_errors`) they block the address.
 
     By default, the check is in no group: a certificate that expires in a week must not take the pods out of service
     today. The alerts report it.
@@ -51,6 +60,8 @@ class Certificate(Probe):
     }
     examples: ClassVar = (
         "- name: shop-certificate\n  certificate: {host: shop.example.com, verify: true}\n  periodSeconds: 3600",
+        "- name: mail-certificate\n  certificate: {host: mail.example.com, port: 587, startTLS: smtp}\n"
+        "  periodSeconds: 3600",
     )
 
     port: Port = 443
@@ -68,6 +79,14 @@ class Certificate(Probe):
     ca_file: InputFile | None = None
     """CA certificates to verify the server's certificate with, in PEM. By default, the system's are used. Requires
     verify."""
+    client_certificate: ClientCertificate | None = None
+    """Client certificate to present to the server. The certificates of a server that requires one are read without it
+    too, but such a server logs a failed handshake."""
+    start_tls: StartTls = None
+    """Starts TLS in the way of this protocol."""
+
+    _single_until: float = PrivateAttr(default=-math.inf)
+    """The moment, on the clock of deadlines, until which the server has no certificate for another type of key."""
 
     @model_validator(mode="after")
     def _validate_options(self) -> Self:
@@ -86,33 +105,65 @@ class Certificate(Probe):
         return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline, wall: Callable[[], float] = time.time) -> Outcome:
-        context = read_client_context(deadline, self.ca_file) if self.verify else make_inspection_context()
+        context = self._read_context(deadline)
         timer = LatencyTimer()
         try:
             received = self._receive(context, deadline)
         except DialError as error:
             return error.outcome(self.target)
         latency = timer.stop()
-        return self._verify(received, wall(), latency) if self.verify else self._judge(received.sent, wall(), latency)
+        outcome = self._conclude(received, wall(), latency)
+        other = self._receive_other(received, deadline)
+        if not other:
+            return outcome
+        outcomes = {received.key: outcome, other.key: self._conclude(other, wall(), latency)}
+        return _choose_worst(outcomes)
+
+    def _read_context(self, deadline: Deadline, key: str = "") -> ssl.SSLContext:
+        certificate = self.client_certificate.files if self.client_certificate else None
+        if self.verify:
+            return read_client_context(deadline, self.ca_file, certificate, key=key)
+        return read_inspection_context(deadline, certificate, key)
+
+    def _receive_other(self, received: "_Received", deadline: Deadline) -> "_Received | None":
+        """Return the server's certificates for the other type of key; None if it has none."""
+        key = _OTHER_KEY.get(received.key)
+        if key is None or deadline.clock() < self._single_until:
+            return None
+        with suppress(DialError):
+            other = self._receive(self._read_context(deadline, key), deadline)
+            if other.key == key:
+                return other
+        if deadline.remaining() > 0:
+            self._single_until = deadline.clock() + _RETRY
+        return None
 
     def _receive(self, context: ssl.SSLContext, deadline: Deadline) -> "_Received":
         """Return the server's certificates. Raises DialError if it sends none, or without `verify` if it refuses."""
-        sock = connect(self.host, self.port, deadline)
-        with wrap(sock, context, self.server_name or self.host) as secured:
-            refusal = None
-            try:
-                secured.do_handshake()
-            except DialError as error:
-                # A TLS 1.2 server that requires a client certificate refuses at the very end, when it has proved its
-                # key and the exporter has sent its last message. A TLS 1.3 server refuses after the handshake.
-                if error.reason is Reason.TIMEOUT or secured.get_channel_binding("tls-unique") is None:
-                    refusal = error
-            sent = secured.sent
-            if refusal and not (self.verify and refusal.reason is Reason.TLS and sent):
-                raise refusal
-            if not sent:
-                raise DialError(Reason.TLS, "the server sent no certificate")
-            return _Received(sent, secured.chain, refusal)
+        with connect(self.host, self.port, deadline) as sock:
+            if self.start_tls:
+                start(sock, self.start_tls)
+            with wrap(sock, context, self.server_name or self.host) as secured:
+                return self._shake_hands(secured)
+
+    def _shake_hands(self, secured: TLSSocket) -> "_Received":
+        refusal = None
+        try:
+            secured.do_handshake()
+        except DialError as error:
+            # A TLS 1.2 server that requires a client certificate refuses at the very end, when it has proved its key
+            # and the exporter has sent its last message. A TLS 1.3 server refuses after the handshake.
+            if error.reason is Reason.TIMEOUT or secured.get_channel_binding("tls-unique") is None:
+                refusal = error
+        sent = secured.sent
+        if refusal and not (self.verify and refusal.reason is Reason.TLS and sent):
+            raise refusal
+        if not sent:
+            raise DialError(Reason.TLS, "the server sent no certificate")
+        return _Received(sent, secured.chain, refusal)
+
+    def _conclude(self, received: "_Received", now: float, latency: Measurement) -> Outcome:
+        return self._verify(received, now, latency) if self.verify else self._judge(received.sent, now, latency)
 
     def _verify(self, received: "_Received", now: float, latency: Measurement) -> Outcome:
         if received.refusal:
@@ -150,6 +201,12 @@ class Certificate(Probe):
         return Outcome(status, reason, summary, (left, expiry, latency))
 
 
+def _choose_worst(outcomes: Mapping[str, Outcome]) -> Outcome:
+    """Return the worst Outcome of several types of keys; the first expiry decides between equal ones."""
+    key = min(outcomes, key=lambda key: (BADNESS.index(outcomes[key].status), outcomes[key].measurements[0].value))
+    return replace(outcomes[key], summary=f"{outcomes[key].summary} (one of two certificates, for {key})")
+
+
 @dataclass(frozen=True, slots=True)
 class _Received:
     """The certificates that the server sent, the chain that was verified, and why it was not accepted, if so."""
@@ -157,3 +214,8 @@ class _Received:
     sent: tuple[X509, ...]
     chain: tuple[X509, ...]
     refusal: DialError | None
+
+    @property
+    def key(self) -> str:
+        """The type of the server's key."""
+        return self.sent[0].key

@@ -1,33 +1,40 @@
-"""The kind `tcpSocket`: whether a port accepts a connection, and sends an expected text."""
+"""The kind `tcpSocket`: whether a port accepts a connection, completes a TLS handshake, and sends an expected text."""
 
-from typing import ClassVar, Self
+import ssl
+from typing import Annotated, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from exporter.model import Deadline, Outcome, Reason
-from exporter.net.dial import connect
+from exporter.net.dial import connect, secure
 from exporter.net.errors import DialError
 from exporter.net.resolver import RESOLVER, Resolver
-from exporter.net.sockets import Socket
+from exporter.net.sockets import Socket, TLSSocket
+from exporter.net.starttls import start
 from exporter.probe.check import Probe
 from exporter.probe.expect import Pattern, matches
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Host, Port, Query, Text, find_host_risk
+from exporter.probe.tls import StartTls, TlsOptions
 from exporter.redaction import quote
 from exporter.text import format_endpoint
 
 MAX_RESPONSE = 10 * 1024  # bytes that must contain the expected text
 
 
-class TcpSocket(Probe):
+class TcpSocket(Probe, TlsOptions):
     """Opens a connection and closes it, sending and reading nothing, as the kubelet does (pkg/probe/tcp/tcp.go).
 
     The check passes as soon as the kernel has completed the connection, even if the listener never accepts it or
     expects TLS.
 
-    The options `send`, `expect` and `expectMatches` do not exist in Kubernetes. With `expect` or `expectMatches` the
+    The options from `send` on do not exist in Kubernetes. With `expect` or `expectMatches` the
     check passes once the server has sent the expected text, before the deadline and within the first 10 KiB. The text
     received so far is searched each time more arrives.
+
+    With `tls` or `startTLS`, the check passes only once the TLS handshake is complete, and texts are sent and expected
+    after it. `startTLS` speaks the protocol by itself until TLS starts; in blackbox_exporter, each of these steps is
+    written in `query_response`.
 
     Do not use this kind for MySQL or MariaDB, except at 127.0.0.1. They count each connection without a login as an
     error, and after 100 in a row (`max_connect_errors`) they block the address of the host, also for the application.
@@ -39,6 +46,16 @@ class TcpSocket(Probe):
         "- name: memcached\n  tcpSocket: {port: 11211}",
         '- name: mail\n  tcpSocket: {port: 25, expect: "220 "}',
         '- name: cache\n  tcpSocket: {port: 6379, send: "PING\\r\\n", expect: +PONG}',
+        "- name: imaps\n  tcpSocket: {port: 993, tls: true, expect: '* OK'}",
+        """\
+- name: submission
+  tcpSocket:
+    host: mail.example.com
+    port: 587
+    startTLS: smtp
+    verifyTLS: true
+    send: "EHLO probe\\r\\n"
+    expect: "250 \"""",
     )
 
     port: Port
@@ -53,16 +70,26 @@ class TcpSocket(Probe):
     expect_matches: Pattern | None = None
     """Fails when the text that the server sends does not match this regular expression, in RE2's syntax. Requires the
     extra `expect`."""
+    tls: Annotated[bool, Field(strict=True)] = False
+    """Starts TLS once connected. The certificate is not verified, unless verifyTLS is set."""
+    start_tls: StartTls = None
+    """Starts TLS in the way of this protocol. The certificate is not verified, unless verifyTLS is set."""
 
     @model_validator(mode="after")
-    def _validate_send(self) -> Self:
+    def _validate_options(self) -> Self:
         if self.send is not None and not self._expects:
             raise ValueError("send requires expect or expectMatches: otherwise nothing reads the response")
+        if self.tls and self.start_tls:
+            raise ValueError("startTLS starts TLS after a request, and tls at once: remove one of them")
         return self
 
     @property
     def target(self) -> str:
         return format_endpoint(self.host, self.port)
+
+    @property
+    def tls_switch(self) -> str:
+        return "" if self.tls or self.start_tls else "tls: true or startTLS"
 
     @property
     def _expects(self) -> bool:
@@ -72,19 +99,25 @@ class TcpSocket(Probe):
         return find_host_risk(self.host)
 
     def probe(self, deadline: Deadline, resolver: Resolver = RESOLVER) -> Outcome:
+        context = None if self.tls_switch else self.read_tls_context(deadline)
         timer = LatencyTimer()
         try:
-            with connect(self.host, self.port, deadline, resolver) as sock:
-                fault = self._exchange(sock) if self._expects else None
+            with connect(self.host, self.port, deadline, resolver) as sock, self._secure(sock, context) as stream:
+                fault = self._exchange(stream) if self._expects else None
         except DialError as error:
             return error.outcome(self.target)
         latency = timer.stop()
         if fault:
             return Outcome.failed(Reason.BODY, f"{self.target} {fault}", latency)
-        success = "sent the expected text" if self._expects else "accepts connections"
-        return Outcome.passed(f"{self.target} {success}", latency)
+        success = "accepts connections" if context is None else "completed the TLS handshake"
+        return Outcome.passed(f"{self.target} {'sent the expected text' if self._expects else success}", latency)
 
-    def _exchange(self, sock: Socket) -> str | None:
+    def _secure(self, sock: Socket, context: ssl.SSLContext | None) -> Socket | TLSSocket:
+        if self.start_tls:
+            start(sock, self.start_tls)
+        return sock if context is None else secure(sock, context, self.server_name or self.host)
+
+    def _exchange(self, sock: Socket | TLSSocket) -> str | None:
         """Send and receive. Return why the server's text is not the expected one, or None. Raises DialError."""
         data = b""
         try:

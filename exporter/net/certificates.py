@@ -8,6 +8,12 @@ from typing import Any
 from exporter.tls import describe
 
 MAX_NAMES = 3  # names of a certificate in a message
+_DER = 2  # _ssl.ENCODING_DER
+_KEYS = {
+    "RSA": b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01",
+    "ECDSA": b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01",
+}
+"""The types of keys, each with its object identifier in DER (RFC 3279: rsaEncryption, id-ecPublicKey)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +26,16 @@ class X509:
     """The names and addresses of subjectAltName, because only these are verified."""
     since: float
     until: float
+    key: str = ""
+    """RSA or ECDSA; empty for another type of key."""
 
 
 def decode(certificates: Iterable[Any] | None) -> tuple[X509, ...]:
     """Return the certificates of a chain of the module _ssl. Raises ValueError if one cannot be read."""
     try:
-        return tuple(_decode(certificate.get_info()) for certificate in certificates or ())
+        return tuple(
+            _decode(certificate.get_info(), certificate.public_bytes(_DER)) for certificate in certificates or ()
+        )
     except (LookupError, OSError):
         raise ValueError("a certificate cannot be read") from None
 
@@ -57,13 +67,14 @@ def _list_names(names: Sequence[str]) -> str:
     return f"it is valid for {', '.join(names[:MAX_NAMES])}{more}"
 
 
-def _decode(info: dict[str, Any]) -> X509:
+def _decode(info: dict[str, Any], der: bytes) -> X509:
     alternative = [value for kind, value in info.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     names = (*_find_names(info["subject"]), *alternative)
     since, until = (ssl.cert_time_to_seconds(info[key]) for key in ("notBefore", "notAfter"))
     issuer = next(iter(_find_names(info["issuer"])), "an unnamed issuer")
     name = next(iter(names), "an unnamed subject")
-    return X509(name, issuer, tuple(alternative), since, until)
+    key = next((key for key, identifier in _KEYS.items() if identifier in der), "")
+    return X509(name, issuer, tuple(alternative), since, until, key)
 
 
 def _find_names(subject: Any) -> list[str]:

@@ -20,11 +20,18 @@ def make_kubelet_context(protocols: tuple[str, ...] = ()) -> ssl.SSLContext:
     return context
 
 
-@cache
-def make_inspection_context() -> ssl.SSLContext:
-    """Return TLS that accepts any certificate and key length, for a connection that only reads the certificates."""
+@lru_cache(maxsize=64)
+def make_inspection_context(certificate: tuple[bytes, bytes] | None = None, key: str = "") -> ssl.SSLContext:
+    """Return TLS that accepts any certificate and key length, for a connection that only reads the certificates.
+
+    `certificate` and `key` are those of `make_client_context`.
+    """
     context = make_context(verify=False)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    if certificate:
+        load_certificate(context, *certificate)
+    if key:
+        _require_key(context, key)
     return context
 
 
@@ -36,13 +43,14 @@ def make_client_context(
     verify: bool = True,
     folder: tuple[str, object] | None = None,
     protocols: tuple[str, ...] = (),
+    key: str = "",
 ) -> ssl.SSLContext:
     """Return TLS that verifies chain and name against these CA certificates, in PEM; without any, it trusts none.
 
     `certificate` is the client's own: its chain and its key, in PEM. `folder` is one of CA certificates, by their
-    hashes, and a value that differs when it has changed. `protocols` are offered by ALPN. Raises ssl.SSLError for
-    contents that cannot be used. Contexts are cached, because parsing the CA certificates of a system takes tens of
-    milliseconds.
+    hashes, and a value that differs when it has changed. `protocols` are offered by ALPN. `key`, RSA or ECDSA, is the
+    type of key that the server must have. Raises ssl.SSLError for contents that cannot be used. Contexts are cached,
+    because parsing the CA certificates of a system takes tens of milliseconds.
     """
     context = make_context(verify=verify)
     if authorities is not None:
@@ -52,7 +60,16 @@ def make_client_context(
     if certificate:
         load_certificate(context, *certificate)
     context.set_alpn_protocols(protocols)
+    if key:
+        _require_key(context, key)
     return context
+
+
+def _require_key(context: ssl.SSLContext, key: str) -> None:
+    """Accept only servers with this type of key. In TLS 1.3 the ciphers do not determine it, so that is left out."""
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    ciphers = [cipher["name"] for cipher in context.get_ciphers() if cipher["auth"] == f"auth-{key.lower()}"]
+    context.set_ciphers(":".join(ciphers))
 
 
 def load_authorities(context: ssl.SSLContext, authorities: bytes) -> None:

@@ -1,17 +1,23 @@
 """TLS of the kinds: the options that they share, and the contexts that these make of files."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from exporter.host.reader import call, explained, read_pem, read_pem_now
 from exporter.model import Deadline, ProbeError, Reason
-from exporter.net.tls import make_client_context, make_kubelet_context
+from exporter.net.tls import make_client_context, make_inspection_context, make_kubelet_context
 from exporter.probe import docstrings
 from exporter.probe.options import Host, InputFile, Options
 from exporter.tls import describe_file_error
+
+
+StartTls = Annotated[Literal["smtp", "imap", "pop3", "ldap", "postgresql", "mysql"] | None, Field(alias="startTLS")]
+"""A protocol in which a client starts TLS on a connection that began without it (net/starttls.py)."""
 
 
 class ClientCertificate(Options):
@@ -82,20 +88,42 @@ def read_client_context(
     *,
     verify: bool = True,
     protocols: tuple[str, ...] = (),
+    key: str = "",
 ) -> ssl.SSLContext:
     """Return TLS that verifies chain and name, against the system's CA certificates, or those in `ca_file`.
 
     `certificate` is the client's own: the files of its chain and of its key, in PEM. `protocols` are offered by ALPN.
-    Contexts are cached until a file changes. Raises ProbeError for a file that is missing, that cannot be used or that
-    is not read by the deadline.
+    `key` is the type of key that the server must have. Contexts are cached until a file changes. Raises ProbeError for
+    a file that is missing, that cannot be used or that is not read by the deadline.
     """
     with explained():
         authorities, folder = (read_pem(ca_file, deadline), None) if ca_file else _read_system_authorities(deadline)
-        pair = (read_pem(certificate[0], deadline), read_pem(certificate[1], deadline)) if certificate else None
+    pair = _read_pair(certificate, deadline)
+    with _name_files(ca_file, *(certificate or ())):
+        return make_client_context(authorities, pair, verify=verify, folder=folder, protocols=protocols, key=key)
+
+
+def read_inspection_context(
+    deadline: Deadline, certificate: tuple[Path, Path] | None = None, key: str = ""
+) -> ssl.SSLContext:
+    """Return TLS that accepts any certificate of the server. The rest is as in `read_client_context`."""
+    pair = _read_pair(certificate, deadline)
+    with _name_files(*(certificate or ())):
+        return make_inspection_context(pair, key)
+
+
+def _read_pair(certificate: tuple[Path, Path] | None, deadline: Deadline) -> tuple[bytes, bytes] | None:
+    with explained():
+        return (read_pem(certificate[0], deadline), read_pem(certificate[1], deadline)) if certificate else None
+
+
+@contextmanager
+def _name_files(*paths: Path | None) -> Iterator[None]:
+    """Turn an error of OpenSSL into a ProbeError that names the files."""
     try:
-        return make_client_context(authorities, pair, verify=verify, folder=folder, protocols=protocols)
+        yield
     except ssl.SSLError as error:
-        files = ", ".join(str(path) for path in (ca_file, *(certificate or ())) if path) or "of the system"
+        files = ", ".join(str(path) for path in paths if path) or "of the system"
         message = f"a certificate file cannot be used ({files}): {describe_file_error(error)}"
         raise ProbeError(Reason.ERROR, message) from None
 

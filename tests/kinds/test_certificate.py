@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from kinds.daemons import run_probe
 from kinds.servers import drip, hang, serving
 from pydantic import ValidationError
-from support import free_port
+from support import Clock, free_port
 
 from exporter.kinds.certificate import Certificate
 from exporter.model import Deadline, ProbeError, Reason, Status
@@ -77,6 +77,9 @@ def self_signed(
     return context
 
 
+TLS_VERSIONS = pytest.mark.parametrize(
+    "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name
+)
 secured = partial(serving, (hang,), listens=False)
 
 
@@ -199,12 +202,56 @@ def test_a_certificate_expires_as_time_passes(issued):
     assert later.status is Status.FAIL
 
 
-def test_a_valid_chain_and_name_pass_on_one_connection(issued, authority_file):
+def test_a_valid_chain_and_name_pass(issued, authority_file):
     with secured(tls=issued("shop.example")) as server:
         outcome = read(server, server_name="shop.example", verify=True, ca_file=authority_file)
 
     assert outcome.status is Status.PASS, outcome.summary
-    assert server.accepted == 1
+
+
+@pytest.mark.parametrize("verifies", [False, True], ids=["read", "verified"])
+def test_a_second_certificate_is_looked_for_once_an_hour(issued, authority_file, verifies):
+    clock = Clock()
+    options = {"verify": True, "ca_file": authority_file} if verifies else {}
+    with secured(tls=issued("127.0.0.1")) as server:
+        probe = Certificate(port=server.port, **options)
+        accepted = []
+        for seconds in (0, 10, 3589, 1):
+            clock.advance(seconds)
+            assert probe.probe(Deadline(clock.now + 60, clock)).status is Status.PASS
+            accepted.append(server.accepted)
+
+    assert accepted == [2, 3, 4, 6]
+
+
+@TLS_VERSIONS
+@pytest.mark.parametrize("verifies", [False, True], ids=["read", "verified"])
+def test_the_client_certificate_is_presented(authority, issued, authority_file, version, verifies, tmp_path):
+    context = issued("127.0.0.1")
+    context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, version
+    authority.configure_trust(context)
+    authority.issue_cert("probe").private_key_and_cert_chain_pem.write_to_path(tmp_path / "probe.pem")
+    names = []
+
+    def note_peer(_: object, connection: ssl.SSLSocket) -> None:
+        names.append(connection.getpeercert()["subjectAltName"][0][1])
+
+    options = {"verify": True, "ca_file": authority_file} if verifies else {}
+    certificate = {"certFile": tmp_path / "probe.pem", "keyFile": tmp_path / "probe.pem"}
+    with serving((note_peer,), tls=context, listens=False) as server:
+        outcome = read(server, client_certificate=certificate, **options)
+
+    assert outcome.status is Status.PASS, outcome.summary
+    assert names == ["probe"]
+
+
+def test_a_client_certificate_that_is_missing_is_no_verdict(tmp_path):
+    with pytest.raises(ProbeError) as raised:
+        run_probe(
+            Certificate(port=1, client_certificate={"certFile": tmp_path / "a.pem", "keyFile": tmp_path / "b.pem"})
+        )
+
+    assert raised.value.reason is Reason.MISSING
 
 
 ROOT = issue("My Root", authority=True, days=30)
@@ -247,11 +294,6 @@ def test_a_failed_verification_is_reported_and_not_a_certificate_that_the_chain_
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
     assert "Hostname mismatch" in outcome.summary
     assert outcome.measurements[0].value == pytest.approx(90 * DAY.total_seconds(), abs=900)
-
-
-TLS_VERSIONS = pytest.mark.parametrize(
-    "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name
-)
 
 
 @TLS_VERSIONS
@@ -337,7 +379,7 @@ def test_the_server_name_is_sent_as_sni(issued):
         read(server)
         read(server, server_name="shop.example")
 
-    assert names == [None, "shop.example"]
+    assert names == [None, None, "shop.example", "shop.example"]  # each time for both types of keys
 
 
 def test_a_closed_port_fails():

@@ -10,7 +10,9 @@ from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
 from support import eventually, free_port
 
+from exporter.kinds.certificate import Certificate
 from exporter.kinds.mysql import Mysql
+from exporter.kinds.tcp_socket import TcpSocket
 from exporter.model import Deadline, ProbeError, Reason, Status
 from exporter.net.sockets import Socket
 
@@ -143,6 +145,18 @@ def test_a_certificate_that_does_not_verify_fails(server, options, words):
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TLS)
     assert words in outcome.summary
+
+
+def test_the_kinds_with_starttls_pass(server):
+    """A server that counts them as errors would block this host, but never blocks loopback."""
+    options = {"port": server.port, "startTLS": "mysql", "serverName": "mariadb.internal"}
+
+    for probe in (
+        TcpSocket(**options, verifyTLS=True, caFile=server.folder / "ca.pem"),
+        Certificate(**options, verify=True, caFile=server.folder / "ca.pem"),
+    ):
+        outcome = run_probe(probe)
+        assert outcome.status is Status.PASS, outcome.summary
 
 
 def test_a_server_without_tls_fails_with_the_reason_tls(server):

@@ -11,7 +11,9 @@ from kinds.servers import drip, flood, hang, serving
 from pydantic import ValidationError
 from support import eventually, free_port
 
+from exporter.kinds.certificate import Certificate
 from exporter.kinds.postgresql import Postgresql
+from exporter.kinds.tcp_socket import TcpSocket
 from exporter.model import Deadline, ProbeError, Reason, Status
 
 PASSWORD = "open ' sesame"
@@ -58,6 +60,14 @@ def passwords(monkeypatch):
 def postgresql(server, *, password="PASSWORD", **options) -> Postgresql:
     options = {"username": "health", "database": "shop", **options}
     return Postgresql(port=server.port, password={"env": password} if password else None, **options)
+
+
+def test_the_kinds_with_starttls_pass(server):
+    options = {"port": server.port, "startTLS": "postgresql", "caFile": server.authority}
+
+    for probe in (TcpSocket(**options, verifyTLS=True), Certificate(**options, verify=True)):
+        outcome = run_probe(probe)
+        assert outcome.status is Status.PASS, outcome.summary
 
 
 def test_a_server_that_responds_passes(server):
