@@ -300,7 +300,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "bytes",
             "The check fails with the reason `status`.",
         ),
-        Limit("kinds.grpc:MAX_RESPONSE", "`grpc`: response", "bytes", "The check fails with the reason `status`."),
+        Limit("net.grpc_call:MAX_RESPONSE", "`grpc`: response", "bytes", "The check fails with the reason `status`."),
         Limit(
             "net.starttls:MAX_RESPONSE",
             "`tcpSocket`, `certificate` with `startTLS`: everything that the server sends before TLS starts",

@@ -104,7 +104,7 @@ REACHED = {  # the test that reaches each limit
     "keeper.worker:MAX_SILENCE": "keeper/test_worker.py::test_silence_is_counted_in_ticks",
     "keeper.worker:MAX_START": "keeper/test_worker.py::test_a_worker_that_loads_has_more_time",
     "kinds.exec:MAX_OUTPUT": "kinds/test_exec.py::test_stdout_then_stderr_are_cut_at_10240_bytes",
-    "kinds.grpc:MAX_RESPONSE": "kinds/test_grpc.py::test_a_huge_response_is_refused",
+    "net.grpc_call:MAX_RESPONSE": "kinds/test_grpc.py::test_a_huge_response_is_refused",
     "kinds.http_get:MAX_EXPECTED_BODY": "kinds/test_http_get_options.py::test_the_content_of_the_body_decides",
     "kinds.postgresql:MAX_RESPONSE": "kinds/test_postgresql.py::test_a_flood_is_not_read_until_the_deadline",
     "kinds.process:MAX_PID_FILE": f"{HERE}::test_a_pid_beyond_the_first_bytes_is_not_found",

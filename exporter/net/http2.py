@@ -74,6 +74,8 @@ class Http2Response:
         self._head: Http2Head | None = None
         self._body = bytearray()
         self._ended = False
+        self.trailers: dict[bytes, bytes] = {}
+        """The headers after the body, by their names, as soon as the body has been read to its end."""
         self._connection.send_headers(_STREAM, fields, end_stream=not body)
         try:
             head = self._receive_head(body)
@@ -173,6 +175,7 @@ class Http2Response:
         if isinstance(event, TrailersReceived):
             if check_fields(event.headers) is not None:
                 raise MalformedError("the trailer of the response has a status")
+            self.trailers = dict(event.headers)
             return
         if isinstance(event, ResponseReceived):
             self._head = Http2Head(event.headers, ended=event.stream_ended is not None)
