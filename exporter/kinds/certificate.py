@@ -60,8 +60,10 @@ class Certificate(Probe):
     }
     examples: ClassVar = (
         "- name: shop-certificate\n  certificate: {host: shop.example.com, verify: true}\n  periodSeconds: 3600",
-        "- name: mail-certificate\n  certificate: {host: mail.example.com, port: 587, startTLS: smtp}\n"
-        "  periodSeconds: 3600",
+        (
+            "- name: mail-certificate\n  certificate: {host: mail.example.com, port: 587, startTLS: smtp}\n"
+            "  periodSeconds: 3600"
+        ),
     )
 
     port: Port = 443

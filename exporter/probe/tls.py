@@ -15,7 +15,6 @@ from exporter.probe import docstrings
 from exporter.probe.options import Host, InputFile, Options
 from exporter.tls import describe_file_error
 
-
 StartTls = Annotated[Literal["smtp", "imap", "pop3", "ldap", "postgresql", "mysql"] | None, Field(alias="startTLS")]
 """A protocol in which a client starts TLS on a connection that began without it (net/starttls.py)."""
 

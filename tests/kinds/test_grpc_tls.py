@@ -11,7 +11,8 @@ from grpc_health.v1.health import HealthServicer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds.daemons import run_probe
-from kinds.frames import data, goaway, head, headers, reset_stream, settings as first_frame, tls2
+from kinds.frames import data, goaway, head, headers, reset_stream, tls2
+from kinds.frames import settings as first_frame
 from kinds.pages import tls
 from kinds.servers import hang, serving
 from kinds.test_grpc import Health, Serving, check_once
@@ -19,8 +20,8 @@ from pydantic import ValidationError
 from support import free_port
 
 from exporter.kinds.grpc import Grpc
-from exporter.model import Deadline, Reason, Status
-from exporter.net.grpc_call import MAX_RESPONSE, _decode_serving, name_serving
+from exporter.model import Reason, Status
+from exporter.net.grpc_call import _decode_serving, name_serving
 from exporter.net.head import MalformedError
 
 AUTHORITY = trustme.CA()
