@@ -110,6 +110,7 @@ def _encode_transition(entry: Transition) -> dict[str, Any]:
         "summary": entry.summary,
         "streak": entry.streak,
         "threshold": entry.threshold,
+        "groups": entry.groups,
     }
 
 
@@ -125,6 +126,7 @@ def _decode_transition(fields: Mapping[str, Any]) -> Transition:
         streak=int(fields["streak"]),
         threshold=int(fields["threshold"]),
         clock=_number(fields["clock"]),
+        groups=tuple(map(Group, fields.get("groups", ()))),
     )
 
 
@@ -138,6 +140,8 @@ def _encode_answered(entry: Answered) -> dict[str, Any]:
         "first": entry.first,
         "last": entry.last,
         "count": entry.count,
+        "previous": entry.previous,
+        "recovered": entry.recovered,
     }
 
 
@@ -150,6 +154,8 @@ def _decode_answered(fields: Mapping[str, Any]) -> Answered:
         first=_number(fields["first"]),
         last=_number(fields["last"]),
         count=int(fields["count"]),
+        previous=_optional(fields, "previous"),
+        recovered=_optional(fields, "recovered"),
     )
 
 
@@ -233,6 +239,10 @@ def _decode_state(fields: Mapping[str, Any]) -> State:
 def _reason(fields: Mapping[str, Any]) -> Reason | None:
     reason = fields.get("reason")
     return None if reason is None else Reason(reason)
+
+
+def _optional(fields: Mapping[str, Any], name: str) -> float | None:
+    return _number(fields[name]) if name in fields else None
 
 
 def _number(value: Any) -> float:

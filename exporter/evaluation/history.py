@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from struct import Struct
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from exporter.evaluation.answered import Answered
-from exporter.model import Reason, Result, Spec, State, Status
+from exporter.model import Group, Reason, Result, Spec, State, Status
 
 MAX_SPANS = 64
 """Spans of a check. One that changes with each run has so many runs in its history."""
@@ -28,6 +28,7 @@ MAX_TRANSITIONS = 256
 MAX_MILESTONES = 64
 """Starts, loads of the configuration and the like."""
 
+_T = TypeVar("_T", "Transition", "Milestone")
 _SPAN = Struct("<ddIfB")
 _MAX_COUNT = 2**32 - 1
 _REASONS = (None, *Reason)
@@ -78,6 +79,8 @@ class Transition:
     threshold: int
     clock: float
     """The same moment on the monotonic clock."""
+    groups: tuple[Group, ...] = ()
+    """The groups that the check counts for, without `all`."""
 
 
 class Event(StrEnum):
@@ -140,7 +143,13 @@ class CheckHistory:
 class History:
     """The past of all checks and of the exporter. One thread at a time writes; any number read."""
 
-    def __init__(self) -> None:
+    def __init__(self, spans: int = MAX_SPANS, transitions: int = MAX_TRANSITIONS) -> None:
+        """Keep at most so many spans of each check, and transitions."""
+        self._max_bytes = spans * _SPAN.size
+        self._max_transitions = transitions
+        self.complete_since = 0.0
+        """The time up to which transitions or events of the exporter have been dropped; 0 if none has been."""
+        self._running: set[str] = set()  # the checks that have run since the exporter started
         self.transitions: tuple[Transition, ...] = ()
         self.milestones: tuple[Milestone, ...] = ()
         self.sink: Callable[[Entry], object] | None = None
@@ -172,10 +181,11 @@ class History:
         span = (started, started, 1, result.duration, code)
         if spans:
             first, last, count, longest, before = _SPAN.unpack_from(spans, len(spans) - _SPAN.size)
-            regular = 0 <= started - last <= 2 * max(spec.period, spec.timeout)
+            regular = 0 <= started - last <= 2 * max(spec.period, spec.timeout) and name in self._running
             if before == code and regular and count < _MAX_COUNT:
                 spans, span = spans[: -_SPAN.size], (first, started, count + 1, max(longest, result.duration), code)
-        self.packed[name] = (spans + _SPAN.pack(*span))[-MAX_SPANS * _SPAN.size :]
+        self._running.add(name)
+        self.packed[name] = (spans + _SPAN.pack(*span))[-self._max_bytes :]
         if not outcome.status.healthy:
             self.failures[name] = result
         if self.sink:
@@ -193,21 +203,24 @@ class History:
             before=before.status,
             after=after.status,
             reason=after.reason,
-            summary=after.last.outcome.summary if after.last and not expired else "",
+            summary=after.last.outcome.summary if after.last and after.reason is not Reason.STALE else "",
             streak=0 if expired else after.streak,
             threshold=0 if expired else spec.success_threshold if healthy else spec.failure_threshold,
             clock=clock,
+            groups=tuple(sorted(group for group in spec.groups if group is not Group.ALL)),
         )
         self.note_transition(transition)
 
     def note_transition(self, transition: Transition) -> None:
         """Note a transition."""
-        self.transitions = (*self.transitions, transition)[-MAX_TRANSITIONS:]
+        self.transitions = self._limit((*self.transitions, transition), self._max_transitions)
         self._put(transition)
 
     def note(self, milestone: Milestone) -> None:
         """Note an event in the life of the exporter."""
-        self.milestones = (*self.milestones, milestone)[-MAX_MILESTONES:]
+        if milestone.event is Event.STARTED:
+            self._running.clear()
+        self.milestones = self._limit((*self.milestones, milestone), MAX_MILESTONES)
         self._put(milestone)
 
     def note_checks(self, checkpoint: Checkpoint) -> None:
@@ -216,26 +229,34 @@ class History:
         if checkpoint.states or not checkpoint.degraded:
             self.packed = {name: spans for name, spans in self.packed.items() if name in names}
             self.failures = {name: result for name, result in self.failures.items() if name in names}
+            self._running &= names
         self._put(checkpoint)
 
     def restore(self, earlier: "History", names: Collection[str] | None) -> None:
         """Add what an earlier process has recorded, before what this one has; of these checks, unless it is None."""
         for name, spans in earlier.packed.items():
             if names is None or name in names:
-                self.packed[name] = (spans + self.packed.get(name, b""))[-MAX_SPANS * _SPAN.size :]
+                self.packed[name] = (spans + self.packed.get(name, b""))[-self._max_bytes :]
                 failure = self.failures.get(name) or earlier.failures.get(name)
                 self.failures |= {name: failure} if failure else {}
-        self.transitions = (*earlier.transitions, *self.transitions)[-MAX_TRANSITIONS:]
-        self.milestones = (*earlier.milestones, *self.milestones)[-MAX_MILESTONES:]
+        self.complete_since = max(self.complete_since, earlier.complete_since)
+        self.transitions = self._limit((*earlier.transitions, *self.transitions), self._max_transitions)
+        self.milestones = self._limit((*earlier.milestones, *self.milestones), MAX_MILESTONES)
+
+    def _limit(self, entries: tuple[_T, ...], count: int) -> tuple[_T, ...]:
+        """Return the latest of these entries."""
+        for entry in entries[:-count]:
+            self.complete_since = max(self.complete_since, entry.time)
+        return entries[-count:]
 
     def _put(self, entry: Entry) -> None:
         if self.sink:
             self.sink(entry)
 
 
-def rebuild(entries: Iterable[Entry]) -> History:
-    """Return the History that these entries come from."""
-    history, specs = History(), dict[str, Spec]()
+def rebuild(entries: Iterable[Entry], history: History | None = None) -> History:
+    """Return the History that these entries come from, in a new one or in this one."""
+    history, specs = history or History(), dict[str, Spec]()
     for entry in entries:
         match entry:
             case Checkpoint() if entry.states:

@@ -41,6 +41,8 @@ UPDATE = 10.0
 
 _log = logging.getLogger(__name__)
 
+_Progress = tuple[int, float | None] | None
+
 
 class HistoryFile:
     """Writes the history of a Store, and the answers of 503, into a file of at most `size` bytes."""
@@ -54,7 +56,8 @@ class HistoryFile:
         self._lost = 0
         self._restored = False
         self._error = ""
-        self._written: dict[tuple[str, bool, float], tuple[int, float]] = {}  # answers: their count, and when written
+        # Of an entry about answers: what was written of it that may change, and when.
+        self._written: dict[tuple[str, bool, float], tuple[_Progress, float]] = {}
         self._summaries: dict[str, str] = {}  # the summary of each check that was written last
         self._pause = self._polls_to_wait = 0  # after an error
         self._stopping, self._flushed = False, threading.Event()
@@ -117,11 +120,12 @@ class HistoryFile:
         self._written = {}
         for entry in self._answers.entries():
             key = entry.path, entry.kubelet, entry.first
-            count, moment = written.get(key, (0, -UPDATE))
-            if entry.count != count and (self._stopping or now - moment >= UPDATE):
-                count, moment = entry.count, now
+            progress, moment = written.get(key, (None, -UPDATE))
+            current = entry.count, entry.recovered
+            if progress != current and (self._stopping or now - moment >= UPDATE):
+                progress, moment = current, now
                 yield entry
-            self._written[key] = count, moment
+            self._written[key] = progress, moment
 
     def _encode(self, entry: Entry) -> bytes:
         """Return the line of an entry. A run has its summary only if it is not healthy, and it is a new one."""
@@ -149,7 +153,7 @@ class HistoryFile:
         entries = [*decode(read_lines(self._path, MAX_RESTORED))]
         latest = {(entry.path, entry.kubelet, entry.first): entry for entry in entries if isinstance(entry, Answered)}
         self._answers.restore(latest.values())
-        self._written |= {key: (entry.count, time.monotonic()) for key, entry in latest.items()}
+        self._written |= {key: ((entry.count, entry.recovered), time.monotonic()) for key, entry in latest.items()}
         self._store.restore(rebuild(entries))
 
     def _report(self, error: str) -> None:

@@ -68,3 +68,70 @@ def test_what_is_restored_comes_first():
     log.restore(earlier.entries())
 
     assert [entry.path for entry in log.entries()] == ["/livez", "/readyz"]
+
+
+def test_a_pause_of_the_kubelet_ends_an_entry():
+    """It asks at regular intervals, except while it restarts a container."""
+    clock = Clock()
+    log = AnswerLog(clock)
+    answer(log, 200, kubelet=True)
+    for pause in (10, 10, 21, 10, 21.1, 10, 50):
+        clock.advance(pause)
+        answer(log, kubelet=True)
+        answer(log)
+
+    assert noted(log) == [
+        ("/readyz", True, ("api (connect)",), 4),
+        ("/readyz", True, ("api (connect)",), 2),
+        ("/readyz", True, ("api (connect)",), 1),
+        ("/readyz", False, ("api (connect)",), 7),
+    ]
+
+
+def test_an_entry_of_the_kubelet_has_the_answers_around_it():
+    clock = Clock()
+    log = AnswerLog(clock)
+    for status in (200, 503, 503, 200, 200, 503):
+        answer(log, status, kubelet=True)
+        clock.advance(10)
+    first, second = log.entries()
+
+    assert (first.previous, first.first, first.last, first.recovered) == (1000.0, 1010.0, 1020.0, 1030.0)
+    assert (second.previous, second.first, second.recovered) == (1040.0, 1050.0, None)
+
+
+def test_other_clients_have_no_regular_intervals():
+    clock = Clock()
+    log = AnswerLog(clock)
+    for pause in (10, 10, 1000):
+        answer(log)
+        clock.advance(pause)
+    answer(log, 200)
+    (entry,) = log.entries()
+
+    assert (entry.count, entry.previous, entry.recovered) == (3, None, 2020.0)
+
+
+def test_the_times_of_a_limited_number_of_paths_are_kept():
+    log = AnswerLog()
+    for number in range(MAX_OPEN + 1):
+        for status in (200, 503):
+            answer(log, status, path=f"/readyz/{number}", kubelet=True)
+
+    assert [entry.previous is None for entry in log.entries()] == [False] * MAX_OPEN + [True]
+
+
+def test_the_log_knows_up_to_when_entries_are_missing():
+    clock = Clock()
+    log = AnswerLog(clock)
+    for _ in range(MAX_ANSWERED + 2):
+        answer(log)
+        answer(log, 200)
+        clock.advance(1)
+    assert log.complete_since == 1001.0
+
+    earlier = AnswerLog(lambda: 900.0)
+    answer(earlier)
+    restored = AnswerLog(clock)
+    restored.restore([*earlier.entries(), *log.entries()])
+    assert restored.complete_since == 900.0

@@ -65,6 +65,15 @@ def test_a_gap_ends_a_span():
     assert statuses(noted("PP", every=-1.0)) == [(Status.PASS, 1), (Status.PASS, 1)], "the wall clock was set back"
 
 
+def test_a_start_of_the_exporter_ends_a_span():
+    """So the latest run before a crash is known."""
+    history = noted("PP")
+    history.note(Milestone(1_001_011.0, 1, Event.STARTED))
+    history.note_run(spec(), result(at=1020.0), 1)
+
+    assert statuses(history) == [(Status.PASS, 2), (Status.PASS, 1)]
+
+
 def test_another_reason_ends_a_span():
     history = noted("F")
     history.note_run(spec(), result(type(FAIL).failed(Reason.TIMEOUT, "late"), at=1010.0), 2)
@@ -91,6 +100,17 @@ def test_a_check_without_runs_has_no_history():
 
 
 # What the Store notes
+
+
+def test_it_is_known_up_to_when_transitions_are_missing():
+    history = History(transitions=2)
+    assert history.complete_since == 0.0
+    for transition in filled().history.transitions:
+        history.note_transition(transition)
+    assert history.complete_since == history.transitions[0].time - 20
+    later = History(transitions=2)
+    later.restore(history, None)
+    assert later.complete_since == history.complete_since
 
 
 def filled(clock=None):
@@ -146,6 +166,7 @@ def test_the_rings_are_bounded():
     assert len(store.history.transitions) == MAX_TRANSITIONS
     assert len(store.history.milestones) == MAX_MILESTONES
     assert store.history.milestones[-1].detail == str(MAX_MILESTONES)
+    assert store.history.complete_since == 1_001_040.0, "the third of the transitions"
 
 
 def test_a_removed_check_is_forgotten_and_the_others_are_not():

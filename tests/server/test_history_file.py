@@ -169,12 +169,15 @@ def test_answers_are_written_at_first_and_when_they_end(past, monkeypatch):
     monkeypatch.setattr(history_file, "UPDATE", 0.0)
     past.file.poll()
     past.file.poll()
-    assert [line["count"] for line in past.lines() if line["type"] == "answered"] == [1, 3]
+    past.answers.note("/readyz", 200, [], 3, kubelet=False)
+    past.file.poll()
+    written = [line for line in past.lines() if line["type"] == "answered"]
+    assert [(line["count"], "recovered" in line) for line in written] == [(1, False), (3, False), (3, True)]
     past.end()
     later = Past(past.path)
     later.file.poll()
     later.end()
-    assert [entry.count for entry in later.answers.entries()] == [3]
+    assert [(entry.count, entry.recovered) for entry in later.answers.entries()] == [(3, written[-1]["recovered"])]
 
 
 def test_only_the_end_of_the_past_is_read(tmp_path):
