@@ -115,7 +115,7 @@ def replay(
 
 
 def _parse_time(text: str | None, option: str, default: float) -> float:
-    from exporter.server.past import parse_since
+    from exporter.config.moments import parse_since
 
     if text is None:
         return default

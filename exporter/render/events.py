@@ -1,8 +1,7 @@
-"""The history -> what happened, for `/events`: as JSON, or as a line of text for each event."""
+"""The history -> what happened, for `/events`: as plain data for JSON, or as a line of text for each event."""
 
 import heapq
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,7 +9,7 @@ from typing import Any, TypeAlias
 from exporter.evaluation.answered import Answered
 from exporter.evaluation.history import Event, History, Milestone, Span, Transition
 from exporter.lines import format_time
-from exporter.model import Snapshot, Spec
+from exporter.model import Snapshot, State
 from exporter.render.words import format_duration
 from exporter.text import replace_unprintable
 
@@ -55,33 +54,54 @@ def select(
     """Return the latest of the selected events in the order of their times, and how many are left off."""
     number = itertools.count()
     events = _list_events(snapshot, history, answers, selection)
-    recent = ((_find_begin(event), next(number), event) for event in events if _find_end(event) >= selection.since)
-    # Not all of them are sorted: thousands of checks have many runs. The numbers keep the order of equal times.
-    found = heapq.nlargest(selection.limit, recent, key=lambda numbered: numbered[:2])
-    return [event for _, _, event in reversed(found)], next(number) - len(found)
-
-
-def render_json(snapshot: Snapshot, host: str, selected: tuple[list[Happening], int], check: str | None) -> str:
-    """Return the events as a JSON object, with the thresholds in force."""
-    events, more = selected
-    specs = (state.spec for state in snapshot.states.values())
-    return json.dumps(
-        {
-            "generation": snapshot.generation,
-            "time": format_time(snapshot.timestamp),
-            "host": host,
-            "leftOff": more,
-            "events": [_describe(event) for event in events],
-            "checks": {spec.name: _describe_spec(spec) for spec in specs if check in (None, spec.name)},
-        }
+    recent = (
+        (_rank(event), find_begin(event), next(number), event) for event in events if find_end(event) >= selection.since
     )
+    # Not all of them are sorted: thousands of checks have many runs. The numbers keep the order of equal times.
+    found = heapq.nlargest(selection.limit, recent, key=lambda numbered: numbered[:3])
+    found.sort(key=lambda numbered: numbered[1:3])
+    return [event for *_, event in found], next(number) - len(found)
+
+
+def _rank(event: Happening) -> int:
+    """Return how much an event matters: of too many, those with the lowest rank are left off."""
+    match event:
+        case Runs(_, span):
+            return 0 if span.status.healthy else 1
+    return 2
+
+
+def describe(
+    snapshot: Snapshot,
+    host: str,
+    selected: tuple[list[Happening], int],
+    check: str | None = None,
+    *,
+    until: float,
+    complete_since: float,
+) -> dict[str, Any]:
+    """Return the events as plain data, with the status and the thresholds of the checks.
+
+    `until` is now. Up to `complete_since`, if it is not 0, events are missing.
+    """
+    events, more = selected
+    return {
+        "generation": snapshot.generation,
+        "time": format_time(snapshot.timestamp),
+        "host": host,
+        "until": format_time(until),
+        **({"completeSince": format_time(complete_since)} if complete_since else {}),
+        "leftOff": more,
+        "events": [_describe(event) for event in events],
+        "checks": {name: _describe_state(state) for name, state in snapshot.states.items() if check in (None, name)},
+    }
 
 
 def render_text(selected: tuple[list[Happening], int]) -> str:
     """Return a line for each event, the earliest first."""
     events, more = selected
     lines = [f"{more} earlier events are left off"] if more else []
-    lines += [f"{format_time(_find_begin(event))} {_write(event)}" for event in events]
+    lines += [f"{format_time(find_begin(event))} {_write(event)}" for event in events]
     return "".join(f"{replace_unprintable(line)}\n" for line in lines or ["no events"])
 
 
@@ -95,14 +115,16 @@ def _list_events(
             yield from (Runs(name, span) for span in history.list_spans(name))
     if check is None:
         yield from history.milestones
-    yield from (entry for entry in answers if check is None or _concerns(entry, check))
+    yield from (entry for entry in answers if check is None or concerns(entry, check))
 
 
-def _concerns(entry: Answered, check: str) -> bool:
+def concerns(entry: Answered, check: str) -> bool:
+    """Return whether a check was among the reasons of a 503."""
     return any(reason.startswith(f"{check} (") for reason in entry.because)
 
 
-def _find_begin(event: Happening) -> float:
+def find_begin(event: Happening) -> float:
+    """Return the time of an event, or of the first of several."""
     match event:
         case Runs():
             return event.span.first
@@ -111,7 +133,8 @@ def _find_begin(event: Happening) -> float:
     return event.time
 
 
-def _find_end(event: Happening) -> float:
+def find_end(event: Happening) -> float:
+    """Return the time of an event, or of the last of several."""
     match event:
         case Runs():
             return event.span.last
@@ -145,6 +168,7 @@ def _describe(event: Happening) -> dict[str, Any]:
                 "output": event.summary or None,
                 "streak": event.streak or None,
                 "threshold": event.threshold or None,
+                "groups": list(event.groups),
                 "generation": event.generation,
             }
         case Answered():
@@ -157,6 +181,8 @@ def _describe(event: Happening) -> dict[str, Any]:
                 "count": event.count,
                 "first": format_time(event.first),
                 "last": format_time(event.last),
+                "previous": _format(event.previous),
+                "recovered": _format(event.recovered),
                 "generation": event.generation,
             }
         case Milestone():
@@ -169,8 +195,13 @@ def _describe(event: Happening) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _describe_spec(spec: Spec) -> dict[str, Any]:
-    return {
+def _format(moment: float | None) -> str | None:
+    return None if moment is None else format_time(moment)
+
+
+def _describe_state(state: State) -> dict[str, Any]:
+    spec = state.spec
+    fields = {
         "kind": spec.kind,
         "groups": sorted(spec.groups),
         "periodSeconds": spec.period,
@@ -178,7 +209,11 @@ def _describe_spec(spec: Spec) -> dict[str, Any]:
         "successThreshold": spec.success_threshold,
         "failureThreshold": spec.failure_threshold,
         "staleAfterSeconds": spec.stale_after,
+        "status": state.status,
+        "reason": state.reason,
+        "since": _format(state.since),
     }
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _write(event: Happening) -> str:

@@ -1,15 +1,15 @@
 """The view of the past: `/events`."""
 
+import json
 import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from urllib.parse import parse_qs
 
 from flask import request
 
-from exporter.config.synonyms import parse_duration
+from exporter.config.moments import parse_since
 from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.judge import judge
 from exporter.evaluation.store import Store
@@ -21,20 +21,20 @@ from exporter.server.probes import requests_json
 
 JSON = "application/json"
 
-_SINCE = "since must be a time such as 2026-03-01T09:00:00Z, a Unix time, or a duration such as 1h30m"
 _LIMIT = f"limit must be a whole number from 1 to {events.MAX_EVENTS}"
 
 
 def answer_events(store: Store, answers: AnswerLog, vitals: Callable[[], Vitals]) -> Answer:
     """Answer a request for `/events`."""
     snapshot = store.snapshot()
+    now = time.time()
     query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
     check = query.get("check", [None])[0]
     if check is not None and check not in snapshot.states:
         body = health.render_unknown(snapshot, judge(snapshot, Group.ALL), check)
         return replace(refuse(snapshot, 404), body=body.encode())
     try:
-        since = parse_since(query["since"][0], time.time()) if "since" in query else 0.0
+        since = parse_since(query["since"][0], now) if "since" in query else 0.0
         limit = _parse_limit(query["limit"][0]) if "limit" in query else events.MAX_EVENTS
     except ValueError as error:
         return replace(refuse(snapshot, 400), body=f"400 Bad Request\n{error}\n".encode())
@@ -42,25 +42,13 @@ def answer_events(store: Store, answers: AnswerLog, vitals: Callable[[], Vitals]
     selected = events.select(snapshot, store.history, answers.entries(), selection)
     requested = requests_json(request.query_string.decode("latin-1"))
     if wants_json(request.headers.get("Accept", "")) if requested is None else requested:
-        body, content_type = events.render_json(snapshot, vitals().identity.host, selected, check), JSON
+        complete_since = max(store.history.complete_since, answers.complete_since)
+        host = vitals().identity.host
+        document = events.describe(snapshot, host, selected, check, until=now, complete_since=complete_since)
+        body, content_type = json.dumps(document), JSON
     else:
         body, content_type = events.render_text(selected), PLAIN
     return Answer(200, body.encode(), snapshot.generation, content_type, headers=(("Vary", "Accept"),))
-
-
-def parse_since(text: str, now: float) -> float:
-    """Return a Unix time, given as one, in RFC 3339, or as a duration before now. Raises ValueError."""
-    if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", text):
-        return float(text)
-    if duration := parse_duration(text):
-        return now - duration
-    try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign of a query is decoded as a space
-    except ValueError:
-        raise ValueError(_SINCE) from None
-    if moment.tzinfo is None:
-        raise ValueError(f"{_SINCE}, with its time zone")
-    return moment.timestamp()
 
 
 def _parse_limit(text: str) -> int:

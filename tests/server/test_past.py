@@ -8,9 +8,9 @@ from make import FAIL, PASS, UNKNOWN, check
 from stage import Stage, served
 from support import get
 
+from exporter.config.moments import parse_since
 from exporter.evaluation.history import Event
 from exporter.render.events import MAX_EVENTS
-from exporter.server.past import parse_since
 
 JSON = "application/json"
 
@@ -57,6 +57,7 @@ def test_the_events_as_json(stage):
         "output": "refused",
         "streak": 2,
         "threshold": 2,
+        "groups": ["readiness"],
         "generation": 5,
     }
     assert [(event["path"], event["kubelet"], event["count"]) for event in told] == [
@@ -135,6 +136,8 @@ def test_events_since_a_time(stage):
         ("1h", 86_400.0 - 3600),
         ("1h30m", 86_400.0 - 5400),
         ("90s", 86_400.0 - 90),
+        ("1d", 0.0),
+        ("1d12h", -43_200.0),
     ],
 )
 def test_a_time_has_several_forms(text, seconds):
@@ -142,7 +145,19 @@ def test_a_time_has_several_forms(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "query", ["since=", "since=yesterday", "since=1970-01-01", "since=-1", "since=1e9", "limit=0", "limit=x", "limit="]
+    "query",
+    [
+        "since=",
+        "since=yesterday",
+        "since=d",
+        "since=1d1",
+        "since=1970-01-01",
+        "since=-1",
+        "since=1e9",
+        "limit=0",
+        "limit=x",
+        "limit=",
+    ],
 )
 def test_an_invalid_parameter_is_explained(stage, query):
     answer = stage.get(f"/events?{query}")
