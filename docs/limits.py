@@ -582,7 +582,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The oldest one ends, and the next response begins another one.",
         ),
         Limit("evaluation.answered:MAX_BECAUSE", "Failing checks of such a group", "", "The rest is left out."),
-        Limit("render.events:MAX_EVENTS", "Events of a response of `/events`", "", "The earlier ones are counted."),
+        Limit(
+            "render.events:MAX_EVENTS",
+            "Events of a response of `/events`",
+            "",
+            "Others are counted: first runs that passed, then other runs, then the earliest events.",
+        ),
         Limit(
             "server.history_file:MAX_BACKLOG",
             "Entries that wait to be written to the file of the history",
@@ -626,6 +631,26 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         Limit("ask:MAX_TIMEOUT", "`ask`: timeout", "s", "`ask` exits with 3.", "--timeout"),
         Limit("ask:MAX_ANSWER", "`ask`: response", "bytes", "The rest is not read, and `ask` exits with 3."),
         Limit("ask:MAX_PASSWORD_FILE", "`ask`: file of the password", "bytes", "`ask` exits with 3."),
+        Limit("render.story.story:MAX_INCIDENTS", "`explain`: incidents", "", "The earlier ones are counted."),
+        Limit(
+            "render.story.paragraphs:MAX_EPISODES",
+            "`explain`: checks of an incident with sentences of their own",
+            "",
+            "The others have a sentence together.",
+        ),
+        Limit("render.story.prose:MAX_NAMES", "`explain`: names in a sentence", "", "The others are counted."),
+        Limit(
+            "server.recorded:MAX_TRANSITIONS",
+            "`explain`: changes of a status that are read from a file",
+            "",
+            "The earlier ones are left out, and the story says up to when.",
+        ),
+        Limit(
+            "server.recorded:MAX_SPANS",
+            "`explain`: groups of equal, consecutive runs of a check that are read from a file",
+            "",
+            "The earlier ones are left out, and with them the numbers of failed runs.",
+        ),
     ),
 }
 

@@ -124,16 +124,8 @@ def ask(
     These are about the checks that do not pass; if `verbose`, about all, with the messages of their latest runs. The
     timeout is in seconds. Raises AskError if the exporter gives no valid answer in time.
     """
-    if not 0 < timeout <= MAX_TIMEOUT:
-        raise AskError(f"the timeout must be greater than 0 and at most {MAX_TIMEOUT} seconds")
-    parts, path = _parse_url(url), ENDPOINTS[endpoint]
-    _check_access(parts.scheme, access)
-    address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{path}"
-    answer = _run_within(timeout, lambda: _request(parts, path, timeout, access), address)
-    status, head, body = _parse_answer(answer, address)
-    if status == 401:
-        hint = "the user name or the password is wrong" if access.username else "use --username and --password-file"
-        raise AskError(f"{address} returned 401: {hint}")
+    path = ENDPOINTS[endpoint]
+    address, (status, head, body) = request(path, url, timeout, access)
     if status not in _STATUSES:
         raise AskError(f"{address} returned {status}, expected 200 or 503")
     if endpoint == "exporter" and body == _EXPORTER_BODIES[status]:
@@ -148,6 +140,26 @@ def ask(
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         pass
     raise AskError(f"{address} did not respond like a health exporter")
+
+
+def request(
+    path: str, url: str, timeout: float, access: Access, query: str = ""
+) -> tuple[str, tuple[int, bytes, bytes]]:
+    """Request JSON from an exporter. Return the URL without its query; and the status code, the head and the body.
+
+    Raises AskError if there is no answer in time, or if the exporter requires another password.
+    """
+    if not 0 < timeout <= MAX_TIMEOUT:
+        raise AskError(f"the timeout must be greater than 0 and at most {MAX_TIMEOUT} seconds")
+    parts = _parse_url(url)
+    _check_access(parts.scheme, access)
+    address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{path}"
+    answer = _run_within(timeout, lambda: _request(parts, f"{path}?format=json{query}", timeout, access), address)
+    parsed = _parse_answer(answer, address)
+    if parsed[0] == 401:
+        hint = "the user name or the password is wrong" if access.username else "use --username and --password-file"
+        raise AskError(f"{address} returned 401: {hint}")
+    return address, parsed
 
 
 def parse_arguments(
@@ -249,7 +261,7 @@ def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> b
 
     In HTTP/1.0 an answer ends when the connection closes, and it is never chunked.
     """
-    host, target = str(parts.hostname), f"{parts.path.rstrip('/')}/{path}?format=json"
+    host, target = str(parts.hostname), f"{parts.path.rstrip('/')}/{path}"
     request = f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\n{_authorize(access)}Connection: close\r\n\r\n"
     context = _build_context(access) if parts.scheme == "https" else None
     port = parts.port or (443 if context else 80)

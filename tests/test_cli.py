@@ -20,7 +20,19 @@ from exporter import __version__
 
 HERE = Path(__file__).parent
 LIMIT = 5 * PATIENCE  # seconds that a command may take before the test gives it up
-COMMANDS = ("serve", "check", "ask", "validate", "inject", "uninject", "convert", "schema", "kinds", "completion")
+COMMANDS = (
+    "serve",
+    "check",
+    "ask",
+    "explain",
+    "validate",
+    "inject",
+    "uninject",
+    "convert",
+    "schema",
+    "kinds",
+    "completion",
+)
 WELL = "checks:\n  - {name: well, exec: {command: ['true']}, groups: [liveness, readiness], timeoutSeconds: 10}\n"
 ILL = "checks:\n  - {name: ill, exec: {command: ['false']}, groups: [liveness, readiness], timeoutSeconds: 10}\n"
 
@@ -78,7 +90,7 @@ def test_every_command_explains_itself_to_people_on_a_terminal_of_80_columns(com
     assert "health-exporter" in helped.stdout.partition("\n")[2], "there is an example"
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "ask", "validate", "inject", "uninject", "convert"])
+@pytest.mark.parametrize("command", ["serve", "check", "ask", "explain", "validate", "inject", "uninject", "convert"])
 def test_the_help_tells_the_exit_codes(command):
     assert "Exit codes:\n" in call(command, "--help").stdout
 

@@ -10,13 +10,13 @@ import click
 from exporter.ask import ENDPOINTS, MAX_TIMEOUT, TIMEOUT, URL
 from exporter.cli.parts import Seconds, complete_files, option
 
-_option = partial(option, command="ask")
+ask_option = partial(option, command="ask")
 
 
 @click.command(short_help="Query the running exporter, for exec probes and scripts.")
 @click.argument("path", metavar=f"{{{'|'.join(ENDPOINTS)}}}", type=click.Choice(list(ENDPOINTS)))
-@_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
-@_option(
+@ask_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
+@ask_option(
     "--timeout",
     type=Seconds(min=0, min_open=True, max=MAX_TIMEOUT),
     default=TIMEOUT,
@@ -24,24 +24,26 @@ _option = partial(option, command="ask")
     metavar="SECONDS",
     help="Time limit for the whole request, name resolution included.",
 )
-@_option(
+@ask_option(
     "--wait",
     type=Seconds(min=0, max=MAX_TIMEOUT),
     default=0,
     metavar="SECONDS",
     help="Time limit for repeating the request until the verdict is healthy. Default: one request.",
 )
-@_option("--ca-file", default="", metavar="FILE", shell_complete=complete_files, help="Trust the CAs in this PEM file.")
-@_option("--insecure", is_flag=True, help="Accept any certificate.")
-@_option("--username", default="", metavar="NAME", help="User to authenticate as.")
-@_option(
+@ask_option(
+    "--ca-file", default="", metavar="FILE", shell_complete=complete_files, help="Trust the CAs in this PEM file."
+)
+@ask_option("--insecure", is_flag=True, help="Accept any certificate.")
+@ask_option("--username", default="", metavar="NAME", help="User to authenticate as.")
+@ask_option(
     "--password-file",
     default="",
     metavar="FILE",
     shell_complete=complete_files,
     help="File that contains the password.",
 )
-@_option("--verbose", "-v", is_flag=True, help="Print every check, with the message of its latest run.")
+@ask_option("--verbose", "-v", is_flag=True, help="Print every check, with the message of its latest run.")
 def ask(
     path: str,
     url: str,

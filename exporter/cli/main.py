@@ -7,7 +7,7 @@ Each command is in a module of its own, which imports what it needs when it runs
 import click
 
 from exporter import __version__
-from exporter.cli import ask, check, completion, kinds, manifests, replay, serve, validate
+from exporter.cli import ask, check, completion, explain, kinds, manifests, replay, serve, validate
 
 PROGRAM = "health-exporter"
 
@@ -28,6 +28,7 @@ def cli() -> None:
     health-exporter serve                       the same for checks of this machine
     health-exporter check health.yml            run every check once, now
     health-exporter ask livez                   query the running exporter
+    health-exporter explain --since 8h          show what has happened, and why
     health-exporter validate health.yml         find errors and probable mistakes
     health-exporter inject web.yaml             add the exporter to a Kubernetes manifest
     health-exporter kinds httpGet               print the options of a kind of check
@@ -46,6 +47,7 @@ for _command in (
     serve.serve,
     check.check,
     ask.ask,
+    explain.explain,
     replay.replay,
     validate.validate,
     manifests.inject,

@@ -114,6 +114,16 @@ def read_lines(path: Path, max_bytes: int) -> Iterator[str]:
         yield from content.decode("utf-8", "replace").splitlines()
 
 
+def list_lines(path: Path) -> Iterator[str]:
+    """Yield all lines of all segments, in order. Raises OSError if the file itself cannot be read."""
+    older = (Path(f"{path}.{number}") for number in range(SEGMENTS - 1, 0, -1))
+    for name in (*filter(Path.is_file, older), path):
+        if name.exists() and not name.is_file():  # reading a FIFO or a device can block or have effects
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        with name.open(encoding="utf-8", errors="replace") as lines:
+            yield from lines
+
+
 def _open(path: Path) -> int:
     """Open a regular file, which is created if it is missing. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
