@@ -5,15 +5,14 @@ To accept new messages after a change of the rules, run `python -m alerts.test_i
 
 import re
 import sys
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from alerts.batches import find_alerts_of, make_batches
 from alerts.incidents import INCIDENTS
 from alerts.notifier import Message, Notifier, write_messages
 from alerts.rules import ALERTS
-from alerts.timeline import build_series, find_alerts, list_groups
+from alerts.timeline import list_groups
 from support import command
 
 FOLDER = Path(__file__).parent / "incidents"
@@ -32,11 +31,13 @@ ENTANGLED = (
 """The incidents in which alerts read the records of several groups, or are silent because of another alert."""
 
 
-def send(name: str, folder: Path, promtool: str, order: Sequence[str] = ()) -> list[Message]:
+BATCHES = make_batches(INCIDENTS)
+ENTANGLED_BATCHES = make_batches(ENTANGLED)
+
+
+def send(name: str, promtool: str) -> list[Message]:
     """Return the messages about an incident."""
-    incident = INCIDENTS[name]()
-    series = build_series(incident.pods, incident.workloads, incident.minutes)
-    return list(Notifier(EXAMPLE).replay(find_alerts(series, incident.minutes, folder, promtool, order)))
+    return list(Notifier(EXAMPLE).replay(find_alerts_of(name, BATCHES, promtool)))
 
 
 def count(messages: list[Message]) -> tuple[int, int]:
@@ -52,9 +53,9 @@ def write(name: str, messages: list[Message]) -> str:
 
 
 @pytest.mark.parametrize("name", INCIDENTS)
-def test_an_incident_sends_exactly_these_messages(name, tmp_path):
+def test_an_incident_sends_exactly_these_messages(name):
     incident = INCIDENTS[name]()
-    messages = send(name, tmp_path, command("promtool"))
+    messages = send(name, command("promtool"))
     text, golden = write(name, messages), (FOLDER / f"{name}.txt").read_text()
 
     assert PERCENTAGE.sub("N", text) == PERCENTAGE.sub("N", golden)
@@ -65,10 +66,11 @@ def test_an_incident_sends_exactly_these_messages(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ENTANGLED)
-def test_an_incident_sends_as_many_messages_when_every_group_reads_older_records(name, tmp_path):
+def test_an_incident_sends_as_many_messages_when_every_group_reads_older_records(name):
     """Groups run side by side. In the reversed order, each reads what the others recorded an interval ago."""
     incident = INCIDENTS[name]()
-    messages = send(name, tmp_path, command("promtool"), list_groups()[::-1])
+    alerts = find_alerts_of(name, ENTANGLED_BATCHES, command("promtool"), tuple(list_groups()[::-1]))
+    messages = list(Notifier(EXAMPLE).replay(alerts))
 
     assert count(messages) == (incident.pages, incident.tickets), write(name, messages)
 
@@ -79,5 +81,4 @@ def test_every_golden_text_belongs_to_an_incident():
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or INCIDENTS:
-        with tempfile.TemporaryDirectory() as temporary:
-            (FOLDER / f"{chosen}.txt").write_text(write(chosen, send(chosen, Path(temporary), command("promtool"))))
+        (FOLDER / f"{chosen}.txt").write_text(write(chosen, send(chosen, command("promtool"))))
