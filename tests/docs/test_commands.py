@@ -134,6 +134,7 @@ def url() -> Iterator[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "web.yaml").write_text(MANIFEST)
+    (tmp_path / "health.yml").write_text("checks:\n  - {name: load, loadAverage: {}}\n")  # on pages that show none
     return tmp_path
 
 

@@ -6,7 +6,7 @@ An Episode is the time in which a check was not `pass`, with the transitions in 
 events of the exporter itself are pieces, each with a begin and an end. Pieces that overlap make one Incident. A check
 that changed often is one piece, from the first episode to the last.
 
-A piece that goes on for long without a change does not join everything that happens meanwhile: a disk that has been
+A long piece without a change does not join everything that happens meanwhile: a disk that has been
 filling up for days is one incident, and an outage in this time is another one.
 """
 
