@@ -621,6 +621,13 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "It exits with code 2.",
         ),
         Limit(
+            "replay.prometheus:MAX_RESPONSE",
+            "Response of Prometheus to a query of `replay`, which is about an hour",
+            "bytes",
+            "It exits with code 2.",
+        ),
+        Limit("replay.prometheus:TIMEOUT", "Time for such a query", "s", "It exits with code 2."),
+        Limit(
             "replay.kubelet:MAX_PHASES",
             "Phases of the kubelet that `replay` tries one by one for each incident",
             "",

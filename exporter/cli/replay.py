@@ -1,14 +1,19 @@
 """`replay`: recorded runs with other thresholds."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from exporter.cli.parts import File, Refused, load_config
 from exporter.console import echo
+
+if TYPE_CHECKING:
+    from exporter.replay.recording import Recording
 
 
 @click.command(short_help="Show what other thresholds would have done with recorded runs.")
@@ -16,14 +21,27 @@ from exporter.console import echo
     "--history.file",
     "history_file",
     type=File(),
-    required=True,
     metavar="FILE",
     help="History that `serve --history.file` has written.",
 )
 @click.option(
+    "--prometheus.url",
+    "url",
+    metavar="URL",
+    help="Prometheus that scrapes the exporter, instead of a history. Exact if it shows every run.",
+)
+@click.option(
+    "--prometheus.match",
+    "match",
+    default="",
+    metavar="MATCHERS",
+    help='Matchers that select one exporter, such as \'namespace="shop", pod="web-0"\'.',
+)
+@click.option(
     "--since",
     metavar="TIME",
-    help="Begin of the time to replay: a time such as 2026-03-01T09:00:00Z, or a duration before now such as 24h.",
+    help="Begin of the time to replay: a time such as 2026-03-01T09:00:00Z, or a duration before now such as 7d. "
+    "Default: the whole history, or 1d of Prometheus.",
 )
 @click.option("--until", metavar="TIME", help="End of the time to replay.")
 @click.option(
@@ -57,7 +75,9 @@ from exporter.console import echo
     help="Format of the report: text for people, or a JSON object.",
 )
 def replay(
-    history_file: Path,
+    history_file: Path | None,
+    url: str | None,
+    match: str,
     since: str | None,
     until: str | None,
     sets: Sequence[str],
@@ -73,6 +93,7 @@ def replay(
     health-exporter replay --history.file history.jsonl --set api.groups=readiness
     health-exporter replay --history.file history.jsonl --set livenessProbe.failureThreshold=6
     health-exporter replay --history.file history.jsonl --config.file new.yml
+    health-exporter replay --prometheus.url http://127.0.0.1:9090 --prometheus.match 'pod="web-0"' --set groups=[]
 
     The first row is the recorded configuration. --set changes one of failureThreshold, successThreshold, periodSeconds,
     staleAfterSeconds and groups of a check, or periodSeconds, failureThreshold and successThreshold of the
@@ -87,38 +108,54 @@ def replay(
       0   the report is on standard output
       2   invalid command line or configuration, or the history cannot answer the question
     """
-    from exporter.evaluation.entries import decode
     from exporter.probe.reference import AssumedEnvironment
     from exporter.replay.compare import compare
     from exporter.replay.notes import write_notes
-    from exporter.replay.recording import ReplayError, read
+    from exporter.replay.recording import ReplayError
     from exporter.replay.table import render_json, render_text
     from exporter.replay.variant import make_variants, parse_kubelet
     from exporter.replay.windows import intersect
-    from exporter.server.segments import read_lines
 
-    begin, end = _parse_time(since, "--since", 0.0), _parse_time(until, "--until", float("inf"))
-    recording = read(decode(read_lines(history_file, sys.maxsize)))
-    covered = intersect(recording.covered, ((begin, end),))
-    if not covered:
-        raise Refused(f"{history_file}: no history, or none of this time")
+    if (history_file is None) == (url is None):
+        raise click.UsageError("give either --history.file or --prometheus.url")
+    begin, end = _parse_time(since, "--since"), _parse_time(until, "--until")
     configs = [(str(path), load_config(path, AssumedEnvironment())) for path in config_files]
     try:
+        recording = _read_file(history_file) if history_file else _read_prometheus(url or "", match, begin, end)
+        covered = intersect(recording.covered, ((begin or 0.0, end or math.inf),))
         names = {life.spec.name for life in recording.lives}
         variants = make_variants(sets, configs, parse_kubelet(probes), names)
         rows = [*compare(recording, variants, covered)]
     except ReplayError as error:
         raise Refused(str(error)) from None
+    if not covered:
+        raise Refused("there is no history, or none of this time")
     notes = [*write_notes(recording, covered, rows)]
     echo(render_text(rows, notes) if form == "text" else render_json(rows, notes, covered), sys.stdout)
     return 0
 
 
-def _parse_time(text: str | None, option: str, default: float) -> float:
+def _read_file(path: Path) -> "Recording":
+    from exporter.evaluation.entries import decode
+    from exporter.replay.recording import read
+    from exporter.server.segments import read_lines
+
+    return read(decode(read_lines(path, sys.maxsize)))
+
+
+def _read_prometheus(url: str, match: str, begin: float | None, end: float | None) -> "Recording":
+    from exporter.replay.counters import rebuild
+    from exporter.replay.prometheus import load
+
+    until = end or time.time()
+    return rebuild(load(url, match, begin or until - 86400, until))
+
+
+def _parse_time(text: str | None, option: str) -> float | None:
     from exporter.config.moments import parse_since
 
     if text is None:
-        return default
+        return None
     try:
         return parse_since(text, time.time())
     except ValueError as error:

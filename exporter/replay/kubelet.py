@@ -88,7 +88,7 @@ def count_restarts(periods: Sequence[Sequence[Stretch]], probe: Timing, seen: Se
     """Return how often the livenessProbe restarts the container. `seen` has times, in order, at which it probed."""
     least = most = 0
     for incident in _find_incidents(periods, probe):
-        found = [find_restarts(view, phase, probe) for view, phase, _ in _list_views(incident, probe.period, seen)]
+        found = [find_restarts(view.extended, view.phase, probe) for view in _list_views(incident, probe.period, seen)]
         least += min(sum(restart.certain for restart in restarts) for restarts in found)
         most += max(sum(restart.most for restart in restarts) for restarts in found)
     return Bounds(least, most)
@@ -100,13 +100,14 @@ def measure_unready(periods: Sequence[Sequence[Stretch]], probe: Timing, seen: S
     for incident in _find_incidents(periods, probe):
         fewest: list[float] = []
         largest: list[float] = []
-        for view, phase, width in _list_views(incident, probe.period, seen):
+        for view in _list_views(incident, probe.period, seen):
+            begin, end = view.stretches[0].begin, view.stretches[-1].end
             for maybe, totals in ((Response.UP, fewest), (Response.DOWN, largest)):
-                windows = find_unready(view, phase, probe, maybe)
+                windows = find_unready(view.extended, view.phase, probe, maybe, begin)
                 # Only the windows at the begin and at the end change with the phase within its range.
-                clipped = sum((window[0] == view[0].begin) + (window[1] == view[-1].end) for window in windows)
-                slack = min(1, clipped) * width * (1 if maybe is Response.DOWN else -1)
-                totals.append(max(0.0, measure(windows) + slack))
+                clipped = any(window[0] == begin or window[1] == end for window in windows)
+                slack = view.width if maybe is Response.DOWN else -view.width
+                totals.append(max(0.0, measure(windows) + (slack if clipped else 0.0)))
         least += min(fewest)
         most += max(largest)
     return Bounds(least, most)
@@ -162,16 +163,22 @@ class _Row:
         return [Restart(self.time, self.is_certain, most)] if most else []
 
 
-def find_unready(stretches: Sequence[Stretch], phase: float, probe: Timing, maybe: Response = Response.DOWN) -> Windows:
+def find_unready(
+    stretches: Sequence[Stretch],
+    phase: float,
+    probe: Timing,
+    maybe: Response = Response.DOWN,
+    begin: float = -math.inf,
+) -> Windows:
     """Return when the pod is not ready if the readinessProbe probes at `phase` + n * period.
 
-    `maybe` is what an uncertain response counts as. At the begin, the pod is ready if the endpoint is up.
+    `maybe` is what an uncertain response counts as. The pod is ready at the begin if the endpoint is up then.
     """
-    responses = [maybe if stretch.response is Response.MAYBE else stretch.response for stretch in stretches]
-    since = stretches[0].begin if responses[0] is Response.DOWN else None
+    first = next(stretch for stretch in stretches if stretch.begin >= begin)
+    since = None if _decide(first, maybe) is Response.UP else first.begin
     windows, row, last = [], 0, Response.UP
-    for stretch, response in zip(stretches, responses, strict=True):
-        count = _count_probes(stretch, phase, probe.period)
+    for stretch in stretches:
+        response, count = _decide(stretch, maybe), _count_probes(stretch, phase, probe.period)
         if not count:
             continue
         before = row if response is last else 0
@@ -183,11 +190,15 @@ def find_unready(stretches: Sequence[Stretch], phase: float, probe: Timing, mayb
         if since is None:
             since = time
         else:
-            windows.append((since, time))
+            windows.append((since, max(since, time)))
             since = None
     if since is not None:
         windows.append((since, stretches[-1].end))
     return tuple(windows)
+
+
+def _decide(stretch: Stretch, maybe: Response) -> Response:
+    return maybe if stretch.response is Response.MAYBE else stretch.response
 
 
 def _list_stretches(begin: float, end: float, down: Span) -> Iterator[Stretch]:
@@ -222,33 +233,56 @@ def _find_incidents(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Iter
         for stretch in stretches:
             up = stretch.response is Response.UP
             if not incident:
-                incident = [Stretch(stretch.end, stretch.end, Response.UP)] if up else [stretch]
+                incident = [_shorten(stretch, probe.period)] if up else [stretch]
                 continue
             incident.append(stretch)
             if up and stretch.end - stretch.begin >= probe.success_threshold * probe.period:
                 yield incident
-                incident = [Stretch(stretch.end, stretch.end, Response.UP)]
+                incident = [_shorten(stretch, probe.period)]
         if any(stretch.response is not Response.UP for stretch in incident):
             yield incident
 
 
-def _list_views(
-    stretches: list[Stretch], period: float, seen: Sequence[float]
-) -> Iterator[tuple[list[Stretch], float, float]]:
-    """Yield the responses as they are seen at each phase or range of phases, with the phase and the range's width."""
+def _shorten(stretch: Stretch, length: float) -> Stretch:
+    """Return the end of a stretch."""
+    return Stretch(max(stretch.begin, stretch.end - length), stretch.end, stretch.response)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """An incident as it is seen at a phase."""
+
+    stretches: list[Stretch]
+    phase: float
+    width: float
+    """By how much the phase may differ."""
+    late: float = 0.0
+    """By how much probes may be later than at the phase. The stretches take it into account."""
+
+    @property
+    def extended(self) -> list[Stretch]:
+        """The stretches, with the time before the begin from which a late probe belongs to the incident."""
+        begin = self.stretches[0].begin
+        if not self.late:
+            return self.stretches
+        return [Stretch(begin - self.late, begin, Response.MAYBE), *self.stretches]
+
+
+def _list_views(stretches: list[Stretch], period: float, seen: Sequence[float]) -> Iterator[_View]:
+    """Yield the incident as it is seen at each phase or range of phases."""
     if known := _find_phases(stretches, period, seen):
         phase, width = known
-        yield [*_blur(stretches, width)], phase, width
+        yield _View([*_blur(stretches, width)], phase, width, width)
         return
     changes = sorted({time % period for stretch in stretches for time in (stretch.begin, stretch.end)})
     if len(changes) <= MAX_PHASES:
         for left, right in pairwise([*changes, changes[0] + period]):
-            yield stretches, (left + right) / 2, (right - left) / 2
+            yield _View(stretches, (left + right) / 2, (right - left) / 2)
         return
     width = period / MAX_PHASES
     blurred = [*_blur(stretches, width)]
     for number in range(MAX_PHASES):
-        yield blurred, number * width, width
+        yield _View(blurred, number * width, width, width)
 
 
 def _find_phases(stretches: list[Stretch], period: float, seen: Sequence[float]) -> tuple[float, float] | None:
@@ -262,13 +296,14 @@ def _find_phases(stretches: list[Stretch], period: float, seen: Sequence[float])
 
 
 def _blur(stretches: list[Stretch], width: float) -> Iterator[Stretch]:
-    """Yield the responses to a probe that is up to `width` late."""
-    for stretch, following in pairwise(stretches):
-        changes = following.response is not stretch.response
-        middle = max(stretch.begin, stretch.end - width) if changes else stretch.end
+    """Yield the responses to a probe that is up to `width` late. At the end, it is uncertain whether there is one."""
+    *others, last = stretches
+    for stretch in others if last.response is Response.UP else stretches:
+        middle = max(stretch.begin, stretch.end - width)
         yield Stretch(stretch.begin, middle, stretch.response)
         yield Stretch(middle, stretch.end, Response.MAYBE)
-    yield stretches[-1]
+    if last.response is Response.UP:
+        yield last
 
 
 def _find_probe(time: float, phase: float, period: float) -> float:

@@ -14,8 +14,7 @@ def write_notes(recording: Recording, covered: Windows, rows: Sequence[Row]) -> 
     """Yield the notes, each a line."""
     kubelet = rows[0].variant.kubelet
     yield f"Covers {_describe_windows(covered)}."
-    if recording.missing:
-        yield f"{recording.missing} entries of the history are missing. The time in which they are missing is left out."
+    yield from recording.remarks
     yield (
         f"The kubelet: livenessProbe {_describe_probe(kubelet.liveness)}, "
         f"readinessProbe {_describe_probe(kubelet.readiness)}. Change these numbers with --kubelet."
@@ -23,7 +22,7 @@ def write_notes(recording: Recording, covered: Windows, rows: Sequence[Row]) -> 
     yield from _compare_answers(recording, covered, rows[0])
     if any(not bounds.exact for row in rows for bounds in (row.restarts, row.unready, row.livez, row.readyz)):
         yield (
-            '"to": at least and at most. The recording shows when the kubelet probed only where it got 503, and not '
+            '"to": at least and at most. A history shows when the kubelet probed only where it got 503, and not '
             "which of the recorded runs a longer period would have had."
         )
     yield (

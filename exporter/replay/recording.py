@@ -55,8 +55,8 @@ class Recording:
     degraded: Windows = ()
     answered: tuple[Answered, ...] = ()
     """Responses of 503 to the kubelet."""
-    missing: int = 0
-    """Entries that are missing."""
+    remarks: tuple[str, ...] = ()
+    """What a reader has to know about it."""
 
 
 def read(entries: Iterable[Entry]) -> Recording:
@@ -118,8 +118,12 @@ class _Reader:
             draining=unite(tuple(self._flagged["draining"])),
             degraded=unite(tuple(self._flagged["degraded"])),
             answered=tuple(self._answered.values()),
-            missing=self._missing,
+            remarks=self._write_remarks(),
         )
+
+    def _write_remarks(self) -> tuple[str, ...]:
+        missing = f"{self._missing} entries of the history are missing. The time in which they are missing is left out."
+        return (missing,) if self._missing else ()
 
     def _adopt(self, checkpoint: Checkpoint) -> None:
         """Begin with the States of a checkpoint, which include the runs up to its generation."""

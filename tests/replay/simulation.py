@@ -17,8 +17,9 @@ from exporter.evaluation.history import Entry, Event
 from exporter.evaluation.judge import judge
 from exporter.evaluation.store import Store
 from exporter.evaluation.timetable import Timetable
-from exporter.model import Group, Result, Spec, Status
+from exporter.model import Group, Result, Snapshot, Spec, State, Status
 from exporter.probe.check import Check
+from exporter.replay.counters import Scrape
 from exporter.replay.kubelet import Timing
 
 STEP = 64
@@ -69,6 +70,16 @@ class Worker:
         return True
 
 
+def make_scrapes(now: float, state: State) -> list[Scrape]:
+    """What the metrics of a check show; nothing before the first run."""
+    if state.last is None:
+        return []
+    counts = sum(state.failures.values()), state.consecutive_failures
+    ended = sum(state.failure_streaks), state.failure_streak_runs
+    last = state.last.started, state.last.duration, state.last.outcome.status.healthy
+    return [Scrape(now, state.spec, state.runs, *counts, *ended, *last)]
+
+
 @dataclass
 class Simulation:
     """What happens in `length` seconds. Times of the results are wall clock."""
@@ -81,8 +92,12 @@ class Simulation:
     length: float
     scheduled: dict[str, Spec] | None = None
     """The Specs by which runs are due, if others."""
+    scrape_every: float = math.inf
     kept: dict[str, tuple[int, int]] | None = None
     """Per check: only the first run is recorded, and every n-th from the k-th on, as (n, k)."""
+    scrapes: dict[str, list[Scrape]] = field(repr=False, default_factory=dict)
+    snapshots: list[tuple[float, Snapshot]] = field(repr=False, default_factory=list)
+    """Those that are scraped."""
     entries: list[Entry] = field(repr=False, default_factory=list)
     statuses: list[tuple[float, str, Status]] = field(repr=False, default_factory=list)
     down: dict[Group, list[tuple[float, float]]] = field(
@@ -108,10 +123,11 @@ class Simulation:
         ready.passing = self._up[Group.READINESS]
         unready_since = None if ready.passing else EPOCH + start
         running: list[tuple[float, Check, float]] = []
+        scrape = start + self.scrape_every
         while True:
             ends = min((finish for finish, *_ in running), default=math.inf)
             starts, stale = rounded(timetable.next_due()), store._snapshot.fresh_until
-            clock.now = max(clock.now, min(ends, starts, stale, live.due, ready.due))
+            clock.now = max(clock.now, min(ends, starts, stale, live.due, ready.due, scrape))
             if clock.now >= end:
                 break
             for finish, check, began in [run for run in running if run[0] <= clock.now]:
@@ -143,6 +159,11 @@ class Simulation:
                     self.unready.append((unready_since, EPOCH + clock.now))
                 elif changed and group is Group.READINESS:
                     unready_since = EPOCH + clock.now
+            if scrape <= clock.now:
+                scrape += self.scrape_every
+                self.snapshots.append((EPOCH + clock.now, store._snapshot))
+                for name, state in store._snapshot.states.items():
+                    self.scrapes.setdefault(name, []).extend(make_scrapes(EPOCH + clock.now, state))
         clock.now = end
         store.note(Event.STOPPED)
         self._finish(EPOCH + end)
@@ -184,5 +205,13 @@ class Simulation:
 
     def but(self, **changes) -> "Simulation":
         """The same world with other numbers, and runs at the same times."""
-        again = {"entries": [], "statuses": [], "restarts": [], "unready": [], "down": {}}
+        again = {
+            "entries": [],
+            "statuses": [],
+            "restarts": [],
+            "unready": [],
+            "down": {},
+            "scrapes": {},
+            "snapshots": [],
+        }
         return replace(self, **{**again, "scheduled": self.specs, **changes}).run()

@@ -1,6 +1,7 @@
 """`health-exporter replay`, from the history file to the table."""
 
 import json
+import socket
 
 import pytest
 from click.testing import CliRunner
@@ -120,7 +121,7 @@ def test_a_longer_period_has_bounds(history):
         (["--set", "api.periodSeconds=5"], "the recorded runs are 10 s apart, and nothing is known in between"),
         (["--set", "api.periodSeconds=15"], "use a multiple, such as 20, 30, 40"),
         (["--set", "web.periodSeconds=20"], "no runs of web are recorded; the checks are: api"),
-        (["--since", "2026-03-02T09:00:00Z"], "no history, or none of this time"),
+        (["--since", "2026-03-02T09:00:00Z"], "there is no history, or none of this time"),
         (["--config.file", "missing.yml"], "missing.yml: cannot be read"),
     ],
 )
@@ -131,10 +132,24 @@ def test_a_question_without_an_answer_is_an_error(history, arguments, message):
 
 
 def test_a_missing_history_is_an_error(tmp_path):
-    assert "no history" in str(run("--history.file", tmp_path / "missing").exception)
+    assert "there is no history" in str(run("--history.file", tmp_path / "missing").exception)
 
 
 def test_a_wrong_period_of_the_kubelet_is_noticed(history):
     done = run("--history.file", history)
 
     assert "They came every 10.0 s, not every 6 s: see --kubelet readinessProbe.periodSeconds." in done.output
+
+
+@pytest.mark.parametrize(
+    "sources", [[], ["--history.file", "history.jsonl", "--prometheus.url", "http://127.0.0.1:9090"]]
+)
+def test_one_source_is_needed(sources):
+    assert "give either --history.file or --prometheus.url" in str(run(*sources).exception)
+
+
+def test_a_prometheus_that_does_not_respond_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    assert "Connection refused" in str(run("--prometheus.url", f"http://127.0.0.1:{port}").exception)

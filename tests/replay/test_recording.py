@@ -56,7 +56,7 @@ def test_a_check_is_pending_then_follows_its_runs():
     recording = reread(past.entries)
     assert recording.covered == ((WALL + 1000, WALL + 1040),)
     assert down(recording) == ([(1000, 1010), (1030, 1040)],) * 2
-    assert recording.missing == 0
+    assert recording.remarks == ()
 
 
 def test_a_status_goes_stale_when_its_time_has_come():
@@ -155,7 +155,7 @@ def test_entries_that_are_missing_are_noticed_and_leave_a_gap():
     entries = [entry for entry in past.entries if entry not in (runs[1], runs[2])]
 
     recording = reread(entries)
-    assert recording.missing == 2
+    assert "2 entries of the history are missing" in recording.remarks[0]
     assert recording.covered == ((WALL + 1000, WALL + 1010), (WALL + 1040, WALL + 1060))
     assert down(recording, life=1) == ([], [(1040, 1050)])
 
