@@ -112,7 +112,7 @@ def check(
         echo(f"--fail-fast: {'1 more check has' if left == 1 else f'{left} more checks have'} not ended", sys.stderr)
     verdict = judge(snapshot, Group(group))
     complete = not names and not left
-    text, code = _render(snapshot, verdict, form, complete=complete)
+    text, code = _render(snapshot, verdict, form, complete=complete, to_file=output is not None)
     if output is None:
         echo(text, sys.stdout)
     else:
@@ -157,7 +157,7 @@ def _run(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> "Snapsh
         line.clear()
 
 
-def _render(snapshot: "Snapshot", verdict: "Verdict", form: str, *, complete: bool) -> tuple[str, int]:
+def _render(snapshot: "Snapshot", verdict: "Verdict", form: str, *, complete: bool, to_file: bool) -> tuple[str, int]:
     """Return the report and the exit code. `complete` means that the snapshot has all checks of the group."""
     from exporter.render import junit, nagios, report, tap
 
@@ -176,4 +176,5 @@ def _render(snapshot: "Snapshot", verdict: "Verdict", form: str, *, complete: bo
             return render_textfile(snapshot, groups).decode().rstrip("\n"), code
         case "tap":
             return tap.render(snapshot, verdict), code
-    return report.render_text(snapshot, verdict, color=use_color(), width=find_width()), code
+    color, width = (False, None) if to_file else (use_color(), find_width())
+    return report.render_text(snapshot, verdict, color=color, width=width), code

@@ -98,6 +98,13 @@ def test_output_goes_to_a_file_that_others_may_read(config, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["health.prom", "health.yml", "link.prom"]
 
 
+def test_a_report_in_a_file_has_no_colors(config, tmp_path):
+    commands.run("check", config, "--output", tmp_path / "report.txt", env={"FORCE_COLOR": "1"})
+
+    assert "\nverdict: fail " in (tmp_path / "report.txt").read_text()
+    assert "\x1b" not in (tmp_path / "report.txt").read_text()
+
+
 def test_a_device_is_written_to_and_not_replaced(config):
     assert commands.run("check", config, "--name", "fine", "--output", "/dev/null").returncode == 0
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)

@@ -114,13 +114,19 @@ def test_a_serving_exporter_shows_no_secret(start, config, form):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["check", "--config.file"], ["check", "--format=json", "--config.file"], ["validate"]]
+    "arguments",
+    [
+        ["check", "--config.file"],
+        *(["check", f"--format={form}"] for form in ("json", "junit", "nagios", "prometheus", "tap")),
+        ["validate"],
+        ["validate", "--format=github"],
+    ],
 )
 def test_the_commands_show_no_secret(config, arguments):
     done = commands.run(*arguments, config, env={"SECRET": CANARY})
 
     assert CANARY not in done.stdout + done.stderr
-    assert "reset" in done.stdout or arguments == ["validate"]
+    assert "reset" in done.stdout or {"validate", "--format=prometheus"} & {*arguments}
 
 
 ENVIRONMENT = {"WEB": f"{CANARY}-web", "CACHE": f"{CANARY}-cache", "PLAIN": "plain", "NEW": f"{CANARY}-new"}
