@@ -17,12 +17,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 from k8s.kustomized import ALONE, CUSTOM, K8S, Object, of_kind, only, overlay
 
 from exporter import __version__
+from k8s import schemas
 
 CHART = K8S / "chart"
 RELEASES = {"standalone": "health-exporter", "daemonset": "health-exporter-node", "sharded": "health-exporter-sharded"}
@@ -181,7 +181,7 @@ def test_every_value_reaches_a_valid_pod(mode: str, tmp_path: Path) -> None:
     objects = template("release", "--values", str(tmp_path / "values.json"))
     for object_ in objects:
         if not object_["apiVersion"].startswith(CUSTOM):
-            kubernetes_validate.validate(object_, "1.37", strict=True)
+            schemas.validate(object_)
     template_ = only(objects, "Deployment", "DaemonSet", "StatefulSet")["spec"]["template"]
     spec, (container,) = template_["spec"], template_["spec"]["containers"]
     assert container["image"] == f"registry.example/health-exporter@sha256:{'a' * 64}"

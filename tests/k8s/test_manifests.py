@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import commands
-import kubernetes_validate
 import pytest
 import yaml
 from k8s.kustomized import (
@@ -38,6 +37,7 @@ from k8s.kustomized import (
 )
 
 from exporter import __version__
+from k8s import schemas
 
 LABELS = {f"app.kubernetes.io/{label}" for label in ("name", "instance", "component", "part-of", "managed-by")}
 SELECTOR_LABELS = {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
@@ -51,8 +51,8 @@ ANNOTATION_LIMIT = 256 * 1024
 def validate(object_: Object, version: tuple[int, int]) -> str | None:
     """The error that an API server of this version would return."""
     try:
-        kubernetes_validate.validate(object_, ".".join(map(str, version)), strict=True)
-    except kubernetes_validate.ValidationError as error:
+        schemas.validate(object_, ".".join(map(str, version)))
+    except schemas.ValidationError as error:
         return f"Kubernetes {version[0]}.{version[1]}: {error.message}"
     return None
 
