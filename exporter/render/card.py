@@ -23,7 +23,7 @@ from exporter.text import replace_surrogates
 MEMORABLE = 86400
 """Seconds for which the line of a check shows a failure that is over."""
 
-_CHECK = """<li id="check-%s" class="%s"><details%s><summary><span class="status">%s</span>
+_CHECK = """<li id="check-%s" class="%s"><details%s><summary>%s
 <span class="name"><b>%s</b> <small>%s</small></span>
 <span class="said">%s%s</span>
 %s<span class="took">%s</span></summary>%s<dl>%s%s%s<div><dt>%s since</dt><dd>%s, %s</dd></div>%s%s
@@ -35,6 +35,7 @@ _SPEC = """<div><dt>thresholds</dt><dd>fail after %s, pass after %s</dd></div>\
 <div><dt>timing</dt><dd>every %s, timeout %s</dd></div><div><dt>groups</dt><dd>%s</dd></div>\
 <div><dt>severity</dt><dd>%s</dd></div>%s%s\
 <div class="wide"><dt>more</dt><dd><a href="%s/check/%s">runs and changes of %s</a></dd></div>"""
+_STATUS = '<span class="status">%s%s</span>'
 _OPEN = Html(" open data-open")
 _NUMBER = "<div><dt>%s</dt><dd>%s%s</dd></div>"
 _FAILURE = '<div class="wide"><dt>latest failure</dt><dd>%s</dd></div>'
@@ -64,7 +65,7 @@ def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
         name,
         status,
         _OPEN if opened else NOTHING,
-        fill("%s <small>%s</small>", status, state.reason) if state.reason else status,
+        render_status(state.status, state.reason),
         name,
         f"{spec.kind} {spec.target}",
         last.outcome.summary if last else "has not run yet",
@@ -79,9 +80,15 @@ def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
         show_time(state.since, now) if state.since else Html("the start"),
         Html(format_counts(state)),
         fill_if(_NEXT, describe_next(scene, spec.name)),
-        fill(_FAILURE, describe_failure(failure, now)) if failure and failure is not last else NOTHING,
+        render_failure(failure, now) if failure and failure is not last else NOTHING,
         configuration,
     )
+
+
+@lru_cache(maxsize=64)
+def render_status(status: Status, reason: Reason | None) -> Html:
+    """Render a status with its reason."""
+    return fill(_STATUS, status, fill_if(" <small>%s</small>", reason))
 
 
 def describe_condition(snapshot: Snapshot, state: State) -> Html:
@@ -135,6 +142,11 @@ def describe_next(scene: Scene, name: str) -> Html:
     if seconds is None:
         return NOTHING
     return show_time(scene.now + seconds, scene.now) if seconds else Html("running now")
+
+
+def render_failure(failure: Result, now: float) -> Html:
+    """Render the latest run that was not healthy as one of the details."""
+    return fill(_FAILURE, describe_failure(failure, now))
 
 
 def describe_failure(failure: Result, now: float) -> Html:

@@ -1,21 +1,24 @@
 """Snapshot and history -> the page of one check at `/check/NAME`."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 from exporter.evaluation.answered import Answered
 from exporter.evaluation.history import Span, Transition
-from exporter.model import Snapshot, Spec, State, Vitals
+from exporter.model import Snapshot, Spec, State, Status, Vitals
 from exporter.render.card import (
     Scene,
     describe_condition,
-    describe_failure,
     describe_next,
     format_counts,
     format_groups,
     make_command,
     quote_name,
+    render_failure,
     render_numbers,
+    render_status,
 )
 from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
 from exporter.render.page import Past
@@ -24,7 +27,7 @@ from exporter.render.shell import render_conditions, render_identity
 from exporter.render.strip import draw_strip, find_cells, find_failure
 from exporter.render.words import format_duration
 
-CELLS = 100
+CELLS = 90
 """Runs of the strip on the page of a check."""
 
 _HEADER = """<p><a href="%s/">All checks</a></p>
@@ -38,8 +41,10 @@ _TABLE = """<table><caption>%s</caption>
 <tbody>
 %s</tbody></table>
 """
-_STATUS = '<tr class="%s"><td><span class="status">%s%s</span></td>'
-"""The beginning of a row."""
+_CELL = '<td data-label="%s">%s</td>'
+
+Row: TypeAlias = tuple[str, tuple[object, ...]]
+"""A row of a table: its style, and its cells."""
 
 
 def render(
@@ -93,7 +98,6 @@ def _render_facts(scene: Scene, state: State) -> Html:
         ("next run", describe_next(scene, spec.name)),
         (f"{state.status} since", show_time(state.since, now) if state.since else "the start"),
         ("runs", format_counts(state)),
-        ("latest failure", describe_failure(failure, now) if failure and failure is not last else ""),
         ("kind", spec.kind),
         ("target", spec.target),
         ("period", format_duration(spec.period)),
@@ -107,10 +111,11 @@ def _render_facts(scene: Scene, state: State) -> Html:
         ("depends on", ", ".join(spec.depends_on)),
     ]
     return fill(
-        '<section class="card">%s<dl>%s%s</dl></section>\n%s',
+        '<section class="card">%s<dl>%s%s%s</dl></section>\n%s',
         draw_strip(find_cells(scene.history, state, CELLS), CELLS),
         render_numbers(last.outcome.measurements if last else ()),
         join(fill(_FACT, name, value) for name, value in facts if value),
+        render_failure(failure, now) if failure and failure is not last else NOTHING,
         _render_commands(spec, scene),
     )
 
@@ -127,64 +132,49 @@ def _render_commands(spec: Spec, scene: Scene) -> Html:
 
 def _render_runs(scene: Scene, state: State, spans: Iterable[Span]) -> Html:
     until = state.last.started if state.last else 0.0
-    rows = join(_render_span(span, scene.now) for span in reversed([*spans]) if span.first <= until)
+    rows = [_make_span_row(span, scene.now) for span in spans if span.first <= until]
     caption = "Runs, the latest first. Consecutive runs with the same result are one line."
     return _render_table(caption, ("Result", "Runs", "First", "Last", "Longest"), rows)
 
 
-def _render_span(span: Span, now: float) -> Html:
-    return fill(
-        f"{_STATUS}<td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
-        span.status,
-        span.status,
-        fill_if(" <small>%s</small>", span.reason),
-        span.count,
-        show_time(span.first, now),
-        show_time(span.last, now),
-        format_duration(span.longest),
-    )
+def _make_span_row(span: Span, now: float) -> Row:
+    status, longest = render_status(span.status, span.reason), format_duration(span.longest)
+    return span.status, (status, span.count, show_time(span.first, now), show_time(span.last, now), longest)
 
 
 def _render_transitions(scene: Scene, transitions: Iterable[Transition]) -> Html:
-    rows = join(_render_transition(transition, scene.now) for transition in reversed([*transitions]))
+    rows = [_make_transition_row(transition, scene.now) for transition in transitions]
     caption = "Changes of the status after thresholds, the latest first"
-    return _render_table(caption, ("Status", "Time", "Runs", "Message"), rows)
+    return _render_table(caption, ("Status", "Time", "Before", "Runs", "Message"), rows)
 
 
-def _render_transition(change: Transition, now: float) -> Html:
-    return fill(
-        f"{_STATUS}<td>%s <small>was %s</small></td><td>%s</td><td>%s</td></tr>\n",
-        change.after,
-        change.after,
-        fill_if(" <small>%s</small>", change.reason),
-        show_time(change.time, now),
-        change.before,
-        f"{change.streak} of {change.threshold} in a row" if change.threshold else "",
-        change.summary,
-    )
+def _make_transition_row(change: Transition, now: float) -> Row:
+    runs = f"{change.streak} of {change.threshold} in a row" if change.threshold else ""
+    status = render_status(change.after, change.reason)
+    return change.after, (status, show_time(change.time, now), change.before, runs, change.summary)
 
 
 def _render_answers(scene: Scene, answers: Iterable[Answered]) -> Html:
-    rows = join(_render_answer(entry, scene.now) for entry in reversed([*answers]))
-    return _render_table(
-        "Responses of 503 because of it, the latest first", ("Path", "To", "Times", "First", "Last"), rows
-    )
+    rows = [_make_answer_row(entry, scene.now) for entry in answers]
+    caption = "Responses of 503 because of it, the latest first"
+    return _render_table(caption, ("Path", "Client", "Responses", "First", "Last"), rows)
 
 
-def _render_answer(entry: Answered, now: float) -> Html:
-    return fill(
-        '<tr class="fail"><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n',
-        entry.path,
-        "the kubelet" if entry.kubelet else "another client",
-        entry.count,
-        show_time(entry.first, now),
-        show_time(entry.last, now),
-    )
+def _make_answer_row(entry: Answered, now: float) -> Row:
+    client = "the kubelet" if entry.kubelet else "another"
+    return Status.FAIL, (entry.path, client, entry.count, show_time(entry.first, now), show_time(entry.last, now))
 
 
-def _render_table(caption: str, columns: Iterable[str], rows: Html) -> Html:
+def _render_table(caption: str, columns: Sequence[str], rows: Sequence[Row]) -> Html:
+    """Render the rows, the last one first. The labels are for a narrow window, where each row is a list."""
+    if not rows:
+        return NOTHING
     head = join(fill('<th scope="col">%s</th>', column) for column in columns)
-    return fill(_TABLE, caption, head, rows) if rows else NOTHING
+    lines = (
+        fill('<tr class="%s">%s</tr>\n', style, join(map(partial(fill, _CELL), columns, cells)))
+        for style, cells in reversed(rows)
+    )
+    return fill(_TABLE, caption, head, join(lines))
 
 
 def _render_links(spec: Spec, root: str, *, live: bool) -> Html:

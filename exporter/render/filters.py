@@ -1,6 +1,7 @@
 """Which checks the status page shows, and in which sections: the filter of its query."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -9,12 +10,18 @@ from exporter.render.html import NOTHING, Html, fill, join
 
 MAX_QUERY = 100
 """Characters of each part of a filter."""
-KEYS = ("status", "group", "owner", "q", "by")
+KEYS = ("status", "group", "owner", "q", "by", "still")
 """The parts of the query that the page depends on."""
 GROUPS = (Group.LIVENESS, Group.READINESS, Group.STARTUP)
 NO_GROUP = "no group"
 NO_OWNER = "no owner"
 
+_FORM = """<form role="search">%s<label>search <input type="search" name="q" value="%s" maxlength="100"></label>
+%s<button>Filter</button></form>
+"""
+_HIDDEN = '<input type="hidden" name="%s" value="%s">'
+_COUNT = '<a class="%s" href="%s/%s"%s>%s %s</a> '
+_CURRENT = Html(' aria-current="true"')
 _SELECTED = Html(" selected")
 _OPTION = '<option value="%s"%s>%s</option>'
 _SELECT = '<label>%s <select name="%s">%s</select></label>\n'
@@ -22,13 +29,17 @@ _SELECT = '<label>%s <select name="%s">%s</select></label>\n'
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The checks to show: those to which all that is set applies. `by` is what makes the sections."""
+    """The checks to show: those to which all that is set applies. `by` is what makes the sections.
+
+    If `still` is set, the page does not update itself.
+    """
 
     status: str = ""
     group: str = ""
     owner: str = ""
     q: str = ""
     by: str = ""
+    still: str = ""
 
     @property
     def active(self) -> bool:
@@ -57,7 +68,7 @@ def parse(query: Mapping[str, str]) -> Filter:
     found = {key: query.get(key, "")[:MAX_QUERY].strip() for key in KEYS}
     for key, known in (("status", tuple(Status)), ("group", (*GROUPS, NO_GROUP)), ("by", ("owner", "group"))):
         found[key] = found[key] if found[key] in known else ""
-    return Filter(**found)
+    return Filter(**found | {"still": "1" if "still" in query else ""})
 
 
 def divide(states: Iterable[State], by: str) -> dict[str, list[State]]:
@@ -69,12 +80,35 @@ def divide(states: Iterable[State], by: str) -> dict[str, list[State]]:
     return sections
 
 
-def render_options(chosen: Filter, states: Iterable[State]) -> Html:
-    """Render the choices of the form."""
+def render_form(states: Sequence[State], chosen: Filter, root: str) -> Html:
+    """Render the number of checks in each status, as links, and the form for the rest of the filter."""
+    hidden = (fill(_HIDDEN, key, value) for key in ("status", "still") if (value := getattr(chosen, key)))
+    return _render_counts(states, chosen, root) + fill(_FORM, join(hidden), chosen.q, _render_selects(states, chosen))
+
+
+def _render_counts(states: Sequence[State], chosen: Filter, root: str) -> Html:
+    counts = Counter(state.status for state in states)
+    choices = [("", len(states), "in all"), *((status, counts[status], status) for status in BADNESS)]
+    links = (
+        fill(
+            _COUNT,
+            value,
+            root,
+            chosen.encode(status=value),
+            _CURRENT if chosen.status == value else NOTHING,
+            count,
+            text,
+        )
+        for value, count, text in choices
+        if count or value == chosen.status
+    )
+    return fill('<nav aria-label="Checks by status">%s</nav>\n', join(links))
+
+
+def _render_selects(states: Iterable[State], chosen: Filter) -> Html:
     owners = sorted({state.spec.owner or NO_OWNER for state in states})
     owned = any(owner != NO_OWNER for owner in owners)
     selects: list[tuple[str, str, tuple[str, ...], str]] = [
-        ("status", "status", ("", *BADNESS), chosen.status),
         ("group", "group", ("", *GROUPS, NO_GROUP), chosen.group),
         *([("owner", "owner", ("", *owners), chosen.owner)] if owned else []),
         ("arrange by", "by", ("", "group", *(["owner"] if owned else [])), chosen.by),

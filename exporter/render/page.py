@@ -8,7 +8,7 @@ from exporter.evaluation.history import History, Transition
 from exporter.evaluation.judge import judge
 from exporter.model import BADNESS, Group, Snapshot, State, Status, Verdict, Vitals
 from exporter.render.card import Scene, link_check, render_card
-from exporter.render.filters import Filter, divide, render_options
+from exporter.render.filters import Filter, divide, render_form
 from exporter.render.html import NOTHING, Html, fill, fill_if, fill_names, join, show_time
 from exporter.render.shell import render as render_shell
 from exporter.render.shell import render_conditions, render_identity
@@ -18,6 +18,7 @@ MAX_NAMES = 5
 """Failing checks listed for a group."""
 MAX_OPEN = 10
 """Problems whose details are open."""
+_OPEN = (Status.FAIL, Status.UNKNOWN)
 MAX_UNFOLDED = 30
 """Passing checks that are listed without a click."""
 MAX_CHANGES = 10
@@ -30,9 +31,6 @@ _CHANGES = """<details id="changes"><summary>Latest change: %s</summary>
 <ol>%s</ol></details>
 """
 _CHANGE = '%s %s: %s → <b class="%s">%s</b>%s'
-_FORM = """<form role="search">%s<label>search <input type="search" name="q" value="%s" maxlength="100"></label>
-%s<button>Filter</button></form>
-"""
 _SECTION = """<section id="section-%s"><h2>%s</h2>
 %s%s</section>
 """
@@ -40,7 +38,7 @@ _FOLD = """<details class="fold" id="fold-%s"><summary>%s</summary>
 %s</details>
 """
 _FOOTER = """<p><a href="%(root)s/metrics">metrics</a> · <a href="%(root)s/healthz?verbose">healthz as text</a> · \
-<a href="%(root)s/healthz?format=json">healthz as JSON</a> · <a href="%(root)s/events">events</a> · %(still)s</p>
+<a href="%(root)s/healthz?format=json">healthz as JSON</a> · <a href="%(root)s/events">events</a> · %(turn)s</p>
 """
 _EMPTY = Html("<p>No checks are configured, so every endpoint returns 200.</p>\n")
 
@@ -61,7 +59,6 @@ def render(
     past: Past | None = None,
     chosen: Filter = Filter(),  # noqa: B008  # frozen
     root: str = "",
-    live: bool = True,
     vitals: Vitals = Vitals(running=True),  # noqa: B008  # frozen
 ) -> str:
     """Render one Snapshot. The links start with `root`; ages are relative to `now`, as Unix time."""
@@ -69,24 +66,27 @@ def render(
     scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.file)
     states = sort_worst_first(snapshot)
     headline, worst = format_headline(snapshot), states[0].status if states else Status.UNKNOWN
-    still = "" if live else "still"
     verdicts = join(_render_verdict(judge(snapshot, group), path, root) for path, group in paths.items())
-    lists = _render_lists(scene, states, chosen, still) if states else NOTHING if snapshot.degraded else _EMPTY
-    turn = "Turn auto-refresh off" if live else "Turn auto-refresh on"
-    link = fill('<a href="%s/%s">%s</a>', root, chosen.encode(still="1" if live else ""), turn)
+    lists = _render_lists(scene, states, chosen) if states else NOTHING if snapshot.degraded else _EMPTY
+    turn = fill('<a href="%s/%s">Turn auto-refresh %s</a>', root, *_turn(chosen))
     return render_shell(
         snapshot,
         now,
         title=headline,
         status=worst,
         identity=vitals.identity,
-        live=live,
+        live=not chosen.still,
         header=fill('<h1 class="%s">%s</h1>\n', worst, headline)
         + render_conditions(snapshot, vitals, now)
         + render_identity(snapshot, vitals, now),
         main=fill('<ul class="verdicts" aria-label="Verdicts">\n%s</ul>\n', verdicts) + lists,
-        footer=fill_names(_FOOTER, {"root": root, "still": link}),
+        footer=fill_names(_FOOTER, {"root": root, "turn": turn}),
     )
+
+
+def _turn(chosen: Filter) -> tuple[str, str]:
+    """Return the query that turns updates on or off, and which of the two it does."""
+    return (chosen.encode(still=""), "on") if chosen.still else (chosen.encode(still="1"), "off")
 
 
 def _render_verdict(verdict: Verdict, path: str, root: str) -> Html:
@@ -109,13 +109,12 @@ def _note_on(verdict: Verdict) -> str:
     return "" if verdict.members else "no checks"
 
 
-def _render_lists(scene: Scene, states: Sequence[State], chosen: Filter, still: str) -> Html:
+def _render_lists(scene: Scene, states: Sequence[State], chosen: Filter) -> Html:
     """Render the latest changes, the form, and the checks that it selects."""
     shown = [state for state in states if chosen.admits(state)]
     return (
         _render_changes(scene)
-        + _render_counts(states, chosen, scene.root, still)
-        + _render_form(states, chosen, still)
+        + render_form(states, chosen, scene.root)
         + fill_if("<p>%s</p>\n", f"{len(shown)} of {len(states)} checks" if chosen.active else "")
         + join(_render_sections(scene, shown, chosen))
     )
@@ -138,40 +137,13 @@ def _render_change(scene: Scene, change: Transition, name: Html) -> Html:
     return fill(_CHANGE, show_time(change.time, scene.now), name, change.before, change.after, change.after, said)
 
 
-def _render_counts(states: Sequence[State], chosen: Filter, root: str, still: str) -> Html:
-    """Render the number of checks in each status as links."""
-    counts = {status: sum(state.status is status for state in states) for status in BADNESS}
-    links = [("", "", len(states), "in all"), *((status, status, counts[status], status) for status in BADNESS)]
-    return fill(
-        '<nav aria-label="Checks by status">%s</nav>\n',
-        join(
-            fill(
-                '<a class="%s" href="%s/%s"%s>%s %s</a> ',
-                style,
-                root,
-                chosen.encode(status=value, still=still),
-                Html(' aria-current="true"') if chosen.status == value else NOTHING,
-                count,
-                text,
-            )
-            for value, style, count, text in links
-            if count or value == chosen.status
-        ),
-    )
-
-
-def _render_form(states: Sequence[State], chosen: Filter, still: str) -> Html:
-    hidden = Html('<input type="hidden" name="still" value="1">') if still else NOTHING
-    return fill(_FORM, hidden, chosen.q, render_options(chosen, states))
-
-
 def _render_sections(scene: Scene, shown: Sequence[State], chosen: Filter) -> Iterator[Html]:
     problems = sum(state.status is not Status.PASS for state in shown)
     folded = len(shown) - problems > MAX_UNFOLDED and not chosen.active
     room = MAX_OPEN
     for name, states in divide(shown, chosen.by).items():
         bad = [state for state in states if state.status is not Status.PASS]
-        cards = [render_card(scene, state, opened=number < room) for number, state in enumerate(bad)]
+        cards = [render_card(scene, state, opened=at < room and state.status in _OPEN) for at, state in enumerate(bad)]
         room = max(0, room - len(bad))
         good = [render_card(scene, state, opened=False) for state in states if state.status is Status.PASS]
         passing = fill('<ul class="checks">\n%s</ul>\n', join(good)) if good else NOTHING

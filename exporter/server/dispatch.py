@@ -34,7 +34,7 @@ MAX_WAITING = 40
 MAX_RECENT = 4
 """Rendered responses that are kept, each for at most a second."""
 
-_SHARED = {"/metrics": ("name[]",), "/": ("still", *KEYS)}
+_SHARED = {"/metrics": ("name[]",), "/": KEYS}
 _CHECK_KEYS = ("still",)
 _CHALLENGE = ("WWW-Authenticate", CHALLENGE)
 _RETRY = ("Retry-After", "1")

@@ -15,8 +15,6 @@ from exporter.server.answers import Answer, refuse
 from exporter.server.negotiation import compress
 from exporter.server.probes import PROBE_PATHS
 
-STILL = "still"
-"""The parameter of a query for a page that does not refresh itself."""
 LEVEL = 6  # of compression: a page repeats itself a lot, and level 1 makes it half as large again
 
 
@@ -30,7 +28,6 @@ def answer_page(store: Store, vitals: Callable[[], Vitals], next_runs: Callable[
         past=page.Past(store.history, next_runs()),
         chosen=filters.parse(request.args),
         root=request.script_root,
-        live=STILL not in request.args,
         vitals=vitals(),
     )
     return _make_html(text, snapshot)
@@ -52,7 +49,7 @@ def answer_check(
         answers.entries(),
         time.time(),
         root=request.script_root,
-        live=STILL not in request.args,
+        live=not filters.parse(request.args).still,
         vitals=vitals(),
     )
     return _make_html(text, snapshot)

@@ -2,33 +2,22 @@
 
 import json
 import re
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from e2e.browser import open_browser, resize
 from make import FAIL, PASS, WARN, check, in_groups
 from npm import install
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from stage import Stage, served
-from support import Clock, command, eventually, free_port
+from support import Clock, eventually, free_port
 
 from exporter.model import Group, Identity, Measurement, Outcome, Reason, Status, Vitals
 
 AXE = Path(__file__).parent / "axe"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 CLOCK = """
     const now = Date.now;
     window.ahead = 0;
@@ -42,21 +31,9 @@ LONG = "n" * 63
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium in its usual configuration, except that pages of `localhost` may not run scripts."""
-    with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = command("chromium")
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        blocked = {"profile.content_settings.exceptions.javascript": {"http://localhost:*,*": {"setting": 2}}}
-        options.add_experimental_option("prefs", blocked)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options, webdriver.ChromeService(command("chromedriver")))
+    with open_browser() as driver:
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": CLOCK})
-        try:
-            yield driver
-        finally:
-            driver.quit()
+        yield driver
 
 
 class Server:
@@ -122,13 +99,6 @@ def page(browser, server):
     resize(browser, 1280)
     browser.get(server.url + "/")
     return browser
-
-
-def resize(browser, width, scheme="light"):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def seen(browser, selector):

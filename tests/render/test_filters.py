@@ -4,7 +4,7 @@ import pytest
 from make import in_groups, settled
 
 from exporter.model import Group
-from exporter.render.filters import MAX_QUERY, Filter, divide, parse, render_options
+from exporter.render.filters import MAX_QUERY, Filter, divide, parse, render_form
 
 STATES = [
     settled("FFF", name="database", kind="tcpSocket", target="db.shop:5432", owner="data"),
@@ -57,5 +57,5 @@ def test_the_checks_are_in_sections(by, sections):
 
 
 def test_there_are_no_choices_of_owners_without_owners():
-    assert "owner" in render_options(Filter(), STATES)
-    assert "owner" not in render_options(Filter(), [settled("P")])
+    assert 'name="owner"' in render_form(STATES, Filter(), "")
+    assert "owner" not in render_form([settled("P")], Filter(), "")

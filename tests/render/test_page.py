@@ -206,7 +206,7 @@ def test_what_the_configuration_says_about_a_check_is_shown():
 
 
 def test_the_page_renews_itself_and_can_be_kept_still():
-    live, still = render(scene(), PROBE_PATHS, NOW), render(scene(), PROBE_PATHS, NOW, live=False)
+    live, still = render(scene(), PROBE_PATHS, NOW), render(scene(), PROBE_PATHS, NOW, chosen=Filter(still="1"))
 
     assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in live
     assert '<a href="/?still=1">Turn auto-refresh off</a>' in live
@@ -269,7 +269,8 @@ def test_the_filter_selects_checks_and_arranges_them():
     assert re.findall(r'id="check-(\w+)"', html) == ["api", "web"]
     assert "2 of 3 checks" in words(html)
     assert re.findall(r"<h2>(.*?)</h2>", html) == ["shop: 1 pass", "no owner: 1 pass"]
-    assert '<option value="pass" selected>pass</option>' in html
+    assert '<input type="hidden" name="status" value="pass">' in html
+    assert '<option value="owner" selected>owner</option>' in html
     assert '<a class="fail" href="/health/?status=fail&amp;by=owner">1 fail</a>' in html
     assert "1 fail of 3 checks" in Text(html).of("h1")
 
@@ -292,7 +293,7 @@ def test_hostile_text_is_text(evil):
     texts = dict.fromkeys(("name", "kind", "target", "owner", "description", "runbook_url"), evil)
     state = after(Outcome.failed(Reason.BODY, evil), failure_threshold=1, **texts)
     identity = Identity(evil, evil, NOW)
-    chosen = Filter(q=evil, owner=evil, by="owner")
+    chosen = Filter(q=evil, owner=evil, by="owner", still="1")
 
     html = shown(state) + render(
         snapshot([state]),
@@ -300,7 +301,6 @@ def test_hostile_text_is_text(evil):
         NOW,
         vitals=Vitals(True, complaint=evil, identity=identity),
         chosen=chosen,
-        live=False,
     )
 
     assert len(re.findall(r"<(script|img)", html)) == 1  # the page's own

@@ -48,7 +48,7 @@ def test_the_latest_runs_fill_the_strip():
 def test_a_failure_is_higher_and_says_when_and_why():
     drawn = draw_strip(find_cells(*recorded("PFFP"), CELLS), CELLS)
 
-    assert '<rect class="pass" x="36" y="5" width="1" height="5"></rect>' in drawn
+    assert '<rect class="pass" x="36" y="4" width="1" height="6"></rect>' in drawn
     assert '<rect class="fail" x="37" y="0" width="2" height="10"><title>2 runs until 14:03:' in drawn
     assert "UTC: fail (connect)</title>" in drawn
     assert 'aria-label="latest 4 runs: 2 fail, 2 pass"' in drawn
