@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 @click.option(
     "--since",
     metavar="TIME",
-    help="Begin of the time to replay: a time such as 2026-03-01T09:00:00Z, or a duration before now such as 7d. "
-    "Default: the whole history, or 1d of Prometheus.",
+    help="Begin of the time to replay: a time such as 2026-03-01T09:00:00Z, or a duration such as 7d, which counts "
+    "back from the last entry. Default: the whole history, or 1d of Prometheus.",
 )
-@click.option("--until", metavar="TIME", help="End of the time to replay.")
+@click.option("--until", metavar="TIME", help="End of the time to replay, written in the same way.")
 @click.option(
     "--set",
     "sets",
@@ -118,11 +118,12 @@ def replay(
 
     if (history_file is None) == (url is None):
         raise click.UsageError("give either --history.file or --prometheus.url")
-    begin, end = _parse_time(since, "--since"), _parse_time(until, "--until")
     configs = [(str(path), load_config(path, AssumedEnvironment())) for path in config_files]
     try:
-        recording = _read_file(history_file) if history_file else _read_prometheus(url or "", match, begin, end)
-        covered = intersect(recording.covered, ((begin or 0.0, end or math.inf),))
+        recording, window = (
+            _read(history_file, since, until) if history_file else _query(url or "", match, since, until)
+        )
+        covered = intersect(recording.covered, (window,))
         names = {life.spec.name for life in recording.lives}
         variants = make_variants(sets, configs, parse_kubelet(probes), names)
         rows = [*compare(recording, variants, covered)]
@@ -135,28 +136,40 @@ def replay(
     return 0
 
 
-def _read_file(path: Path) -> "Recording":
+def _read(path: Path, since: str | None, until: str | None) -> "tuple[Recording, tuple[float, float]]":
+    """Return the recording in a file, and the wanted window. A duration counts back from the last entry."""
     from exporter.evaluation.entries import decode
     from exporter.replay.recording import read
-    from exporter.server.segments import read_lines
+    from exporter.server.segments import list_lines
 
-    return read(decode(read_lines(path, sys.maxsize)))
+    try:
+        recording = read(decode(list_lines(path)))
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read: {error.strerror}") from None
+    if not recording.covered:
+        raise Refused(f"{path}: has no history that this version can read")
+    last = recording.covered[-1][1]
+    return recording, (_parse_time(since, "--since", last, 0.0), _parse_time(until, "--until", last, math.inf))
 
 
-def _read_prometheus(url: str, match: str, begin: float | None, end: float | None) -> "Recording":
+def _query(url: str, match: str, since: str | None, until: str | None) -> "tuple[Recording, tuple[float, float]]":
+    """Return the recording of an exporter that Prometheus scrapes, and the wanted window."""
     from exporter.replay.counters import rebuild
     from exporter.replay.prometheus import load
 
-    until = end or time.time()
-    return rebuild(load(url, match, begin or until - 86400, until))
+    now = time.time()
+    end = _parse_time(until, "--until", now, now)
+    begin = _parse_time(since, "--since", now, end - 86400)
+    return rebuild(load(url, match, begin, end)), (begin, end)
 
 
-def _parse_time(text: str | None, option: str) -> float | None:
+def _parse_time(text: str | None, option: str, now: float, default: float) -> float:
     from exporter.config.moments import parse_since
 
     if text is None:
-        return None
+        return default
     try:
-        return parse_since(text, time.time())
+        return parse_since(text, now)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=f"'{option}'") from None
+        message = str(error).replace("since", option, 1)
+        raise click.UsageError(f"{message}.") from None

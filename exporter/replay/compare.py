@@ -79,7 +79,8 @@ def find_group_down(recording: Recording, traced: Iterable[tuple[Life, Spec, Seq
 def _list_probes(recording: Recording, path: str) -> list[float]:
     """Return times at which the kubelet certainly probed."""
     answers = (entry for entry in recording.answered if entry.path == path)
-    return sorted({time for entry in answers for time in (entry.first, entry.last)})
+    times = (time for entry in answers for time in (entry.previous, entry.first, entry.last, entry.recovered))
+    return sorted({time for time in times if time is not None})
 
 
 def _measure_down(periods: Sequence[Sequence[Stretch]]) -> Bounds:

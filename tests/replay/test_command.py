@@ -62,16 +62,15 @@ def exact(number):
 
 
 def test_the_table_compares_each_variant_with_what_happened(history):
-    done = run(
-        "--history.file", history, "--set", "api.failureThreshold=3,4", "--kubelet", "liveness.failureThreshold=1"
-    )
+    probes = ("--kubelet", "liveness.failureThreshold=1", "--kubelet", "readiness.periodSeconds=10")
+    done = run("--history.file", history, "--set", "api.failureThreshold=3,4", *probes)
 
     assert done.return_value == 0
     assert done.output.partition("\n\n")[0].splitlines() == [
         "variant                 restarts  unready         /livez 503  /readyz 503  outages noticed  after",
-        "as recorded             2         4.6 to 4.7 min  4.8 min     4.9 min      2 of 2           20.0 s",
-        "api.failureThreshold=3  2         4.6 to 4.7 min  4.8 min     4.9 min      2 of 2           20.0 s",
-        "api.failureThreshold=4  1         4.5 to 4.6 min  4.5 min     4.6 min      1 of 2           30.0 s",
+        "as recorded             2         4.5 to 4.7 min  4.8 min     4.9 min      2 of 2           20.0 s",
+        "api.failureThreshold=3  2         4.5 to 4.7 min  4.8 min     4.9 min      2 of 2           20.0 s",
+        "api.failureThreshold=4  1         4.3 to 4.5 min  4.5 min     4.6 min      1 of 2           30.0 s",
     ]
     assert "Covers 2026-03-01T09:00:00Z to 2026-03-01T10:00:00Z, 60.0 min." in done.output
     assert "The kubelet: livenessProbe every 10 s, failureThreshold 1" in done.output
@@ -132,7 +131,24 @@ def test_a_question_without_an_answer_is_an_error(history, arguments, message):
 
 
 def test_a_missing_history_is_an_error(tmp_path):
-    assert "there is no history" in str(run("--history.file", tmp_path / "missing").exception)
+    assert "missing: cannot be read: No such file or directory" in str(
+        run("--history.file", tmp_path / "missing").exception
+    )
+    (tmp_path / "empty").write_text("no history\n")
+    assert "empty: has no history that this version can read" in str(
+        run("--history.file", tmp_path / "empty").exception
+    )
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_an_invalid_time_is_an_error(history, option):
+    assert f"{option} must be a time such as" in str(run("--history.file", history, option, "yesterday").exception)
+
+
+def test_a_duration_counts_back_from_the_end_of_the_file(history):
+    done = run("--history.file", history, "--since", "30m")
+
+    assert "Covers 2026-03-01T09:30:00Z to 2026-03-01T10:00:00Z" in done.output
 
 
 def test_a_wrong_period_of_the_kubelet_is_noticed(history):
