@@ -159,15 +159,15 @@ def _run(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> "Snapsh
 
 def _render(snapshot: "Snapshot", verdict: "Verdict", form: str, *, complete: bool, to_file: bool) -> tuple[str, int]:
     """Return the report and the exit code. `complete` means that the snapshot has all checks of the group."""
-    from exporter.render import junit, nagios, report, tap
-
     code = HEALTHY if verdict.up else UNHEALTHY
     match form:
-        case "json":
-            return report.render_json(snapshot, verdict), code
         case "junit":
+            from exporter.render import junit
+
             return junit.render(snapshot, verdict), code
         case "nagios":
+            from exporter.render import nagios
+
             return nagios.render(snapshot, verdict), nagios.find_state(verdict)
         case "prometheus":
             from exporter.render.metrics import render_textfile
@@ -175,6 +175,12 @@ def _render(snapshot: "Snapshot", verdict: "Verdict", form: str, *, complete: bo
             groups = [group for group in Group if complete and verdict.group in (group, Group.ALL)]
             return render_textfile(snapshot, groups).decode().rstrip("\n"), code
         case "tap":
+            from exporter.render import tap
+
             return tap.render(snapshot, verdict), code
+    from exporter.render import report
+
+    if form == "json":
+        return report.render_json(snapshot, verdict), code
     color, width = (False, None) if to_file else (use_color(), find_width())
     return report.render_text(snapshot, verdict, color=color, width=width), code

@@ -69,6 +69,21 @@ def test_watch_ends_at_the_first_failure_if_it_is_fast(tmp_path):
     assert re.search(r"Z  FAIL +fails +exec +exit +false exited with 1$", done.stdout.splitlines()[-1])
 
 
+def test_watch_ends_when_nobody_reads(monkeypatch):
+    class Closed:
+        def isatty(self):
+            return False
+
+        def write(self, text):
+            raise BrokenPipeError
+
+    failing = check("fails", FAIL, timeout=PATIENCE)
+    for stdout in (Closed(), None):
+        monkeypatch.setattr(watch.sys, "stdout", stdout)
+
+        assert watch.watch([failing], Group.ALL, fail_fast=False) == 1
+
+
 @pytest.mark.parametrize("arguments", [["--format", "json"], ["--output", "x"]])
 def test_watch_shows_only_text(arguments):
     refused = commands.run("check", "--watch", *arguments)
