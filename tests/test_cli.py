@@ -25,6 +25,7 @@ COMMANDS = (
     "check",
     "ask",
     "explain",
+    "replay",
     "validate",
     "inject",
     "uninject",

@@ -88,12 +88,13 @@ def replay(
     """Show what other thresholds, periods, groups or probes would have done with recorded runs.
 
     \b
-    health-exporter replay --history.file history.jsonl --since 7d --set api.failureThreshold=2,3,5
-    health-exporter replay --history.file history.jsonl --set failureThreshold=5 --set periodSeconds=20
-    health-exporter replay --history.file history.jsonl --set api.groups=readiness
-    health-exporter replay --history.file history.jsonl --set livenessProbe.failureThreshold=6
-    health-exporter replay --history.file history.jsonl --config.file new.yml
-    health-exporter replay --prometheus.url http://127.0.0.1:9090 --prometheus.match 'pod="web-0"' --set groups=[]
+    health-exporter replay --history.file events.jsonl --since 7d --set api.failureThreshold=2,3,5
+    health-exporter replay --history.file events.jsonl --set failureThreshold=5 --set periodSeconds=20
+    health-exporter replay --history.file events.jsonl --set api.groups=readiness
+    health-exporter replay --history.file events.jsonl --set livenessProbe.failureThreshold=6
+    health-exporter replay --history.file events.jsonl --config.file new.yml
+    health-exporter replay --prometheus.url http://127.0.0.1:9090 --prometheus.match 'pod="web-0"' \\
+      --set groups=[]
 
     The first row is the recorded configuration. --set changes one of failureThreshold, successThreshold, periodSeconds,
     staleAfterSeconds and groups of a check, or periodSeconds, failureThreshold and successThreshold of the
