@@ -328,7 +328,8 @@ def node_lost_and_a_workload_down_elsewhere() -> Incident:
         for pod in deploy(1, WELL, job=f"app-{place}", net=place)
     ]
     bank = change(deploy(4, WELL, job="bank", net=9, processes=((0, 30),)), 0, processes=((0, 20),))
-    return Incident((*pods, *change(bank, 3, node="node-2")), minutes=45, pages=2)
+    well = deploy(3, WELL, job="well", net=10)[2:]  # on node-3
+    return Incident((*pods, *change(bank, 3, node="node-2"), *well), minutes=45, pages=2)
 
 
 @incident
