@@ -350,3 +350,10 @@ def all_replicas_restart_with_a_typo() -> Incident:
     """Own. The file is invalid from minute 2 on. At 6, all replicas restart, and none becomes ready."""
     pods = deploy(2, WELL, rejected=((2, FOREVER),), processes=((0, 6), (6.25, FOREVER)))
     return Incident(tuple(pods), kube(("shop", 2)), minutes=9, pages=1, tickets=1)
+
+
+@incident
+def prometheus_cut_off() -> Incident:
+    """Own. Prometheus gets no response from any of four workloads, and there is no kube-state-metrics."""
+    pods = [pod for net in range(4) for pod in deploy(1, WELL, job=f"app-{net}", net=net, unscraped=((2, 14),))]
+    return Incident(tuple(pods), minutes=22, pages=1)
