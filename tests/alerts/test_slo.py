@@ -222,3 +222,19 @@ def test_no_alert_fires_on_too_little_history(tmp_path):
     results = ask(series, [(BURN, 5), (BURN, 29), (BURN, 31)], tmp_path)
 
     assert [bool(re.findall(r"window", results[BURN, now])) for now in (5, 29, 31)] == [False, False, True]
+
+
+def test_a_failing_check_of_severity_info_hides_only_its_own_budget(tmp_path):
+    """Nobody receives its alert."""
+    end = 12 * HOUR + 30
+    series: dict[str, Sequence[float]] = {}
+    for job, check in (("shop", "db"), ("bank", "note")):
+        labels = f'job="{job}", sli="check", check="{check}"'
+        series[name_series("good", labels)] = outages(end, (end - 25, end - 15))
+        series[name_series("total", labels)] = outages(end)
+        alert = f'alertname="HealthCheckFailing", alertstate="firing", severity="info", job="{job}", check="note"'
+        series[f"ALERTS{{{alert}}}"] = outages(end)
+    burn = BURN.replace("(window)", "(job)")
+    results = ask(series, [(burn, end - 5)], tmp_path, "5m")
+
+    assert re.findall(r'job="(\w+)"', results[burn, end - 5]) == ["shop"]
