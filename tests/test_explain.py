@@ -52,7 +52,7 @@ def test_the_story_of_a_running_exporter(stage):
     told = explain("--url", stage.url, "--since", "1970-01-12T14:00:00Z")
 
     assert (told.returncode, told.stderr) == (0, "")
-    assert "2 checks, at the end api is fail (connect) and db is unknown (pending).\n" in told.stdout
+    assert "2 checks. At the end, api is fail (connect) and db is unknown (pending).\n" in told.stdout
     assert "  14:03:50  api failed (connect): refused. 2 runs in a row had failed since 14:03:39 (failure" in unwrap(
         told
     )
@@ -72,7 +72,7 @@ def test_one_check_alone(stage):
     assert told.returncode == 2, "no such duration"
 
     told = explain("--url", stage.url, "--since", "0", "--check", "db").stdout
-    assert "1 check, at the end db is unknown (pending).\n" in told
+    assert "1 check. At the end, db is unknown (pending).\n" in told
     assert "api" not in told
     assert "The exporter started: version 1 on web-0.\n" in told
 

@@ -76,13 +76,13 @@ def test_the_story_of_a_server_that_is_stopped_and_of_a_slow_one(start, nginx, s
     refused, late = rf"127\.0\.0\.1:{nginx.port}: Connection refused\.", r"\S+: no complete response in time\."
     two = r"2 runs in a row had failed since [\d:]{8} \(failureThreshold 2\)\."
     for pattern in (
-        rf"  web failed \(connect\): {refused} {two} With it, liveness and readiness failed\.\n",
+        rf"  web failed \(connect\): {refused} {two} As a result, liveness and readiness failed\.\n",
         rf"  The kubelet received 503 from /livez because of web \(connect\): {times}",
-        r"  web passed again after [^.]+\. \d+ runs had failed\.\n",
-        rf"  api failed \(timeout\): {late} {two} With it, readiness failed\.\n",
+        r"  web passed again after [^.]+\. \d+ runs failed in total\.\n",
+        rf"  api failed \(timeout\): {late} {two} As a result, readiness failed\.\n",
         rf"  The kubelet received 503 from /readyz because of api \(timeout\): {times}",
         r"2 checks, all pass\.\n",
     ):
         assert re.search(pattern, story), story
     assert set(running.stdout.split("\n\n")[1:-1]) <= set(recorded.stdout.split("\n\n"))
-    assert "The exporter began to shut down. With that, readiness failed.\n" in recorded.stdout
+    assert "The exporter began to shut down. As a result, readiness failed.\n" in recorded.stdout

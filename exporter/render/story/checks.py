@@ -35,7 +35,7 @@ def describe_episode(chronicle: Chronicle, episode: Episode, moments: Moments) -
         status = "no longer configured" if removed else "unknown again"
         yield episode.reset.time, f"By then, {episode.check} was {status}, because {cause}."
     elif episode.end is None and unhealthy is not None:
-        status = episode.transitions[-1].after
+        status = "failing" if episode.transitions[-1].after is Status.FAIL else "unknown"
         duration = write_duration(unhealthy, chronicle.until)
         failures = _describe_failures(chronicle, episode.check, since, chronicle.until, recovered=False)
         yield chronicle.until, " ".join([f"{episode.check} was still {status} after {duration}.", *failures])
@@ -81,7 +81,7 @@ def describe_life(life: Life, moments: Moments) -> Iterator[Line]:
             use = "The previous one stayed in use." if life.configured else "The exporter had no other one to use."
             yield moment, f"The exporter rejected its configuration: {end_sentence(detail)} {use}"
         case Event.DRAINING:
-            yield moment, "The exporter began to shut down. With that, readiness failed."
+            yield moment, "The exporter began to shut down. As a result, readiness failed."
         case Event.STOPPED:
             yield moment, "The exporter stopped."
         case Event.LOST:
@@ -112,7 +112,7 @@ def _describe_threshold(transition: Transition, since: float | None, moments: Mo
 
 def _describe_groups(groups: Sequence[Group]) -> Iterator[str]:
     if groups:
-        yield f"With it, {enumerate_names(groups)} failed."
+        yield f"As a result, {enumerate_names(groups)} failed."
 
 
 def _describe_unknown(transition: Transition) -> str:
@@ -135,7 +135,7 @@ def _describe_failures(
         spans = [span for span in chronicle.list_spans(check) if since <= span.first <= until]
         while recovered and spans and not spans[-1].status.healthy:  # runs that began when the recovery had ended
             spans.pop()
-        yield f"{count(sum(span.count for span in spans if span.status is Status.FAIL), 'run')} had failed."
+        yield f"{count(sum(span.count for span in spans if span.status is Status.FAIL), 'run')} failed in total."
 
 
 def _describe_down(life: Life, moments: Moments) -> str:
@@ -144,7 +144,7 @@ def _describe_down(life: Life, moments: Moments) -> str:
     since = moments.write(life.down_since)
     if life.stopped:
         return f" It had not been running since {since}."
-    return f" The one before had ended without a shutdown, after {since}, the time of its last entry."
+    return f" The one before ended without a shutdown. Its last entry is from {since}."
 
 
 def _has_failed(episode: Episode) -> bool:

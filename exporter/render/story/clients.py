@@ -1,7 +1,7 @@
 """What clients have received -> sentences, each with its time.
 
 The exporter sees only the kubelet's requests. What the kubelet has done is concluded from their times, so a sentence
-about that begins with "Probably".
+about that has the word "probably".
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ def describe_restart(
         yield times[0][1], f"{_describe_restarts(times, moments)}: {why}"
     final = liveness[-1]
     if final.recovered is None and _is_pause(chronicle, final, chronicle.until):
-        why = "It stops when it restarts a container or deletes the pod: probably, one of these happened."
+        why = "It stops when it restarts a container or deletes the pod, so one of these has probably happened."
         yield final.last, f"The kubelet did not request /livez again, {_describe_interval(final)}. {why}"
     elif not pauses:
         text = "The times of the kubelet's requests do not show whether it restarted a container."
@@ -68,7 +68,7 @@ def describe_silence(checks: Iterable[str], entries: Sequence[Answered]) -> Iter
 
 def _describe_restarts(times: Sequence[tuple[float, float]], moments: Moments) -> str:
     number = "" if len(times) == 1 else f" {len(times)} times, for the first time"
-    return f"Probably, a container was restarted{number} {moments.write_interval(*times[0])}"
+    return f"A container was probably restarted{number} {moments.write_interval(*times[0])}"
 
 
 def _find_starts(liveness: Sequence[Answered], startup: Sequence[Answered]) -> list[tuple[float, float]]:

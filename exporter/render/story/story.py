@@ -50,15 +50,16 @@ def _describe_end(chronicle: Chronicle) -> str:
         if known.status is status and status is not Status.PASS
     ]
     if not chronicle.checks:
-        return "no checks at the end."
-    return f"{total}, at the end {enumerate_names(bad)}." if bad else f"{total}, all pass."
+        return "no checks."
+    return f"{total}. At the end, {enumerate_names(bad)}." if bad else f"{total}, all pass."
 
 
 def _list_missing(chronicle: Chronicle, since: float, more: int) -> Iterator[Text]:
     if chronicle.complete_since > since:
-        yield "", f"Some events up to {write_date(chronicle.complete_since)} are missing, because there were too many."
+        until = write_date(chronicle.complete_since)
+        yield "", f"Some events up to {until} UTC are missing, because there were too many."
     elif chronicle.begin > since:
-        yield "", f"The history begins at {write_date(chronicle.begin)}. Nothing is known about the time before."
+        yield "", f"The history begins at {write_date(chronicle.begin)} UTC. Nothing is known about the time before."
     if chronicle.cut:
         yield "", "Some runs are missing, because there are too many checks."
     if more > 0:

@@ -192,7 +192,7 @@ def compare_failure(witness, second, text, day):
         assert {status for _, status in definitive} == {Status.FAIL}, text
         assert len(definitive) == streak
         assert not match[4] or parse(match[4], day) == definitive[0][0], text
-    if groups := re.search(r"With it, ([\w, ]+) failed\.", text):
+    if groups := re.search(r"As a result, ([\w, ]+) failed\.", text):
         names = {Group(name) for name in re.split(", | and ", groups[1])}
         assert any(names <= down for when, down in witness.down if when == second), text
 
@@ -203,7 +203,7 @@ def compare_recovery(witness, second, text):
         changes = [change for change in witness.changes if change[1] == match[1] and change[0] <= second]
         assert changes[-1][0] == second, text
         assert changes[-1][3].healthy, text
-    if match and (number := re.search(r"(\d+) runs? had failed", text)):
+    if match and (number := re.search(r"(\d+) runs? failed in total", text)):
         failed = max(when for when, _, _, after in changes if after is Status.FAIL)
         runs = [(when, status) for when, name, status in witness.runs if name == match[1] and when < second]
         begin = max((when for when, status in runs if status.healthy and when < failed), default=0)
