@@ -35,6 +35,10 @@ class Incident:
     """None if it is not over."""
     pieces: tuple[Piece, ...]
 
+    def lasts_until(self, moment: float) -> bool:
+        """Return whether a part of it ended at this time or later."""
+        return any(piece.end is None or piece.end >= moment for piece in self.pieces)
+
 
 def find_incidents(chronicle: Chronicle) -> list[Incident]:
     """Return all incidents, in order."""

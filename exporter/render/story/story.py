@@ -24,7 +24,7 @@ def write(chronicle: Chronicle, since: float, width: int = MAX_WIDTH, check: str
     incidents = find_incidents(chronicle)
     if check is not None:
         incidents, chronicle = select_incidents(incidents, check), chronicle.select(check)
-    recent = [incident for incident in incidents if incident.end is None or incident.end >= since]
+    recent = [incident for incident in incidents if incident.lasts_until(since)]
     host = chronicle.host or "this exporter"
     end = _describe_end(chronicle)
     if not recent:
