@@ -59,7 +59,8 @@ def body(url: str) -> str | None:
 def steady(text: str) -> str:
     """The text without times, durations, counts and generations, which differ from run to run."""
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
-    text = re.sub(r" +[\d.]+ m?s\b", " DURATION", text)
-    text = re.sub(r"\d+ times until", "N times until", text)
+    text = re.sub(r"(\d{4}-\d\d-\d\d )?\b\d\d:\d\d:\d\d\b", "TIME", text)
+    text = re.sub(r"( +[\d.]+ min\b)?( +[\d.]+ m?s\b)", " DURATION", text)
+    text = re.sub(r"\d+ (times until|runs had failed)", r"N \1", text)
     text = text.rstrip("\n")  # not every response ends with one
     return re.sub(r"(\bgeneration[= ]|^health_snapshot_generation )[\d.]+", r"\1N", text, flags=re.MULTILINE)

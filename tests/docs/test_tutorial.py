@@ -39,11 +39,23 @@ def test_part_1_prints_what_the_page_shows(tmp_path: Path) -> None:
             typed, shown = (replace(text, replaced) for text in step)
             slept, _, then = typed.rpartition("; ") if typed.startswith("sleep") else ("", "", typed)
             if slept:
-                eventually(lambda: steady(terminal.run(then)) == steady(shown), what=typed)  # noqa: B023
+                eventually(lambda: find_difference(terminal.run(then), shown) is None, what=typed)  # noqa: B023
             else:
-                assert steady(terminal.run(typed)) == steady(shown), typed
+                assert find_difference(terminal.run(typed), shown) is None, typed
 
     assert len(steps) > 12
+
+
+def find_difference(printed: str, shown: str) -> tuple[str, str] | None:
+    """What differs, if the page does not show it: a line with three dots stands for any lines.
+
+    With such a line, the white space does not count either: where a text is wrapped depends on the port.
+    """
+    printed, shown = steady(printed), steady(shown)
+    if "...\n" not in shown:
+        return None if printed == shown else (printed, shown)
+    printed, parts = " ".join(printed.split()), [" ".join(part.split()) for part in shown.split("...\n")]
+    return None if re.fullmatch(".*".join(map(re.escape, parts)), printed) else (printed, shown)
 
 
 def replace(text: str, replaced: dict[str, str]) -> str:
