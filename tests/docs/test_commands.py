@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +16,15 @@ import pytest
 import trustme
 import yaml
 from docs.pages import PAGES, ROOT, Command, find_blocks, list_commands
+from make import FAIL, PASS, check, in_groups
 from stage import Stage, served
-from support import command, free_port
+from support import Clock, command, free_port
 from web_files import issue
 
 from exporter.cli.main import cli
+from exporter.evaluation.entries import encode
+from exporter.evaluation.history import Event
+from exporter.model import Group
 
 
 class Elsewhere(NamedTuple):
@@ -32,7 +37,11 @@ class Elsewhere(NamedTuple):
 
 OWN = rf"(?:^|[\s/])health-exporter(?::[\d.]+)? ((?:{'|'.join(cli.commands)})\b[^|;&>)`]*)"
 """A command of Health Exporter, also one that runs in a container."""
-RUN = {"ask": {0, 1}, "check": {0, 1}, "validate": {0}, "inject": {0}, "convert": {0}, "schema": {0}, "kinds": {0}}
+DONE, ASKED = {0}, {0, 1}
+RUN = {
+    **dict.fromkeys(("ask", "check"), ASKED),
+    **dict.fromkeys(("validate", "inject", "convert", "schema", "kinds", "completion", "explain", "replay"), DONE),
+}
 """The commands that run here, with the exit codes that they may have."""
 ELSEWHERE = [
     Elsewhere(
@@ -67,7 +76,6 @@ NEEDS = {
     "a package index": r"(?:\.venv/bin/)?pip install .*",
     "a release": r"git (?:tag|push) .*|gh .*|sha256sum .*|docker buildx .*",
     "the environment that `make` builds": r"make .*|\. \.venv/bin/activate",
-    "a recorded history": r"health-exporter (?:replay|explain) .*",
 }
 """What a command needs that the tests do not have. Its options are tested as far as they can be."""
 MANIFEST = """
@@ -126,13 +134,23 @@ def test_what_a_command_needs_is_shown(need):
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(Stage().dispatch()) as address:
-        yield address
+def stage() -> Iterator[Stage]:
+    """An exporter whose check has failed. Its lines are what `--history.file` would have."""
+    made = Stage(Clock(time.time() - 1_000_100))  # its wall clock is a million seconds ahead of it
+    made.lines = []
+    made.store.history.sink = lambda entry: made.lines.append(encode(entry))
+    with served(made.dispatch()) as made.url:
+        made.store.note(Event.STARTED)
+        made.watch(check("api", groups=in_groups(Group.LIVENESS, Group.READINESS)))
+        for outcome in (PASS, FAIL, FAIL, FAIL, PASS):
+            made.clock.advance(10)
+            made.conclude("api", outcome)
+        yield made
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(stage: Stage, tmp_path: Path) -> Path:
+    (tmp_path / "history.jsonl").write_text("\n".join(stage.lines))
     (tmp_path / "web.yaml").write_text(MANIFEST)
     (tmp_path / "health.yml").write_text("checks:\n  - {name: load, loadAverage: {}}\n")  # on pages that show none
     return tmp_path
@@ -142,7 +160,7 @@ HERE = [shown for shown in COMMANDS if find_place(shown) == "here"]
 
 
 @pytest.mark.parametrize("shown", HERE, ids=[shown.id for shown in HERE])
-def test_a_command_runs(shown, folder, url):
+def test_a_command_runs(shown, folder, stage):
     """With the files that the page shows. What `kubectl apply` gets has to be Kubernetes objects."""
     for block in find_blocks(shown.block.page):
         if re.fullmatch(r"[\w.-]+\.\w+", block.title):
@@ -153,7 +171,7 @@ def test_a_command_runs(shown, folder, url):
         if program == "kubectl":
             assert all({"apiVersion", "kind"} <= found.keys() for found in yaml.safe_load_all(content))
             continue
-        done = commands.run(*arguments, content=content, cwd=folder, env={"HEALTH_EXPORTER_ASK_URL": url})
+        done = commands.run(*arguments, content=content, cwd=folder, env={"HEALTH_EXPORTER_ASK_URL": stage.url})
         assert done.returncode in RUN[arguments[0]], done.stderr
         content = done.stdout.encode()
 
