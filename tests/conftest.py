@@ -27,9 +27,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # promtool, Prometheus, kubectl and the others collect garbage less often: it takes a sixth of promtool's CPU time.
 os.environ.setdefault("GOGC", "400")
 
-# No example has a time limit: on a busy machine, one may take much longer than the others.
-hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
-hypothesis.settings.load_profile("unhurried")
+# No example has a time limit: on a busy machine, one may take much longer than the others. Each run has other examples,
+# and every change runs the tests twice, so half of hypothesis' default is enough.
+hypothesis.settings.register_profile("frequent", hypothesis.settings.default, deadline=None, max_examples=50)
+hypothesis.settings.load_profile("frequent")
 
 # Tests that take seconds although their code starts no process, by the beginning of their names; found by --durations.
 LONG = ("e2e/", "faults/", "image/", "k8s/test_manifests.py::test_every_object", "test_docs.py::test_the_demo")

@@ -77,7 +77,7 @@ def spliced(draw):
     return content
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(content=spliced() | st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 def test_any_text_is_a_configuration_or_an_error(file, content):
     examine(file, content)
@@ -109,7 +109,7 @@ STRUCTURES = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(
     structure=STRUCTURES
     | st.lists(st.dictionaries(KEYS, STRUCTURES, max_size=6), max_size=3).map(lambda checks: {"checks": checks})

@@ -166,7 +166,7 @@ def places_in(data: Any) -> Iterator[tuple[Any, Any]]:
 MUTATED = st.deferred(lambda: mutated(values_of(read_schema(), read_schema())))
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=MUTATED)
 def test_the_schema_and_the_loader_agree(data):
     not_in_a_schema = re.compile("|".join([*NOT_IN_A_SCHEMA, *map(re.escape, value_errors(data))]))
@@ -186,7 +186,7 @@ def test_an_option_refuses_a_scalar_of_another_type_as_the_schema_does(kind):
                 assert complaints_about(data), f"{option}: {value!r}"
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=MUTATED)
 def test_the_path_of_a_complaint_is_in_the_file(data):
     """Or its parent is, if something is missing there."""

@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from make import check as make_check
 
@@ -278,7 +278,6 @@ def test_a_removed_check_is_not_scheduled_again_when_its_run_ends():
     assert not timetable.deadlines
 
 
-@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.sampled_from(["take", "done", "replace"]), st.integers(0, 7), st.floats(0, 30)), max_size=60)
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from manifests.fifty_manifests import NAMES, inject, read, run
 from manifests.test_inject import EMPTY, graphs
@@ -71,7 +71,6 @@ def test_every_value_keeps_its_meaning(value, style, flow):
     assert graphs(written.encode()) == graphs(text.encode())
 
 
-@settings(max_examples=50)
 @given(PODS, st.booleans())
 def test_every_inject_can_be_repeated_and_undone(pod, native):
     text = yaml.safe_dump(

@@ -3,7 +3,7 @@
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config.complaint import ConfigError
@@ -99,7 +99,6 @@ def test_init_containers_that_are_no_list_stay():
     assert yaml.safe_load(restored.text) == put(WHOLE, place, "data")
 
 
-@settings(max_examples=100)
 @given(broken(WHOLE) | broken(INJECTED), st.sampled_from([None, OWN]), st.booleans())
 def test_a_manifest_of_any_shape_is_accepted_or_refused(manifest, own, native):
     text = yaml.safe_dump(manifest).encode()

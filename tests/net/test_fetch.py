@@ -50,7 +50,7 @@ class Servers:
         return sock
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.lists(LOCATION, max_size=12), st.sampled_from(REDIRECTS), st.sampled_from(["GET", "POST"]))
 @example([f"http://{HOME}/"] * 12, 302, "GET")
 @example(["//evil.example/"], 307, "POST")

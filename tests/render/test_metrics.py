@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from make import in_groups, settled, snapshot, spec
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
@@ -334,7 +334,6 @@ def test_numbers_beyond_every_measure_are_refused_before_they_get_here():
             Measurement("load1", number)
 
 
-@settings(max_examples=50)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_number_comes_out_as_it_went_in(number):
     state = settle(State(spec()), Result(Outcome.passed("", Measurement("seen", number)), 0, 0, 0))
@@ -400,7 +399,6 @@ def test_no_text_breaks_the_exposition(text):
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
-@settings(max_examples=200)
 @given(st.text(st.characters(codec=None), max_size=50))
 def test_any_text_is_read_back_from_both_formats(text):
     read = text.encode("utf-8", "replace").decode()

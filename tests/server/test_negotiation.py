@@ -97,7 +97,7 @@ def test_json_is_sent_to_clients_that_prefer_it(accept, json_):
     assert wants_json(accept) == json_
 
 
-@settings(max_examples=400, phases=set(Phase) - {Phase.explain})  # which traces every line, slowly
+@settings(max_examples=150, phases=set(Phase) - {Phase.explain})  # which traces every line, slowly
 @given(accept=VALID | GARBAGE | HUGE)
 @example(accept="," * 16_384)
 @example(accept=";" * 16_384)
@@ -157,7 +157,7 @@ CODINGS = st.lists(
 LATIN = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(accept=VALID | LATIN, encoding=CODINGS | LATIN)
 def test_any_headers_get_a_type_and_a_coding_that_were_offered(client, accept, encoding):
     headers = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}

@@ -371,7 +371,7 @@ TARGETS = st.lists(PIECES, max_size=8).map("".join) | st.text(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(target=TARGETS, method=st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "CONNECT"]))
 @example(target="", method="GET")
 def test_no_answer_is_a_redirect(stage, target, method):
@@ -556,7 +556,7 @@ def test_answers_are_counted(stage):
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(
     accept=(VALID | GARBAGE).map(
         lambda text: text.encode("latin-1", "replace").translate(None, b"\0\r\n\t\v\f").strip()
