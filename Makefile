@@ -104,7 +104,7 @@ sbom: $(TOOLS)/stamp ## write an SBOM of the image's Python packages (CycloneDX)
 	$(PYTHON) -m venv --without-pip $(VENV)-sbom
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
 		--dest $(VENV)-sbom/packages --requirement requirements$(if $(EXTRAS),-extras).txt
-	$(BIN)/pip --python $(VENV)-sbom/bin/python install --quiet --disable-pip-version-check --no-index \
+	$(BIN)/pip --python $(VENV)-sbom/bin/python install --quiet --disable-pip-version-check --no-compile --no-index \
 		--find-links $(VENV)-sbom/packages ".$(if $(EXTRAS),[$(EXTRAS)])"
 	version=$$($(BIN)/python -c 'import exporter; print(exporter.__version__)') && \
 		sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > $(VENV)-sbom/pyproject.toml

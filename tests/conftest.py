@@ -39,6 +39,11 @@ LONG = ("e2e/", "faults/", "image/", "k8s/test_manifests.py::test_every_object",
 FIRST = ("faults/test_keeper.py", "alerts/", "image/", "k8s/", "faults/", "e2e/")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """At least four: the tests wait for about half of their time, for timeouts and for other programs."""
+    return max(4, os.cpu_count() or 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[object]:
     """Collect without the garbage collector: almost no object is garbage, and examining them takes half of the time."""
