@@ -101,14 +101,14 @@ class Exporter:
 
     def vitals(self) -> Vitals:
         """Return the exporter's own condition now."""
-        reload_ok, reload_time = self._condition()
+        reload_ok, reload_time, complaint = self._condition()
         files = (self._reloader, self._web_config)
         return replace(
             self.schedule.vitals(),
             reload_ok=reload_ok,
             reload_time=reload_time,
             open=self._web_config.loaded,
-            complaint="\n".join(filter(None, (file.complaint for file in files))) or None,
+            complaint=complaint,
             complaint_time=max((file.complaint_time for file in files if file.complaint_time), default=None),
             identity=self._identity,
             restarts=self._link.shared.restarts if self._link else None,
@@ -191,9 +191,11 @@ class Exporter:
             "rejected": error or None,
         }
 
-    def _condition(self) -> tuple[bool, float | None]:
-        """Return whether all files are in use, and when the configuration was loaded."""
-        return self._reloader.ok and self._web_config.ok, self._reloader.time
+    def _condition(self) -> tuple[bool, float | None, str | None]:
+        """Return whether all files are in use, when the configuration was loaded, and what is wrong with the files."""
+        files = (self._reloader, self._web_config)
+        complaint = "\n".join(filter(None, (file.complaint for file in files))) or None
+        return all(file.ok for file in files), self._reloader.time, complaint
 
     def _load(self) -> int:
         return self._use(load(self._config_file))

@@ -6,14 +6,17 @@ Probes are answered on the event loop, from memory. Everything else is rendered 
 If the queue is full, the client gets 503 with Retry-After at once. A request whose client is gone leaves the queue.
 
 The exposition and the pages are rendered once per generation and second, whoever asks: equal requests share one
-job, and its response serves those that come later in the same second.
+job, and its response serves those that come later in the same second. A status page that has not changed since the
+client got it is not rendered at all: its entity tag is the generation, with what else the page depends on.
 
 With basic authentication, the password comes first, whatever the path. Known credentials are recognized on the event
 loop. Unknown ones wait for bcrypt in a queue of their own (see `users`).
 """
 
+import time
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -36,6 +39,7 @@ MAX_RECENT = 4
 
 _SHARED = {"/metrics": ("name[]",), "/": KEYS}
 _CHECK_KEYS = ("still",)
+TAG = "ETag"
 _CHALLENGE = ("WWW-Authenticate", CHALLENGE)
 _RETRY = ("Retry-After", "1")
 
@@ -71,6 +75,7 @@ class Dispatcher:
         self._users = users
         self._threads = threads
         self._condition = condition
+        self._instance = f"{time.time_ns():x}"  # the generations of the next process may be the same
         self._pending: dict[Connection, _Pending] = {}
         self._shared: dict[Key, _Pending] = {}
         self._recent: dict[Key, tuple[object, Response]] = {}
@@ -176,6 +181,10 @@ class Dispatcher:
             return self._submit(connection, request, partial(call, app, request))
         headers = request.header(b"accept"), request.header(b"accept-encoding")
         key = (request.method, request.path, _reduce_query(request, keys), *headers)
+        tag = self._make_tag(request.path)
+        if tag and request.header(b"if-none-match") == tag:
+            connection.respond(Answer(304, b"", self._store.snapshot().generation, headers=((TAG, tag),)).to_response())
+            return True
         if (response := self._recall(key, self._version(connection.now()))) is not None:
             connection.respond(response)
             return True
@@ -191,6 +200,13 @@ class Dispatcher:
         known, response = self._recent.get(key, (None, None)) if key else (None, None)
         return response if known == version else None
 
+    def _make_tag(self, path: str) -> str:
+        """Return the entity tag of the status page now; empty for another path. It is weak, because ages change."""
+        if path != "/":
+            return ""
+        condition = zlib.crc32(repr(self._condition()).encode())
+        return f'W/"{self._instance}-{self._store.snapshot().generation}-{condition:x}"'
+
     def _version(self, now: float) -> object:
         return self._store.snapshot().generation, int(now), self._condition()
 
@@ -200,9 +216,10 @@ class Dispatcher:
         """Make a response in a thread. Return False if too many wait for that."""
 
         def work() -> None:
-            version = self._version(connection.now())
+            # What is rendered may be newer than both of them.
+            version, tag = self._version(connection.now()), self._make_tag(request.path)
             try:
-                response = self._recall(key, version) or make()
+                response = self._recall(key, version) or _add_tag(make(), tag)
             except Exception:  # noqa: BLE001  # whatever happens, the client gets a response
                 log_failure(request.method, request.path)
                 response = self.refuse(500).to_response()
@@ -236,6 +253,10 @@ class Dispatcher:
         self._recent[key] = version, response
 
 
+def _add_tag(response: Response, tag: str) -> Response:
+    return replace(response, headers=[*response.headers, (TAG, tag)]) if tag and response.status == 200 else response
+
+
 def _is_kubelet(request: Request) -> bool:
     return request.header(b"user-agent").startswith("kube-probe/")
 
@@ -247,7 +268,5 @@ def _list_keys(path: str) -> Sequence[str] | None:
 
 def _reduce_query(request: Request, keys: Sequence[str]) -> str:
     """Return those parts of a query."""
-    if not request.query:
-        return ""
     query = parse_qs(request.query, keep_blank_values=True)
-    return repr([query.get(key) for key in keys])
+    return repr([(key, query[key]) for key in keys if key in query])

@@ -40,7 +40,7 @@ class Response:
     def render_head(self, date: str) -> bytes:
         """Return the head, with the length of the body unless the headers have one: the response to HEAD may."""
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}", f"date: {date}", "connection: close"]
-        if self.header("content-length") is None:
+        if self.header("content-length") is None and self.status != HTTPStatus.NOT_MODIFIED:  # RFC 9110, section 8.6
             lines.append(f"content-length: {len(self.body)}")
         lines += [f"{name.lower()}: {value}" for name, value in self.headers]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
