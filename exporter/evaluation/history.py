@@ -54,8 +54,8 @@ class Span:
 
     def count_before(self, moment: float) -> int:
         """Return the number of runs that started before this moment; an estimate, if it is within the Span."""
-        if self.last < moment:
-            return self.count
+        if self.last <= moment:
+            return self.count - (self.last == moment)
         return max(0, math.ceil((moment - self.first) / self._step)) if self._step else 0
 
     @property

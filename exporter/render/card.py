@@ -10,7 +10,7 @@ from exporter.evaluation.history import History
 from exporter.evaluation.judge import find_causes
 from exporter.model import Group, Measurement, Reason, Result, Snapshot, Spec, State, Status
 from exporter.probe.check import FUNCTION
-from exporter.render.html import NOTHING, Html, escape, fill, fill_if, join, show_time
+from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
 from exporter.render.strip import CELLS, draw_strip, find_cells, find_failure
 from exporter.render.words import (
     format_duration,
@@ -34,7 +34,7 @@ _NEXT = "<div><dt>next run</dt><dd>%s</dd></div>"
 _SPEC = """<div><dt>thresholds</dt><dd>fail after %s, pass after %s</dd></div>\
 <div><dt>timing</dt><dd>every %s, timeout %s</dd></div><div><dt>groups</dt><dd>%s</dd></div>\
 <div><dt>severity</dt><dd>%s</dd></div>%s%s\
-<div class="wide"><dt>more</dt><dd><a href="%s/check/%s">runs and changes of %s</a></dd></div>"""
+<div class="wide"><dt>more</dt><dd><a href="%s/check/%s">all runs and changes</a></dd></div>"""
 _STATUS = '<span class="status">%s%s</span>'
 _OPEN = Html(" open data-open")
 _NUMBER = "<div><dt>%s</dt><dd>%s%s</dd></div>"
@@ -55,10 +55,10 @@ class Scene:
 
 def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
     """Render one check, with its details closed unless `opened`."""
-    spec, last, now, name = state.spec, state.last, scene.now, Html(escape(state.spec.name))
+    spec, last, now = state.spec, state.last, scene.now
     failure, status = find_failure(scene.history, state), Html(state.status)
     over = failure and state.status is Status.PASS and now - failure.started < MEMORABLE
-    meaning, configuration = _render_spec(spec, scene.root, scene.file)
+    name, subject, meaning, configuration = _render_spec(spec, scene.root, scene.file)
     took = Html(format_duration(last.duration)) if last else NOTHING
     return fill(
         _CHECK,
@@ -67,7 +67,7 @@ def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
         _OPEN if opened else NOTHING,
         render_status(state.status, state.reason),
         name,
-        f"{spec.kind} {spec.target}",
+        subject,
         last.outcome.summary if last else "has not run yet",
         fill(' <span class="over">%s</span>', describe_failure(failure, now)) if failure and over else NOTHING,
         draw_strip(find_cells(scene.history, state, CELLS), CELLS),
@@ -186,11 +186,12 @@ def make_command(spec: Spec, file: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _render_spec(spec: Spec, root: str, file: str) -> tuple[Html, Html]:
-    """Render what does not change until the configuration does: what a failure means, and how the check runs."""
+def _render_spec(spec: Spec, root: str, file: str) -> tuple[Html, Html, Html, Html]:
+    """Render what a reload alone changes: the name, the target, what a failure means, and how the check runs."""
     runbook = fill_if('<a href="%s" rel="noreferrer">runbook</a>', spec.runbook_url)
     meaning = join([part for part in (fill_if("%s", spec.description), runbook) if part], " ")
-    return fill_if('<div class="wide"><dt>meaning</dt><dd>%s</dd></div>', meaning), fill(
+    meaning = fill_if('<div class="wide"><dt>meaning</dt><dd>%s</dd></div>', meaning)
+    configuration = fill(
         _SPEC,
         _count(spec.failure_threshold, "failure"),
         _count(spec.success_threshold, "success"),
@@ -202,8 +203,8 @@ def _render_spec(spec: Spec, root: str, file: str) -> tuple[Html, Html]:
         fill_if('<div class="wide"><dt>run it now</dt><dd><code>%s</code></dd></div>', make_command(spec, file)),
         root,
         quote_name(spec.name),
-        spec.name,
     )
+    return fill("%s", spec.name), fill("%s %s", spec.kind, spec.target), meaning, configuration
 
 
 def _count(number: int, noun: str) -> str:

@@ -59,12 +59,11 @@ def join(parts: Iterable[Html], between: str = "") -> Html:
 
 def show_time(moment: float, now: float) -> Html:
     """Return a time in UTC with a relative hint, which the page's script updates. Today's date is left out."""
-    second, today = int(moment), int(now)
-    text = _format_second(second)
-    shown = text[11:19] if second // 86400 == today // 86400 else f"{text[:10]} {text[11:19]}"
-    return Html(f'<time datetime="{text}">{shown} UTC <small>{format_age(today - second)}</small></time>')
+    return _show_second(int(moment), int(now))
 
 
-@lru_cache(maxsize=2048)
-def _format_second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+@lru_cache(maxsize=512)  # hundreds of checks run within the same few seconds
+def _show_second(second: int, now: int) -> Html:
+    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+    shown = text[11:19] if second // 86400 == now // 86400 else f"{text[:10]} {text[11:19]}"
+    return Html(f'<time datetime="{text}">{shown} UTC <small>{format_age(now - second)}</small></time>')

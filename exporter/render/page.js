@@ -52,9 +52,16 @@
     while (next) { const gone = next; next = next.nextSibling; gone.remove(); }
   };
 
+  // The exporter does not know by which address this browser reaches it.
+  const setAddress = page => {
+    for (const code of page.querySelectorAll(".commands code"))
+      code.textContent = code.textContent.replace("http://127.0.0.1:4584", location.origin);
+  };
+
   const show = page => {
     const [style, icon] = ["style", "link"].map(name => page.querySelector(name));
     if (style.textContent !== document.querySelector("style").textContent) return location.reload();
+    setAddress(page);
     for (const name of ["header", "main", "footer"]) merge(document.querySelector(name), page.querySelector(name));
     document.querySelector("link").href = icon.href;
     document.title = page.title;
@@ -98,6 +105,7 @@
     tick();
   });
   setClock();
+  setAddress(document);
   tick();
   setInterval(tick, 1000);
 })();

@@ -55,18 +55,26 @@ def format_label(measurement: Measurement) -> str:
     >>> format_label(Measurement("endpoint_latency_seconds", 0.1, phase="connect"))
     'endpoint latency, connect'
     """
-    name = measurement.name
-    for suffix in ("_timestamp_seconds", "_seconds", "_bytes", "_ratio", "_total"):
-        name = name.removesuffix(suffix)
-    label = name.replace("_", " ")
-    return f"{label}, {measurement.phase}" if measurement.phase else label
+    return _format_label(measurement.name, measurement.phase)
 
 
 def format_limits(measurement: Measurement) -> str:
-    """Return the limits, such as `warn 70.0 %, fail 90.0 %`; empty if there are none."""
-    return ", ".join(
-        f"{level} {format_quantity(measurement.name, limit)}" for level, limit in measurement.limits.items()
-    )
+    """Return the limits, such as `warn 70 %, fail 90 %`; empty if there are none."""
+    return _format_limits(measurement.name, measurement.warn, measurement.fail)
+
+
+@lru_cache(maxsize=256)  # a page shows the same few for hundreds of checks
+def _format_label(name: str, phase: str | None) -> str:
+    for suffix in ("_timestamp_seconds", "_seconds", "_bytes", "_ratio", "_total"):
+        name = name.removesuffix(suffix)
+    label = name.replace("_", " ")
+    return f"{label}, {phase}" if phase else label
+
+
+@lru_cache(maxsize=256)
+def _format_limits(name: str, warn: float | None, fail: float | None) -> str:
+    limits = (("warn", warn), ("fail", fail))
+    return ", ".join(f"{level} {format_quantity(name, limit)}" for level, limit in limits if limit is not None)
 
 
 def format_duration(seconds: float) -> str:
@@ -93,7 +101,6 @@ def format_moment(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
 
 
-@lru_cache(maxsize=1024)
 def format_age(seconds: int) -> str:
     """Return how long ago something was, such as `just now`, `41 s ago` or `12 min ago`; `in 5 s` if it is to come."""
     if not seconds:

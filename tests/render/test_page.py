@@ -1,10 +1,12 @@
 """The status page: problems first, in words that a person on call can use, and in readable colors."""
 
+import gzip
 import re
 from html.parser import HTMLParser
 
 import pytest
 from make import FAIL, PASS, UNKNOWN, WARN, in_groups, result, settled, snapshot, spec
+from render.fleet import VITALS, make_fleet
 from render.scene import NOW, golden, scene
 
 from exporter import __version__
@@ -14,6 +16,7 @@ from exporter.model import Group, Identity, Outcome, Reason, State, Status, Vita
 from exporter.render.filters import Filter
 from exporter.render.page import MAX_CHANGES, MAX_OPEN, MAX_UNFOLDED, Past, render
 from exporter.render.shell import CONTENT_SECURITY_POLICY
+from exporter.server.pages import LEVEL
 from exporter.server.routes import PROBE_PATHS
 
 VOID = ("meta", "link", "input")
@@ -355,3 +358,18 @@ def test_nothing_is_loaded_from_anywhere():
     assert CONTENT_SECURITY_POLICY.startswith("default-src 'none'; style-src 'sha256-")
     assert "script-src 'sha256-" in CONTENT_SECURITY_POLICY
     assert "unsafe" not in CONTENT_SECURITY_POLICY
+
+
+# Hundreds of checks
+
+
+def test_500_checks_are_small_over_the_network_and_on_the_screen():
+    states, past = make_fleet(500)
+    html = render(snapshot(states, timestamp=NOW), PROBE_PATHS, NOW, past=past, vitals=VITALS)
+    compressed = gzip.compress(html.encode(), LEVEL)
+    opened = len(re.findall(r"<details open", html))
+
+    assert len(re.findall(r'<li id="check-', html)) == 500
+    assert len(re.findall(r'class="fail"><details', html)) > 40
+    assert opened == MAX_OPEN
+    assert len(compressed) < 40_000
