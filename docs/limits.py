@@ -302,6 +302,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit("net.grpc_call:MAX_RESPONSE", "`grpc`: response", "bytes", "The check fails with the reason `status`."),
         Limit(
+            "probe.decoding:MAX_MEMBERS",
+            "`httpGet`: parts of a body compressed with gzip that are decoded",
+            "",
+            "The parts after these are not searched.",
+        ),
+        Limit(
             "net.starttls:MAX_RESPONSE",
             "`tcpSocket`, `certificate` with `startTLS`: everything that the server sends before TLS starts",
             "bytes",

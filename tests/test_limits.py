@@ -142,6 +142,7 @@ REACHED = {  # the test that reaches each limit
     "net.response:MAX_CHUNK_LINE": HTTP_BODIES,
     "net.response:MAX_EXCESS": HTTP_BODIES,
     "net.starttls:MAX_RESPONSE": "net/test_starttls.py::test_a_server_that_does_not_start_tls_fails",
+    "probe.decoding:MAX_MEMBERS": "probe/test_body.py::test_a_file_has_a_maximum_number_of_members",
     "probe.driver:MAX_RESPONSE": "kinds/test_redis.py::test_a_server_that_breaks_the_protocol_fails",
     "probe.expect:MAX_SHOWN_VALUE": "probe/test_expect.py::test_a_long_value_is_shortened",
     "probe.jsonpath:MAX_VISITS": "probe/test_jsonpath.py::test_a_query_visits_a_limited_number_of_values",

@@ -18,9 +18,9 @@ from exporter.net.fetch import MAX_BODY, Fetched, Route, fetch
 from exporter.net.request import Request
 from exporter.net.resolver import RESOLVER, Resolver
 from exporter.probe.authorization import read_authorization, refuse_both
-from exporter.probe.body import Body
+from exporter.probe.body import Body, BodyExpectations
 from exporter.probe.check import Probe
-from exporter.probe.expect import JsonExpectation, Pattern
+from exporter.probe.expect import HeaderExpectation, JsonExpectation, Pattern
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import (
     Block,
@@ -32,13 +32,13 @@ from exporter.probe.options import (
     Port,
     Seconds,
     Spelling,
+    Text,
     find_host_risk,
 )
 from exporter.probe.secret import BasicAuth, Secret
 from exporter.probe.tls import TlsOptions
 
 MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
-
 _UnixSocket = Annotated[FilePath, Spelling(r"^(@[\s\S]+|[^@][\s\S]*)$", "must be a path, or @ and an abstract name")]
 _Code = Annotated[int, Field(strict=True, ge=100, le=999)]
 
@@ -65,9 +65,11 @@ class HttpGet(Probe, TlsOptions):
     proxies do not match it with the name `shop.example`, so leave out the port. `serverName` does not change the Host
     header.
 
-    Compressed bodies are not decoded; the request does not ask for compression.
+    The request does not ask for compression. If the body is compressed anyway, with gzip or deflate, expectations apply
+    to its decoded content. With another compression, they fail.
 
-    The options from `expectStatus` on do not exist in Kubernetes.
+    The options from `expectStatus` on do not exist in Kubernetes. In blackbox_exporter, `bodyNotMatches` is
+    `fail_if_body_matches_regexp`, and `expectHeaders` are `fail_if_header_matches` and `fail_if_header_not_matches`.
     """
 
     measures: ClassVar = {
@@ -80,6 +82,14 @@ class HttpGet(Probe, TlsOptions):
         "- name: exact\n  httpGet: {port: 8080, expectStatus: [200]}",
         "- name: echo\n  httpGet: {path: /echo, port: 8080, method: POST, body: ping, bodyContains: ping}",
         "- name: version\n  httpGet: {path: /version, port: 8080, bodyMatches: '^v1[.][0-9]+'}",
+        "- name: blog\n  httpGet: {port: 8080, bodyNotContains: Error establishing a database connection}",
+        """- name: assets
+  httpGet:
+    path: /app.js
+    port: 8080
+    expectHeaders:
+      - {name: Content-Type, contains: javascript}
+      - {name: Cache-Control, notMatches: no-store}""",
         """- name: queue
   httpGet:
     path: /status
@@ -130,8 +140,15 @@ class HttpGet(Probe, TlsOptions):
     Content-Type, or UTF-8."""
     body_matches: Pattern | None = None
     """Fails when the body does not match this regular expression, in RE2's syntax. Requires the extra `expect`."""
+    body_not_contains: Text | None = None
+    """Fails when the first MiB of the body contains this text."""
+    body_not_matches: Pattern | None = None
+    """Fails when the first MiB of the body matches this regular expression, in RE2's syntax. Requires the extra
+    `expect`."""
     json_path: tuple[JsonExpectation, ...] = ()
     """Fails when the body is not JSON with these values. NaN and Infinity are not JSON. Requires the extra `expect`."""
+    expect_headers: tuple[HeaderExpectation, ...] = ()
+    """Fails when a header of the response is not as expected. `matches` and `notMatches` require the extra `expect`."""
     max_latency_seconds: Seconds | None = None
     """Fails when the latency reaches this value, in seconds."""
     warn_latency_seconds: Seconds | None = None
@@ -153,6 +170,10 @@ class HttpGet(Probe, TlsOptions):
     @model_validator(mode="after")
     def _validate_options(self) -> Self:
         refuse_both(self.basic_auth, self.bearer_token)
+        if self.method == "HEAD" and self._forbids_text:
+            raise ValueError("bodyNotContains and bodyNotMatches would always pass: a response to HEAD has no body")
+        if self.body_contains and self.body_not_contains and self.body_not_contains in self.body_contains:
+            raise ValueError("bodyNotContains is a part of bodyContains, so that no body can pass")
         warn, fail = self.warn_latency_seconds, self.max_latency_seconds
         if warn is not None and fail is not None and warn > fail:
             raise ValueError("warnLatencySeconds must not be above maxLatencySeconds")
@@ -204,8 +225,11 @@ class HttpGet(Probe, TlsOptions):
             return Outcome.failed(Reason.STATUS, summary, latency, *phases)
         if fetched.elsewhere is not None:
             summary += f", a redirect to {fetched.elsewhere or 'no host'}, which is not followed"
+        expected = BodyExpectations(
+            self.body_contains, self.body_matches, self.body_not_contains, self.body_not_matches, self.json_path
+        )
         try:
-            fault = body.find_fault(self.body_contains, self.body_matches, self.json_path, deadline)
+            fault = self._find_header_fault(fetched, request) or body.find_fault(expected, deadline)
         except TimeoutError:
             summary += ", but its body was not checked in time"
             return Outcome.failed(Reason.TIMEOUT, summary, latency, *phases)
@@ -214,6 +238,18 @@ class HttpGet(Probe, TlsOptions):
         if latency.limits:
             summary += f" in {latency.value:.3f} s"
         return Outcome.measured(summary, latency, *phases)
+
+    def _find_header_fault(self, fetched: Fetched, request: Request) -> str | None:
+        for expectation in self.expect_headers:
+            value = fetched.values[expectation.key]
+            if fault := expectation.find_fault(value):
+                hidden = value is None or expectation.key == b"set-cookie"
+                return fault if hidden else f"{fault}; received {request.quote(value or b'')}"
+        return None
+
+    @property
+    def _forbids_text(self) -> bool:
+        return self.body_not_contains is not None or self.body_not_matches is not None
 
     def _make_body(self, fetched: Fetched, request: Request) -> Body:
         content_type, encoding = (
@@ -242,12 +278,13 @@ class HttpGet(Probe, TlsOptions):
             self.follow_redirects,
             self._max_body,
             self.server_name,
+            tuple(expectation.key for expectation in self.expect_headers),
         )
 
     @property
     def _max_body(self) -> int:
-        checks_body = self.body_contains is not None or self.body_matches is not None or self.json_path
-        return MAX_EXPECTED_BODY if checks_body else MAX_BODY
+        expects_text = self.body_contains is not None or self.body_matches is not None or self._forbids_text
+        return MAX_EXPECTED_BODY if expects_text or self.json_path else MAX_BODY
 
     def _choose_context(self, protocols: tuple[str, ...], deadline: Deadline) -> ssl.SSLContext | None:
         """Return the configured TLS context; None for the kubelet's."""

@@ -12,7 +12,7 @@ the body then breaks off, the status is not evidence and the run does not count,
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,8 @@ class Route:
     max_body: int = MAX_BODY
     server_name: str | None = None
     """The name for SNI and for the verification of the certificate, instead of the URL's host."""
+    headers: tuple[bytes, ...] = ()
+    """The names, in lower case, of headers of the response to return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Fetched:
     """The URL that sent it, as messages show it. It differs from the first one after a redirect."""
     seconds: Mapping[str, float]
     """Seconds by phase: resolve, connect, tls, processing, transfer; summed over redirects."""
+    values: Mapping[bytes, bytes | None]
+    """The values of the headers that the Route names; None for one that is missing."""
 
 
 def fetch(request: Request, route: Route) -> Fetched:
@@ -90,7 +94,8 @@ def fetch(request: Request, route: Route) -> Fetched:
                 body = _read_body(request, response, route.max_body)
                 watch.lap("transfer")
                 elsewhere = following.url.hostname if following else None
-                return Fetched(response.status, response.headers, body, elsewhere, request.url.public, watch.seconds)
+                where, values = request.url.public, response.values
+                return Fetched(response.status, response.headers, body, elsewhere, where, watch.seconds, values)
             _drain(response)
             watch.lap("transfer")
         request = following
@@ -109,7 +114,7 @@ def _exchange(request: Request, route: Route, watch: Stopwatch) -> "Response | H
         sock = _connect(request, route, watch)
         try:
             with _secure(sock, request, route, watch) as stream:  # open until the response is closed
-                response = _converse(stream, request, data)
+                response = _converse(stream, request, data, route.headers)
         except RefusedError as error:
             refusal = error
         except SilentError as error:
@@ -153,29 +158,31 @@ def _secure(sock: Socket, request: Request, route: Route, watch: Stopwatch) -> s
     return secured
 
 
-def _converse(stream: socket.socket, request: Request, data: bytes) -> "Response | Http2Response":
+def _converse(
+    stream: socket.socket, request: Request, data: bytes, names: Sequence[bytes]
+) -> "Response | Http2Response":
     """Send the request and read the head of the response. `data` is the request in HTTP/1.1."""
     if isinstance(stream, ssl.SSLSocket) and stream.selected_alpn_protocol() == "h2":
         from exporter.net.http2 import Http2Response  # imports h2
 
         with _report_unsendable():
             fields = request.http2_fields
-        return Http2Response(stream, request.method, fields, request.body)
+        return Http2Response(stream, request.method, fields, request.body, names)
     try:
         stream.sendall(data)
     except DialError:
         # The server may have responded and closed the connection before it has read a long body.
         with contextlib.suppress(DialError, MalformedError):
-            return _read_head(stream, request.method)
+            return _read_head(stream, request.method, names)
         raise
-    return _read_head(stream, request.method)
+    return _read_head(stream, request.method, names)
 
 
-def _read_head(sock: socket.socket, method: str) -> Response:
+def _read_head(sock: socket.socket, method: str, names: Sequence[bytes]) -> Response:
     """Return the response. The connection stays open until the response is closed."""
     stream = sock.makefile("rb")
     try:
-        return Response(stream, method)
+        return Response(stream, method, names)
     except (DialError, MalformedError):
         stream.close()
         raise

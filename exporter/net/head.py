@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterable
 
 MAX_HEAD = 10 << 20
 """Bytes of all heads before the body, those of interim responses included (Transport.MaxResponseHeaderBytes)."""
@@ -65,9 +66,12 @@ class RefusedError(MalformedError):
 
 
 class Head:
-    """A status line, headers, and what marks the end of the body. Raises MalformedError for bytes that Go refuses."""
+    """A status line, headers, and what marks the end of the body. Raises MalformedError for bytes that Go refuses.
 
-    def __init__(self, lines: "Lines") -> None:
+    `names`, in lower case, are those of further headers to keep.
+    """
+
+    def __init__(self, lines: "Lines", names: Iterable[bytes] = ()) -> None:
         beginning = lines.peek()
         if not beginning:
             raise SilentError("closed the connection without a response")
@@ -78,7 +82,9 @@ class Head:
         if not status:
             raise _make_protocol_error(line)
         self.status = int(status[2])
-        self.headers = lines.read_fields()
+        self.values: dict[bytes, bytes | None] = dict.fromkeys(names)
+        """The values of the headers with these names, joined if they are repeated; None for one that is missing."""
+        self.headers = lines.read_fields(self.values)
         """The headers that are used, by their names in lower case."""
         self.location = self.headers.get(b"location", b"").decode("utf-8", "surrogateescape")
         self.chunked = self._is_chunked(status[1])
@@ -141,8 +147,8 @@ class Lines:
             return line
         return line[:-2] if line.endswith(b"\r\n") else line[:-1]
 
-    def read_fields(self) -> dict[bytes, bytes]:
-        """Read the header lines up to the empty line, and return the headers that are used.
+    def read_fields(self, values: dict[bytes, bytes | None] | None = None) -> dict[bytes, bytes]:
+        """Read the header lines up to the empty line, and return the headers that are used. Complete `values`.
 
         A line that begins with white space continues the one before (obs-fold in RFC 9112, 5.2;
         Reader.readContinuedLineSlice), so the first one must not (Reader.ReadMIMEHeader). Raises MalformedError for
@@ -157,7 +163,7 @@ class Lines:
             while following.startswith((b" ", b"\t")):
                 line = (line.rstrip(b" \t") + b" " + following.strip(b" \t"))[:MAX_LINE]
                 following = self.read_line()
-            _add_field(line, fields)
+            _add_field(line, fields, values or {})
             line = following
         return fields
 
@@ -169,11 +175,13 @@ class Lines:
         return part
 
 
-def _add_field(line: bytes, fields: dict[bytes, bytes]) -> None:
+def _add_field(line: bytes, fields: dict[bytes, bytes], values: dict[bytes, bytes | None]) -> None:
     field = _FIELD_LINE.fullmatch(line)
     if not field:
         raise MalformedError("the response has a malformed header line")
     name, value = field[1].lower(), field[2].strip(b" \t")
+    if name in values:
+        values[name] = join_values(values[name], value)
     if name in _DESCRIPTIVE_FIELDS:
         fields.setdefault(name, value)
     if name not in _USED_FIELDS:
@@ -186,6 +194,11 @@ def _add_field(line: bytes, fields: dict[bytes, bytes]) -> None:
         fields[name] = b"more than one"
     elif name == b"content-length" and value != fields[name]:
         raise MalformedError("the response has two different lengths")
+
+
+def join_values(first: bytes | None, second: bytes) -> bytes:
+    """Return the value of a repeated header (RFC 9110, 5.3), up to a maximum length."""
+    return (second if first is None else first + b", " + second)[:MAX_LINE]
 
 
 def _make_protocol_error(beginning: bytes) -> MalformedError:

@@ -9,6 +9,7 @@ stricter than those of Go's client, which are in http2_head.py.
 """
 
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
 from h2.config import H2Configuration
@@ -59,12 +60,20 @@ _CONFIGURATION = H2Configuration(
 class Http2Response:
     """A response whose head has been received; its body can be read once.
 
-    Interim responses before it are skipped. Raises MalformedError for frames that Go's client refuses, and RefusedError
-    if the server has not processed the request.
+    Interim responses before it are skipped. `names` are those of headers to keep, as in Head. Raises MalformedError for
+    frames that Go's client refuses, and RefusedError if the server has not processed the request.
     """
 
-    def __init__(self, sock: socket.socket, method: str, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        method: str,
+        fields: list[tuple[bytes, bytes]],
+        body: bytes,
+        names: Sequence[bytes] = (),
+    ) -> None:
         self._sock = sock
+        self._names = names
         self._stream = sock.makefile("rb")
         self._connection = _open_connection()
         self._frames = 0
@@ -84,6 +93,7 @@ class Http2Response:
             raise
         self.status = head.status
         self.headers = head.headers
+        self.values = head.values
         self.location = head.location
         """The first Location header; empty if there is none."""
         self.length = 0 if method == "HEAD" else head.length
@@ -178,7 +188,7 @@ class Http2Response:
             self.trailers = dict(event.headers)
             return
         if isinstance(event, ResponseReceived):
-            self._head = Http2Head(event.headers, ended=event.stream_ended is not None)
+            self._head = Http2Head(event.headers, ended=event.stream_ended is not None, names=self._names)
         elif not 100 <= Http2Head(event.headers, ended=False).status <= 199:  # h2 looks only at the first digit
             raise MalformedError("the response has no valid status")
 

@@ -1,9 +1,9 @@
 """The headers of an HTTP/2 response, read as Go's client does (net/http/h2_bundle.go)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from exporter.net.head import MalformedError
+from exporter.net.head import MalformedError, join_values
 
 # field-name = token, in lower case                                           (RFC 9113, 8.2.1)
 # validWireHeaderFieldName.
@@ -22,13 +22,18 @@ _CONTENT_LENGTH = re.compile(rb"0*([0-9]{1,18})")
 class Http2Head:
     """Status, headers and length. Raises MalformedError for headers that Go's client refuses."""
 
-    def __init__(self, fields: Sequence[tuple[bytes, bytes]], *, ended: bool) -> None:
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]], *, ended: bool, names: Iterable[bytes] = ()) -> None:
         status = check_fields(fields)
         if status is None or not _STATUS.fullmatch(status):
             raise MalformedError("the response has no valid status")
         self.status = int(status)
         self.headers = dict(reversed(fields))
         """The headers by their names; of repeated ones, the first."""
+        self.values: dict[bytes, bytes | None] = dict.fromkeys(names)
+        """The values of the headers with these names, as in head.Head."""
+        for name, value in fields:
+            if name in self.values:
+                self.values[name] = join_values(self.values[name], value)
         self.location = self.headers.get(b"location", b"").decode("utf-8", "surrogateescape")
         lengths = [value for name, value in fields if name == b"content-length"]
         length = _CONTENT_LENGTH.fullmatch(lengths[0]) if len(lengths) == 1 else None

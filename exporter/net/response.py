@@ -9,6 +9,7 @@ is not a number.
 
 import io
 import re
+from collections.abc import Sequence
 
 from exporter.net.head import Head, Lines, MalformedError
 
@@ -28,17 +29,19 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*|;[^\r]*)\r\n")
 class Response:
     """A response whose head has been read; its body can be read once.
 
-    Interim responses before it are skipped. Raises MalformedError for bytes that Go's client refuses.
+    Interim responses before it are skipped. `names` are those of headers to keep, as in Head. Raises MalformedError for
+    bytes that Go's client refuses.
     """
 
-    def __init__(self, stream: io.BufferedReader, method: str = "GET") -> None:
+    def __init__(self, stream: io.BufferedReader, method: str = "GET", names: Sequence[bytes] = ()) -> None:
         lines = Lines(stream)
-        head = Head(lines)
+        head = Head(lines, names)
         while 100 <= head.status <= 199 and head.status != 101:
-            head = Head(lines)
+            head = Head(lines, names)
         self._stream = stream
         self.status = head.status
         self.headers = head.headers
+        self.values = head.values
         self.location = head.location
         """The first Location header; empty if there is none."""
         self.chunked = head.chunked and method != "HEAD"

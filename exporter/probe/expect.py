@@ -14,7 +14,7 @@ from exporter.model import Deadline
 from exporter.probe.extras import MissingExtraError, require
 from exporter.probe.jsonpath import Path, compile_path
 from exporter.probe.jsonvalue import is_equal
-from exporter.probe.options import Number, Options
+from exporter.probe.options import HeaderName, Number, Options, Text
 from exporter.redaction import redact
 from exporter.text import format_number, replace_surrogates, shorten
 
@@ -96,6 +96,38 @@ class JsonExpectation(Options):
         if self.min is not None and value < self.min:
             return f"below {format_number(self.min)}"
         return f"above {format_number(self.max)}" if self.max is not None and value > self.max else None
+
+
+class HeaderExpectation(Options):
+    """What a header of the response must be like. It must be there, unless only `notMatches` is set."""
+
+    name: HeaderName
+    """Name of the header. The values of a repeated header are joined by `, `."""
+    contains: Text | None = None
+    """Fails when the value does not contain this text."""
+    matches: Pattern | None = None
+    """Fails when the value does not match this regular expression (RE2)."""
+    not_matches: Pattern | None = None
+    """Fails when the value matches this regular expression (RE2)."""
+
+    @property
+    def key(self) -> bytes:
+        """The name as responses are searched for it."""
+        return self.name.lower().encode()
+
+    def find_fault(self, value: bytes | None) -> str | None:
+        """Return why the value of the header does not meet the expectation; None if it does."""
+        if value is None:
+            optional = self.not_matches is not None and self.contains is None and self.matches is None
+            return None if optional else f"the header {self.name} is missing"
+        text = value.decode("utf-8", "replace")
+        if self.contains is not None and self.contains not in text:
+            return f"the header {self.name} does not contain the expected text"
+        if self.matches is not None and not matches(self.matches, text):
+            return f"the header {self.name} does not match {self.matches}"
+        if self.not_matches is not None and matches(self.not_matches, text):
+            return f"the header {self.name} matches {self.not_matches}"
+        return None
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from support import Clock, within
 
 from exporter.model import Deadline
-from exporter.probe.body import Body
+from exporter.probe.body import Body, BodyExpectations
 from exporter.probe.expect import JsonExpectation, compile_pattern
 from exporter.probe.jsonvalue import parse_json
 
@@ -26,9 +26,15 @@ DOCUMENT = {
 }
 
 
-def find_body_fault(content: bytes, *expected: Any) -> str | None:
+def find_body_fault(
+    content: bytes,
+    contains: str | None,
+    pattern: str | None,
+    expectations: tuple[JsonExpectation, ...],
+    deadline: Deadline,
+) -> str | None:
     """Why a body does not meet the expectations, without the beginning of the body."""
-    fault = Body(content, 2**20).find_fault(*expected)
+    fault = Body(content, 2**20).find_fault(BodyExpectations(contains, pattern, json_path=expectations), deadline)
     return fault and fault.partition("; received ")[0]
 
 
