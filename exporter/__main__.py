@@ -81,6 +81,7 @@ def _complete(instruction: str) -> int:
     try:
         from click.shell_completion import shell_complete
 
+        from exporter.cli import shells  # noqa: F401  # corrects click for bash
         from exporter.cli.main import PROGRAM, cli
 
         return USAGE if shell_complete(cli, {}, PROGRAM, COMPLETE, instruction) else 0

@@ -10,7 +10,6 @@ import click
 
 from exporter.cli.output import write_file
 from exporter.cli.parts import File, Refused, complete_checks, load_config, option, take_config_file
-from exporter.cli.screen import ProgressLine, find_width, is_terminal, use_color
 from exporter.console import echo
 from exporter.exitcodes import HEALTHY, UNHEALTHY
 from exporter.model import Group
@@ -140,6 +139,7 @@ def _watch(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> int:
 
 
 def _run(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> "Snapshot":
+    from exporter.cli.screen import ProgressLine, is_terminal
     from exporter.evaluation.judge import satisfies
     from exporter.evaluation.once import run_all
     from exporter.evaluation.schedule import PoolError
@@ -178,6 +178,7 @@ def _render(snapshot: "Snapshot", verdict: "Verdict", form: str, *, complete: bo
             from exporter.render import tap
 
             return tap.render(snapshot, verdict), code
+    from exporter.cli.screen import find_width, use_color
     from exporter.render import report
 
     if form == "json":

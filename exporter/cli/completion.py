@@ -3,9 +3,7 @@
 import sys
 
 import click
-from click.shell_completion import BashComplete, ShellComplete, add_completion_class, get_completion_class
 
-from exporter.arguments import COMPLETE
 from exporter.console import echo
 
 SHELLS = ("bash", "zsh", "fish")
@@ -32,21 +30,8 @@ def completion(context: click.Context, shell: str) -> int:
       0   the script is on standard output
       2   invalid command line
     """
+    from exporter.cli.shells import write_script
+
     root = context.find_root()
-    found = get_completion_class(shell)
-    assert found is not None
-    # The class of bash would start bash for its version, but another bash may read the script.
-    script = ShellComplete.source(found(root.command, {}, str(root.info_name), COMPLETE))
-    echo(script.rstrip(), sys.stdout)
+    echo(write_script(root.command, str(root.info_name), shell), sys.stdout)
     return 0
-
-
-class _Bash(BashComplete):
-    """bash makes three words of `--format=json`, and click expects two."""
-
-    def get_completion_args(self) -> tuple[list[str], str]:
-        words, incomplete = super().get_completion_args()
-        return [word for word in words if word != "="], incomplete
-
-
-add_completion_class(_Bash)

@@ -1,7 +1,6 @@
 """`explain`: show what has happened, in sentences."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +88,8 @@ def explain(
       2   invalid command line, no such check, or the file is not a history
       3   no valid response (no connection, no response in time, not a health exporter)
     """
+    import shutil
+
     from exporter.config.moments import parse_since
     from exporter.render.story.story import MAX_WIDTH, write
 

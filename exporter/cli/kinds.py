@@ -3,19 +3,17 @@
 import sys
 
 import click
-from click.shell_completion import CompletionItem
 
 from exporter.cli.parts import Refused
-from exporter.cli.screen import find_width
 from exporter.console import echo
 
 MAX_WIDTH = 100  # columns of the manual, also on a wider terminal and in a pipe
 
 
-def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     from exporter.cli.manual import list_topics
 
-    return [CompletionItem(topic) for topic in list_topics(incomplete) if topic.startswith(incomplete)]
+    return [topic for topic in list_topics(incomplete) if topic.startswith(incomplete)]
 
 
 @click.command("kinds", short_help="Print the manual of the kinds of checks.")
@@ -36,6 +34,7 @@ def print_kinds(topic: str) -> int:
       2   unknown kind or option, or invalid command line
     """
     from exporter.cli.manual import UnknownTopicError, write
+    from exporter.cli.screen import find_width
     from exporter.kinds import KindError
 
     try:

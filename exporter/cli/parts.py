@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from exporter.arguments import name_variable, parse_seconds
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from exporter.config.checks import Config
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -28,12 +29,16 @@ class File(click.Path):
         return Path(value)
 
 
-def complete_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def complete_files(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
     """Complete the path of a file, for an option whose value is a text."""
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(incomplete, type="file")]
 
 
-def complete_checks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def complete_checks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of a check in the configuration that the command line names so far."""
     from exporter.probe.reference import AssumedEnvironment
 
@@ -41,7 +46,7 @@ def complete_checks(context: click.Context, _parameter: click.Parameter, incompl
     file = next((Path(word) for word in context.args if not word.startswith("-")), None)
     path = context.params.get("file") or file or context.params.get("config_file")
     names = (check.spec.name for check in load_config(path, AssumedEnvironment(os.environ)).checks)
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 class Seconds(click.FloatRange):
