@@ -61,6 +61,6 @@ def steady(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
     text = re.sub(r"(\d{4}-\d\d-\d\d )?\b\d\d:\d\d:\d\d\b", "TIME", text)
     text = re.sub(r"( +[\d.]+ min\b)?( +[\d.]+ m?s\b)", " DURATION", text)
-    text = re.sub(r"\d+ (times until|runs had failed)", r"N \1", text)
+    text = re.sub(r"\d+ (times until|runs failed in total)", r"N \1", text)
     text = text.rstrip("\n")  # not every response ends with one
     return re.sub(r"(\bgeneration[= ]|^health_snapshot_generation )[\d.]+", r"\1N", text, flags=re.MULTILINE)

@@ -150,9 +150,11 @@ def stage() -> Iterator[Stage]:
 
 @pytest.fixture
 def folder(stage: Stage, tmp_path: Path) -> Path:
-    (tmp_path / "history.jsonl").write_text("\n".join(stage.lines))
+    for name in ("history.jsonl", "history/history.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("\n".join(stage.lines))
     (tmp_path / "web.yaml").write_text(MANIFEST)
-    (tmp_path / "health.yml").write_text("checks:\n  - {name: load, loadAverage: {}}\n")  # on pages that show none
+    (tmp_path / "health.yml").write_text("checks:\n  - {name: ok, exec: {command: [sh, -c, exit 0]}}\n")  # on pages that show none
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -86,6 +87,18 @@ def accept_provisioning(block: Block, _folder: Path) -> None:
     assert provider["options"].keys() == {"path"}
 
 
+def accept_jobs(block: Block, folder: Path) -> None:
+    """The commands of the job write the report that it keeps."""
+    (folder / "health.yml").write_text("checks:\n  - {name: ok, exec: {command: [sh, -c, exit 0]}}\n")
+    for job in parse(block).values():
+        for line in job["script"]:
+            program, *arguments = shlex.split(line)
+            assert program == "health-exporter"
+            done = commands.run(*arguments, cwd=folder)
+            assert done.returncode == 0, done.stderr
+        assert (folder / job["artifacts"]["reports"]["junit"]).is_file()
+
+
 def accept_prometheus(_block: Block, _folder: Path) -> None:
     """One call of promtool is enough for all: see test_promtool_accepts_the_configurations_of_prometheus."""
 
@@ -100,6 +113,7 @@ HANDLERS: list[tuple[set[str], Handler]] = [
     ({"scrape_configs", "global", "rule_files", "alerting"}, accept_prometheus),
     ({"receivers"}, accept_prometheus),  # of the OpenTelemetry Collector, with the same configuration inside
     ({"groups"}, accept_rules),
+    ({"check"}, accept_jobs),
     ({"repos"}, accept_hooks),
     ({"steps"}, accept_steps),
     ({"apiVersion", "providers"}, accept_provisioning),
