@@ -15,7 +15,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |   `-- SilentError  the connection was closed before the first byte. `net.fetch` makes it a DialError.
     |-- PathError        `host.path`: a path is missing, cannot be read or hangs. The kind makes it a failed Outcome.
     |-- PlainTextError   `kinds.mysql`: the server requests the password in clear text. The kind makes it a DialError.
-    |-- MissingExtraError  `probe.extras`: a package is not installed. `config` makes it a Complaint.
+    |-- MissingExtraError  `probe`: an option or a kind requires an extra. It becomes a Complaint in a ConfigError.
     |-- KindError        `kinds`: a kind cannot be loaded. `config.checks.load` makes it a ConfigError.
     |-- _TextError       `config.nodes`: a file is not YAML. It becomes a Complaint in a ConfigError.
     |-- ConfigError      `config`: a file is invalid; it holds every Complaint (not an exception) about the file.
