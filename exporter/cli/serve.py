@@ -177,4 +177,4 @@ def _parse_shard(name: str | None, count: int | None) -> "Shard":
     try:
         return Shard.parse(name, count) if name is not None and count is not None else Shard()
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="'--shard'") from None
+        raise click.BadParameter(str(error), param_hint="'--shard' (env var: 'HEALTH_EXPORTER_SHARD')") from None
