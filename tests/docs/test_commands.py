@@ -154,7 +154,8 @@ def folder(stage: Stage, tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("\n".join(stage.lines))
     (tmp_path / "web.yaml").write_text(MANIFEST)
-    (tmp_path / "health.yml").write_text("checks:\n  - {name: ok, exec: {command: [sh, -c, exit 0]}}\n")  # on pages that show none
+    checks = "checks:\n  - {name: ok, exec: {command: [sh, -c, exit 0]}}\n"
+    (tmp_path / "health.yml").write_text(checks)  # on pages that show none
     return tmp_path
 
 
