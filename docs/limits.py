@@ -544,6 +544,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "",
             "Further lines are dropped and counted.",
         ),
+        Limit(
+            "server.answers:MAX_REMEMBERED_LINES",
+            "Lines about verdicts, and about refused requests, that are not repeated for a minute",
+            "",
+            "The oldest is forgotten, and logged again when it is repeated.",
+        ),
         Limit("log:MAX_FLUSH", "Time to write the last lines when the exporter ends", "s", "They are lost."),
         Limit(
             "server.answers:MAX_LOGGED_ANSWERS",

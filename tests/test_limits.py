@@ -185,6 +185,7 @@ REACHED = {  # the test that reaches each limit
     "server.answers:MAX_LOGGED_ANSWERS": (
         "server/test_answers.py::test_answers_cause_a_limited_number_of_lines_per_second"
     ),
+    "server.answers:MAX_REMEMBERED_LINES": "server/test_answers.py::test_a_limited_number_of_lines_is_remembered",
     "server.answers:MAX_LOGGED_REASONS": (
         "server/test_answers.py::test_a_verdict_names_some_failing_checks_and_counts_the_others"
     ),
@@ -245,6 +246,7 @@ NO_LIMITS = {  # other numbers: exit codes, the pace of repeated work, defaults,
     "evaluation.timetable": {"SPREAD"},
     "exitcodes": {"COULD_NOT_ASK", "HEALTHY", "INTERRUPTED", "UNHEALTHY", "USAGE"},
     "evaluation.entries": {"SCHEMA"},
+    "server.answers": {"LOG_INTERVAL"},
     "replay.kubelet": {"JITTER"},
     "evaluation.history": {"_MAX_COUNT"},
     "host.cgroup": {"UNLIMITED"},

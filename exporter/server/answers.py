@@ -17,10 +17,11 @@ PLAIN = "text/plain; charset=utf-8"
 MAX_LOGGED_PATH = 200
 """Characters of a path in a log line."""
 MAX_LOGGED_ANSWERS = 10
-"""Log lines per second about verdicts, and about refused requests. Clients must not displace the other log lines.
-
-A line is logged only once a second: load balancers repeat a request several times a second.
-"""
+"""Log lines per second about verdicts, and about refused requests. Clients must not displace the other log lines."""
+LOG_INTERVAL = 60
+"""Seconds after which the same line is logged again. Probes and load balancers repeat their requests."""
+MAX_REMEMBERED_LINES = 100
+"""Lines that are recognized when they are repeated, about verdicts, and about refused requests."""
 MAX_LOGGED_REASONS = 20
 """Failing checks that the log line of a verdict names."""
 
@@ -92,25 +93,37 @@ class AnswerCounter:
 
 
 class _Pace:
-    """Limits log lines to MAX_LOGGED_ANSWERS different ones per second."""
+    """Limits log lines: MAX_LOGGED_ANSWERS per second, and one per LOG_INTERVAL while nothing changes."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._second = 0
-        self._logged: set[tuple[object, ...]] = set()
+        self._count = 0
         self._suppressed = 0
+        self._latest: dict[tuple[object, ...], tuple[float, tuple[object, ...]]] = {}
 
-    def admit(self, *line: object) -> int | None:
+    def admit(self, subject: tuple[object, ...], line: tuple[object, ...]) -> int | None:
         """Return the number of lines suppressed before this one, or None if this one is suppressed as well."""
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second = second
-            self._logged.clear()
-        if line in self._logged or len(self._logged) >= MAX_LOGGED_ANSWERS:
-            self._suppressed += 1
-            return None
-        self._logged.add(line)
-        suppressed, self._suppressed = self._suppressed, 0
-        return suppressed
+        now = time.monotonic()
+        with self._lock:
+            if int(now) != self._second:
+                self._second, self._count = int(now), 0
+            logged, latest = self._latest.get(subject, (0.0, None))
+            if self._count >= MAX_LOGGED_ANSWERS or (line == latest and now < logged + LOG_INTERVAL):
+                self._suppressed += 1
+                return None
+            self._count += 1
+            self._latest.pop(subject, None)
+            if len(self._latest) >= MAX_REMEMBERED_LINES:
+                del self._latest[next(iter(self._latest))]
+            self._latest[subject] = now, line
+            suppressed, self._suppressed = self._suppressed, 0
+            return suppressed
+
+    def forget(self, subject: tuple[object, ...]) -> None:
+        """Log the next line about this subject at once: it has changed."""
+        with self._lock:
+            self._latest.pop(subject, None)
 
 
 _verdicts, _refusals = _Pace(), _Pace()
@@ -118,10 +131,12 @@ _verdicts, _refusals = _Pace(), _Pace()
 
 def log_answer(method: str, path: str, answer: Answer, client: str | None = None) -> None:
     """Log one line if the status is not 200, up to a limit. The client is logged only if the request was refused."""
-    if answer.status == 200:
-        return
     pace = _refusals if answer.refused else _verdicts
-    suppressed = pace.admit(path[:MAX_LOGGED_PATH], answer.status, answer.because, client if answer.refused else None)
+    subject = (answer.subject or path[:MAX_LOGGED_PATH], client if answer.refused else None)
+    if answer.status == 200:
+        pace.forget(subject)
+        return
+    suppressed = pace.admit(subject, (answer.status, answer.because))
     if suppressed is None:
         return
     reasons, others = answer.because[:MAX_LOGGED_REASONS], len(answer.because) - MAX_LOGGED_REASONS
