@@ -4,7 +4,8 @@ They are noted on the event loop, for every answer to a probe. The lock is held 
 anything waits.
 
 The kubelet asks at regular intervals, except while it restarts a container. So an entry of the kubelet ends when it
-pauses, and an entry has the times of the answers before and after it, even if these were 200.
+pauses, and an entry has the times of the answers before and after it, even if these were 200. And it asks for /startupz
+only until a container has started. So an entry about /livez has the time of such a request after it.
 """
 
 import threading
@@ -20,8 +21,9 @@ MAX_OPEN = 64
 MAX_BECAUSE = 20
 """Failing checks of an entry."""
 
-_PAUSE = 2.0  # times the interval before; from then on, the kubelet has paused
+_PAUSE = 1.5  # times the interval before; from then on, the kubelet has paused
 _TOLERANCE = 1.0  # seconds
+_LIVENESS, _STARTUP = "/livez", "/startupz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Answered:
     """The answer before the first one, if the kubelet got both."""
     recovered: float | None = None
     """The answer of 200 that has ended the entry."""
+    startup: float | None = None
+    """The kubelet's first request for /startupz after the last one of these for /livez."""
 
 
 class AnswerLog:
@@ -61,11 +65,14 @@ class AnswerLog:
         """Note an answer. One of 200 ends the entry of its path."""
         key = path, kubelet
         previous, paused = self._note_kubelet(path) if kubelet else (None, False)
+        if kubelet and path.startswith(_STARTUP):
+            self._note_startup()
         if status == 200 and key not in self._open:  # almost always, and without the lock
             return
         reasons, now = tuple(because[:MAX_BECAUSE]), self._wall()
         with self._lock:
             known = self._open.pop(key, None)
+            paused = paused or (known is not None and known.startup is not None)
             if known and status != 200 and known.because == reasons and not paused:
                 self._open[key] = replace(known, last=now, count=known.count + 1)
                 return
@@ -84,6 +91,13 @@ class AnswerLog:
         if asked is not None or len(self._asked) < MAX_OPEN:
             self._asked[path] = now, since
         return asked, interval > 0 and since > interval * _PAUSE + _TOLERANCE
+
+    def _note_startup(self) -> None:
+        """Note that the kubelet has asked for /startupz, in the entries about /livez that may still grow."""
+        with self._lock:
+            for key, entry in self._open.items():
+                if entry.kubelet and entry.path.startswith(_LIVENESS) and entry.startup is None:
+                    self._open[key] = replace(entry, startup=self._wall())
 
     def _find_least(self) -> tuple[str, bool]:
         """Return the open entry to close, because there are too many: the oldest, but none of the kubelet."""

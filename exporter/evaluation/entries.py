@@ -142,6 +142,7 @@ def _encode_answered(entry: Answered) -> dict[str, Any]:
         "count": entry.count,
         "previous": entry.previous,
         "recovered": entry.recovered,
+        "startup": entry.startup,
     }
 
 
@@ -156,6 +157,7 @@ def _decode_answered(fields: Mapping[str, Any]) -> Answered:
         count=int(fields["count"]),
         previous=_optional(fields, "previous"),
         recovered=_optional(fields, "recovered"),
+        startup=_optional(fields, "startup"),
     )
 
 

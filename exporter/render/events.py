@@ -183,6 +183,7 @@ def _describe(event: Happening) -> dict[str, Any]:
                 "last": format_time(event.last),
                 "previous": _format(event.previous),
                 "recovered": _format(event.recovered),
+                "startup": _format(event.startup),
                 "generation": event.generation,
             }
         case Milestone():

@@ -41,7 +41,7 @@ UPDATE = 10.0
 
 _log = logging.getLogger(__name__)
 
-_Progress = tuple[int, float | None] | None
+_Progress = tuple[int, float | None, float | None] | None
 
 
 class HistoryFile:
@@ -121,7 +121,7 @@ class HistoryFile:
         for entry in self._answers.entries():
             key = entry.path, entry.kubelet, entry.first
             progress, moment = written.get(key, (None, -UPDATE))
-            current = entry.count, entry.recovered
+            current = entry.count, entry.recovered, entry.startup
             if progress != current and (self._stopping or now - moment >= UPDATE):
                 progress, moment = current, now
                 yield entry
@@ -153,7 +153,9 @@ class HistoryFile:
         entries = [*decode(read_lines(self._path, MAX_RESTORED))]
         latest = {(entry.path, entry.kubelet, entry.first): entry for entry in entries if isinstance(entry, Answered)}
         self._answers.restore(latest.values())
-        self._written |= {key: ((entry.count, entry.recovered), time.monotonic()) for key, entry in latest.items()}
+        self._written |= {
+            key: ((entry.count, entry.recovered, entry.startup), time.monotonic()) for key, entry in latest.items()
+        }
         self._store.restore(rebuild(entries))
 
     def _report(self, error: str) -> None:

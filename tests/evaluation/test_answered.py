@@ -75,7 +75,7 @@ def test_a_pause_of_the_kubelet_ends_an_entry():
     clock = Clock()
     log = AnswerLog(clock)
     answer(log, 200, kubelet=True)
-    for pause in (10, 10, 21, 10, 21.1, 10, 50):
+    for pause in (10, 10, 16, 10, 16.1, 10, 50):
         clock.advance(pause)
         answer(log, kubelet=True)
         answer(log)
@@ -98,6 +98,30 @@ def test_an_entry_of_the_kubelet_has_the_answers_around_it():
 
     assert (first.previous, first.first, first.last, first.recovered) == (1000.0, 1010.0, 1020.0, 1030.0)
     assert (second.previous, second.first, second.recovered) == (1040.0, 1050.0, None)
+
+
+def test_an_entry_about_livez_has_the_start_of_a_container_after_it():
+    """The kubelet asks for /startupz only until a container has started, whatever the status."""
+    clock = Clock()
+    log = AnswerLog(clock)
+    for path, status, kubelet in (
+        ("/startupz", 200, True),
+        ("/livez", 503, True),
+        ("/startupz", 200, False),
+        ("/livez", 503, True),
+        ("/startupz", 200, True),
+        ("/startupz", 200, True),
+        ("/livez", 503, True),
+        ("/livez", 200, True),
+        ("/startupz", 200, True),
+    ):
+        answer(log, status, path=path, kubelet=kubelet)
+        clock.advance(5)
+
+    assert [(entry.count, entry.startup, entry.recovered) for entry in log.entries()] == [
+        (2, 1020.0, None),
+        (1, None, 1035.0),
+    ]
 
 
 def test_other_clients_have_no_regular_intervals():

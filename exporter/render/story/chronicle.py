@@ -126,6 +126,7 @@ def _parse_answered(fields: Mapping[str, Any]) -> Answered:
         count=int(fields["count"]),
         previous=_optional_time(fields, "previous"),
         recovered=_optional_time(fields, "recovered"),
+        startup=_optional_time(fields, "startup"),
     )
 
 

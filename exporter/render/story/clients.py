@@ -30,14 +30,12 @@ def describe_answers(path: str, entries: Sequence[Answered], moments: Moments) -
     yield entries[0].first, f"{client} received 503 from {path} {causes}: {times}{again}."
 
 
-def describe_restart(
-    chronicle: Chronicle, liveness: Sequence[Answered], startup: Sequence[Answered], moments: Moments
-) -> Iterator[Line]:
+def describe_restart(chronicle: Chronicle, liveness: Sequence[Answered], moments: Moments) -> Iterator[Line]:
     """Yield whether the kubelet has probably restarted a container after 503 from /livez.
 
     It stops asking while it restarts a container. And it asks for /startupz only until that was successful once.
     """
-    if starts := _find_starts(liveness, startup):
+    if starts := [(entry.last, entry.startup) for entry in liveness if entry.startup is not None]:
         why = "the kubelet requested /startupz, which it does only for a container that has just started."
         yield starts[0][1], f"{_describe_restarts(starts, moments)}: {why}"
         return
@@ -71,16 +69,6 @@ def _describe_restarts(times: Sequence[tuple[float, float]], moments: Moments) -
     return f"A container was probably restarted{number} {moments.write_interval(*times[0])}"
 
 
-def _find_starts(liveness: Sequence[Answered], startup: Sequence[Answered]) -> list[tuple[float, float]]:
-    """Return when the kubelet got the last 503 from /livez before it asked for /startupz, and when it did that."""
-    starts: list[tuple[float, float]] = []
-    for entry in startup:
-        before = max((earlier.last for earlier in liveness if earlier.first < entry.first), default=None)
-        if before is not None and (not starts or before > starts[-1][1]):
-            starts.append((before, entry.first))
-    return starts
-
-
 def _find_pauses(chronicle: Chronicle, entries: Sequence[Answered]) -> list[tuple[Answered, float]]:
     """Return the entries after which the kubelet has paused, with the time at which it asked again."""
     following = [*(entry.first for entry in entries[1:]), None]
@@ -96,7 +84,7 @@ def _is_pause(chronicle: Chronicle, entry: Answered, until: float) -> bool:
     """Return whether the time after an entry is longer than usual, and the exporter was there to notice that."""
     interval = _find_interval(entry)
     seen = not chronicle.has_started_between(entry.last, until)
-    return interval is not None and seen and until - entry.last > 2 * interval + 1
+    return interval is not None and seen and until - entry.last > 1.5 * interval + 1
 
 
 def _find_interval(entry: Answered) -> float | None:

@@ -92,7 +92,7 @@ def _list_lines(chronicle: Chronicle, incident: Incident, moments: Moments) -> I
     for (path, _), entries in groups.items():
         yield from describe_answers(path, entries, moments)
     if liveness := groups.get(("/livez", True)):
-        yield from describe_restart(chronicle, liveness, groups.get(("/startupz", True), []), moments)
+        yield from describe_restart(chronicle, liveness, moments)
 
 
 def _group_answers(incident: Incident) -> dict[tuple[str, bool], list[Answered]]:

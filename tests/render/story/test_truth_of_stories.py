@@ -42,6 +42,7 @@ class Witness:
         self.theatre = Theatre()
         self.moments = {BEGIN}
         self.asked = []  # seconds in which the kubelet asked for /livez
+        self.starting = []  # seconds in which it asked for /startupz
         self.refused = []  # (second, path, kubelet)
         self.changes = []  # (second, check, before, after)
         self.runs = []  # (second of the start, check, status)
@@ -76,8 +77,8 @@ class Witness:
 
     def ask(self, path, kubelet, times):
         for _ in range(times):
-            if (path, kubelet) == ("/livez", True):
-                self.asked.append(self.second())
+            if kubelet and path != "/readyz":
+                (self.asked if path == "/livez" else self.starting).append(self.second())
             if not self.theatre.ask(path, kubelet=kubelet):
                 self.refused.append((self.second(), path, kubelet))
             self.look()
@@ -217,3 +218,8 @@ def compare_pause(witness, second, text, day):
         begin, end = parse(match[1], day), parse(match[2], day)
         assert {begin, end} <= set(witness.asked), text
         assert not [when for when in witness.asked if begin < when < end], text
+    if match := re.search(r"restarted .*between (\S+) and (\S+): the kubelet requested", text):
+        last, begun = parse(match[1], day), parse(match[2], day)
+        assert (last, "/livez", True) in witness.refused, text
+        assert begun == min(when for when in witness.starting if when > last), text
+        assert not [when for when in witness.asked if last < when < begun], text
