@@ -11,7 +11,8 @@ before, that run is known exactly. If several did, the counts tell which of them
 
 In all cases the last runs are known, because they are the consecutive failures, after a healthy run. What remains are
 runs of which it is only known that some were healthy and some were not. They all pass in the best case, and all fail in
-the worst. Runs between scrapes have no times, so they are assumed to be regular. If the time from run to run does not
+the worst. If some may have been unknown, all being unknown is another bad case, because then the status goes stale.
+Runs between scrapes have no times, so they are assumed to be regular. If the time from run to run does not
 fit the period, or if a count has fallen, the time between the scrapes is a gap.
 
 The start of an exporter is a gap too. What is not a metric is assumed to have its default: successThreshold and
@@ -72,8 +73,8 @@ def rebuild(scrapes: Sequence[Sequence[Scrape]]) -> Recording:
 
 def _write_remarks(lives: Sequence[Life]) -> Iterator[str]:
     runs = sum(len(life.readings[0]) for life in lives)
-    pairs = (pair for life in lives for pair in zip(*life.readings, strict=True))
-    uncertain = sum(best.outcome.status is not worst.outcome.status for best, worst in pairs)
+    cases = (cases for life in lives for cases in zip(*life.readings, strict=True))
+    uncertain = sum(len({case.outcome.status for case in same}) > 1 for same in cases)
     if uncertain:
         yield (
             f"The results of {uncertain} of {runs} runs are not known, because several runs ended between two scrapes. "
@@ -103,7 +104,7 @@ def _begin(scrape: Scrape) -> Life:
     state = State(
         scrape.spec, Status.PASS, None, streak=1, streak_healthy=True, runs=scrape.runs, fresh_until=fresh_until
     )
-    return Life(scrape.spec, scrape.time, 0.0, state if scrape.healthy else None, ([], []), scrape.time)
+    return Life(scrape.spec, scrape.time, 0.0, state if scrape.healthy else None, ([], [], []), scrape.time)
 
 
 def _time_runs(before: Scrape, after: Scrape, outcomes: Sequence[Outcome]) -> Iterator[Result]:
@@ -113,13 +114,11 @@ def _time_runs(before: Scrape, after: Scrape, outcomes: Sequence[Outcome]) -> It
         yield Result(outcome, started, started + after.duration, after.duration)
 
 
-def find_outcomes(before: Scrape, after: Scrape) -> tuple[list[Outcome], list[Outcome]] | None:
-    """Return the runs between two scrapes, in the best and in the worst case; None if they are not known at all."""
+def find_outcomes(before: Scrape, after: Scrape) -> tuple[list[Outcome], ...] | None:
+    """Return the runs between two scrapes: the best case and two bad ones; None if they are not known at all."""
     count, bad = after.runs - before.runs, after.failures - before.failures
     ended, ended_runs = after.ended - before.ended, after.ended_runs - before.ended_runs
-    if min(count, bad, ended, ended_runs) < 0 or bad > count:
-        return None
-    if count > 1 and not _is_regular(before, after, count):
+    if min(count, bad, ended, ended_runs) < 0 or bad > count or not _is_regular(before, after, count):
         return None
     if bad == count:
         return _find_unhealthy(count, after.streak - before.streak)
@@ -128,25 +127,29 @@ def find_outcomes(before: Scrape, after: Scrape) -> tuple[list[Outcome], list[Ou
     bad -= after.streak
     if rest < 0 or bad < 0 or failed < 0:
         return None
-    if failed == bad and (bad in (0, rest) or (before.streak and ended == 1)):
-        exact = [_FAIL] * bad + [_PASS] * (rest - bad) + known
-        return exact, exact
-    # If some were unknown, they may be among the last runs, so that these have failed earlier.
-    worst = [_FAIL] * rest + known if failed == bad else [_FAIL] * count
-    return [_PASS] * rest + known, worst
+    best = [_PASS] * rest + known
+    if failed != bad:  # some were unknown, maybe among the last runs, so that these have failed earlier
+        return best, [_FAIL] * count, [_UNKNOWN] * count
+    if bad in (0, rest) or (before.streak and ended == 1):
+        best = [_FAIL] * bad + [_PASS] * (rest - bad) + known
+        return best, best, best
+    worst = [_FAIL] * rest + known
+    return best, worst, worst
 
 
-def _find_unhealthy(count: int, failed: int) -> tuple[list[Outcome], list[Outcome]] | None:
+def _find_unhealthy(count: int, failed: int) -> tuple[list[Outcome], ...] | None:
     """Return runs of which none was healthy. Those that failed came last in the best case, first in the worst."""
     if not 0 <= failed <= count:
         return None
     unknown = [_UNKNOWN] * (count - failed)
-    return [*unknown, *[_FAIL] * failed], [*[_FAIL] * failed, *unknown]
+    worst = [*[_FAIL] * failed, *unknown]
+    return [*unknown, *[_FAIL] * failed], worst, worst
 
 
 def _is_regular(before: Scrape, after: Scrape, count: int) -> bool:
+    """Return whether no run is left out, so that those between the scrapes can be given times."""
     period = before.spec.period
-    return abs(after.started - before.started - count * period) <= _TOLERANCE * period
+    return count <= 1 or abs(after.started - before.started - count * period) <= _TOLERANCE * period
 
 
 def _subtract(window: tuple[float, float], gaps: Windows) -> Windows:

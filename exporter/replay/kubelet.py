@@ -88,7 +88,7 @@ def count_restarts(periods: Sequence[Sequence[Stretch]], probe: Timing, seen: Se
     """Return how often the livenessProbe restarts the container. `seen` has times, in order, at which it probed."""
     least = most = 0
     for incident in _find_incidents(periods, probe):
-        found = [find_restarts(view.extended, view.phase, probe) for view in _list_views(incident, probe.period, seen)]
+        found = [find_restarts(view.extended, view.phase, probe) for view in _list_views(incident, probe, seen)]
         least += min(sum(restart.certain for restart in restarts) for restarts in found)
         most += max(sum(restart.most for restart in restarts) for restarts in found)
     return Bounds(least, most)
@@ -100,7 +100,7 @@ def measure_unready(periods: Sequence[Sequence[Stretch]], probe: Timing, seen: S
     for incident in _find_incidents(periods, probe):
         fewest: list[float] = []
         largest: list[float] = []
-        for view in _list_views(incident, probe.period, seen):
+        for view in _list_views(incident, probe, seen):
             begin, end = view.stretches[0].begin, view.stretches[-1].end
             for maybe, totals in ((Response.UP, fewest), (Response.DOWN, largest)):
                 windows = find_unready(view.extended, view.phase, probe, maybe, begin)
@@ -236,7 +236,7 @@ def _find_incidents(periods: Sequence[Sequence[Stretch]], probe: Timing) -> Iter
                 incident = [_shorten(stretch, probe.period)] if up else [stretch]
                 continue
             incident.append(stretch)
-            if up and stretch.end - stretch.begin >= probe.success_threshold * probe.period:
+            if _is_recovery(stretch, probe):
                 yield incident
                 incident = [_shorten(stretch, probe.period)]
         if any(stretch.response is not Response.UP for stretch in incident):
@@ -268,11 +268,12 @@ class _View:
         return [Stretch(begin - self.late, begin, Response.MAYBE), *self.stretches]
 
 
-def _list_views(stretches: list[Stretch], period: float, seen: Sequence[float]) -> Iterator[_View]:
+def _list_views(stretches: list[Stretch], probe: Timing, seen: Sequence[float]) -> Iterator[_View]:
     """Yield the incident as it is seen at each phase or range of phases."""
+    period = probe.period
     if known := _find_phases(stretches, period, seen):
         phase, width = known
-        yield _View([*_blur(stretches, width)], phase, width, width)
+        yield _View([*_blur(stretches, width, probe)], phase, width, width)
         return
     changes = sorted({time % period for stretch in stretches for time in (stretch.begin, stretch.end)})
     if len(changes) <= MAX_PHASES:
@@ -280,7 +281,7 @@ def _list_views(stretches: list[Stretch], period: float, seen: Sequence[float]) 
             yield _View(stretches, (left + right) / 2, (right - left) / 2)
         return
     width = period / MAX_PHASES
-    blurred = [*_blur(stretches, width)]
+    blurred = [*_blur(stretches, width, probe)]
     for number in range(MAX_PHASES):
         yield _View(blurred, number * width, width, width)
 
@@ -295,15 +296,21 @@ def _find_phases(stretches: list[Stretch], period: float, seen: Sequence[float])
     return (times[0] + begin, end - begin) if end - begin < 4 * JITTER else None
 
 
-def _blur(stretches: list[Stretch], width: float) -> Iterator[Stretch]:
+def _blur(stretches: list[Stretch], width: float, probe: Timing) -> Iterator[Stretch]:
     """Yield the responses to a probe that is up to `width` late. At the end, it is uncertain whether there is one."""
     *others, last = stretches
-    for stretch in others if last.response is Response.UP else stretches:
+    ends_well = _is_recovery(last, probe)
+    for stretch in others if ends_well else stretches:
         middle = max(stretch.begin, stretch.end - width)
         yield Stretch(stretch.begin, middle, stretch.response)
         yield Stretch(middle, stretch.end, Response.MAYBE)
-    if last.response is Response.UP:
+    if ends_well:
         yield last
+
+
+def _is_recovery(stretch: Stretch, probe: Timing) -> bool:
+    """Return whether enough probes pass, whatever their phase."""
+    return stretch.response is Response.UP and stretch.end - stretch.begin >= probe.success_threshold * probe.period
 
 
 def _find_probe(time: float, phase: float, period: float) -> float:

@@ -35,7 +35,7 @@ class Life:
     start: State | None
     """The State at the begin; None if it is not known."""
     readings: tuple[list[Result], ...] = field(default_factory=lambda: ([],))
-    """The runs. If they are not known exactly: the best and the worst case."""
+    """The runs. If they are not known exactly: the best case first, and bad ones."""
     end: float = 0.0
 
     @property

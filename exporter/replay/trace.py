@@ -12,6 +12,7 @@ A State goes stale at its time exactly, because whoever asks then is told so.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import zip_longest
 from typing import TypeAlias
 
 from exporter.evaluation.judge import satisfies
@@ -94,14 +95,26 @@ def _carry(state: State, spec: Spec, status: Status) -> State:
 
 
 def _trace(life: Life, state: State, runs: Sequence[Result]) -> Trace:
-    trace, offset = [(life.begin, state)], life.offset
-    for result in runs:
+    trace, offset, fresh_until = [(life.begin, state)], life.offset, state.fresh_until
+    for result, following in zip_longest(runs, runs[1:]):
+        if fresh_until >= result.ended and following is not None and _goes_on(state, result, following):
+            fresh_until = result.ended + state.spec.stale_after  # settling would change nothing else: most runs pass
+            continue
+        if fresh_until != state.fresh_until:
+            state = replace(state, fresh_until=fresh_until)
         state = _expire_before(trace, state, result.ended, offset)
         offset = result.started + result.duration - result.ended
         state = settle(state, result)
+        fresh_until = state.fresh_until
         _note(trace, result.started + result.duration, state)
     _expire_before(trace, state, life.end - offset, offset)
     return trace
+
+
+def _goes_on(state: State, result: Result, following: Result) -> bool:
+    """Return whether a check that passes goes on with two runs that pass, the second one in time."""
+    passed = result.outcome.status is following.outcome.status is state.status is Status.PASS
+    return passed and state.streak_healthy and following.ended <= result.ended + state.spec.stale_after
 
 
 def _expire_before(trace: Trace, state: State, now: float, offset: float) -> State:
