@@ -8,7 +8,7 @@ from exporter.model import Group, Spec, Status
 from exporter.replay.kubelet import Bounds, Stretch, count_restarts, list_stretches, measure_unready
 from exporter.replay.recording import Life, Recording
 from exporter.replay.trace import Span, Trace, find_down, trace_all
-from exporter.replay.variant import Variant
+from exporter.replay.variant import Kubelet, Variant
 from exporter.replay.windows import Windows, intersect, measure, unite
 
 
@@ -26,7 +26,7 @@ class Row:
     readyz: Bounds
     """Time in which `/readyz` returns 503."""
     outages: int
-    """Outages of the checks: runs that failed in a row."""
+    """Outages of the checks that differ between the variants, or of all checks: runs that failed in a row."""
     noticed: Bounds
     """Outages in which the status of the check becomes `fail`."""
     delay: Bounds | None
@@ -38,31 +38,54 @@ def compare(recording: Recording, variants: Sequence[Variant], covered: Windows)
 
     Raises ReplayError.
     """
-    present = variants[0].kubelet
+    specs = {variant: [variant.apply(life.spec) for life in recording.lives] for variant in variants}
+    columns = zip(*specs.values(), strict=True)  # the Specs of a life in all variants
+    changed = [len(set(column)) > 1 for column in columns]
     for variant in variants:
-        changed = [(life, spec) for life in recording.lives if (spec := variant.apply(life.spec))]
-        traced = [(life, spec, trace_all(life, spec)) for life, spec in changed]
-        liveness, readiness = (
-            list_stretches(covered, find_group_down(recording, traced, group))
-            for group in (Group.LIVENESS, Group.READINESS)
-        )
-        kubelet = variant.kubelet
-        seen = _list_probes(recording, "/livez") if kubelet.liveness.period == present.liveness.period else []
-        ready = _list_probes(recording, "/readyz") if kubelet.readiness.period == present.readiness.period else []
-        found = [delays for life, _, traces in traced for delays in _list_delays(life, traces, covered)]
-        noticed = [delay for delays in found for delay in delays if delay is not None]
-        yield Row(
-            variant=variant,
-            restarts=count_restarts(liveness, kubelet.liveness, seen),
-            unready=measure_unready(readiness, kubelet.readiness, ready),
-            livez=_measure_down(liveness),
-            readyz=_measure_down(readiness),
-            outages=len(found),
-            noticed=Bounds(
-                sum(None not in delays for delays in found), sum(any(d is not None for d in delays) for delays in found)
-            ),
-            delay=Bounds(min(noticed), max(noticed)) if noticed else None,
-        )
+        lives = zip(recording.lives, specs[variant], changed, strict=True)
+        traced = [_Traced(life, spec, trace_all(life, spec), matters) for life, spec, matters in lives if spec]
+        yield _make_row(recording, variant, variants[0].kubelet, traced, covered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """A life in a variant."""
+
+    life: Life
+    spec: Spec
+    traces: list[Trace]
+    matters: bool
+    """Whether it is different in the variants."""
+
+
+def _make_row(
+    recording: Recording, variant: Variant, present: Kubelet, traced: Sequence[_Traced], covered: Windows
+) -> Row:
+    every = [(life.life, life.spec, life.traces) for life in traced]
+    liveness, readiness = (
+        list_stretches(covered, find_group_down(recording, every, group)) for group in (Group.LIVENESS, Group.READINESS)
+    )
+    kubelet, matters = variant.kubelet, any(life.matters for life in traced)
+    live = _list_probes(recording, "/livez") if kubelet.liveness.period == present.liveness.period else []
+    ready = _list_probes(recording, "/readyz") if kubelet.readiness.period == present.readiness.period else []
+    found = [
+        delays
+        for life in traced
+        if life.matters or not matters
+        for delays in _list_delays(life.life, life.traces, covered)
+    ]
+    noticed = [delay for delays in found for delay in delays if delay is not None]
+    always = sum(None not in delays for delays in found)
+    return Row(
+        variant=variant,
+        restarts=count_restarts(liveness, kubelet.liveness, live),
+        unready=measure_unready(readiness, kubelet.readiness, ready),
+        livez=_measure_down(liveness),
+        readyz=_measure_down(readiness),
+        outages=len(found),
+        noticed=Bounds(always, sum(any(delay is not None for delay in delays) for delays in found)),
+        delay=Bounds(min(noticed), max(noticed)) if noticed else None,
+    )
 
 
 def find_group_down(recording: Recording, traced: Iterable[tuple[Life, Spec, Sequence[Trace]]], group: Group) -> Span:

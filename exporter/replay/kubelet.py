@@ -104,8 +104,8 @@ def measure_unready(periods: Sequence[Sequence[Stretch]], probe: Timing, seen: S
             begin, end = view.stretches[0].begin, view.stretches[-1].end
             for maybe, totals in ((Response.UP, fewest), (Response.DOWN, largest)):
                 windows = find_unready(view.extended, view.phase, probe, maybe, begin)
-                # Only the windows at the begin and at the end change with the phase within its range.
-                clipped = any(window[0] == begin or window[1] == end for window in windows)
+                # Only windows at the begin and at the end change with the phase within its range.
+                clipped = any(a <= begin + view.width or b >= end - view.width for a, b in windows)
                 slack = view.width if maybe is Response.DOWN else -view.width
                 totals.append(max(0.0, measure(windows) + (slack if clipped else 0.0)))
         least += min(fewest)

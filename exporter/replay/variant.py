@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 from exporter.config.checks import CheckOptions, Config
@@ -42,14 +42,14 @@ class Change:
     is_probe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Variant:
     """Another configuration to replay the recorded runs with."""
 
     name: str
     kubelet: Kubelet = MANIFESTS
     changes: tuple[Change, ...] = ()
-    configured: Mapping[str, Spec] | None = field(default=None, hash=False)
+    configured: Mapping[str, Spec] | None = None
     """The checks of another configuration file, if there is one."""
 
     def apply(self, spec: Spec) -> Spec | None:
