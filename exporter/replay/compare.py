@@ -1,8 +1,9 @@
 """Recording + Variant -> Row: what the variant would have made of the recorded runs."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from exporter.model import Group, Spec, Status
 from exporter.replay.kubelet import Bounds, Stretch, count_restarts, list_stretches, measure_unready
@@ -10,6 +11,8 @@ from exporter.replay.recording import Life, Recording
 from exporter.replay.trace import Span, Trace, find_down, trace_all
 from exporter.replay.variant import Kubelet, Variant
 from exporter.replay.windows import Windows, intersect, measure, unite
+
+_ALREADY = -1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def _make_row(
         if life.matters or not matters
         for delays in _list_delays(life.life, life.traces, covered)
     ]
-    noticed = [delay for delays in found for delay in delays if delay is not None]
+    noticed = [delay for delays in found for delay in delays if delay not in (None, _ALREADY)]
     always = sum(None not in delays for delays in found)
     return Row(
         variant=variant,
@@ -113,17 +116,23 @@ def _measure_down(periods: Sequence[Sequence[Stretch]]) -> Bounds:
 
 
 def _list_delays(life: Life, traces: Sequence[Trace], covered: Windows) -> Iterator[list[float | None]]:
-    """Yield, for each outage, the time until it is noticed, in each of the traces."""
-    failing = [[time for time, state in trace if state.status is Status.FAIL] for trace in traces]
+    """Yield, for each outage, the time until it is noticed in each of the traces; None where it is not."""
     for begin, end in _list_outages(life):
-        if not intersect(covered, ((begin, begin + 1e-6),)):
-            continue
-        delays: list[float | None] = []
-        for times in failing:
-            position = bisect_left(times, begin)
-            noticed = position < len(times) and times[position] < end
-            delays.append(times[position] - begin if noticed else None)
-        yield delays
+        if intersect(covered, ((begin, begin + 1e-6),)):
+            yield [_find_delay(trace, begin, end) for trace in traces]
+
+
+def _find_delay(trace: Trace, begin: float, end: float) -> float | None:
+    """Return the time until the status is `fail`; ALREADY if it still is from an outage before."""
+    position = bisect_right(trace, begin, key=itemgetter(0))
+    if position and trace[position - 1][1].status is Status.FAIL:
+        return _ALREADY
+    for time, state in trace[position:]:
+        if time >= end:
+            break
+        if state.status is Status.FAIL:
+            return time - begin
+    return None
 
 
 def _list_outages(life: Life) -> Iterator[tuple[float, float]]:

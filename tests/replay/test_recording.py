@@ -28,8 +28,9 @@ class Past:
         self.load(**options)
 
     def load(self, **options) -> None:
+        name = options.pop("name", "api")
         given = {"groups": in_groups(Group.READINESS), "failure_threshold": 2, "stale_after": 25.0, **options}
-        (self.check,) = self.store.configure([check(**given)])
+        (self.check,) = self.store.configure([check(name, **given)])
 
     def run(self, *outcomes, every: float = 10) -> None:
         for outcome in outcomes:
