@@ -94,15 +94,15 @@ def replay(
     health-exporter replay --history.file events.jsonl --set livenessProbe.failureThreshold=6
     health-exporter replay --history.file events.jsonl --config.file new.yml
     health-exporter replay --prometheus.url http://127.0.0.1:9090 --prometheus.match 'pod="web-0"' \\
-      --set groups=[]
+      --set api.groups=readiness
 
     The first row is the recorded configuration. --set changes one of failureThreshold, successThreshold, periodSeconds,
     staleAfterSeconds and groups of a check, or periodSeconds, failureThreshold and successThreshold of the
     livenessProbe and the readinessProbe. With --kubelet, state the numbers that these probes have in your manifest. The
     defaults are those of the manifests of this project.
 
-    A number is exact, or a range: when the kubelet probes is not recorded. A period has to be a multiple of the
-    recorded one, because nothing is known between two runs.
+    A number is exact, or a range from the minimum to the maximum, because the times of most of the kubelet's probes are
+    not recorded. A period has to be a multiple of the recorded one, because nothing is known between two runs.
 
     \b
     Exit codes:

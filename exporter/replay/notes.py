@@ -22,14 +22,14 @@ def write_notes(recording: Recording, covered: Windows, rows: Sequence[Row]) -> 
     yield from _compare_answers(recording, covered, rows[0])
     if any(not bounds.exact for row in rows for bounds in (row.restarts, row.unready, row.livez, row.readyz)):
         yield (
-            '"to": at least and at most. A history shows when the kubelet probed only where it got 503, and not '
-            "which of the recorded runs a longer period would have had."
+            "A range is from the minimum to the maximum. The recording has the time of a probe only where the kubelet "
+            "received 503. It does not show which of the recorded runs a longer period would have had."
         )
     yield (
-        "Assumption: the checks would have found the same. What a check would have found after a restart that did not "
-        "happen is not known, nor how long an outage would have lasted without a restart that did."
+        "Assumption: the checks would have had the same results. The recording does not show what a check would have "
+        "found after a restart that did not happen, or how long an outage would have lasted without one that did."
     )
-    yield "One outage counts as one restart, however often the kubelet repeats it until /livez returns 200."
+    yield "An outage counts as one restart, however often the kubelet restarts the container until /livez returns 200."
 
 
 def _describe_windows(covered: Windows) -> str:
@@ -61,7 +61,7 @@ def _compare_answers(recording: Recording, covered: Windows, row: Row) -> Iterat
         if not answers:
             continue
         count = sum(entry.count for entry in answers)
-        yield f"The kubelet got {count} {'response' if count == 1 else 'responses'} of 503 from {path}."
+        yield f"The kubelet received {count} {'response' if count == 1 else 'responses'} of 503 from {path}."
         longest = max(answers, key=lambda entry: entry.count)
         if longest.count > 2:
             seen = (longest.last - longest.first) / (longest.count - 1)
