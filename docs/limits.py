@@ -640,7 +640,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit("replay.prometheus:TIMEOUT", "Time for such a query", "s", "It exits with code 2."),
         Limit(
-            "replay.kubelet:MAX_PHASES",
+            "replay.phases:MAX_PHASES",
             "Phases of the kubelet that `replay` tries one by one for each incident",
             "",
             "It tries this number of ranges, and the bounds are wider.",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from exporter.model import Group, Spec, Status
-from exporter.replay.kubelet import Bounds, Stretch, count_restarts, list_stretches, measure_unready
+from exporter.replay.kubelet import Bounds, count_restarts, measure_unready
 from exporter.replay.recording import Life, Recording
+from exporter.replay.stretches import Stretch, list_stretches
 from exporter.replay.trace import Span, Trace, find_down, trace_all
 from exporter.replay.variant import Kubelet, Variant
 from exporter.replay.windows import Windows, intersect, measure, unite

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from exporter.replay.compare import Row
-from exporter.replay.kubelet import Timing
 from exporter.replay.recording import Recording
+from exporter.replay.stretches import Timing
 from exporter.replay.table import format_seconds
 from exporter.replay.windows import Windows, measure
 

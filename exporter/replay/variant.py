@@ -9,8 +9,8 @@ from exporter.config.checks import CheckOptions, Config
 from exporter.config.complaint import ConfigError
 from exporter.config.document import Document
 from exporter.model import Group, Spec
-from exporter.replay.kubelet import Timing
 from exporter.replay.recording import ReplayError
+from exporter.replay.stretches import Timing
 
 MAX_VARIANTS = 50
 _OPTIONS = ("failureThreshold", "successThreshold", "periodSeconds", "staleAfterSeconds", "groups")

@@ -20,7 +20,7 @@ from exporter.evaluation.timetable import Timetable
 from exporter.model import Group, Result, Snapshot, Spec, State, Status
 from exporter.probe.check import Check
 from exporter.replay.counters import Scrape
-from exporter.replay.kubelet import Timing
+from exporter.replay.stretches import Timing
 
 STEP = 64
 EPOCH = 1_000_000.0  # wall clock minus monotonic clock

@@ -7,8 +7,9 @@ from replay.simulation import Simulation, Target
 
 from exporter.model import Group
 from exporter.replay.compare import compare, find_group_down
-from exporter.replay.kubelet import Timing, find_restarts, find_unready, list_stretches
+from exporter.replay.kubelet import find_restarts, find_unready
 from exporter.replay.recording import read
+from exporter.replay.stretches import Timing, list_stretches
 from exporter.replay.trace import trace_all
 from exporter.replay.variant import Kubelet, Variant
 from exporter.replay.windows import intersect, measure

@@ -2,19 +2,9 @@
 
 import pytest
 
-from exporter.replay.kubelet import (
-    MAX_PHASES,
-    Bounds,
-    Response,
-    Restart,
-    Stretch,
-    Timing,
-    count_restarts,
-    find_restarts,
-    find_unready,
-    list_stretches,
-    measure_unready,
-)
+from exporter.replay.kubelet import Bounds, Restart, count_restarts, find_restarts, find_unready, measure_unready
+from exporter.replay.phases import MAX_PHASES
+from exporter.replay.stretches import Response, Stretch, Timing, list_stretches
 from exporter.replay.trace import Span
 
 PROBE = Timing(10, 3, 1)

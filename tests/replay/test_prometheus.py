@@ -15,8 +15,8 @@ from exporter.cli.main import cli
 from exporter.model import Group, Vitals
 from exporter.render.metrics import TEXT, render
 from exporter.replay import prometheus
-from exporter.replay.kubelet import Timing
 from exporter.replay.recording import ReplayError
+from exporter.replay.stretches import Timing
 
 LENGTH = 1200.0
 BOTH = in_groups(Group.LIVENESS, Group.READINESS)

@@ -4,8 +4,8 @@ import pytest
 from make import in_groups, spec
 
 from exporter.model import Group
-from exporter.replay.kubelet import Timing
 from exporter.replay.recording import ReplayError
+from exporter.replay.stretches import Timing
 from exporter.replay.variant import MANIFESTS, MAX_VARIANTS, make_variants, parse_kubelet
 
 NAMES = ("api", "db", "a.b")
