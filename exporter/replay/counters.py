@@ -138,12 +138,14 @@ def find_outcomes(before: Scrape, after: Scrape) -> tuple[list[Outcome], ...] | 
 
 
 def _find_unhealthy(count: int, failed: int) -> tuple[list[Outcome], ...] | None:
-    """Return runs of which none was healthy. Those that failed came last in the best case, first in the worst."""
+    """Return runs of which none was healthy. Those that failed may be the last or the first ones.
+
+    In any other order, the status goes stale at another time, but not earlier than if all were unknown.
+    """
     if not 0 <= failed <= count:
         return None
-    unknown = [_UNKNOWN] * (count - failed)
-    worst = [*[_FAIL] * failed, *unknown]
-    return [*unknown, *[_FAIL] * failed], worst, worst
+    unknown, fail = [_UNKNOWN] * (count - failed), [_FAIL] * failed
+    return [*unknown, *fail], [*fail, *unknown], [_UNKNOWN if unknown else _FAIL] * count
 
 
 def _is_regular(before: Scrape, after: Scrape, count: int) -> bool:

@@ -37,7 +37,7 @@ def letters(before, after):
         (scraped(), scraped(101, 1, 0), "u"),
         (scraped(), scraped(103), "ppp"),
         (scraped(), scraped(103, 3, 3), "fff"),
-        (scraped(), scraped(103, 3, 2), "uff ffu"),
+        (scraped(), scraped(103, 3, 2), "uff ffu uuu"),
         (scraped(), scraped(103, 2, 2), "pff"),
         (scraped(), scraped(103, 1, 1), "ppf"),
         (scraped(), scraped(103, 2, 0, 1, 2), "ffp"),

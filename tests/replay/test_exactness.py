@@ -20,10 +20,8 @@ GROUPS = st.sampled_from(
     [in_groups(Group.LIVENESS), in_groups(Group.READINESS), in_groups(Group.LIVENESS, Group.READINESS), in_groups()]
 )
 SIXTYFOURTHS = st.integers(0, 64 * 10 - 1).map(lambda number: number / 64)
-WINDOWS = st.lists(
-    st.tuples(st.integers(0, 180), st.sampled_from([1, 3, 6, 15, 40])).map(lambda pair: (pair[0], sum(pair))),
-    max_size=4,
-)
+LENGTHS = st.sampled_from([1, 3, 6, 15, 40])
+WINDOW = st.tuples(st.integers(0, 180), LENGTHS).map(lambda pair: (pair[0], sum(pair)))
 TIMINGS = st.builds(Timing, st.sampled_from([2, 5, 10]), st.integers(1, 4), st.just(1))
 READINESS = st.builds(Timing, st.sampled_from([2, 5, 10]), st.integers(1, 3), st.integers(1, 2))
 
@@ -43,7 +41,11 @@ def make_spec(name, groups, period, failures):
 @st.composite
 def worlds(draw, durations=(1 / 64,)):
     targets = {
-        name: Target(draw(WINDOWS), draw(WINDOWS.filter(lambda w: len(w) < 3)), draw(st.sampled_from(durations)))
+        name: Target(
+            outages=draw(st.lists(WINDOW, max_size=4)),
+            blind=draw(st.lists(WINDOW, max_size=2)),
+            duration=draw(st.sampled_from(durations)),
+        )
         for name in NAMES
     }
     numbers = draw(TIMINGS), draw(READINESS), (draw(SIXTYFOURTHS), draw(SIXTYFOURTHS))

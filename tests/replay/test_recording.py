@@ -63,12 +63,12 @@ def test_a_check_is_pending_then_follows_its_runs():
 def test_a_status_goes_stale_when_its_time_has_come():
     past = Past()
     past.start()
-    past.run(PASS)
+    past.run(PASS, PASS)
     past.clock.advance(40)
     past.store.snapshot()
     past.run(PASS)
 
-    assert down(reread(past.entries))[0] == [(1000, 1010), (1035, 1060)]
+    assert down(reread(past.entries))[0] == [(1000, 1010), (1045, 1070)]
 
 
 def test_a_reload_ends_a_life_only_if_it_changes_the_check():
