@@ -165,12 +165,16 @@ def make_snapshot() -> Snapshot:
     """One check of every kind: it has passed and failed, with every measurement of the kind."""
     states: dict[str, State] = {}
     for name, kind in list_built_in().items():
-        # `measures` does not state which measurements have phases; their names do.
-        measurements = [Measurement(name, 1, phase="connect" if "phase" in name else None) for name in kind.measures]
+        measurements = [Measurement(name, 1, **find_label(name)) for name in kind.measures]
         spec = Spec(name, name, failure_threshold=1, owner="team", depends_on=tuple(states)[:1], latency_buckets=(0.1,))
         passed = settle(State(spec), Result(Outcome.passed("", *measurements), 1, 1, 1))
         states[name] = settle(passed, Result(Outcome.failed(Reason.ERROR, "", *measurements), 1, 1, 1))
     return Snapshot(1, 1, states, draining=True)
+
+
+def find_label(name: str) -> dict[str, str]:
+    """The phase or the field of a measurement. `measures` does not state which ones have it; their names do."""
+    return next(({label: label} for label in ("phase", "field") if label in name.split("_")), {})
 
 
 def make_table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> Iterator[str]:

@@ -184,6 +184,7 @@ class Measurement:
     fail: float | None = None
     falling: bool = False  # lower limits: a value at or below one is bad
     phase: str | None = None  # the part of the request, such as `connect`, if a run measures this number once per part
+    field: str | None = None  # the name that the target has for this number, if a run measures several of them
 
     def __post_init__(self) -> None:
         if not _MEASUREMENT_NAME.match(self.name) or self.name.startswith(_RESERVED) or self.name.endswith("_limit"):
@@ -195,8 +196,13 @@ class Measurement:
 
     @property
     def key(self) -> str:
-        """The name and the phase, which together are unique within a run."""
-        return self.name if self.phase is None else f"{self.name}:{self.phase}"
+        """The name, and the phase or the field, which together are unique within a run."""
+        return ":".join((self.name, *self.labels.values()))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that the metric has in addition to those of the check."""
+        return {name: text for name, text in (("phase", self.phase), ("field", self.field)) if text is not None}
 
     @property
     def limits(self) -> dict[str, float]:

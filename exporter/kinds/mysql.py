@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from ssl import SSLContext
@@ -43,6 +44,9 @@ class Mysql(SqlProbe, TlsOptions):
     is not a number with the reason `body`. If the server denies access, the check fails with the reason `permission`.
     The password is never sent in clear text, even if the server asks for that.
 
+    `fields` are columns of the row that counts. A name that no column has is looked for in the first column of all
+    rows, and its value is in the second one, as in `SHOW GLOBAL STATUS`.
+
     A failed login does not count toward `max_connect_errors`, at which the server blocks the address of a host. A run
     that times out before the login counts, until a login succeeds. If the user or the server requires TLS, the login
     fails without `tls`.
@@ -54,8 +58,13 @@ class Mysql(SqlProbe, TlsOptions):
     The options for TLS are those of `httpGet`. Neither the kubelet nor blackbox_exporter can log in to MySQL.
     """
 
-    measures: ClassVar = {**LATENCY, "mysql_value": "Number that the query returned in the latest run."}
+    measures: ClassVar = {
+        **LATENCY,
+        "mysql_value": "Number that the query returned in the latest run.",
+        "mysql_field": "Number that the query returned for a field in the latest run.",
+    }
     measurement: ClassVar = "mysql_value"
+    field_measurement: ClassVar = "mysql_field"
     needs: ClassVar = {"pymysql": "mysql"}
     examples: ClassVar = (
         "- name: orders\n  mysql: {username: health, password: {env: MYSQL_PASSWORD}}",
@@ -86,6 +95,25 @@ class Mysql(SqlProbe, TlsOptions):
     column: Seconds_Behind_Master  # MySQL: Seconds_Behind_Source
     warn: 10
     fail: 60""",
+        """\
+- name: replication
+  mysql:
+    username: health
+    password: {file: /etc/health/mysql}
+    query: SHOW REPLICA STATUS
+    fields:
+      - {name: Slave_IO_Running, equals: "Yes"}  # MySQL: Replica_IO_Running
+      - {name: Slave_SQL_Running, equals: "Yes"}
+      - {name: Seconds_Behind_Master, warn: 10, fail: 60}""",
+        """\
+- name: status
+  mysql:
+    username: health
+    password: {file: /etc/health/mysql}
+    query: SHOW GLOBAL STATUS
+    fields:
+      - {name: Threads_connected, warn: 100, fail: 150}
+      - {name: Threads_running, fail: 50}""",
     )
 
     port: Port = 3306
@@ -134,12 +162,10 @@ class Mysql(SqlProbe, TlsOptions):
         except DialError:
             self._abandoned = connection.thread_id()
             raise
-        row = cursor.fetchone()
-        if not row:
-            return None
-        column = self.find_column([column[0] for column in cursor.description])
-        is_bits = cursor.description[column][1] == _BIT and row[column] is not None
-        return int.from_bytes(row[column]) if is_bits else row[column]
+        columns = cursor.description or ()
+        rows = cursor.fetchall() if self.needs_all_rows else filter(None, [cursor.fetchone()])
+        bits = [index for index, column in enumerate(columns) if column[1] == _BIT]
+        return self.select([column[0] for column in columns], [_read_bits(row, bits) for row in rows])
 
     def _end_abandoned_query(self, connection: Any, deadline: Deadline) -> None:
         """Kill the query that an earlier run did not wait for. Raises DialError if it still runs at the deadline."""
@@ -159,6 +185,12 @@ class Mysql(SqlProbe, TlsOptions):
         row = cursor.fetchone()
         text = row[0] if row else None
         return isinstance(text, str) and bool(text) and self.query.strip().startswith(text.strip())
+
+
+def _read_bits(row: Sequence[Any], bits: Sequence[int]) -> Sequence[Any]:
+    """Return a row with numbers in these columns, whose values the driver returns as bytes."""
+    numbers = {index: int.from_bytes(row[index]) for index in bits if row[index] is not None}
+    return [numbers.get(index, value) for index, value in enumerate(row)]
 
 
 class _Upgrade:

@@ -51,13 +51,18 @@ class Postgresql(SqlProbe):
     compared with it. If one of them is set, a result without a row or with NULL fails with the reason `missing`, and
     any other value that is not a number with the reason `body`. If the server denies access, the check fails with the
     reason `permission`. The server also cancels the query at the deadline.
+
+    `fields` are columns of the row that counts. A name that no column has is looked for in the first column of all
+    rows, and its value is in the second one, as in `SHOW LISTS` of PgBouncer.
     """
 
     measures: ClassVar = {
         **LATENCY,
         "postgresql_value": "Number that the query returned in the latest run.",
+        "postgresql_field": "Number that the query returned for a field in the latest run.",
     }
     measurement: ClassVar = "postgresql_value"
+    field_measurement: ClassVar = "postgresql_field"
     needs: ClassVar = {"psycopg": "postgresql"}
     examples: ClassVar = (
         "- name: orders\n  postgresql: {username: health, password: {env: PGPASSWORD}, database: shop}",
@@ -92,8 +97,21 @@ class Postgresql(SqlProbe):
     password: {file: /etc/health/pgbouncer}
     database: pgbouncer
     query: SHOW POOLS
+    row: {database: shop, user: app}
     column: cl_waiting
     fail: 50""",
+        """\
+- name: activity
+  postgresql:
+    username: health
+    password: {file: /etc/health/postgresql}
+    database: shop
+    query: |
+      SELECT count(*) AS connections, count(*) FILTER (WHERE wait_event_type = 'Lock') AS waiting
+      FROM pg_stat_activity
+    fields:
+      - {name: connections, warn: 80, fail: 95}
+      - {name: waiting, fail: 20}""",
     )
 
     port: Port = 5432
@@ -134,24 +152,19 @@ class Postgresql(SqlProbe):
         }
 
     def _run_query(self, connection: Any, relay: Relay, deadline: Deadline) -> Any:
-        """Return the value of the first row; None without a row. Raises DialError.
-
-        Further rows are not read.
-        """
+        """Return the value of the result. Raises DialError. Rows that do not count are not read."""
         connection.send_query(_compose(connection, self.query, deadline).encode())
         connection.set_single_row_mode()
         while connection.flush():
             relay.wait(connection.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
             connection.consume_input()
+        names: list[str] = []
         rows: list[Any] = []
-        while len(rows) < 2 and (result := _fetch_result(connection, relay)) is not None:
+        while (self.needs_all_rows or len(rows) < 2) and (result := _fetch_result(connection, relay)) is not None:
             if result.ntuples and result.nfields:
-                column = self.find_column(
-                    [result.fname(index).decode(errors="replace") for index in range(result.nfields)]
-                )
-                value = result.get_value(0, column)
-                rows.append(_BOOLEANS.get(value, value) if result.ftype(column) == _BOOLEAN else value)
-        return rows[0] if rows else None
+                names = names or [result.fname(index).decode(errors="replace") for index in range(result.nfields)]
+                rows.append([_read_value(result, index) for index in range(result.nfields)])
+        return self.select(names, rows)
 
 
 @contextmanager
@@ -198,6 +211,11 @@ def _fetch_result(connection: Any, relay: Relay) -> Any:
     reason = next((reason for reason, codes in _CODES if code.startswith(codes)), Reason.STATUS)
     text = message.decode(errors="replace")
     raise DialError(reason, f"{text} ({code})" if code else text)
+
+
+def _read_value(result: Any, column: int) -> Any:
+    value = result.get_value(0, column)
+    return _BOOLEANS.get(value, value) if result.ftype(column) == _BOOLEAN else value
 
 
 def _translate(message: str, received: bytes) -> DialError | ProbeError:

@@ -1,6 +1,6 @@
 """The kind `redis`: the value that a command on a Redis server returns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from ssl import SSLContext
@@ -14,6 +14,7 @@ from exporter.net.dial import connect, secure
 from exporter.net.errors import DialError
 from exporter.net.sockets import Socket, TLSSocket
 from exporter.probe.driver import MAX_RESPONSE, DatabaseProbe, blame_server, describe_breach
+from exporter.probe.fields import to_text
 from exporter.probe.latency import LATENCY
 from exporter.probe.options import Count, Port, Text
 from exporter.probe.secret import Secret
@@ -30,6 +31,9 @@ class Redis(DatabaseProbe, TlsOptions):
     number, it becomes the metric, and `warn` and `fail` are compared with it. If one of them is set, nil fails with the
     reason `missing`, and any other value that is not a number with the reason `body`.
 
+    `fields` are those of a response with lines such as `key:value`, as from `INFO` and `CLUSTER INFO`, or of a list of
+    names and values, as from `SENTINEL MASTER` and `CONFIG GET`.
+
     When a run times out, a blocking command such as `BLPOP` ends, because the connection closes. Redis cannot cancel a
     script for one client; while it runs, the next runs fail and do not send the command again.
 
@@ -37,14 +41,44 @@ class Redis(DatabaseProbe, TlsOptions):
     `tcp` module, blackbox_exporter can send `PING` over TLS.
     """
 
-    measures: ClassVar = {**LATENCY, "redis_value": "Number that the command returned in the latest run."}
+    measures: ClassVar = {
+        **LATENCY,
+        "redis_value": "Number that the command returned in the latest run.",
+        "redis_field": "Number that the command returned for a field in the latest run.",
+    }
     measurement: ClassVar = "redis_value"
+    field_measurement: ClassVar = "redis_field"
     needs: ClassVar = {"redis": "redis"}
     examples: ClassVar = (
         "- name: cache\n  redis: {password: {env: REDIS_PASSWORD}}",
         "- name: queue\n  redis: {command: [LLEN, queue], warn: 100, fail: 1000}",
         "- name: session\n  redis: {host: redis.internal, tls: true, verifyTLS: true, caFile: /etc/ssl/internal.pem}",
         '- name: replica\n  redis: {command: [INFO, replication], expect: "master_link_status:up"}',
+        """\
+- name: load
+  redis:
+    command: [INFO]
+    fields:
+      - {name: connected_clients, warn: 800, fail: 1000}
+      - {name: blocked_clients, fail: 50}
+      - {name: rdb_last_bgsave_status, equals: ok}""",
+        """\
+- name: sentinel
+  redis:
+    port: 26379
+    command: [SENTINEL, MASTER, shop]
+    fields:
+      - {name: flags, equals: master}  # master,o_down if the primary is down
+      - {name: num-slaves, fail: 0, falling: true}
+      - {name: num-other-sentinels, warn: 1, falling: true}""",
+        """\
+- name: cluster
+  redis:
+    command: [CLUSTER, INFO]
+    fields:
+      - {name: cluster_state, equals: ok}
+      - {name: cluster_slots_pfail, warn: 1}
+      - {name: cluster_slots_fail, fail: 1}""",
     )
 
     port: Port = 6379
@@ -63,9 +97,11 @@ class Redis(DatabaseProbe, TlsOptions):
     """Connects with TLS. The certificate is not verified, unless verifyTLS is set."""
 
     @model_validator(mode="after")
-    def _validate_credentials(self) -> Self:
+    def _validate_options(self) -> Self:
         if self.username and not self.password:
             raise ValueError("username needs a password")
+        if self.fields and "command" not in self.model_fields_set:
+            raise ValueError("fields requires a command, such as INFO")
         return self
 
     @property
@@ -112,7 +148,11 @@ class Redis(DatabaseProbe, TlsOptions):
             received = quote(_find_line(text, self.expect.encode()), self.command)
             message = f"the response to {self.statement} does not contain the expected text; received {received}"
             raise DialError(Reason.BODY, message)
-        return value
+        return self._find_fields(value) if self.fields else value
+
+    def _find_fields(self, value: Any) -> dict[str, Any]:
+        pairs = {name.casefold(): text for name, text in _list_pairs(value)}
+        return {field.name: pairs[name] for field in self.fields if (name := field.name.casefold()) in pairs}
 
 
 def _require_idle_server(connection: Any) -> None:
@@ -130,6 +170,18 @@ def _join(value: Any) -> bytes:
     if isinstance(value, list):
         return b"\n".join(_join(item) for item in value)
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _list_pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of a response."""
+    if isinstance(value, list):
+        for name, item in zip(value[::2], value[1::2], strict=False):
+            yield to_text(name), item
+    else:
+        for line in to_text(value).splitlines():
+            name, colon, text = line.partition(":")
+            if colon:
+                yield name, text
 
 
 def _find_line(text: bytes, expected: bytes) -> bytes:

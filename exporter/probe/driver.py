@@ -2,18 +2,21 @@
 
 import struct
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
 
 from exporter.model import Deadline, Measurement, Outcome, Reason
 from exporter.net.errors import DialError
+from exporter.probe.fields import ABSENT, Field, Table, judge_fields
 from exporter.probe.latency import LatencyTimer
 from exporter.probe.limits import Limited
 from exporter.probe.options import Host, Port, Query, Text, find_host_risk
 from exporter.probe.secret import Secret, hide, hint_at_password
-from exporter.redaction import find_strings, quote, redact, show_key
+from exporter.redaction import find_strings, quote, redact
 from exporter.text import format_endpoint
 
 MAX_RESPONSE = 64 * 1024  # bytes of all responses in a run, for drivers that set no maximum themselves
@@ -71,6 +74,8 @@ class DatabaseProbe(Limited):
 
     measurement: ClassVar[str]
     """The name of the measurement that a returned number becomes."""
+    field_measurement: ClassVar[str]
+    """The name of the measurement that a number becomes which is one of several fields."""
 
     port: Port
     """Port to connect to."""
@@ -78,6 +83,17 @@ class DatabaseProbe(Limited):
     """Address or name to connect to. `$(POD_IP)` is the pod's own address."""
     password: Secret | None = None
     """Password of the user."""
+    fields: tuple[Field, ...] = ()
+    """Values to check by their names, instead of a single one. The worst one decides."""
+
+    @model_validator(mode="after")
+    def _validate_fields(self) -> Self:
+        names = [field.name.casefold() for field in self.fields]
+        if len(set(names)) < len(names):
+            raise ValueError("fields must not have the same name twice")
+        if self.fields and self._has_limits:
+            raise ValueError("warn and fail compare a single value: set them in each of the fields")
+        return self
 
     @property
     def target(self) -> str:
@@ -96,7 +112,10 @@ class DatabaseProbe(Limited):
             text = hide(f"{error.with_endpoint(self.target)}{hint}", password)
             return Outcome.failed(error.reason, redact(text, self.confidential, f"{self.target} {self.statement}"))
         latency = timer.stop()
-        return self.compare(self.measurement, f"{self.target} responded to {self.statement}", value, latency)
+        summary = f"{self.target} responded to {self.statement}"
+        if self.fields:
+            return judge_fields(self.fields, value, self.field_measurement, summary, latency)
+        return self.compare(self.measurement, summary, value, latency)
 
     @property
     def statement(self) -> str:
@@ -110,7 +129,10 @@ class DatabaseProbe(Limited):
 
     @abstractmethod
     def fetch_value(self, password: str, deadline: Deadline) -> Any:
-        """Fetch the value: of several rows the first value of the first one, None without a row. Raises DialError."""
+        """Fetch the value: of several rows the first value of the first one, None without a row. Raises DialError.
+
+        If there are fields, the value is a mapping with at least those of them that the server has, by their names.
+        """
 
 
 class SqlProbe(DatabaseProbe):
@@ -124,6 +146,16 @@ class SqlProbe(DatabaseProbe):
     """SQL query to run."""
     column: Text | None = None
     """Name of the column whose value counts, in any case. By default, the first column."""
+    row: Mapping[str, str] = {}
+    """Names of columns, each with the value that it has in the row that counts. By default, the first row counts."""
+
+    @model_validator(mode="after")
+    def _validate_column(self) -> Self:
+        if self.fields and self.column is not None:
+            raise ValueError("column selects a single value: remove it, or fields")
+        if self.needs_all_rows and "query" not in self.model_fields_set:
+            raise ValueError(f"{'fields' if self.fields else 'row'} requires a query")
+        return self
 
     @property
     def confidential(self) -> Sequence[str]:
@@ -133,20 +165,24 @@ class SqlProbe(DatabaseProbe):
     def target(self) -> str:
         return f"{super().target}/{self.database}" if self.database else super().target
 
-    def compare(self, name: str, summary: str, value: Any, *others: Measurement) -> Outcome:
+    def compare(self, name: str, summary: str, value: Any, *others: Measurement, field: str | None = None) -> Outcome:
         """Compare a value with the limits, and mention `column` if the first column holds no number."""
-        outcome = super().compare(name, summary, value, *others)
+        outcome = super().compare(name, summary, value, *others, field=field)
         if outcome.reason is Reason.BODY and self.column is None:
             hint = "; if the number is not in the first column, set column"
             return replace(outcome, summary=outcome.summary + hint)
         return outcome
 
-    def find_column(self, names: Sequence[str]) -> int:
-        """Return the index of the configured column among those of a result. Raises DialError if it is not there."""
-        if self.column is None:
-            return 0
-        for index, name in enumerate(names):
-            if name.casefold() == self.column.casefold():
-                return index
-        message = f"the result has no column {show_key(self.column)}, only {', '.join(names)}"
-        raise DialError(Reason.MISSING, message)
+    @property
+    def needs_all_rows(self) -> bool:
+        """Whether more than the first row of the result counts."""
+        return bool(self.row or self.fields)
+
+    def select(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+        """Return what `fetch_value` does, of a result with these columns. Raises DialError."""
+        table = Table(names, rows)
+        row = table.find_row(self.row)
+        if self.fields:
+            found = {field.name: table.find_field(field.name, row) for field in self.fields}
+            return {name: value for name, value in found.items() if value is not ABSENT}
+        return None if row is None else row[table.find_column(self.column)]

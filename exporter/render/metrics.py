@@ -284,9 +284,8 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
     found: dict[str, dict[str, tuple[Labels, Measurement]]] = {}
     for labels, state in states:
         for measurement in state.last.outcome.measurements if state.last else ():
-            phase = {} if measurement.phase is None else {"phase": measurement.phase}
             key = f"{state.spec.name} {measurement.key}"
-            found.setdefault(measurement.name, {})[key] = {**labels, **phase}, measurement
+            found.setdefault(measurement.name, {})[key] = {**labels, **measurement.labels}, measurement
     if not found:  # then kinds may be missing: one that cannot be loaded makes the configuration invalid
         return
     helps = {name: text for kind in kinds().values() for name, text in kind.measures.items()}

@@ -55,7 +55,7 @@ def format_label(measurement: Measurement) -> str:
     >>> format_label(Measurement("endpoint_latency_seconds", 0.1, phase="connect"))
     'endpoint latency, connect'
     """
-    return _format_label(measurement.name, measurement.phase)
+    return _format_label(measurement.name, measurement.phase or measurement.field)
 
 
 def format_limits(measurement: Measurement) -> str:
@@ -64,11 +64,11 @@ def format_limits(measurement: Measurement) -> str:
 
 
 @lru_cache(maxsize=256)  # a page shows the same few for hundreds of checks
-def _format_label(name: str, phase: str | None) -> str:
+def _format_label(name: str, part: str | None) -> str:
     for suffix in ("_timestamp_seconds", "_seconds", "_bytes", "_ratio", "_total"):
         name = name.removesuffix(suffix)
     label = name.replace("_", " ")
-    return f"{label}, {phase}" if phase else label
+    return f"{label}, {part}" if part else label
 
 
 @lru_cache(maxsize=256)

@@ -250,6 +250,43 @@ def test_a_replica_that_does_not_replicate_fails(server, column):
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING if column else Reason.BODY)
 
 
+@pytest.mark.parametrize(
+    ("query", "fields", "reason", "words"),
+    [
+        ("SHOW GLOBAL STATUS", ["Uptime", "threads_connected"], None, ["Uptime is ", "threads_connected is "]),
+        ("SELECT 1 AS a, 2.5 AS b, 'x' AS c", ["A", "b", "c"], None, ["A is 1; b is 2.5; c has a value"]),
+        ("SELECT opened, position FROM shop.switches", ["position", "opened"], None, ["position is 55; opened is 1"]),
+        ("SELECT 1 AS a", ["a", "b"], Reason.MISSING, [": b is missing"]),
+        ("SELECT NULL AS a", ["a"], Reason.MISSING, [": a has no value"]),
+        ("SELECT 1 AS a FROM shop.orders WHERE state = 'lost'", ["a"], Reason.MISSING, [": a is missing"]),
+        ("DO 1", ["a"], Reason.MISSING, [": a is missing"]),
+    ],
+    ids=["rows", "columns", "bits", "missing", "NULL", "no row", "no result"],
+)
+def test_fields_are_checked_by_their_names(server, query, fields, reason, words):
+    outcome = run_probe(mysql(server, query=query, fields=[{"name": name} for name in fields]))
+
+    assert outcome.reason is reason, outcome.summary
+    assert all(word in outcome.summary for word in words), outcome.summary
+
+
+def test_the_worst_of_the_fields_decides(server):
+    """This server replicates from nowhere."""
+    fields = [
+        {"name": "Slave_IO_Running", "equals": "Yes"},
+        {"name": "Last_IO_Errno", "fail": 1},
+        {"name": "Seconds_Behind_Master", "fail": 60},
+    ]
+    outcome = run_probe(mysql(server, query="SHOW REPLICA STATUS", fields=fields))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.BODY)
+    assert outcome.summary.endswith('Slave_IO_Running is "No", expected "Yes"; Seconds_Behind_Master has no value')
+    assert [measurement.key for measurement in outcome.measurements] == [
+        "mysql_field:Last_IO_Errno",
+        "endpoint_latency_seconds",
+    ]
+
+
 @pytest.mark.parametrize("column", [None, "Variable_name"])
 def test_a_text_in_the_first_column_is_reported_with_the_option_for_another(server, column):
     outcome = run_probe(mysql(server, query="SHOW GLOBAL STATUS LIKE 'Uptime'", column=column, fail=1))
@@ -555,7 +592,15 @@ def test_without_its_password_the_check_cannot_run(server):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"username": ""}, {"username": "health", "query": ""}, {"username": "health", "verifyTLS": True}],
+    [
+        {},
+        {"username": ""},
+        {"username": "health", "query": ""},
+        {"username": "health", "verifyTLS": True},
+        {"username": "health", "fields": [{"name": "a"}]},
+        {"username": "health", "row": {"a": "b"}},
+        {"username": "health", "query": "SELECT 1", "fields": [{"name": "a"}], "column": "a"},
+    ],
     ids=str,
 )
 def test_invalid_options_are_rejected(options):

@@ -62,6 +62,48 @@ def postgresql(server, *, password="PASSWORD", **options) -> Postgresql:
     return Postgresql(port=server.port, password={"env": password} if password else None, **options)
 
 
+STATES = "SELECT * FROM (VALUES ('new', 2, true), ('sent', 7, false)) AS states (state, count, open)"
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({"row": {"state": "sent"}, "column": "count"}, 7),
+        ({"row": {"State": "new", "COUNT": "2"}, "column": "open"}, 1),
+        ({"column": "count"}, 2),
+    ],
+    ids=str,
+)
+def test_the_row_is_selected_by_the_values_of_its_columns(server, options, value):
+    assert run_probe(postgresql(server, query=STATES, **options)).measurements[0].value == value
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"state": "lost"}, 'the result has no row with state "lost"'),
+        ({"name": "new"}, "the result has no column name, only state, count, open"),
+    ],
+    ids=str,
+)
+def test_a_row_that_does_not_exist_fails_with_missing(server, row, words):
+    outcome = run_probe(postgresql(server, query=STATES, row=row, column="count"))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+    assert outcome.summary.endswith(words)
+
+
+def test_fields_are_checked_by_their_names(server):
+    fields = [{"name": "count", "fail": 7}, {"name": "open", "warn": 0, "falling": True}, {"name": "state"}]
+    outcome = run_probe(postgresql(server, query=STATES, row={"state": "sent"}, fields=fields))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.THRESHOLD)
+    assert outcome.summary.endswith(": count is 7: fail limit 7 reached; open is 0: warn limit 0 reached")
+    assert [measurement.key for measurement in outcome.measurements] == [
+        *("postgresql_field:count", "postgresql_field:open", "endpoint_latency_seconds"),
+    ]
+
+
 def test_the_kinds_with_starttls_pass(server):
     options = {"port": server.port, "startTLS": "postgresql", "caFile": server.authority}
 

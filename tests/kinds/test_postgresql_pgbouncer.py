@@ -83,6 +83,19 @@ def test_a_column_of_the_console_is_the_number(pool, query, column, least):
     assert outcome.measurements[0].value >= least
 
 
+def test_rows_and_fields_of_the_console_are_selected_by_their_names(pool):
+    """The console has a pool of its own; that of the server exists once it has been used."""
+    run_probe(postgresql(pool))
+    row = {"database": "postgres", "user": "health"}
+    pools = postgresql(pool, database="pgbouncer", query="SHOW POOLS", row=row, fields=[{"name": "pool_mode"}])
+    lists = [{"name": "pools"}, {"name": "free_clients", "fail": 0, "falling": True}]
+    outcome = run_probe(postgresql(pool, database="pgbouncer", query="SHOW LISTS", fields=lists))
+
+    assert run_probe(pools).status is Status.PASS
+    assert outcome.status is Status.PASS
+    assert outcome.measurements[0].value >= 2
+
+
 def test_an_error_of_the_console_is_shown(pool):
     outcome = run_probe(postgresql(pool, database="pgbouncer", query="SHOW NOTHING"))
 

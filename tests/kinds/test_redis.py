@@ -162,6 +162,74 @@ def test_the_response_contains_the_expected_text(server, command, text, found):
         assert f"the response to {command[0]} does not contain the expected text; received " in outcome.summary
 
 
+def field(name: str, **expected) -> dict:
+    return {"name": name, **expected}
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "reason", "words"),
+    [
+        (["INFO"], [field("role", equals="master"), field("maxclients", warn=1e9)], None, "role is as expected; max"),
+        (["INFO"], [field("Connected_Clients", warn=1)], Reason.THRESHOLD, "Connected_Clients is 1: warn limit 1 "),
+        (["INFO"], [field("role", equals="slave")], Reason.BODY, 'role is "master", expected "slave"'),
+        (["INFO"], [field("role", fail=1)], Reason.BODY, "role is not a number"),
+        (["INFO", "clients"], [field("role"), field("maxclients")], Reason.MISSING, "role is missing"),
+        (["CONFIG", "GET", "maxclients"], [field("maxclients", fail=1, falling=True)], None, "maxclients is 10000"),
+        (["PING"], [field("role")], Reason.MISSING, "role is missing"),
+    ],
+    ids=str,
+)
+def test_fields_are_checked_by_their_names(server, command, fields, reason, words):
+    outcome = run_probe(redis(server, command=command, fields=fields))
+
+    assert outcome.reason is reason, outcome.summary
+    assert words in outcome.summary
+
+
+def test_numbers_of_fields_are_measured(server):
+    outcome = run_probe(redis(server, command=["INFO"], fields=[field("maxclients"), field("uptime_in_days")]))
+
+    assert [measurement.key for measurement in outcome.measurements] == [
+        "redis_field:maxclients",
+        "redis_field:uptime_in_days",
+        "endpoint_latency_seconds",
+    ]
+
+
+def test_sentinel_is_asked_for_the_state_of_a_primary(server, tmp_path):
+    port, nobody = free_port(), free_port()
+    (tmp_path / "sentinel.conf").write_text(
+        f"port {port}\nbind 127.0.0.1\n"
+        f'sentinel monitor shop 127.0.0.1 {server.port} 1\nsentinel auth-pass shop "{PASSWORD}"\n'
+        f"sentinel monitor gone 127.0.0.1 {nobody} 1\nsentinel down-after-milliseconds gone 100\n"
+    )
+    fields = [field("flags", equals="master"), field("num-slaves", fail=100)]
+    with ended(Process([command("redis-server"), "sentinel.conf", "--sentinel"], cwd=tmp_path)) as sentinel:
+        sentinel.line("sentinel monitor|\\+monitor")
+        shop = Redis(port=port, command=["SENTINEL", "MASTER", "shop"], fields=fields)
+        gone = Redis(port=port, command=["SENTINEL", "MASTER", "gone"], fields=fields)
+        assert eventually(lambda: run_probe(shop).status is Status.PASS)
+        down = eventually(lambda: found if "s_down" in (found := run_probe(gone)).summary else None)
+        unknown = run_probe(Redis(port=port, command=["SENTINEL", "MASTER", "other"], fields=fields))
+
+    assert (down.status, down.reason) == (Status.FAIL, Reason.BODY)
+    assert (unknown.reason, "No such " in unknown.summary) == (Reason.STATUS, True)
+
+
+def test_the_state_of_a_cluster_is_checked(tmp_path):
+    port = free_port()
+    arguments = f"--port {port} --bind 127.0.0.1 --save  --cluster-enabled yes --cluster-node-timeout 500"
+    state = Redis(port=port, command=["CLUSTER", "INFO"], fields=[field("cluster_state", equals="ok")])
+    with ended(Process([command("redis-server"), *arguments.split(" ")], cwd=tmp_path)) as node:
+        node.line("Ready to accept connections")
+        without_slots = run_probe(state)
+        run_probe(Redis(port=port, command=["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]))
+        assert eventually(lambda: run_probe(state).status is Status.PASS)
+
+    assert (without_slots.status, without_slots.reason) == (Status.FAIL, Reason.BODY)
+    assert 'cluster_state is "fail", expected "ok"' in without_slots.summary
+
+
 def test_a_replica_without_its_primary_fails(server, tmp_path):
     port, nobody = free_port(), free_port()
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--replicaof", f"127.0.0.1 {nobody}"]
@@ -372,6 +440,10 @@ def test_without_its_password_the_check_cannot_run(server):
         ({"warn": 2, "fail": 1}, "warn must not be above fail"),
         ({"warn": 1, "fail": 2, "falling": True}, "warn must not be below fail"),
         ({"command": []}, "at least 1 item"),
+        ({"fields": [{"name": "role"}]}, "fields requires a command, such as INFO"),
+        ({"fields": [{"name": "a"}, {"name": "A"}]}, "fields must not have the same name twice"),
+        ({"fields": [{"name": "a"}], "fail": 1}, "set them in each of the fields"),
+        ({"fields": [{"name": "a", "equals": "b", "fail": 1}]}, "equals compares a text"),
         ({"verifyTLS": True}, "verifyTLS requires tls: true"),
         ({"serverName": "redis.internal"}, "serverName requires tls: true"),
         ({"tls": True, "caFile": "ca.pem"}, "caFile requires verifyTLS: true"),
