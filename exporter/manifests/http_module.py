@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from exporter.manifests.credentials import SECRET_HEADER, convert_tls, refer
 from exporter.manifests.scrapes import Target
-from exporter.manifests.section import Section, is_literal
+from exporter.manifests.section import Section, is_literal, is_true
 from exporter.net import url
 
 # The 2xx codes of the IANA registry. Without valid_status_codes, blackbox_exporter accepts 200 to 299.
@@ -16,21 +16,17 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _JSON = "there is no CEL; write the condition as jsonPath"
 _IP = "both IPv6 and IPv4 are tried"
 _DIRECT = "a check connects without a proxy"
-_HEADERS = "httpGet does not check the headers of a response"
 _SCHEME = "the scheme of the target decides"
 _HINTS = {
     "body_file": "copy the content of the file to body",
     "body_size_limit": "httpGet reads only the beginning of a body, and does not limit its size",
-    "compression": "httpGet does not decode a compressed body",
+    "compression": "httpGet decodes gzip and deflate without it, and no other compression",
     "enable_http2": "over TLS, httpGet uses HTTP/2 if the server chooses it",
     "enable_http3": "httpGet does not speak HTTP/3",
     "fail_if_body_json_matches_cel": _JSON,
     "fail_if_body_json_not_matches_cel": _JSON,
-    "fail_if_body_matches_regexp": "httpGet cannot require that a body does not match",
-    "fail_if_header_matches": _HEADERS,
     "fail_if_not_ssl": _SCHEME,
     "fail_if_ssl": _SCHEME,
-    "fail_if_header_not_matches": _HEADERS,
     "ip_protocol_fallback": _IP,
     "oauth2": "name a file as bearerToken, and keep the token in it up to date",
     "preferred_ip_protocol": _IP,
@@ -66,6 +62,8 @@ def build(module: Section, target: Target) -> list[dict[str, Any]]:
     options |= _convert_redirects(module)
     options |= _convert_security(module, headers.get("Host", requested.host), requested.hostname, secure=secure)
     options |= _convert_credentials(module, requested)
+    options |= _convert_forbidden_texts(module)
+    options |= _convert_response_headers(module)
     patterns = _convert_patterns(module)
     module.close(_HINTS, _DEFAULTS)
     return [{"httpGet": {**options, **pattern}} for pattern in patterns]
@@ -170,3 +168,28 @@ def _convert_patterns(module: Section) -> list[dict[str, Any]]:
     texts = [{"bodyContains": pattern} for pattern in patterns if is_literal(pattern)]
     expressions = [{"bodyMatches": pattern} for pattern in patterns if not is_literal(pattern)]
     return [{**(text or {}), **(expression or {})} for text, expression in zip_longest(texts, expressions)] or [{}]
+
+
+def _convert_forbidden_texts(module: Section) -> dict[str, Any]:
+    """Return what the body must not contain. Several expressions become one."""
+    patterns = [str(pattern) for pattern in module.take_list("fail_if_body_matches_regexp")]
+    if len(patterns) == 1 and is_literal(patterns[0]):
+        return {"bodyNotContains": patterns[0]}
+    joined = "|".join(f"(?:{pattern})" for pattern in patterns) if len(patterns) > 1 else "".join(patterns)
+    return {"bodyNotMatches": joined} if joined else {}
+
+
+def _convert_response_headers(module: Section) -> dict[str, Any]:
+    """Return the expectations of headers. blackbox_exporter requires each header, unless allow_missing is set."""
+    expected: list[dict[str, str]] = []
+    for key, option in (("fail_if_header_not_matches", "matches"), ("fail_if_header_matches", "notMatches")):
+        for index, item in enumerate(module.take_list(key)):
+            condition = item if isinstance(item, dict) else {}
+            name, pattern = str(condition.get("header", "")), str(condition.get("regexp", ""))
+            optional = is_true(condition.get("allow_missing"))
+            if optional and option == "matches":
+                module.note("left out: httpGet requires a header that must match", key, index)
+                continue
+            expected += [] if optional or option == "matches" else [{"name": name}]
+            expected.append({"name": name, option: pattern})
+    return {"expectHeaders": expected} if expected else {}

@@ -21,6 +21,8 @@ _DNS_HINTS = {
     "validate_authority_rrs": "dns does not check the authority records",
 }
 _GRPC_HINTS = {**_TCP_HINTS, "metadata": "grpc sends no metadata"}
+# What is sent before TLS starts, and the protocol in which startTLS sends it.
+_STARTTLS = {"(?i)(EHLO|HELO)[^\n]*\n(.*\n)*STARTTLS": "smtp", "(?i)STARTTLS": "imap", "(?i)STLS": "pop3"}
 _DEFAULTS = {"ip_protocol_fallback": True, "recursion_desired": True, "transport_protocol": "udp"}
 _TYPES = Dns.model_json_schema()["properties"]["type"]["enum"]
 _CODES = Dns.model_json_schema()["properties"]["expectRcode"]["items"]["enum"]
@@ -29,40 +31,54 @@ _ENDPOINT = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<host>[^:\s]*))(?::(?P<po
 
 
 def build_tcp(module: Section, target: Target) -> list[dict[str, Any]]:
-    """Return a tcpSocket check, or with TLS a certificate check. Raises ValueError."""
+    """Return a tcpSocket check, and with TLS a certificate check or both. Raises ValueError."""
     host, port = _split(target.address)
     if not port:
         raise ValueError("the target has no port")
     tls = convert_tls(module.take_section("tls_config"))
-    if not module.take_flag("tls"):
-        options = {"host": host, "port": port, **_convert_dialogue(module)}
-        module.close(_TCP_HINTS, _DEFAULTS)
+    protocol, steps = _find_starttls(module)
+    starts = {"startTLS": protocol} if protocol else {"tls": True} if module.take_flag("tls") else {}
+    options = {"host": host, "port": port, **_convert_dialogue(module, steps)}
+    module.close(_TCP_HINTS, _DEFAULTS)
+    if not starts:
         return [{"tcpSocket": options}]
-    if module.take("query_response"):
-        module.note("left out: certificate sends and expects no text", "query_response")
-    if tls.certificate:
-        module.note("left out: certificate does not present one to the server", "tls_config", "cert_file")
     if not tls.verify:
         module.note("changed: a certificate that has expired fails", "tls_config", "insecure_skip_verify")
-    module.close(_TCP_HINTS, _DEFAULTS)
-    options = {"host": host, "port": port, "failDays": 0}
-    options |= {"verify": True} if tls.verify else {}
-    options |= {"serverName": name} if (name := tls.server_name or target.hostname) else {}
-    return [{"certificate": {**options, **({"caFile": tls.ca_file} if tls.ca_file else {})}}]
+    shared: dict[str, Any] = {"serverName": name} if (name := tls.server_name or target.hostname) else {}
+    shared |= {"caFile": tls.ca_file} if tls.ca_file else {}
+    shared |= {"clientCertificate": tls.certificate} if tls.certificate else {}
+    certificate = {"host": host, "port": port, "failDays": 0, **({"startTLS": protocol} if protocol else {})}
+    checks = [{"certificate": certificate | ({"verify": True} if tls.verify else {}) | shared}]
+    if "expect" in options or "expectMatches" in options:
+        checks.append({"tcpSocket": options | starts | ({"verifyTLS": True} if tls.verify else {}) | shared})
+    return checks
 
 
-def _convert_dialogue(module: Section) -> dict[str, str]:
+def _find_starttls(module: Section) -> tuple[str, list[dict[str, Any]]]:
+    """Return the protocol in which the steps of a module start TLS, if they do, and the steps for texts."""
+    steps = [step if isinstance(step, dict) else {} for step in module.take_list("query_response")]
+    index = next((index for index, step in enumerate(steps) if step.get("starttls")), None)
+    if index is None:
+        return "", steps
+    sent = "\n".join(str(step.get("send", "")) for step in steps[: index + 1])
+    for pattern, protocol in _STARTTLS.items():
+        if re.search(pattern, sent):
+            return protocol, steps[index + 1 :]
+    module.note("left out: startTLS does not know this protocol", "query_response")
+    return "", []
+
+
+def _convert_dialogue(module: Section, steps: list[dict[str, Any]]) -> dict[str, str]:
     """Return the texts to send before the first one that is expected, and that one.
 
     In each step, blackbox_exporter expects first, and then sends. It adds a line feed to what it sends, and searches
     each line that it receives (prober/query_response.go).
     """
-    steps = [step if isinstance(step, dict) else {} for step in module.take_list("query_response")]
     first = next((index for index, step in enumerate(steps) if _expects(step)), len(steps))
     ahead, rest = steps[:first], steps[first + 1 :]
     if not steps:
         return {}
-    if first == len(steps) or any(step.get("starttls") for step in ahead) or module.has_unreadable("query_response"):
+    if first == len(steps) or module.has_unreadable("query_response"):
         module.note("left out: tcpSocket sends a text in UTF-8, and only to expect one", "query_response")
         return {}
     if rest or steps[first].keys() - {"expect", "expect_bytes"}:
@@ -112,12 +128,16 @@ def build_dns(module: Section, target: Target) -> list[dict[str, Any]]:
 
 def build_grpc(module: Section, target: Target) -> list[dict[str, Any]]:
     """Return a grpc check. Raises ValueError."""
-    module.take("tls_config")
-    if module.take_flag("tls"):
-        raise ValueError("grpc does not use TLS")
+    tls = convert_tls(module.take_section("tls_config"))
     host, port = _split(re.sub("^https?://", "", target.address).partition("/")[0])
     options: dict[str, Any] = {"host": host, "port": port or 80}
     options |= {"service": service} if (service := module.take_text("service")) else {}
+    if module.take_flag("tls"):
+        options["mode"] = "TLS"
+        options |= {"verifyTLS": True} if tls.verify else {}
+        options |= {"serverName": name} if (name := tls.server_name or target.hostname) else {}
+        options |= {"caFile": tls.ca_file} if tls.ca_file else {}
+        options |= {"clientCertificate": tls.certificate} if tls.certificate else {}
     module.close(_GRPC_HINTS, _DEFAULTS)
     return [{"grpc": options}]
 

@@ -23,7 +23,7 @@ POD = "$(POD_IP)"
 EXEC = "exec"
 _CONVERTED = ("httpGet", "tcpSocket", "grpc")
 _ORDER = ("host", "path", "port", "scheme", "service")  # the same for a file and for an object in the cluster
-_DEFAULTS: dict[str, Any] = {"path": "/", "scheme": "HTTP", "service": "", "httpHeaders": []}
+_DEFAULTS: dict[str, Any] = {"path": "/", "scheme": "HTTP", "service": "", "mode": "Plaintext", "httpHeaders": []}
 """The API server's defaults, which an object in the cluster has and its file may not have."""
 _REFERENCE = re.compile(r"\$\([A-Za-z_][-.A-Za-z0-9_]*\)")
 

@@ -49,7 +49,7 @@ class Section:
     def take_flag(self, key: str, *, default: bool = False) -> bool:
         """Return a boolean, also one in the words of YAML 1.1."""
         value = self.take(key)
-        return default if value is None else _TRUE.fullmatch(str(value)) is not None
+        return default if value is None else is_true(value)
 
     def take_section(self, key: str) -> "Section":
         """Return the mapping below a key."""
@@ -90,3 +90,8 @@ class Section:
 def is_literal(pattern: str) -> bool:
     """Return whether a regular expression matches only itself."""
     return not _SPECIAL.search(pattern)
+
+
+def is_true(value: Any) -> bool:
+    """Return whether a value is true, also in the words of YAML 1.1."""
+    return _TRUE.fullmatch(str(value)) is not None

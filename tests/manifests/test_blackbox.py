@@ -15,6 +15,7 @@ import pytest
 import trustme
 import yaml
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from kinds.mail import dovecot
 from kinds.name_servers import NameServer
 from support import Process, command, configure_nginx, ended, eventually, free_port, get
 
@@ -45,6 +46,25 @@ NGINX = """
 HTTP, HTTPS = "http://127.0.0.1:{http}", "https://127.0.0.1:{https}"
 LOGIN = {"basic_auth": {"username": "me", "password": "hunter2-password"}}
 TRUST = {"tls_config": {"ca_file": "{folder}/ca.pem"}}
+STARTTLS = [
+    {"expect": "^220 "},
+    {"send": "EHLO prober\r"},
+    {"expect": "^250-STARTTLS"},
+    {"send": "STARTTLS\r"},
+    {"expect": "^220"},
+    {"starttls": True},
+    {"send": "EHLO prober\r"},
+    {"expect": "^250-AUTH"},
+]
+
+
+def matching(name, pattern, **options):
+    return {"fail_if_header_matches": [{"header": name, "regexp": pattern, **options}]}
+
+
+def not_matching(name, pattern):
+    return {"fail_if_header_not_matches": [{"header": name, "regexp": pattern}]}
+
 
 # The prober, its options, the target, and whether it passes.
 CASES = {
@@ -74,6 +94,17 @@ CASES = {
     "pattern_is_anchored": ("http", {"fail_if_body_not_matches_regexp": ["^version"]}, HTTP + "/health", False),
     "all_patterns": ("http", {"fail_if_body_not_matches_regexp": ["hea", "v1.", "^s"]}, HTTP + "/health", True),
     "one_of_the_patterns": ("http", {"fail_if_body_not_matches_regexp": ["hea", "v1.", "^v"]}, HTTP + "/health", False),
+    "forbidden_text": ("http", {"fail_if_body_matches_regexp": ["sick"]}, HTTP + "/health", True),
+    "forbidden_text_is_there": ("http", {"fail_if_body_matches_regexp": ["healthy"]}, HTTP + "/health", False),
+    "forbidden_patterns": ("http", {"fail_if_body_matches_regexp": ["v2.", "(?i)SICK"]}, HTTP + "/health", True),
+    "forbidden_pattern_is_there": ("http", {"fail_if_body_matches_regexp": ["v2.", "v1."]}, HTTP + "/health", False),
+    "response_header": ("http", not_matching("Server", "^nginx"), HTTP + "/health", True),
+    "response_header_is_wrong": ("http", not_matching("Server", "^apache"), HTTP + "/health", False),
+    "response_header_is_missing": ("http", not_matching("X-None", "."), HTTP + "/health", False),
+    "forbidden_header": ("http", matching("server", "^apache"), HTTP + "/health", True),
+    "forbidden_header_is_there": ("http", matching("Server", "^nginx"), HTTP + "/health", False),
+    "forbidden_header_is_missing": ("http", matching("X-None", "."), HTTP + "/health", False),
+    "forbidden_header_may_be_missing": ("http", matching("X-None", ".", allow_missing=True), HTTP + "/health", True),
     "password": ("http", LOGIN, HTTP + "/private/page", True),
     "password_is_wrong": ("http", {"basic_auth": {"username": "you", "password": "x"}}, HTTP + "/private/page", False),
     "password_is_missing": ("http", {}, HTTP + "/private/page", False),
@@ -106,6 +137,15 @@ CASES = {
     "tls_of_an_unknown_authority": ("tcp", {"tls": True}, "127.0.0.1:{https}", False),
     "tls_not_verified": ("tcp", {"tls": True, "tls_config": {"insecure_skip_verify": True}}, "127.0.0.1:{https}", True),
     "tls_of_a_plain_port": ("tcp", {"tls": True, **TRUST}, "127.0.0.1:{http}", False),
+    "dialogue_over_tls": (
+        "tcp", {"tls": True, **TRUST, "query_response": [{"expect": "^[*] OK"}]}, "127.0.0.1:{imaps}", True,
+    ),
+    "dialogue_over_tls_fails": (
+        "tcp", {"tls": True, **TRUST, "query_response": [{"expect": "^[*] BAD"}]}, "127.0.0.1:{imaps}", False,
+    ),
+    "starttls": ("tcp", {**TRUST, "query_response": STARTTLS}, "127.0.0.1:{smtp}", True),
+    "starttls_of_an_unknown_authority": ("tcp", {"query_response": STARTTLS}, "127.0.0.1:{smtp}", False),
+    "starttls_of_another_protocol": ("tcp", {**TRUST, "query_response": STARTTLS}, "127.0.0.1:{imap}", False),
     "name": ("dns", {"query_name": "shop.example", "query_type": "A"}, "127.0.0.1:{dns}", True),
     "name_without_records": ("dns", {"query_name": "example", "query_type": "A"}, "127.0.0.1:{dns}", True),
     "name_does_not_exist": ("dns", {"query_name": "nothing.example", "query_type": "A"}, "127.0.0.1:{dns}", False),
@@ -117,6 +157,11 @@ CASES = {
     "service": ("grpc", {}, "127.0.0.1:{grpc}", True),
     "service_by_name": ("grpc", {"service": "shop"}, "127.0.0.1:{grpc}", True),
     "service_is_not_serving": ("grpc", {"service": "down"}, "127.0.0.1:{grpc}", False),
+    "service_over_tls": ("grpc", {"tls": True, **TRUST, "service": "shop"}, "127.0.0.1:{grpcs}", True),
+    "service_over_tls_of_an_unknown_authority": ("grpc", {"tls": True}, "127.0.0.1:{grpcs}", False),
+    "service_over_tls_not_verified": (
+        "grpc", {"tls": True, "tls_config": {"insecure_skip_verify": True}}, "127.0.0.1:{grpcs}", True,
+    ),
     "service_is_unknown": ("grpc", {"service": "other"}, "127.0.0.1:{grpc}", False),
 }  # fmt: skip
 
@@ -157,13 +202,15 @@ def serve_lines(kind: str, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def serve_grpc(port: int) -> Iterator[None]:
+def serve_grpc(port: int, tls_port: int, leaf: trustme.LeafCert) -> Iterator[None]:
     servicer = health.HealthServicer()
     servicer.set("shop", health_pb2.HealthCheckResponse.SERVING)
     servicer.set("down", health_pb2.HealthCheckResponse.NOT_SERVING)
     server = grpc.server(ThreadPoolExecutor(2))
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
+    pair = (leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes())
+    server.add_secure_port(f"127.0.0.1:{tls_port}", grpc.ssl_server_credentials([pair]))
     server.start()
     yield
     server.stop(0).wait(5)
@@ -186,13 +233,14 @@ def peers() -> Iterator[SimpleNamespace]:
         leaf = authority.issue_cert("127.0.0.1", "shop.example")
         (folder / "server.crt").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         (folder / "server.key").write_bytes(leaf.private_key_pem.bytes())
+        leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
         authority.cert_pem.write_to_path(str(folder / "ca.pem"))
         (folder / "users").write_text("me:{PLAIN}hunter2-password\n")
         (folder / "html").mkdir()
         (folder / "html" / "page").write_text("page")
         (folder / "password").write_text("hunter2-password")
         (folder / "token").write_text("hunter2-token")
-        numbers = {name: free_port() for name in ("http", "https", "closed", "mail", "echo", "grpc")}
+        numbers = {name: free_port() for name in ("http", "https", "closed", "mail", "echo", "grpc", "grpcs")}
         server = NameServer()
         stack.callback(server.close)
         numbers |= {"dns": server.port, "folder": folder}
@@ -200,7 +248,8 @@ def peers() -> Iterator[SimpleNamespace]:
         stack.enter_context(ended(Process([command("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"])))
         stack.enter_context(serve_lines("mail", numbers["mail"]))
         stack.enter_context(serve_lines("echo", numbers["echo"]))
-        stack.enter_context(serve_grpc(numbers["grpc"]))
+        stack.enter_context(serve_grpc(numbers["grpc"], numbers["grpcs"], leaf))
+        numbers |= stack.enter_context(dovecot(folder))
         eventually(lambda: answers(f"http://127.0.0.1:{numbers['http']}/health"), what="nginx answers")
         modules = {
             name: {"prober": prober, "timeout": "20s", prober: fill(options, numbers)}

@@ -77,6 +77,7 @@ OPTIONS = {
         "validate_additional_rrs": {"fail_if_matches_regexp": ["x"]},
     },
     "grpc": {
+        "tls": True,
         "service": "shop",
         "preferred_ip_protocol": "ip4",
         "ip_protocol_fallback": False,
@@ -113,9 +114,9 @@ def test_every_option_is_converted_or_noted():
     assert ignored == []
 
 
-@pytest.mark.parametrize("prober", ["http", "tcp"])
+@pytest.mark.parametrize("prober", ["http", "tcp", "grpc"])
 def test_every_option_of_tls_is_converted_or_noted(prober):
-    secure = {"tls": True} if prober == "tcp" else {}
+    secure = {} if prober == "http" else {"tls": True}
     plain = describe(convert_one(prober, secure))
     ignored = [
         name
@@ -147,9 +148,8 @@ def test_a_note_has_the_line_and_the_path():
     text = b"modules:\n  m:\n    prober: http\n    http:\n      compression: gzip\n"
     conversion = convert_modules(Document.parse(text, "blackbox.yml"), None, ["http://shop/"])
 
-    assert "blackbox.yml:5: modules.m.http.compression: left out: httpGet does not decode a compressed body" in [
-        str(note) for note in conversion.notes
-    ]
+    note = "left out: httpGet decodes gzip and deflate without it, and no other compression"
+    assert f"blackbox.yml:5: modules.m.http.compression: {note}" in [str(note) for note in conversion.notes]
 
 
 @pytest.mark.parametrize("prober", ["icmp", "unix", "websocket"])
@@ -172,7 +172,6 @@ def test_a_prober_without_a_kind_is_noted_beside_the_others(prober):
         ({"m": {"prober": "tcp"}}, ["a"], "the target has no port"),
         ({"m": {"prober": "tcp"}}, ["a b:80"], "the target is not HOST:PORT"),
         ({"m": {"prober": "http"}}, ["http:///path"], "the target has no host"),
-        ({"m": {"prober": "grpc", "grpc": {"tls": True}}}, ["a:80"], "grpc does not use TLS"),
         ({"m": {"prober": "dns", "dns": {"dns_over_tls": True}}}, ["a"], "dns does not use TLS"),
         ({"m": {"prober": "dns", "dns": {"query_class": "CH"}}}, ["a"], "dns queries only the class IN"),
     ],
@@ -187,6 +186,34 @@ def test_what_cannot_be_converted_at_all_is_an_error(modules, words, message):
 def test_a_duplicate_key_is_an_error():
     with pytest.raises(ConfigError, match="duplicate key"):
         convert_modules(Document.parse(b"modules: {m: {prober: tcp, prober: http}}", "blackbox.yml"), None, ["a:1"])
+
+
+OF_SMTP = [
+    {"expect": "^220 "},
+    {"send": "EHLO prober"},
+    {"expect": "^250-STARTTLS"},
+    {"send": "STARTTLS"},
+    {"expect": "^220"},
+    {"starttls": True},
+]
+
+
+@pytest.mark.parametrize(
+    ("steps", "protocol"),
+    [
+        (OF_SMTP, "smtp"),
+        ([{"send": "HELO a\r"}, {"send": "STARTTLS\r"}, {"starttls": True}], "smtp"),
+        ([{"send": ". STARTTLS"}, {"starttls": True}], "imap"),
+        ([{"expect": "OK", "send": "stls", "starttls": True}], "pop3"),
+        ([{"send": "AUTH TLS"}, {"starttls": True}], None),
+    ],
+)
+def test_the_protocol_of_starttls_is_found_in_what_is_sent(steps, protocol):
+    conversion = convert_one("tcp", {"query_response": steps})
+    (check,) = yaml.safe_load(conversion.text)["checks"]
+
+    assert check.get("certificate", {}).get("startTLS") == protocol
+    assert ("startTLS does not know this protocol" in conversion.text) == (protocol is None)
 
 
 def test_a_binary_text_to_send_is_left_out_with_its_answer():

@@ -42,6 +42,7 @@ HANDLERS = st.one_of(
     some({"httpGet": some({"port": PORTS}, path=["/x", ""], scheme=["HTTPS"], host=["a"], httpHeaders=[None, []])}),
     some({"tcpSocket": some({"port": PORTS}, host=["localhost"])}),
     some({"grpc": {"port": 5000, "service": None}}),
+    some({"grpc": {"port": 5000, "mode": "TLS"}}),
     some({"exec": {"command": ["true"]}}),
 )
 NUMBERS = st.sampled_from(["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold"])
@@ -146,6 +147,7 @@ def simplify(value: Any) -> Any:
         ({"httpGet": {"port": 80}}, {"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}}),
         ({"httpGet": {"port": 80, "path": "", "httpHeaders": []}}, {"httpGet": {"path": "/", "port": 80}}),
         ({"grpc": {"port": 80}}, {"grpc": {"port": 80, "service": ""}}),
+        ({"grpc": {"port": 80}}, {"grpc": {"port": 80, "mode": "Plaintext"}}),
     ],
 )
 def test_the_checks_of_a_file_are_those_of_its_object_in_the_cluster(file, live):
