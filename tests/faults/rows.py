@@ -27,6 +27,7 @@ REDIRECTS = "kinds/test_http_get_redirects.py::test_"
 RESPONSES = "kinds/test_http_get_responses.py::test_"
 TLS = "kinds/test_http_get_tls.py::test_"
 CERTIFICATE = "kinds/test_certificate.py::test_"
+STARTTLS = "net/test_starttls.py::test_"
 GRPC = "kinds/test_grpc.py::test_"
 EXEC = "kinds/test_exec.py::test_"
 DIAL = "net/test_dial.py::test_"
@@ -102,6 +103,7 @@ TARGETS_THAT_MISBEHAVE = (
         "decompression-bomb",
         "A small compressed body becomes a huge one.",
         RESPONSES + "a_gzip_bomb_is_never_decoded",
+        "probe/test_body.py::test_a_bomb_is_decoded_up_to_the_maximum",
     ),
     Row(
         "header-flood",
@@ -227,6 +229,14 @@ TARGETS_THAT_MISBEHAVE = (
         GRPC + "a_server_that_does_not_speak_grpc_fails",
         GRPC + "a_call_that_hangs_fails_at_the_deadline",
         GRPC + "a_huge_response_is_refused",
+        "kinds/test_grpc_tls.py::test_a_response_is_read_as_by_grpc",
+        "kinds/test_grpc_tls.py::test_a_huge_response_is_refused",
+    ),
+    Row(
+        "hostile-starttls",
+        "A server refuses to start TLS, sends text without end, or text in front of the encrypted conversation.",
+        STARTTLS + "a_server_that_does_not_start_tls_fails",
+        STARTTLS + "a_silent_server_fails_at_the_deadline",
     ),
 )
 
