@@ -4,7 +4,6 @@ import math
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self
 
@@ -24,7 +23,7 @@ from exporter.text import format_endpoint
 
 DAY = 86400.0  # seconds
 _OTHER_KEY = {"RSA": "ECDSA", "ECDSA": "RSA"}
-_RETRY = 3600.0  # seconds
+_MEMORY = 3600.0  # seconds
 
 _Days = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -87,8 +86,9 @@ class Certificate(Probe):
     start_tls: StartTls = None
     """Starts TLS in the way of this protocol."""
 
-    _single_until: float = PrivateAttr(default=-math.inf)
-    """The moment, on the clock of deadlines, until which the server has no certificate for another type of key."""
+    _other: "_Received | None" = PrivateAttr(default=None)
+    _other_until: float = PrivateAttr(default=-math.inf)
+    """What the second connection found, and until when that is remembered, on the clock of deadlines."""
 
     @model_validator(mode="after")
     def _validate_options(self) -> Self:
@@ -128,17 +128,24 @@ class Certificate(Probe):
         return read_inspection_context(deadline, certificate, key)
 
     def _receive_other(self, received: "_Received", deadline: Deadline) -> "_Received | None":
-        """Return the server's certificates for the other type of key; None if it has none."""
-        key = _OTHER_KEY.get(received.key)
-        if key is None or deadline.clock() < self._single_until:
+        """Return the server's certificates for the other type of key; None if it has none.
+
+        For an hour, a failed connection changes nothing: a certificate that has expired stays so, and a server that has
+        none is not asked in every run.
+        """
+        key, now = _OTHER_KEY.get(received.key), deadline.clock()
+        remembers = now < self._other_until
+        if key is None or (remembers and self._other is None):
             return None
-        with suppress(DialError):
+        try:
             other = self._receive(self._read_context(deadline, key), deadline)
-            if other.key == key:
-                return other
-        if deadline.remaining() > 0:
-            self._single_until = deadline.clock() + _RETRY
-        return None
+        except DialError:
+            if remembers:
+                return self._other
+            other = received
+        self._other = other if other.key == key else None
+        self._other_until = now + _MEMORY
+        return self._other
 
     def _receive(self, context: ssl.SSLContext, deadline: Deadline) -> "_Received":
         """Return the server's certificates. Raises DialError if it sends none, or without `verify` if it refuses."""

@@ -3,6 +3,7 @@
 import datetime as dt
 import socket
 import ssl
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -222,6 +223,28 @@ def test_a_second_certificate_is_looked_for_once_an_hour(issued, authority_file,
             accepted.append(server.accepted)
 
     assert accepted == [2, 3, 4, 6]
+
+
+def test_the_other_certificate_is_remembered_for_an_hour(issued):
+    """Otherwise each failed connection would hide that it has expired."""
+    clock, broken = Clock(), threading.Event()
+    context, single = issued("127.0.0.1"), issued("127.0.0.1")
+    expired = issue("RSA", None, "127.0.0.1", days=-9, key=rsa.generate_private_key(65537, 2048))
+    expired.configure_cert(context)
+
+    def choose(sock: ssl.SSLObject, *_: object) -> None:
+        sock.context = single if broken.is_set() else context
+
+    context.sni_callback = choose
+    with secured(tls=context) as server:
+        probe = Certificate(port=server.port)
+        statuses = []
+        for seconds in (0, 10, 3589, 2):
+            clock.advance(seconds)
+            statuses.append(probe.probe(Deadline(clock.now + 60, clock)).status)
+            broken.set()
+
+    assert statuses == [Status.FAIL, Status.FAIL, Status.FAIL, Status.PASS]
 
 
 @TLS_VERSIONS
