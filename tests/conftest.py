@@ -35,6 +35,17 @@ hypothesis.settings.load_profile("frequent")
 # Tests that take seconds although their code starts no process, by the beginning of their names; found by --durations.
 LONG = ("e2e/", "faults/", "image/", "k8s/test_manifests.py::test_every_object", "test_docs.py::test_the_demo")
 
+# Tests of what people read, such as pages, rules and dashboards. They pass or fail alike on every Python.
+TEXTS = (
+    "alerts/",
+    "dashboards/",
+    "docs/",
+    "test_decisions.py",
+    "test_faults.py",
+    "test_language.py",
+    "test_time_bounds.py",
+)
+
 # Files that take minutes. `make test` distributes whole files, and without this order it would end with one of these.
 FIRST = ("faults/test_keeper.py", "alerts/", "image/", "k8s/", "faults/", "e2e/")
 
@@ -58,7 +69,8 @@ def pytest_collection() -> Iterator[object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` each test that starts a process, itself or through a fixture or a helper, or that is LONG.
 
-    Those that start Prometheus or promtool are marked as `prometheus` too. The files in FIRST come first.
+    Those that start Prometheus or promtool are marked as `prometheus` too, and TEXTS as `text`. The files in FIRST come
+    first.
     """
     items.sort(
         key=lambda item: next(
@@ -72,6 +84,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {mark for function in (item.function, *fixtures) for mark in find_marks(function)}
         if item.nodeid.removeprefix("tests/").startswith(LONG):
             marks.add("slow")
+        if item.nodeid.removeprefix("tests/").startswith(TEXTS):
+            marks.add("text")
         if item.get_closest_marker("prometheus3"):
             marks.discard("prometheus")  # that is for tests that any version passes
         for mark in marks:
