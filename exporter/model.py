@@ -44,7 +44,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
-from exporter.text import format_number
+from exporter.quantities import format_quantity
 
 _MEASUREMENT_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _NAME_RULE = (
@@ -205,6 +205,11 @@ class Measurement:
         return {name: text for name, text in (("phase", self.phase), ("field", self.field)) if text is not None}
 
     @property
+    def quantity(self) -> str:
+        """The value with its unit, for people."""
+        return format_quantity(self.name, self.value)
+
+    @property
     def limits(self) -> dict[str, float]:
         """The limits that are set, by level: `warn`, `fail`."""
         return {level: limit for level, limit in (("warn", self.warn), ("fail", self.fail)) if limit is not None}
@@ -256,13 +261,13 @@ class Outcome:
         The summary shows the limits, or the one that was reached.
 
         >>> Outcome.measured("90 % used", Measurement("memory_used_ratio", 0.9, warn=0.8, fail=0.95)).summary
-        '90 % used: warn limit 0.8 reached'
+        '90 % used: warn limit 80 % reached'
         """
         status = by.status
         if status is Status.PASS:
-            limits = " and ".join(f"{level} at {format_number(limit)}" for level, limit in by.limits.items())
+            limits = " and ".join(f"{level} at {format_quantity(by.name, limit)}" for level, limit in by.limits.items())
             return cls(status, None, f"{summary} ({limits})" if limits else summary, (by, *others))
-        limit = format_number(by.limits[status])
+        limit = format_quantity(by.name, by.limits[status])
         return cls(status, Reason.THRESHOLD, f"{summary}: {status} limit {limit} reached", (by, *others))
 
     @classmethod

@@ -82,7 +82,7 @@ def test_a_new_kind_is_one_file(extended, tmp_path):
 
     report = run(extended, "-m", "exporter", "check", "--config.file", str(config))
     assert report.returncode == 1
-    assert "95 % heads: fail limit 0.9 reached" in report.stdout
+    assert "95 % heads: fail limit 90 % reached" in report.stdout
 
     with ended(Exporter(config=config, env=extended)) as exporter:
         eventually(lambda: exporter.get("/healthz/fair").status == 200)

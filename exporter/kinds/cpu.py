@@ -177,21 +177,18 @@ class Cpu(Scoped):
 
     def _compare(self, uses: list[_Use]) -> Outcome:
         use = max(uses, key=lambda use: use.ratio)
-        usage = Outcome.measured(
-            f"{use.ratio * 100:.0f} % of {use.cpus:g} CPUs used in {use.elapsed:.1f} s{use.whose}",
-            Measurement("cpu_used_ratio", use.ratio, self.warn_ratio, self.fail_ratio),
-        )
+        share = Measurement("cpu_used_ratio", use.ratio, self.warn_ratio, self.fail_ratio)
+        message = f"{share.quantity} of {use.cpus:g} CPUs used in {use.elapsed:.1f} s{use.whose}"
+        usage = Outcome.measured(message, share)
         limited = [use for use in uses if use.periods is not None]
         return Outcome.worst(usage, self._compare_throttling(limited)) if limited else usage
 
     def _compare_throttling(self, uses: list[_Use]) -> Outcome:
         use = max(uses, key=lambda use: use.throttled_ratio)
-        return Outcome.measured(
-            f"throttled in {use.throttled_ratio * 100:.0f} % of {max(0, use.periods or 0)} periods{use.whose}",
-            Measurement(
-                "cpu_throttled_ratio", use.throttled_ratio, self.warn_throttled_ratio, self.fail_throttled_ratio
-            ),
-        )
+        limits = self.warn_throttled_ratio, self.fail_throttled_ratio
+        share = Measurement("cpu_throttled_ratio", use.throttled_ratio, *limits)
+        message = f"throttled in {share.quantity} of {max(0, use.periods or 0)} periods{use.whose}"
+        return Outcome.measured(message, share)
 
 
 def _read_machine(proc: Path) -> _Machine:

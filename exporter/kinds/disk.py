@@ -85,12 +85,10 @@ class Disk(Probe):
             raise ProbeError(Reason.MISSING, message)
         used = blocks - free
         ratio = used / (used + available) if used + available else 1.0  # all of it is reserved for root
-        space = Outcome.measured(
-            f"{ratio * 100:.0f} % of {self.path}{where} is in use, {available * size / 2**30:.1f} GiB available",
-            Measurement("disk_used_ratio", ratio, self.warn_ratio, self.fail_ratio),
-            Measurement("disk_available_bytes", available * size),
-            Measurement("disk_size_bytes", blocks * size),
-        )
+        use = Measurement("disk_used_ratio", ratio, self.warn_ratio, self.fail_ratio)
+        room = Measurement("disk_available_bytes", available * size)
+        message = f"{use.quantity} of {self.path}{where} is in use, {room.quantity} available"
+        space = Outcome.measured(message, use, room, Measurement("disk_size_bytes", blocks * size))
         if files:
             return Outcome.worst(space, self._compare_inodes(files, files_free))
         if self.fail_inodes_ratio is None and self.warn_inodes_ratio is None:
@@ -99,11 +97,8 @@ class Disk(Probe):
         return Outcome.worst(space, Outcome(Status.UNKNOWN, Reason.MISSING, message))
 
     def _compare_inodes(self, files: int, free: int) -> Outcome:
-        ratio = 1 - free / files
-        return Outcome.measured(
-            f"{ratio * 100:.0f} % of its inodes",
-            Measurement("disk_inodes_used_ratio", ratio, self.warn_inodes_ratio, self.fail_inodes_ratio),
-        )
+        use = Measurement("disk_inodes_used_ratio", 1 - free / files, self.warn_inodes_ratio, self.fail_inodes_ratio)
+        return Outcome.measured(f"{use.quantity} of its inodes", use)
 
     def close(self) -> None:
         self._query.close()

@@ -72,12 +72,9 @@ class File(Probe):
             raise ProbeError(Reason.MISSING, f"{message}, so name a file that the application writes")
         if not stat.S_ISREG(mode):
             return Outcome.failed(Reason.MISSING, f"{self.path} is {name_kind(mode)}, not a regular file")
-        age = max(0.0, wall() - written / 1e9)
+        age = Measurement("file_age_seconds", max(0.0, wall() - written / 1e9), None, self.max_age_seconds)
         return Outcome.worst(
-            Outcome.measured(
-                f"{self.path} was last written {age:.1f} s ago",
-                Measurement("file_age_seconds", age, None, self.max_age_seconds),
-            ),
+            Outcome.measured(f"{self.path} was last written {age.quantity} ago", age),
             Outcome.counted(f"its size is {size} bytes", "file_size_bytes", size, self.min_bytes, self.max_bytes),
         )
 

@@ -60,12 +60,8 @@ class LoadAverage(Probe):
         if not any(loads) and (read_file(proc / "loadavg") or "").split()[3:4] == ["0/0"]:
             # Threads that run, and all threads. At least this one exists, so the file is not filled in, as in gVisor.
             raise ProbeError(Reason.MISSING, f"{proc / 'loadavg'}: this kernel does not count the load average")
-        load = loads[_WINDOWS.index(self.window)]
-        return Outcome.measured(
-            f"load over {self.window} is {load:.2f} on {cpus} CPUs, {load / cpus:.2f} per CPU",
-            Measurement("load_ratio", load / cpus, self.warn_ratio, self.fail_ratio),
-            Measurement("load1", loads[0]),
-            Measurement("load5", loads[1]),
-            Measurement("load15", loads[2]),
-            Measurement("cpus", cpus),
-        )
+        numbers = [Measurement(name, value) for name, value in zip(("load1", "load5", "load15"), loads, strict=True)]
+        load = numbers[_WINDOWS.index(self.window)]
+        share = Measurement("load_ratio", load.value / cpus, self.warn_ratio, self.fail_ratio)
+        message = f"load over {self.window} is {load.quantity}, {share.quantity} of {cpus} CPU{'s' * (cpus > 1)}"
+        return Outcome.measured(message, share, *numbers, Measurement("cpus", cpus))

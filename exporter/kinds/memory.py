@@ -73,14 +73,11 @@ class Memory(Scoped):
 
     def _compare(self, whose: str, used: int, total: int, *others: Measurement) -> Outcome:
         ratio = used / total if total else 1.0  # a limit of 0 is always reached
-        amount = f"{total / 2**30:.1f} GiB" if total >= 2**30 else f"{total / 2**20:.1f} MiB"
-        return Outcome.measured(
-            f"{whose}{ratio * 100:.0f} % of {amount} of memory is in use",
-            Measurement("memory_used_ratio", ratio, self.warn_ratio, self.fail_ratio),
-            Measurement("memory_available_bytes", max(0, total - used)),
-            Measurement("memory_total_bytes", total),
-            *others,
-        )
+        use = Measurement("memory_used_ratio", ratio, self.warn_ratio, self.fail_ratio)
+        whole = Measurement("memory_total_bytes", total)
+        free = Measurement("memory_available_bytes", max(0, total - used))
+        message = f"{whose}{use.quantity} of {whole.quantity} of memory is in use"
+        return Outcome.measured(message, use, free, whole, *others)
 
 
 def _read_machine(machine: Callable[[], Any], proc: Path) -> Any:

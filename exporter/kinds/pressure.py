@@ -62,10 +62,9 @@ class Pressure(Scoped):
             raise ProbeError(Reason.MISSING, message)
         ratio = float(average[1]) / 100
         tasks = "some tasks" if self.line == "some" else "all tasks"
-        return Outcome.measured(
-            f"{tasks} waited for {self.resource} in {ratio * 100:.1f} % of the last {self.window[:-1]} s",
-            Measurement("pressure_stalled_ratio", ratio, self.warn_ratio, self.fail_ratio),
-        )
+        share = Measurement("pressure_stalled_ratio", ratio, self.warn_ratio, self.fail_ratio)
+        message = f"{tasks} waited for {self.resource} in {share.quantity} of the last {self.window[:-1]} s"
+        return Outcome.measured(message, share)
 
     def _read_host(self, proc: Path) -> str:
         path = proc / "pressure" / self.resource

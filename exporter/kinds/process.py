@@ -137,7 +137,7 @@ class Process(Probe):
         if len(known) == len(started):
             age = max(0.0, now - max(known))
             measurement = Measurement("process_age_seconds", age, *limits, falling=True)
-            yield Outcome.measured(f"the youngest is {age:.1f} s old", measurement)
+            yield Outcome.measured(f"the youngest is {measurement.quantity} old", measurement)
         elif limits != (None, None):
             why = explain_absence(proc / "stat", proc, "it has the time of the start of the system")
             yield Outcome(Status.UNKNOWN, Reason.MISSING, f"the age is not known: {why}")
@@ -148,9 +148,8 @@ class Process(Probe):
         if memory == 0 and limits != (None, None):
             return Outcome(Status.UNKNOWN, Reason.MISSING, "the kernel reports no memory of it, as for its own threads")
         words = "" if exact else ", with memory that is shared since a fork counted for each process"
-        return Outcome.measured(
-            f"{memory / 2**20:.1f} MiB of memory in use{words}", Measurement("process_memory_bytes", memory, *limits)
-        )
+        use = Measurement("process_memory_bytes", memory, *limits)
+        return Outcome.measured(f"{use.quantity} of memory in use{words}", use)
 
 
 def _warn_about_debugger(traced: list[int]) -> Iterator[Outcome]:

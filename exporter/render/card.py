@@ -10,14 +10,10 @@ from exporter.evaluation.history import History
 from exporter.evaluation.judge import find_causes
 from exporter.model import Group, Measurement, Reason, Result, Snapshot, Spec, State, Status
 from exporter.probe.check import FUNCTION
+from exporter.quantities import format_duration
 from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
 from exporter.render.strip import CELLS, draw_strip, find_cells, find_failure
-from exporter.render.words import (
-    format_duration,
-    format_label,
-    format_limits,
-    format_quantity,
-)
+from exporter.render.words import format_label, format_limits
 from exporter.text import replace_surrogates
 
 MEMORABLE = 86400
@@ -129,7 +125,7 @@ def render_numbers(measurements: tuple[Measurement, ...]) -> Html:
         fill(
             _NUMBER,
             format_label(number),
-            format_quantity(number.name, number.value),
+            number.quantity,
             fill_if(" <small>%s</small>", format_limits(number)),
         )
         for number in measurements

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from exporter.evaluation.answered import Answered
 from exporter.evaluation.history import Span, Transition
 from exporter.model import Snapshot, Spec, State, Status, Vitals
+from exporter.quantities import format_duration
 from exporter.render.card import (
     Scene,
     describe_condition,
@@ -25,7 +26,6 @@ from exporter.render.page import Past
 from exporter.render.shell import render as render_shell
 from exporter.render.shell import render_conditions, render_identity
 from exporter.render.strip import draw_strip, find_cells, find_failure
-from exporter.render.words import format_duration
 
 CELLS = 90
 """Runs of the strip on the page of a check."""

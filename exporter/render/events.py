@@ -10,7 +10,7 @@ from exporter.evaluation.answered import Answered
 from exporter.evaluation.history import Event, History, Milestone, Span, Transition
 from exporter.lines import format_time
 from exporter.model import Snapshot, State
-from exporter.render.words import format_duration
+from exporter.quantities import format_duration
 from exporter.text import replace_unprintable
 
 MAX_EVENTS = 1000

@@ -6,15 +6,9 @@ from typing import Any
 
 from exporter.lines import format_time
 from exporter.model import Group, Measurement, Reason, Snapshot, State, Status, Verdict
+from exporter.quantities import format_duration
 from exporter.render.columns import cut, cut_middle, measure, pad, wrap
-from exporter.render.words import (
-    find_summary,
-    format_duration,
-    format_headline,
-    format_limits,
-    format_quantity,
-    sort_worst_first,
-)
+from exporter.render.words import find_summary, format_headline, format_label, format_limits, sort_worst_first
 
 _GAP = "  "  # between two columns
 _NO_BREAK = "\N{NO-BREAK SPACE}"  # keeps a number together with its name and its limits
@@ -115,8 +109,8 @@ def _format_numbers(state: State, width: int | None) -> str:
 
 def _format_number(measurement: Measurement) -> str:
     limit = format_limits(measurement)
-    value = format_quantity(measurement.name, measurement.value)
-    return f"{measurement.key} {value}{f' ({limit})' if limit else ''}"
+    value = measurement.quantity
+    return f"{format_label(measurement)} {value}{f' ({limit})' if limit else ''}"
 
 
 def _describe_check(state: State) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import time
 from functools import lru_cache
 
 from exporter.model import BADNESS, Measurement, Snapshot, State, Status
-from exporter.text import format_number
+from exporter.quantities import format_quantity
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -36,19 +36,6 @@ def sort_worst_first(snapshot: Snapshot) -> list[State]:
     return sorted(snapshot.states.values(), key=rank)
 
 
-def format_quantity(name: str, value: float) -> str:
-    """Return a value with its unit, which is the suffix of the measurement's name."""
-    if name.endswith("_timestamp_seconds"):
-        return f"{value:.0f}"
-    if name.endswith("_seconds"):
-        return format_duration(value)
-    if name.endswith("_bytes"):
-        return format_size(value)
-    if name.endswith("_ratio"):
-        return f"{_shorten(value * 100)} %"
-    return format_number(value)
-
-
 def format_label(measurement: Measurement) -> str:
     """Return the name of a measurement for people, without the unit, which its value has.
 
@@ -77,20 +64,6 @@ def _format_limits(name: str, warn: float | None, fail: float | None) -> str:
     return ", ".join(f"{level} {format_quantity(name, limit)}" for level, limit in limits if limit is not None)
 
 
-def format_duration(seconds: float) -> str:
-    """Return a duration, such as `3.2 ms`, `4.0 s`, `5 min`, `2 h` or `3 d`."""
-    if seconds < 0:
-        return f"-{format_duration(-seconds)}"
-    if seconds < 0.99995:  # otherwise 1000.0 ms
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    for unit, length, until in (("min", 60, 3600), ("h", 3600, 86400)):
-        if seconds < until:
-            return f"{max(1, seconds // length):.0f} {unit}"
-    return f"{seconds // 86400:.0f} d"
-
-
 def format_clock(moment: float) -> str:
     """Return the time of day in UTC."""
     return time.strftime("%H:%M:%S UTC", time.gmtime(moment))
@@ -108,19 +81,3 @@ def format_age(seconds: int) -> str:
     length = abs(seconds)
     unit, size = next(((unit, size) for unit, size in _UNITS if length >= size), _UNITS[-1])
     return f"{length // size} {unit} ago" if seconds > 0 else f"in {length // size} {unit}"
-
-
-def _shorten(value: float) -> str:
-    """Return a number with one digit after the point, unless that is 0; with two digits if it is very small."""
-    if 0 < abs(value) < 0.05:
-        return f"{value:.2g}"
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def format_size(count: float) -> str:
-    """Return bytes in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1023.5:  # otherwise 1024
-            return f"{count:.4g} {unit}"
-        count /= 1024
-    return f"{count:.4g} TiB"

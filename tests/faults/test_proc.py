@@ -57,4 +57,4 @@ def test_a_container_with_a_limit_for_its_memory_needs_no_hidden_file(inside, tm
     probe = kinds()["memory"](scope="container")
     outcome = inside(probe.probe, within(60), proc=tmp_path, cgroups=tmp_path)
 
-    assert outcome.summary.startswith("container: 75 % of 0.0 MiB of memory is in use")
+    assert outcome.summary.startswith("container: 75 % of 3.906 KiB of memory is in use")

@@ -44,7 +44,7 @@ def measure(outcome):
 def test_memory_is_that_of_the_container(app):
     outcome = Memory(scope="container", of=Of(process=app.name)).probe(within(PATIENCE))
 
-    assert outcome.summary.endswith("% of 256.0 MiB of memory is in use (fail at 0.9)")
+    assert outcome.summary.endswith("% of 256 MiB of memory is in use (fail at 90 %)")
     assert 0 < measure(outcome)["memory_used_ratio"] < 0.5
 
 

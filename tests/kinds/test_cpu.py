@@ -273,12 +273,12 @@ def test_the_quota_that_is_nearest_to_being_used_up_decides(nested):
     outcome = machine.run(probe)
 
     assert outcome.status is Status.FAIL
-    assert outcome.summary.startswith("98 % of 2 CPUs used in 10.0 s by the cgroup /pod above the container")
+    assert outcome.summary.startswith("97.5 % of 2 CPUs used in 10.0 s by the cgroup /pod above the container")
     assert "throttled in 60 % of 100 periods by the cgroup /pod above the container" in outcome.summary
     assert values(outcome) == {"cpu_used_ratio": pytest.approx(0.975), "cpu_throttled_ratio": pytest.approx(0.6)}
 
     advance(quotas, pod=(10, 100, 0), app=(8, 100, 20))
-    assert machine.run(probe).summary.startswith("80 % of 1 CPUs used in 10.0 s (fail at 0.95); throttled in 20 %")
+    assert machine.run(probe).summary.startswith("80 % of 1 CPUs used in 10.0 s (fail at 95 %); throttled in 20 %")
 
 
 @pytest.mark.parametrize(("scope", "file"), [("host", "proc/stat"), ("container", "cgroup/cpu.stat")])

@@ -47,11 +47,11 @@ def scene(*, draining: bool = False) -> Snapshot:
         after(Spec("mysql", "tcpSocket", "127.0.0.1:3306", groups(Group.READINESS)), fine, refused),
         after(
             Spec("disk", "disk", "/var/lib/data", groups(), Severity.WARNING),
-            Outcome.measured("84 % of /var/lib/data is in use, 12.0 GiB available", full),
+            Outcome.measured("84 % of /var/lib/data is in use, 12 GiB available", full),
         ),
         after(
             Spec("load", "loadAverage", "host", groups(Group.LIVENESS), Severity.INFO, period=5, stale_after=16),
-            Outcome.measured("load over 1m is 0.50 on 2 CPUs, 0.25 per CPU", load, Measurement("load1", 0.5)),
+            Outcome.measured("load over 1m is 0.5, 25 % of 2 CPUs", load, Measurement("load1", 0.5)),
         ),
         after(Spec("share", "disk", "/srv", groups(Group.READINESS)), fine, hidden),
         after(Spec("blind", "exec", "backup", groups()), Outcome(Status.UNKNOWN, Reason.MISSING, "backup: not found")),

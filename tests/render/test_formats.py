@@ -77,7 +77,7 @@ def test_the_line_of_a_plugin_has_problems_and_performance_data():
     assert text == (
         "HEALTH CRITICAL - 1 fail, 2 unknown, 1 warn of 5 checks: "
         'mysql (connect): refused ¦ "quoted" <tag> & # 健康; warm (missing): cat: no such command; '
-        "stuck (pending): did not end in time; load (threshold): load is 0.75: warn limit 0.7 reached"
+        "stuck (pending): did not end in time; load (threshold): load is 0.75: warn limit 70 % reached"
     )
     assert data.split(" ") == [
         "'api_endpoint_latency_seconds'=0.000015s;;",
@@ -117,7 +117,7 @@ def test_a_junit_report_has_one_case_for_each_check():
     assert found[2][0].attrib == {"type": "connect", "message": 'refused | "quoted" <tag> & # 健康'}
     assert found[0].get("time") == "0.010"
     assert (
-        "load: warn, threshold: load is 0.75: warn limit 0.7 reached" in suite.findtext("system-out", "").splitlines()
+        "load: warn, threshold: load is 0.75: warn limit 70 % reached" in suite.findtext("system-out", "").splitlines()
     )
 
 

@@ -23,7 +23,7 @@ RUNS = (
     once("api", Outcome.passed("http://127.0.0.1:80/ answered 200", Measurement("endpoint_latency_seconds", 0.00321))),
     once(
         "load",
-        Outcome.measured("load is 0.75 per CPU", Measurement("load_ratio", 0.75, 0.7, 0.9), Measurement("cpus", 2)),
+        Outcome.measured("load is 75 % of the CPUs", Measurement("load_ratio", 0.75, 0.7, 0.9), Measurement("cpus", 2)),
     ),
     once("disk", Outcome.measured("97 % is in use", Measurement("disk_used_ratio", 0.97, None, 0.9))),
     once("mysql", Outcome.failed(Reason.CONNECT, "127.0.0.1:3306: Connection refused")),

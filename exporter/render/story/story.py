@@ -14,6 +14,7 @@ from exporter.text import replace_unprintable
 MAX_INCIDENTS = 20
 """Incidents of a story; the latest ones."""
 MAX_WIDTH = 100
+_PERCENT = "\N{NO-BREAK SPACE}%"
 
 
 def write(chronicle: Chronicle, since: float, width: int = MAX_WIDTH, check: str | None = None) -> str:
@@ -92,8 +93,8 @@ def _list_blips(chronicle: Chronicle, incidents: Iterable[Incident], since: floa
 def _wrap(line: Text, width: int) -> str:
     prefix, text = line
     indent = " " * len(prefix)
-    text = replace_unprintable(text)
-    return textwrap.fill(
+    text = replace_unprintable(text).replace(" %", _PERCENT)  # not on a line of its own
+    wrapped = textwrap.fill(
         text,
         max(width, 40),
         initial_indent=prefix,
@@ -101,3 +102,4 @@ def _wrap(line: Text, width: int) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return wrapped.replace(_PERCENT, " %")

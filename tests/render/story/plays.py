@@ -154,7 +154,7 @@ def the_next_morning(theatre):
     def load(now):
         ratio = 0.96 if 690 <= now < 800 else 0.41
         measured = Measurement("load_ratio", ratio, fail=0.9)
-        return Outcome.measured(f"load average {ratio * 2:.2f} on 2 CPUs: ratio {ratio}", measured)
+        return Outcome.measured(f"load over 1m is {ratio * 2:g}, {measured.quantity} of 2 CPUs", measured)
 
     late = Outcome.failed(Reason.TIMEOUT, "GET http://127.0.0.1/health: no response within 1 s")
     pod = theatre.run_container(grace=30, **KILLS)
