@@ -121,11 +121,18 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The response is 503 with `Retry-After`. A probe gets its verdict in plain text.",
         ),
         Limit(
-            "server.dispatch:MAX_RECENT",
+            "server.recent:MAX_RECENT",
             "Rendered responses that are kept, each for at most a second",
             "",
             "The oldest one is dropped, and rendered again on request.",
         ),
+        Limit(
+            "server.recent:SHARE",
+            "Time for which a page is kept for equal requests, as a multiple of the CPU time of its rendering",
+            "",
+            "It is rendered again.",
+        ),
+        Limit("server.recent:MAX_AGE", "The same time at most", "seconds", "It is rendered again."),
         Limit(
             "server.probes:MAX_CACHED",
             "Responses to probes that are kept for a generation",

@@ -15,17 +15,16 @@ loop. Unknown ones wait for bcrypt in a queue of their own (see `users`).
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from urllib.parse import parse_qs
 
 from exporter.evaluation.store import Store
-from exporter.render.filters import KEYS
 from exporter.server.answers import Answer, log_answer, log_failure, refuse
 from exporter.server.connection import Connection, Phase
 from exporter.server.messages import Request, Response
 from exporter.server.probes import Probes, prefers_json
+from exporter.server.recent import Key, Recent, make_key
 from exporter.server.threads import Job, Threads
 from exporter.server.users import CHALLENGE, Users
 from exporter.server.wsgi import WSGI, call
@@ -34,16 +33,10 @@ THREADS = 2
 """Threads that render metrics and pages, and that reload."""
 MAX_WAITING = 40
 """Requests that wait for a thread."""
-MAX_RECENT = 4
-"""Rendered responses that are kept, each for at most a second."""
 
-_SHARED = {"/metrics": ("name[]",), "/": KEYS}
-_CHECK_KEYS = ("still",)
 TAG = "ETag"
 _CHALLENGE = ("WWW-Authenticate", CHALLENGE)
 _RETRY = ("Retry-After", "1")
-
-Key = tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +71,7 @@ class Dispatcher:
         self._instance = f"{time.time_ns():x}"  # the generations of the next process may be the same
         self._pending: dict[Connection, _Pending] = {}
         self._shared: dict[Key, _Pending] = {}
-        self._recent: dict[Key, tuple[object, Response]] = {}
+        self._recent = Recent()
 
     def receive(self, connection: Connection, request: Request) -> None:
         """Respond to a request, now or later."""
@@ -176,16 +169,15 @@ class Dispatcher:
 
     def _render(self, connection: Connection, request: Request, app: WSGI) -> bool:
         """Respond with what the application renders. Return False if too many requests wait for that."""
-        keys = _list_keys(request.path)
-        if keys is None or request.method not in ("GET", "HEAD"):
+        key = make_key(request)
+        if key is None:
             return self._submit(connection, request, partial(call, app, request))
-        headers = request.header(b"accept"), request.header(b"accept-encoding")
-        key = (request.method, request.path, _reduce_query(request, keys), *headers)
         tag = self._make_tag(request.path)
         if tag and request.header(b"if-none-match") == tag:
             connection.respond(Answer(304, b"", self._store.snapshot().generation, headers=((TAG, tag),)).to_response())
             return True
-        if (response := self._recall(key, self._version(connection.now()))) is not None:
+        now = connection.now()
+        if (response := self._recent.recall(key, self._version(now), now)) is not None:
             connection.respond(response)
             return True
         pending = self._shared.get(key)
@@ -194,11 +186,6 @@ class Dispatcher:
             pending.connections[connection] = None
             return True
         return self._submit(connection, request, partial(call, app, request), key)
-
-    def _recall(self, key: Key | None, version: object) -> Response | None:
-        """Return the response to an equal request, if it is of this second and nothing has changed since."""
-        known, response = self._recent.get(key, (None, None)) if key else (None, None)
-        return response if known == version else None
 
     def _make_tag(self, path: str) -> str:
         """Return the entity tag of the status page now; empty for another path. It is weak, because ages change."""
@@ -217,13 +204,20 @@ class Dispatcher:
 
         def work() -> None:
             # What is rendered may be newer than both of them.
-            version, tag = self._version(connection.now()), self._make_tag(request.path)
+            now, began = connection.now(), time.thread_time()
+            version, tag = self._version(now), self._make_tag(request.path)
+            keep = None
             try:
-                response = self._recall(key, version) or _add_tag(make(), tag)
+                response = self._recent.recall(key, version, now)
+                if response is None:
+                    response = _add_tag(make(), tag)
+                    cost = time.thread_time() - began
+                    if key and response.status == 200:
+                        keep = partial(self._recent.keep, key, version, connection.now(), cost, response)
             except Exception:  # noqa: BLE001  # whatever happens, the client gets a response
                 log_failure(request.method, request.path)
                 response = self.refuse(500).to_response()
-            connection.call_soon(partial(self._deliver, pending, response, version))
+            connection.call_soon(partial(self._deliver, pending, response, keep))
 
         pending = _Pending(Job(work), key)
         if not self._threads.submit(pending.job):
@@ -234,10 +228,10 @@ class Dispatcher:
             self._shared[key] = pending
         return True
 
-    def _deliver(self, pending: _Pending, response: Response, version: object) -> None:
+    def _deliver(self, pending: _Pending, response: Response, keep: Callable[[], None] | None) -> None:
         self._unshare(pending)
-        if pending.key is not None and response.status == 200:
-            self._remember(pending.key, version, response)
+        if keep:
+            keep()
         for connection in tuple(pending.connections):
             self._pending.pop(connection, None)
             connection.respond(response)
@@ -246,12 +240,6 @@ class Dispatcher:
         if pending.key is not None and self._shared.get(pending.key) is pending:
             del self._shared[pending.key]
 
-    def _remember(self, key: Key, version: object, response: Response) -> None:
-        self._recent.pop(key, None)
-        if len(self._recent) >= MAX_RECENT:
-            del self._recent[next(iter(self._recent))]
-        self._recent[key] = version, response
-
 
 def _add_tag(response: Response, tag: str) -> Response:
     return replace(response, headers=[*response.headers, (TAG, tag)]) if tag and response.status == 200 else response
@@ -259,14 +247,3 @@ def _add_tag(response: Response, tag: str) -> Response:
 
 def _is_kubelet(request: Request) -> bool:
     return request.header(b"user-agent").startswith("kube-probe/")
-
-
-def _list_keys(path: str) -> Sequence[str] | None:
-    """Return the parts of a query that a shared response depends on; None if responses to this path are not shared."""
-    return _CHECK_KEYS if path.startswith("/check/") else _SHARED.get(path)
-
-
-def _reduce_query(request: Request, keys: Sequence[str]) -> str:
-    """Return those parts of a query."""
-    query = parse_qs(request.query, keep_blank_values=True)
-    return repr([(key, query[key]) for key in keys if key in query])

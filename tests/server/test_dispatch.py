@@ -2,8 +2,10 @@
 
 from make import FAIL
 from stage import Stage, served
+from support import eventually
 
-from exporter.server.dispatch import MAX_RECENT
+from exporter.server.messages import Response
+from exporter.server.recent import CHEAP, MAX_AGE, MAX_RECENT, SHARE, Recent
 
 
 def test_a_limited_number_of_rendered_responses_is_kept():
@@ -13,7 +15,7 @@ def test_a_limited_number_of_rendered_responses_is_kept():
     with served(dispatch) as stage.url:
         statuses = {stage.get(f"/metrics?name[]={number}").status for number in range(MAX_RECENT + 3)}
 
-    queries = [query for _, _, query, *_ in dispatch._recent]
+    queries = [query for _, _, query, *_ in dispatch._recent._kept]
     assert statuses == {200}
     assert queries == [repr([("name[]", [str(number)])]) for number in range(3, MAX_RECENT + 3)]
 
@@ -27,7 +29,7 @@ def test_a_page_that_has_not_changed_is_not_sent_again():
         unchanged = stage.get("/", If_None_Match=tag)
         filtered = stage.get("/?q=web")
         stage.conclude("web", FAIL)
-        changed = stage.get("/", If_None_Match=tag)
+        changed = eventually(lambda: (answer := stage.get("/", If_None_Match=tag)).headers["ETag"] != tag and answer)
 
     assert (first.status, unchanged.status, changed.status) == (200, 304, 200)
     assert tag.startswith('W/"')
@@ -62,3 +64,19 @@ def test_the_requests_for_a_page_share_one_rendering():
             assert stage.get(path).status == 200
 
     assert rendered == ["", "q=w", "q=e", "", "still"]
+
+
+def test_a_page_that_was_expensive_is_kept_although_something_has_changed():
+    """An exposition is not: it is of the generation that it is requested in."""
+    recent, page, metrics, response = Recent(), ("GET", "/"), ("GET", "/metrics"), Response(200, [], b"")
+    recent.keep(page, 1, 100.0, 0.02, response)
+    recent.keep(metrics, 1, 100.0, 0.02, response)
+
+    assert recent.recall(page, 2, 100.0 + 0.019 * SHARE) is response
+    assert recent.recall(page, 2, 100.0 + 0.021 * SHARE) is None
+    assert recent.recall(page, 1, 100.9) is response
+    assert recent.recall(metrics, 2, 100.0) is None
+    recent.keep(page, 3, 100.0, CHEAP, response)
+    assert recent.recall(page, 4, 100.0) is None
+    recent.keep(page, 3, 100.0, 60.0, response)
+    assert recent.recall(page, 4, 100.0 + MAX_AGE) is None
