@@ -1,4 +1,4 @@
-"""Thresholds for a value that a query returns, for the kinds that run one."""
+"""Thresholds for a value that a query returns, for the kinds that run one, and for fields of its result."""
 
 import math
 from typing import Any, Self
@@ -7,11 +7,11 @@ from pydantic import model_validator
 
 from exporter.model import Measurement, Outcome, Reason
 from exporter.probe.check import Probe
-from exporter.probe.options import Number
+from exporter.probe.options import Number, Options
 
 
-class Limited(Probe):
-    """A kind that compares a value with thresholds, if they are set."""
+class Limits(Options):
+    """Thresholds for a value, if they are set."""
 
     warn: Number | None = None
     """Warns when the value reaches this threshold."""
@@ -35,21 +35,26 @@ class Limited(Probe):
     def _is_beyond(self, one: float, other: float) -> bool:
         return one < other if self.falling else one > other
 
-    def compare(self, name: str, summary: str, value: Any, *others: Measurement) -> Outcome:
+    def compare(self, name: str, summary: str, value: Any, *others: Measurement, field: str | None = None) -> Outcome:
         """Compare a value with the limits and continue the summary with the result.
 
-        A number becomes the measurement `name`. Any other value passes without limits and fails with them; the summary
-        never contains it, because it may be confidential.
+        A number becomes the measurement `name`, of a field if there are several. Any other value passes without limits
+        and fails with them; the summary never contains it, because it may be confidential.
         """
         number = parse_number(value)
         if number is not None:
-            measurement = Measurement(name, number, self.warn, self.fail, falling=self.falling)
-            return Outcome.measured(f"{summary} with {measurement.quantity}", measurement, *others)
+            measurement = Measurement(name, number, self.warn, self.fail, falling=self.falling, field=field)
+            verb = "is" if field else "with"
+            return Outcome.measured(f"{summary} {verb} {measurement.quantity}", measurement, *others)
         if not self._has_limits:
             return Outcome.passed(summary, *others)
         if value is None:
             return Outcome.failed(Reason.MISSING, f"{summary} with no value", *others)
         return Outcome.failed(Reason.BODY, f"{summary} with a value that is not a number", *others)
+
+
+class Limited(Limits, Probe):
+    """A kind that compares a value with thresholds, if they are set."""
 
 
 def parse_number(value: Any) -> float | None:
