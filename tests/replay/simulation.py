@@ -21,6 +21,7 @@ from exporter.model import Group, Result, Snapshot, Spec, State, Status
 from exporter.probe.check import Check
 from exporter.replay.counters import Scrape
 from exporter.replay.stretches import Timing
+from exporter.replay.windows import unite
 
 STEP = 64
 EPOCH = 1_000_000.0  # wall clock minus monotonic clock
@@ -202,6 +203,7 @@ class Simulation:
         for group in Group:
             if not self._up[group]:
                 self.down[group].append((self._since[group], now))
+            self.down[group] = [*unite(tuple(self.down[group]))]  # a result may come when another one goes stale
 
     def but(self, **changes) -> "Simulation":
         """The same world with other numbers, and runs at the same times."""
