@@ -52,7 +52,7 @@ class Scene:
 def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
     """Render one check, with its details closed unless `opened`."""
     spec, last, now = state.spec, state.last, scene.now
-    failure, status = find_failure(scene.history, state), Html(state.status)
+    failure, status = find_failure(scene.history, scene.snapshot, state), Html(state.status)
     over = failure and state.status is Status.PASS and now - failure.started < MEMORABLE
     name, subject, meaning, configuration = _render_spec(spec, scene.root, scene.file)
     took = Html(format_duration(last.duration)) if last else NOTHING
@@ -66,7 +66,7 @@ def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
         subject,
         last.outcome.summary if last else "has not run yet",
         fill(' <span class="over">%s</span>', describe_failure(failure, now)) if failure and over else NOTHING,
-        draw_strip(find_cells(scene.history, state, CELLS), CELLS),
+        draw_strip(find_cells(scene.history, scene.snapshot, state, CELLS), CELLS),
         took,
         describe_condition(scene.snapshot, state),
         meaning,

@@ -25,7 +25,7 @@ from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
 from exporter.render.page import Past
 from exporter.render.shell import render as render_shell
 from exporter.render.shell import render_conditions, render_identity
-from exporter.render.strip import draw_strip, find_cells, find_failure
+from exporter.render.strip import draw_strip, find_cells, find_failure, find_latest_start
 
 CELLS = 90
 """Runs of the strip on the page of a check."""
@@ -92,7 +92,7 @@ def _render_header(scene: Scene, state: State) -> Html:
 
 def _render_facts(scene: Scene, state: State) -> Html:
     spec, last, now = state.spec, state.last, scene.now
-    failure = find_failure(scene.history, state)
+    failure = find_failure(scene.history, scene.snapshot, state)
     facts: list[tuple[str, object]] = [
         ("last run", fill("%s, took %s", show_time(last.started, now), format_duration(last.duration)) if last else ""),
         ("next run", describe_next(scene, spec.name)),
@@ -112,7 +112,7 @@ def _render_facts(scene: Scene, state: State) -> Html:
     ]
     return fill(
         '<section class="card">%s<dl>%s%s%s</dl></section>\n%s',
-        draw_strip(find_cells(scene.history, state, CELLS), CELLS),
+        draw_strip(find_cells(scene.history, scene.snapshot, state, CELLS), CELLS),
         render_numbers(last.outcome.measurements if last else ()),
         join(fill(_FACT, name, value) for name, value in facts if value),
         render_failure(failure, now) if failure and failure is not last else NOTHING,
@@ -131,7 +131,7 @@ def _render_commands(spec: Spec, scene: Scene) -> Html:
 
 
 def _render_runs(scene: Scene, state: State, spans: Iterable[Span]) -> Html:
-    until = state.last.started if state.last else 0.0
+    until = find_latest_start(scene.snapshot, state)
     rows = [_make_span_row(span, scene.now) for span in spans if span.first <= until]
     caption = "Runs, the latest first. Consecutive runs with the same result are one line."
     return _render_table(caption, ("Result", "Runs", "First", "Last", "Longest"), rows)

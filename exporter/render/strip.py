@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exporter.evaluation.history import History
-from exporter.model import BADNESS, Reason, Result, State, Status
+from exporter.model import BADNESS, Reason, Result, Snapshot, State, Status
 from exporter.render.html import Html, fill
 from exporter.render.words import format_clock
 
@@ -29,21 +29,26 @@ class Cells:
     last: float  # start of the last one, wall clock
 
 
-def find_cells(history: History, state: State, limit: int) -> list[Cells]:
-    """Return the latest runs of a check, the oldest first, up to the one that the State knows as its last.
+def find_latest_start(snapshot: Snapshot, state: State) -> float:
+    """Return up to which start the Snapshot knows the runs of a check. The history may be a moment ahead of it.
 
-    The history may be a moment ahead of the State, or behind it.
+    If the check has not run yet in this process, all that are recorded are of an earlier one.
     """
-    if state.last is None:
-        return []
-    outcome, until = state.last.outcome, state.last.started
-    cells, room = [Cells(outcome.status, outcome.reason, 1, until)], limit - 1
+    return state.last.started if state.last else snapshot.timestamp - state.spec.timeout
+
+
+def find_cells(history: History, snapshot: Snapshot, state: State, limit: int) -> list[Cells]:
+    """Return the latest runs of a check that the Snapshot knows, the oldest first."""
+    last, until = state.last, find_latest_start(snapshot, state)
+    # The history may also be a moment behind the State.
+    cells = [Cells(last.outcome.status, last.outcome.reason, 1, until)] if last else []
+    room = limit - len(cells)
     for span in history.recall(state.spec.name):
         if not room:
             break
         count = min(room, span.count_before(until))
         room -= count
-        if (span.status, span.reason) == (cells[-1].status, cells[-1].reason):
+        if cells and (span.status, span.reason) == (cells[-1].status, cells[-1].reason):
             cells[-1].count += count
         elif count:
             cells.append(Cells(span.status, span.reason, count, span.last))
@@ -86,10 +91,10 @@ def describe_cells(cells: Sequence[Cells]) -> str:
     return f"latest {total} runs: {found}" if total > 1 else f"1 run: {found}"
 
 
-def find_failure(history: History, state: State) -> Result | None:
-    """Return the latest run that was not healthy, if it is not after the last one that the State knows."""
+def find_failure(history: History, snapshot: Snapshot, state: State) -> Result | None:
+    """Return the latest run that was not healthy, unless the Snapshot does not know it yet."""
     failure = history.failures.get(state.spec.name)
-    return failure if failure and state.last and failure.started <= state.last.started else None
+    return failure if failure and failure.started <= find_latest_start(snapshot, state) else None
 
 
 def _describe(part: Cells) -> str:

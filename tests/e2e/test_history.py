@@ -62,7 +62,7 @@ def test_the_history_survives_a_restart_and_a_crash(tmp_path):
         assert [event["status"] for event in events(second, "&check=flag") if event["type"] == "runs"][:3] == [
             *("pass", "fail", "pass")
         ]
-        assert "Latest failure" in second.get("/check/flag").text
+        assert "latest failure" in second.get("/check/flag").text
 
     entries = [*decode(read_lines(file, 2**20))]
     assert isinstance(entries[0], Checkpoint)

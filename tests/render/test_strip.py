@@ -1,6 +1,6 @@
 """The strip of runs: the latest ones up to the moment of the Snapshot, in bounded space."""
 
-from make import FAIL, PASS, UNKNOWN, result, spec
+from make import FAIL, PASS, UNKNOWN, result, snapshot, spec
 
 from exporter.evaluation.history import History
 from exporter.evaluation.settle import settle
@@ -11,7 +11,7 @@ OUTCOMES = {"P": PASS, "F": FAIL, "U": UNKNOWN}
 
 
 def recorded(letters, ahead=""):
-    """The history and the State after these runs, one every 10 s; the runs `ahead` are only in the history."""
+    """The history, and the Snapshot after these runs, one every 10 s; the runs `ahead` are only in the history."""
     history, check = History(), spec("web")
     state = State(check)
     for number, letter in enumerate(letters + ahead):
@@ -19,7 +19,7 @@ def recorded(letters, ahead=""):
         history.note_run(check, run, number)
         if number < len(letters):
             state = settle(state, run)
-    return history, state
+    return history, snapshot([state], timestamp=1_001_000.0), state
 
 
 def letters_of(cells):
@@ -27,15 +27,27 @@ def letters_of(cells):
 
 
 def test_the_strip_ends_with_the_run_that_the_state_knows():
-    for letters, ahead in (("PPFFP", ""), ("PPFFP", "PF"), ("P", "P"), ("PFU", "U"), ("", "P")):
+    for letters, ahead in (("PPFFP", ""), ("PPFFP", "PF"), ("P", "P"), ("PFU", "U")):
         assert letters_of(find_cells(*recorded(letters, ahead), CELLS)) == letters
 
 
 def test_a_history_that_does_not_have_the_latest_run_yet_is_completed():
-    history, state = recorded("PPF")
+    history, shown, state = recorded("PPF")
     later = settle(state, result(PASS, at=1030.0))
 
-    assert letters_of(find_cells(history, later, CELLS)) == "PPFP"
+    assert letters_of(find_cells(history, shown, later, CELLS)) == "PPFP"
+
+
+def test_the_runs_of_an_earlier_process_are_shown_before_the_first_run():
+    history, _, _ = recorded("PPF")
+    state = State(spec("web", timeout=5))
+    restarted, early = (snapshot([state], timestamp=moment) for moment in (1_001_026.0, 1_001_021.0))
+
+    assert letters_of(find_cells(history, restarted, state, CELLS)) == "PPF"
+    assert find_failure(history, restarted, state).outcome is FAIL
+    # This run may have ended after the Snapshot.
+    assert letters_of(find_cells(history, early, state, CELLS)) == "PP"
+    assert find_failure(history, early, state) is None
 
 
 def test_the_latest_runs_fill_the_strip():
