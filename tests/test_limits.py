@@ -207,8 +207,8 @@ REACHED = {  # the test that reaches each limit
     ),
     "server.connection:PART": "server/test_connection.py::test_a_client_has_the_whole_time_again_for_each_part",
     "server.credentials:MAX_HEADER": "server/test_credentials.py::test_the_longest_header_is_parsed",
-    "server.recent:MAX_AGE": "server/test_dispatch.py::test_a_page_that_was_expensive_is_kept_although_something_has_changed",  # noqa: E501
-    "server.recent:SHARE": "server/test_dispatch.py::test_a_page_that_was_expensive_is_kept_although_something_has_changed",  # noqa: E501
+    "server.recent:MAX_AGE": "server/test_dispatch.py::test_an_expensive_page_is_kept_although_checks_have_run",
+    "server.recent:SHARE": "server/test_dispatch.py::test_an_expensive_page_is_kept_although_checks_have_run",
     "server.recent:MAX_RECENT": "server/test_dispatch.py::test_a_limited_number_of_rendered_responses_is_kept",
     "server.dispatch:MAX_WAITING": "faults/test_clients.py::test_probes_wait_for_no_thread",
     "server.dispatch:THREADS": "faults/test_clients.py::test_probes_wait_for_no_thread",

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from html import unescape
 
 import pytest
 from make import FAIL, PASS, UNKNOWN, WARN
@@ -151,7 +152,7 @@ def test_a_verdict_that_depends_on_the_address_says_so(tmp_path, address, status
                 kind = "tcpSocket" if name == "tcp" else "httpGet"
                 sample = f'health_check_status{{check="{name}",kind="{kind}",status="{status}"}}'
                 eventually(lambda sample=sample: exporter.metrics().get(sample) == 1, what=sample)
-            page = exporter.get("/").text.replace("&#39;", "'")
+            page = unescape(exporter.get("/").text)
             ready = [exporter.get(f"/readyz/{name}").status for name in statuses]
 
     assert {hint: page.count(hint.format(port=port)) for hint in hints} == hints

@@ -66,7 +66,7 @@ def test_the_requests_for_a_page_share_one_rendering():
     assert rendered == ["", "q=w", "q=e", "", "still"]
 
 
-def test_a_page_that_was_expensive_is_kept_although_something_has_changed():
+def test_an_expensive_page_is_kept_although_checks_have_run():
     """An exposition is not: it is of the generation that it is requested in."""
     recent, page, metrics, response = Recent(), ("GET", "/"), ("GET", "/metrics"), Response(200, [], b"")
     recent.keep(page, 1, 100.0, 0.02, response)
