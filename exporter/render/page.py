@@ -16,7 +16,7 @@ from exporter.render.words import format_headline, sort_worst_first
 
 MAX_NAMES = 5
 """Failing checks listed for a group."""
-MAX_OPEN = 10
+MAX_OPEN = 3
 """Problems whose details are open."""
 _OPEN = (Status.FAIL, Status.UNKNOWN)
 MAX_UNFOLDED = 30
