@@ -1,11 +1,11 @@
 """An application that listens at one of its two addresses only: 127.0.0.2 is the pod's own in these tests."""
 
 import http.server
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from html import unescape
 
 import pytest
 from make import FAIL, PASS, UNKNOWN, WARN
@@ -152,8 +152,9 @@ def test_a_verdict_that_depends_on_the_address_says_so(tmp_path, address, status
                 kind = "tcpSocket" if name == "tcp" else "httpGet"
                 sample = f'health_check_status{{check="{name}",kind="{kind}",status="{status}"}}'
                 eventually(lambda sample=sample: exporter.metrics().get(sample) == 1, what=sample)
-            page = unescape(exporter.get("/").text)
+            checks = json.loads(exporter.get("/healthz?format=json").text)["checks"]
             ready = [exporter.get(f"/readyz/{name}").status for name in statuses]
 
-    assert {hint: page.count(hint.format(port=port)) for hint in hints} == hints
+    texts = [entry["output"] for entries in checks.values() for entry in entries]
+    assert {hint: sum(hint.format(port=port) in text for text in texts) for hint in hints} == hints
     assert ready == [503 if status == "fail" else 200 for status in statuses.values()]
