@@ -459,7 +459,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
     "Files that the exporter reads": (
         Limit(
             "host.reader:MAX_WAIT",
-            "Time to read a file for no check, such as the configuration",
+            "Time to read the files of the configuration, or another file for no check",
             "s",
             "It cannot be read. A thread waits for the file until it responds.",
         ),
@@ -486,9 +486,22 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
     ),
     "Configuration": (
-        Limit("config.document:MAX_BYTES", "File", "bytes", "It is rejected."),
+        Limit("config.document:MAX_BYTES", "All files together", "bytes", "They are rejected."),
+        Limit("config.files:MAX_FILES", "Files", "", "They are rejected."),
+        Limit("host.file_sets:MAX_ENTRIES", "Entries of a folder, whatever their names are", "", "It cannot be read."),
+        Limit(
+            "host.file_sets:MAX_ATTEMPTS",
+            "Times that a folder is read, because its files change meanwhile",
+            "",
+            "It cannot be read. The exporter tries again later.",
+        ),
         Limit("config.nodes:MAX_DEPTH", "Levels of mappings and lists", "", "The file is rejected."),
-        Limit("config.nodes:MAX_VALUES", "Keys and values, those of aliases included", "", "The file is rejected."),
+        Limit(
+            "config.nodes:MAX_VALUES",
+            "Keys and values of all files together, those of aliases included",
+            "",
+            "They are rejected.",
+        ),
         Limit("manifests.workloads:MAX_BYTES", "Manifests for `inject`, `uninject` and `convert`", "bytes", "Refused."),
         Limit(
             "manifests.scrapes:_MAX_LABEL",

@@ -1,6 +1,7 @@
 """The composition root: builds the parts of an exporter and connects them."""
 
 import logging
+import marshal
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from exporter import __version__
-from exporter.config.checks import BUILT_IN_NAME, Config, load
+from exporter.config.checks import Config, load, parse
+from exporter.config.files import BUILT_IN, Text
 from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.history import Event
 from exporter.evaluation.schedule import Schedule
@@ -46,7 +48,7 @@ class Exporter:
     def __init__(
         self,
         host: str,
-        config_file: Path | None = None,
+        config_files: Sequence[Path] = (),
         shard: Shard = Shard(),  # noqa: B008  # frozen
         web_config_file: Path | None = None,
         link: Link | None = None,
@@ -58,16 +60,16 @@ class Exporter:
     ) -> None:
         """With `lifecycle`, POST /-/reload reloads. With `strict`, `serve` refuses an invalid configuration.
 
-        `history_file` keeps the history, in at most `history_size` bytes.
+        `config_files` may contain folders. `history_file` keeps the history, in at most `history_size` bytes.
         """
-        self._config_file = config_file
-        self._identity = Identity(host, str(config_file) if config_file else BUILT_IN_NAME, time.time())
+        self._config_files = tuple(config_files)
+        self._identity = Identity(host, tuple(map(str, config_files)) or (BUILT_IN.source,), time.time())
         self._shard = shard
         kept = link.shared.web_configuration if link else Kept()
         required = strict or not (link and link.probe)  # the probe listeners do not need it
         self._web_config = WebConfigFile(web_config_file, kept.read(), kept.write, required=required)
         self._web_poller = Poller("web configuration", self._web_config.poll) if web_config_file else None
-        self._reloader = Reloader(config_file, self._load, reject=self._note_rejection)
+        self._reloader = Reloader(self._config_files, self._load, reject=self._note_rejection)
         self._link = link
         self._strict = strict
         self.store = Store(first=link.first_generation, show=link.show) if link else Store()
@@ -198,19 +200,21 @@ class Exporter:
         return all(file.ok for file in files), self._reloader.time, complaint
 
     def _load(self) -> int:
-        return self._use(load(self._config_file))
+        return self._use(load(*self._config_files))
 
     def _use(self, config: Config) -> int:
         count = self.watch(config.checks)
         if self._link:
-            self._link.shared.configuration.write(config.document.content)
+            texts = [(part.document.source, part.document.content) for part in config.parts]
+            self._link.shared.configuration.write(marshal.dumps(texts))
         return count
 
     def _load_at_start(self) -> None:
-        """Load the file or, if that is not possible, the configuration of the worker that this one follows."""
+        """Load the files or, if that is not possible, the configuration of the worker that this one follows."""
         kept = self._link.shared.configuration.read() if self._link else b""
         use_kept = partial(self._use_kept, kept) if kept else None
         self._reloader.load_first(use_kept, strict=self._strict)
 
     def _use_kept(self, content: bytes) -> None:
-        self._use(load(self._config_file, content))
+        texts = marshal.loads(content)  # noqa: S302  # of a process with the same interpreter and code
+        self._use(parse([Text(*text) for text in texts]))

@@ -394,8 +394,13 @@ class Identity:
     """Which exporter this is, for people."""
 
     host: str = ""
-    file: str = ""  # the configuration: its path, or what takes its place
+    files: tuple[str, ...] = ()  # the configuration: its paths, or what takes their place
     started: float | None = None  # wall clock
+
+    @property
+    def file(self) -> str:
+        """The configuration as one text."""
+        return ", ".join(self.files)
 
 
 @dataclass(frozen=True, slots=True)

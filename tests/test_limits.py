@@ -41,6 +41,7 @@ REACHED = {  # the test that reaches each limit
     "config.data:MAX_DIGITS": "config/test_checks.py::test_a_bad_file_has_exactly_these_complaints",
     "config.document:MAX_BYTES": "config/test_document.py::test_a_large_file_is_not_read_to_its_end",
     "config.explain:MAX_EXPLANATION": "config/test_explain.py::test_a_long_message_of_a_plugin_is_cut",
+    "config.files:MAX_FILES": "config/test_files.py::test_too_many_files_are_refused",
     "config.nodes:MAX_DEPTH": "config/test_nodes.py::test_endless_nesting_is_refused_with_little_cpu",
     "config.nodes:MAX_VALUES": "config/test_nodes.py::test_too_many_values_are_refused",
     "config.unknown_keys:MAX_COMPARED": "config/test_unknown_keys.py::test_only_the_beginning_of_a_key_is_compared",
@@ -72,6 +73,10 @@ REACHED = {  # the test that reaches each limit
     "host.child:MAX_REAP_WAIT": f"{HERE}::test_a_process_that_cannot_be_killed_is_not_waited_for",
     "host.descriptors:MAX_DESCRIPTORS": "host/test_descriptors.py::test_the_soft_limit_is_not_raised_beyond_a_maximum",
     "host.descriptors:RESERVE": "host/test_descriptors.py::test_the_soft_limit_is_raised_and_the_hard_one_stays",
+    "host.file_sets:MAX_ATTEMPTS": (
+        "host/test_file_sets.py::test_a_volume_that_is_replaced_while_it_is_read_is_read_again"
+    ),
+    "host.file_sets:MAX_ENTRIES": "host/test_file_sets.py::test_a_folder_with_too_many_entries_is_not_listed_to_its_end",
     "host.folders:MAX_FILE": "host/test_cgroup.py::test_only_the_beginning_of_a_file_is_read",
     "host.greenlets:MAX_THREADS": (
         "embedded/test_process_models.py::test_calls_that_block_have_a_limited_number_of_threads_under_gevent"

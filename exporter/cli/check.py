@@ -56,7 +56,7 @@ _option = partial(option, command="check")
     help="Write the report to this file, which changes as a whole. Default: standard output.",
 )
 def check(
-    config_file: Path | None,
+    config_files: Sequence[Path],
     group: str,
     names: Sequence[str],
     fail_fast: bool,
@@ -98,11 +98,11 @@ def check(
     """
     from exporter.evaluation.judge import judge
 
-    if config_file is None and form == "text":
+    if not config_files and form == "text":
         echo("no configuration file: the checks are the built-in default, for this machine", sys.stderr)
     if watch and (form != "text" or output is not None):
         raise click.UsageError("--watch shows text on standard output: leave out --format and --output")
-    checks = _select(load_config(config_file).checks, Group(group), names)
+    checks = _select(load_config(config_files).checks, Group(group), names)
     if watch:
         return _watch(checks, Group(group), fail_fast=fail_fast)
     snapshot = _run(checks, Group(group), fail_fast=fail_fast)

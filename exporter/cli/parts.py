@@ -5,7 +5,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 
     from exporter.config.checks import Config
 
+STDIN = Path("-")
+"""What a command line names instead of a file."""
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class File(click.Path):
     """The path of a file. click.Path itself calls the system on it, which blocks forever if the mount is dead."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Return the paths in an environment variable, which are separated by spaces, as other values are."""
+        return rv.split()
 
     def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> Path:
         return Path(value)
@@ -44,8 +51,9 @@ def complete_checks(context: click.Context, _parameter: click.Parameter, incompl
 
     # click leaves a FILE in `args` if an option without its value follows, as here.
     file = next((Path(word) for word in context.args if not word.startswith("-")), None)
-    path = context.params.get("file") or file or context.params.get("config_file")
-    names = (check.spec.name for check in load_config(path, AssumedEnvironment(os.environ)).checks)
+    file = context.params.get("file") or file
+    files = [file] if file else context.params.get("config_files") or ()
+    names = (check.spec.name for check in load_config(files, AssumedEnvironment(os.environ)).checks)
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -81,22 +89,28 @@ def option(name: str, *names: str, command: str = "", **attributes: Any) -> Call
 
 
 def take_config_file(function: Callable[..., int]) -> Callable[..., int]:
-    """Add FILE and --config.file to a command. It gets `config_file`, the one that was given, or None."""
+    """Add FILE and --config.file to a command. It gets `config_files`, those that were given, which may be folders."""
 
     @click.argument("file", type=File(), metavar="[FILE]", required=False)
     @option(
         "--config.file",
-        "config_file",
+        "config_files",
         type=File(),
+        multiple=True,
         metavar="FILE",
-        help="Configuration file, in place of FILE.",
+        help="Configuration file, or folder with *.yml and *.yaml files, in place of FILE. Can be repeated.",
     )
     @functools.wraps(function)
-    def wrapper(*arguments: Any, file: Path | None, config_file: Path | None, **options: Any) -> int:
-        source = click.get_current_context().get_parameter_source("config_file")
-        if file is not None and source is ParameterSource.COMMANDLINE and file != config_file:
-            raise click.UsageError(f"FILE and --config.file name two files, {file} and {config_file}: give one of them")
-        return function(*arguments, config_file=config_file if file is None else file, **options)
+    def wrapper(*arguments: Any, file: Path | None, config_files: tuple[Path, ...], **options: Any) -> int:
+        source = click.get_current_context().get_parameter_source("config_files")
+        if file is not None and source is ParameterSource.COMMANDLINE and config_files != (file,):
+            others = " ".join(map(str, config_files))
+            message = f"FILE and --config.file name two files, {file} and {others}: repeat --config.file for several"
+            raise click.UsageError(message)
+        chosen = config_files if file is None else (file,)
+        if len(chosen) > 1 and STDIN in chosen:
+            raise click.UsageError("standard input cannot be one of several configuration files")
+        return function(*arguments, config_files=chosen, **options)
 
     return wrapper
 
@@ -123,21 +137,21 @@ def read_input(path: Path) -> tuple[str, bytes]:
     return "stdin", sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
-def load_config(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":
-    """Return the configuration in a file, in standard input for `-`, or the default one for None."""
+def load_config(paths: Sequence[Path], environment: "Mapping[str, str] | None" = None) -> "Config":
+    """Return the configuration in files and folders, in standard input for `-`, or the default one without any."""
     from exporter.config.complaint import ConfigError
 
     try:
-        return read_config(path, environment)
+        return read_config(paths, environment)
     except ConfigError as error:
         raise Refused(str(error)) from None
 
 
-def read_config(path: Path | None, environment: "Mapping[str, str] | None" = None) -> "Config":
+def read_config(paths: Sequence[Path], environment: "Mapping[str, str] | None" = None) -> "Config":
     """Return the configuration as load_config does. Raises ConfigError."""
-    from exporter.config.checks import load
+    from exporter.config.checks import load, parse
+    from exporter.config.files import Text
 
-    if path is None or str(path) != "-":
-        return load(path, environment=environment)
-    name, content = read_input(path)
-    return load(Path(name), content, environment)
+    if tuple(paths) != (STDIN,):
+        return load(*paths, environment=environment)
+    return parse([Text(*read_input(STDIN))], environment)

@@ -119,7 +119,7 @@ def replay(
 
     if (history_file is None) == (url is None):
         raise click.UsageError("give either --history.file or --prometheus.url")
-    configs = [(str(path), load_config(path, AssumedEnvironment())) for path in config_files]
+    configs = [(str(path), load_config([path], AssumedEnvironment())) for path in config_files]
     try:
         recording, window = (
             _read(history_file, since, until) if history_file else _query(url or "", match, since, until)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.addresses import DEFAULT_ADDRESS
-from exporter.cli.parts import File, Refused, Seconds, Size, option, take_config_file
+from exporter.cli.parts import STDIN, File, Refused, Seconds, Size, option, take_config_file
 from exporter.keeper.arguments import FORMS, LEVELS
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check 
 @click.pass_obj
 def serve(
     link: "Link | None",
-    config_file: Path | None,
+    config_files: Sequence[Path],
     web_addresses: Sequence[str],
     probe_addresses: Sequence[str],
     web_config_file: Path | None,
@@ -118,6 +118,7 @@ def serve(
     \b
     health-exporter serve
     health-exporter serve health.yml --web.listen-address 127.0.0.1:4584
+    health-exporter serve --config.file health.yml --config.file conf.d
     health-exporter serve health.yml --shard "$HOSTNAME" --shards 3
 
     Without a configuration file, the checks watch this machine's load average, memory and disk.
@@ -128,10 +129,11 @@ def serve(
     /                                   a page for people, and /check/NAME with the history of a check
     /events                             what has happened: transitions, responses of 503, reloads
 
-    SIGHUP, or a change of the file, reloads the configuration. An invalid file is rejected, and the running
-    configuration stays. If the file is invalid at the start, /livez and /-/healthy return 200, and /readyz, /startupz,
-    /healthz and /-/ready return 503, until the file is valid. After SIGTERM, /readyz returns 503, and the exporter
-    keeps serving for the shutdown delay. An option takes precedence over its environment variable.
+    Several files are one configuration. A folder stands for its *.yml and *.yaml files. SIGHUP, or a change of a file,
+    reloads the configuration. If a file is invalid, all are rejected, and the running configuration stays. If a file is
+    invalid at the start, /livez and /-/healthy return 200, and /readyz, /startupz, /healthz and /-/ready return 503,
+    until all are valid. After SIGTERM, /readyz returns 503, and the exporter keeps serving for the shutdown delay. An
+    option takes precedence over its environment variable.
 
     \b
     Exit codes:
@@ -146,14 +148,14 @@ def serve(
     from exporter.config.complaint import ConfigError
     from exporter.evaluation.schedule import PoolError
 
-    if str(config_file) == "-":
+    if STDIN in config_files:
         raise click.UsageError("the configuration cannot be standard input, because it is read again at each reload")
     writer = log.start(level, form)
     try:
         share = _parse_shard(shard, shards)
         exporter = Exporter(
             socket.gethostname(),
-            config_file,
+            config_files,
             share,
             web_config_file,
             link,

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from exporter.console import echo
 from exporter.exitcodes import USAGE
 
 if TYPE_CHECKING:
+    from exporter.config.checks import Config
     from exporter.config.complaint import Complaint
 
 FORMATS = ("text", "github")
@@ -38,8 +40,10 @@ _option = partial(option, command="validate")
     metavar="SECONDS",
     help="Your Prometheus' scrape interval; some advice depends on it.",
 )
-def validate(config_file: Path | None, form: str, scrape_interval: float) -> int:
-    """Find every error in a configuration file, and give advice on probable mistakes. `-` is standard input.
+def validate(config_files: Sequence[Path], form: str, scrape_interval: float) -> int:
+    """Find every error in a configuration, and give advice on probable mistakes.
+
+    A folder stands for its *.yml and *.yaml files. Several files are one configuration. `-` is standard input.
 
     \b
     health-exporter validate health.yml
@@ -54,10 +58,10 @@ def validate(config_file: Path | None, form: str, scrape_interval: float) -> int
     from exporter.config.complaint import ConfigError
     from exporter.probe.reference import AssumedEnvironment
 
-    if config_file is None:
+    if not config_files:
         raise click.UsageError("Missing argument 'FILE'.")
     try:
-        config = read_config(config_file, AssumedEnvironment(os.environ))
+        config = read_config(config_files, AssumedEnvironment(os.environ))
     except ConfigError as error:
         if form == "text":
             raise Refused(str(error)) from None
@@ -65,10 +69,17 @@ def validate(config_file: Path | None, form: str, scrape_interval: float) -> int
         return USAGE
     advice = give_advice(config, scrape_interval)
     lines = [_annotate("warning", found) if form == "github" else f"{found} (advice)" for found in advice]
-    count = len(config.checks)
-    lines.append(f"{config.document.source}: valid, {count} {'check' if count == 1 else 'checks'}")
+    lines.append(_summarize(config, config_files))
     echo("\n".join(lines), sys.stdout)
     return 0
+
+
+def _summarize(config: "Config", paths: Sequence[Path]) -> str:
+    sources = [part.document.source for part in config.parts]
+    count = f"{len(config.checks)} {'check' if len(config.checks) == 1 else 'checks'}"
+    if len(sources) == 1:
+        return f"{sources[0]}: valid, {count}"
+    return f"{', '.join(map(str, paths))}: valid, {count} in {len(sources)} files"
 
 
 def _annotate(level: str, complaint: "Complaint") -> str:

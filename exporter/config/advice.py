@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from exporter.config.advice_tls import check_tls
-from exporter.config.checks import Config
+from exporter.config.checks import Config, Part
 from exporter.config.complaint import Complaint, Keys
 from exporter.config.texts import check_texts
 from exporter.model import Group
@@ -17,12 +17,21 @@ _MYSQL_PORT = 3306
 
 
 def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
-    """Yield every piece of advice, in the order of the lines. `scrape_interval` is Prometheus', in seconds."""
+    """Yield every piece of advice, file by file in the order of the lines.
+
+    `scrape_interval` is Prometheus', in seconds.
+    """
     if not config.checks:
-        yield config.document.make_complaint(("checks",), "no checks are configured, so every endpoint returns 200")
+        document = config.parts[0].document
+        yield document.make_complaint(("checks",), "no checks are configured, so every endpoint returns 200")
+    for part in config.parts:
+        yield from _advise(part, scrape_interval)
+
+
+def _advise(part: Part, scrape_interval: float) -> Iterator[Complaint]:
     complaints = [
-        config.document.make_complaint(("checks", index, *path), message)
-        for index, check in enumerate(config.checks)
+        part.document.make_complaint(("checks", index, *path), message)
+        for index, check in enumerate(part.checks)
         for path, message in (
             *_check_timing(check),
             *_check_liveness(check, scrape_interval),
@@ -31,7 +40,7 @@ def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
             *_check_mysql_port(check),
             *_check_sent_text(check),
             *check_tls(check),
-            *check_texts(check, config.document.data["checks"][index]),
+            *check_texts(check, part.document.data["checks"][index]),
         )
     ]
     yield from sorted(complaints, key=lambda complaint: complaint.line or 0)

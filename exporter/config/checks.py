@@ -1,12 +1,15 @@
-"""Configuration file -> Checks: the models of the file, and `load`.
+"""Configuration files -> Checks: the models of a file, and `load`.
 
-`load` takes a file through three stages: document.py reads it as plain data with lines, the models below and the rules
-in rules.py validate the data, and `CheckOptions.build_check` turns every valid entry into a Check. document.py explains
-how a complaint gets its line. The fields, defaults and ranges of a check are those of a Kubernetes probe
-(core/v1 Probe, and its validation in pkg/apis/core/validation).
+`load` takes the files through four stages: files.py reads them, document.py turns each into plain data with lines, the
+models below and the rules in rules.py validate the data, and `CheckOptions.build_check` turns every valid entry into a
+Check. document.py explains how a complaint gets its line. The models see one file at a time, and the rules all of them,
+because names and dependencies are those of the whole configuration.
+
+The fields, defaults and ranges of a check are those of a Kubernetes probe (core/v1 Probe, and its validation in
+pkg/apis/core/validation).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -16,8 +19,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, create_model
 from pydantic_core import PydanticCustomError
 
-from exporter.config.complaint import ConfigError
-from exporter.config.document import Document
+from exporter.config.complaint import Complaint, ConfigError, UnreadableError
+from exporter.config.data import Count
+from exporter.config.document import Document, explain_unreadable
+from exporter.config.files import BUILT_IN, Text, read_texts
 from exporter.config.pasted import find_pasted_file
 from exporter.config.rules import NAME, ONE_LINE, RUNBOOK_URL, find_violations
 from exporter.kinds import KindError, kinds
@@ -26,17 +31,6 @@ from exporter.probe.check import Check, Probe
 from exporter.probe.options import Meaning, Options, Seconds
 from exporter.probe.secret import withhold_secrets
 
-BUILT_IN = """\
-# The checks without a --config.file: they watch the machine that health-exporter runs on.
-checks:
-  - name: load
-    loadAverage: {}
-  - name: memory
-    memory: {}
-  - name: disk
-    disk: {path: /}
-"""
-BUILT_IN_NAME = "built-in default"
 _MAX_INT32 = 2**31 - 1
 _Int32 = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 
@@ -128,11 +122,23 @@ class CheckOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """A valid configuration file: its checks, and the document that knows their lines."""
+class Part:
+    """A file of a configuration: its checks, and the document that knows their lines."""
 
-    checks: tuple[Check, ...]
     document: Document
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A valid configuration, of one file or several."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The checks of all files."""
+        return tuple(check for part in self.parts for check in part.checks)
 
 
 class _Configuration(Options):
@@ -150,26 +156,59 @@ def build_model() -> type[_Configuration]:
     return create_model("Configuration", __base__=_Configuration, checks=(list[check], ...))
 
 
-def load(path: Path | None, content: bytes | None = None, environment: Mapping[str, str] | None = None) -> Config:
-    """Load a configuration file, or the built-in default. Raises complaint.ConfigError with every complaint.
+def load(*paths: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Load the configuration in these files and folders; without any, the built-in default.
 
-    `content` is used instead of the file's own, as from an earlier time. `environment` is used for `$(NAME)` instead of
-    the process's own.
+    `environment` is used for `$(NAME)` instead of the process's own. Raises complaint.ConfigError with every complaint.
     """
-    if path is None:
-        document = Document.parse(BUILT_IN.encode(), BUILT_IN_NAME)
-    else:
-        document = Document.read(path) if content is None else Document.parse(content, str(path))
+    return parse(read_texts(paths) if paths else [BUILT_IN], environment)
+
+
+def parse(texts: Sequence[Text], environment: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in these texts. Raises ConfigError as `load` does."""
+    documents, complaints = _parse_documents(texts)
     try:
-        kinds_model = build_model()
+        model = build_model()
     except KindError as error:
-        raise ConfigError([document.make_complaint((), str(error))]) from error
-    if pasted := find_pasted_file(document):
-        raise ConfigError([*document.complaints, *pasted])
-    model = document.validate(kinds_model, find_violations(document), environment)
-    checks = tuple(_build_checks(model.checks, document))
-    withhold_secrets(checks, checks)
-    return Config(checks, document)
+        found = [documents[0].make_complaint((), str(error))] if documents else []
+        raise ConfigError([*complaints, *found]) from error
+    own = []
+    for document in documents:
+        if pasted := find_pasted_file(document):
+            complaints += [*document.complaints, *pasted]
+        else:
+            own.append(document)
+    parts = []
+    for document, violations in zip(own, find_violations(own, complete=not complaints), strict=True):
+        try:
+            options = document.validate(model, violations, environment).checks
+            parts.append(Part(document, tuple(_build_checks(options, document))))
+        except ConfigError as error:
+            complaints += error.complaints
+    if complaints:
+        places = {text.source: place for place, text in enumerate(texts)}
+        complaints.sort(key=lambda complaint: places[complaint.source])
+        unread = any(isinstance(text.content, OSError) for text in texts)
+        raise (UnreadableError if unread else ConfigError)(complaints)
+    config = Config(tuple(parts))
+    withhold_secrets(config.checks, config.checks)
+    return config
+
+
+def _parse_documents(texts: Iterable[Text]) -> tuple[list[Document], list[Complaint]]:
+    """Return the documents, and complaints about those that cannot be read or are not valid YAML."""
+    documents: list[Document] = []
+    complaints: list[Complaint] = []
+    count = Count()
+    for source, content in texts:
+        if isinstance(content, OSError):
+            complaints.append(explain_unreadable(source, content))
+        elif not count.full:  # otherwise, one of the complaints is about the number of values
+            try:
+                documents.append(Document.parse(content, source, count))
+            except ConfigError as error:
+                complaints += error.complaints
+    return documents, complaints
 
 
 def _build_checks(options: list[CheckOptions], document: Document) -> Iterator[Check]:

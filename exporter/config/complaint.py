@@ -1,5 +1,6 @@
 """Errors in a configuration: Complaint, one error and its place, and ConfigError, which carries all of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.redaction import show_key
@@ -35,10 +36,11 @@ class Complaint:
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used. Carries every complaint, in the order of the lines."""
+    """A configuration that cannot be used. Carries every complaint, file by file in the order of the lines."""
 
-    def __init__(self, complaints: list[Complaint]) -> None:
-        self.complaints = sorted(set(complaints), key=lambda complaint: (complaint.line or 0, str(complaint)))
+    def __init__(self, complaints: Sequence[Complaint]) -> None:
+        files = {source: place for place, source in enumerate(dict.fromkeys(found.source for found in complaints))}
+        self.complaints = sorted(set(complaints), key=lambda found: (files[found.source], found.line or 0, str(found)))
         super().__init__("\n".join(map(str, self.complaints)))
 
 

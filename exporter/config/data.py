@@ -39,13 +39,29 @@ _CORE_SCHEMA = re.compile(
 )
 
 
-class Builder:
-    """Turns the nodes of one document into plain data. `source` is the file's name in complaints."""
+class Count:
+    """The number of values so far."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self) -> None:
+        self.values = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there are too many."""
+        return self.values > MAX_VALUES
+
+
+class Builder:
+    """Turns the nodes of one document into plain data. `source` is the file's name in complaints.
+
+    `count` counts the values of several documents together.
+    """
+
+    def __init__(self, source: str, count: Count | None = None) -> None:
         self._source = source
         self._ancestors: list[yaml.Node] = []
-        self._values = 0
+        self._count = count or Count()
+        self._together = ", together with the files before it" if self._count.values else ""
         self.lines: dict[Keys, int] = {}
         """The line of every place."""
         self.complaints: list[Complaint] = []
@@ -58,9 +74,10 @@ class Builder:
         Raises ConfigError if there are too many values or levels.
         """
         self.lines.setdefault(path, _find_line(node))
-        self._values += 1
-        if self._values > MAX_VALUES:
-            self._refuse(node, f"has more than {MAX_VALUES} values, counting those that aliases repeat")
+        self._count.values += 1
+        if self._count.full:
+            message = f"has more than {MAX_VALUES} values, counting those that aliases repeat{self._together}"
+            self._refuse(node, message)
         if isinstance(node, yaml.ScalarNode):
             return self._build_scalar(node, path)
         if node in self._ancestors:

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from exporter.config.complaint import Complaint, ConfigError, Keys, UnreadableError
-from exporter.config.data import Builder
+from exporter.config.data import Builder, Count
 from exporter.config.explain import explain
 from exporter.config.nodes import compose
 from exporter.config.unknown_keys import find_misspelled, hide_secret_keys
@@ -56,20 +56,22 @@ class Document:
         try:
             content = read(path, MAX_BYTES + 1)
         except OSError as error:
-            hint = "; only a shell replaces ~, $ and *" if set(str(path)) & set("~$*") else ""
-            raise UnreadableError([Complaint(str(path), None, (), f"cannot be read: {error.strerror}{hint}")]) from None
+            raise UnreadableError([explain_unreadable(str(path), error)]) from None
         return cls.parse(content, str(path))
 
     @classmethod
-    def parse(cls, content: bytes, source: str) -> "Document":
-        """Parse a file's content. Raises ConfigError if it is not valid YAML; all other errors are in `complaints`."""
+    def parse(cls, content: bytes, source: str, count: Count | None = None) -> "Document":
+        """Parse a file's content. Raises ConfigError if it is not valid YAML; all other errors are in `complaints`.
+
+        `count` counts the values of several files together.
+        """
         if len(content) > MAX_BYTES:
             message = f"is larger than {MAX_BYTES // 2**20} MiB, which is too large for a configuration"
             raise ConfigError([Complaint(source, None, (), message)])
         root = compose(content, source)
         if root is None:
             return cls(source, content=content)
-        builder = Builder(source)
+        builder = Builder(source, count)
         return cls(source, builder.build(root), builder.lines, builder.complaints, builder.unreadable, content)
 
     def find_line(self, path: Keys) -> int | None:
@@ -157,6 +159,12 @@ class Document:
             if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
                 continue  # too short only because some of its entries are wrong
             yield Complaint(self.source, self.find_line(place), path, explain(model, detail))
+
+
+def explain_unreadable(path: str, error: OSError) -> Complaint:
+    """Return the complaint about a file that cannot be read."""
+    hint = "; only a shell replaces ~, $ and *" if set(path) & set("~$*") else ""
+    return Complaint(path, None, (), f"cannot be read: {error.strerror}{hint}")
 
 
 def _validate(model: type[Model], data: Any, environment: Mapping[str, str] | None) -> Model:

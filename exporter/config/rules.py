@@ -6,7 +6,7 @@ next to it is wrong too. So these rules read the plain data and skip values of t
 A rule that cannot be checked until all its fields are valid is a validator in checks.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exporter.config.complaint import Complaint, Keys
@@ -34,47 +34,85 @@ _KUBERNETES_ONLY = {
 """Keys of a Kubernetes probe that the exporter does not use, and why."""
 
 Violations = Iterator[tuple[Keys, str]]
-"""Paths, from `checks` or from one check, each with the message of a complaint."""
+"""Paths, from the root of a document or from one check, each with the message of a complaint."""
 
 
-def find_violations(document: Document) -> list[Complaint]:
-    """Return every violation of these rules, whatever else is wrong with the document."""
+class _Names:
+    """The names of the checks of all files."""
+
+    def __init__(self, documents: Sequence[Document], *, complete: bool) -> None:
+        self.complete = complete
+        """Whether no file is missing, so that a name that is not here does not exist."""
+        self.owners: dict[str, tuple[Document, int]] = {}
+        """The first check that has a name: its document, and its index."""
+        self.parents: dict[str, list[str]] = {}
+        """The names that the check depends on."""
+        for document in documents:
+            for index, check in _list_checks(document).items():
+                name = check.get("name")
+                if isinstance(name, str) and name not in self.owners:
+                    self.owners[name] = document, index
+                    self.parents[name] = list(_list_dependencies(check).values())
+
+    def describe_place(self, name: str, document: Document) -> str:
+        """Return where the check with this name is, for a complaint about a document."""
+        owner, index = self.owners[name]
+        line = owner.find_line(("checks", index, "name"))
+        return f"on line {line}" if owner is document else f"at {owner.source}:{line}"
+
+
+def find_violations(documents: Sequence[Document], *, complete: bool = True) -> Iterator[list[Complaint]]:
+    """Yield the violations of these rules in each document, whatever else is wrong with it.
+
+    `complete` means that these are all documents of the configuration.
+    """
+    names = _Names(documents, complete=complete)
+    for document in documents:
+        yield [document.make_complaint(path, message) for path, message in _check_document(document, names)]
+
+
+def _check_document(document: Document, names: _Names) -> Violations:
+    yield from find_probes(document.find_mapping())
+    for index, check in _list_checks(document).items():
+        for path, message in (
+            *_check_name(check, index, document, names),
+            *_check_dependencies(check, document, names),
+            *_check_kind(check),
+            *_check_success_threshold(check),
+            *_check_kubernetes_only(check),
+        ):
+            yield ("checks", index, *path), message
+
+
+def _list_checks(document: Document) -> dict[int, dict[str, Any]]:
     entries = document.find_mapping().get("checks")
     listed = enumerate(entries) if isinstance(entries, list) else ()
-    checks = {index: check for index, check in listed if isinstance(check, dict)}
-    violations = [*_check_names(checks, document), *_check_dependencies(checks, document)]
-    for index, check in checks.items():
-        for path, message in (*_check_kind(check), *_check_success_threshold(check), *_check_kubernetes_only(check)):
-            violations.append(((index, *path), message))
-    pasted = [document.make_complaint(path, message) for path, message in find_probes(document.find_mapping())]
-    return [*pasted, *(document.make_complaint(("checks", *path), message) for path, message in violations)]
+    return {index: check for index, check in listed if isinstance(check, dict)}
 
 
-def _check_names(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
-    owners: dict[str, int] = {}
-    for index, check in checks.items():
-        name = check.get("name")
-        if isinstance(name, str) and NAME.fits(name) and owners.setdefault(name, index) != index:
-            line = document.find_line(("checks", owners[name], "name"))
-            yield (index, "name"), f"the name is already used by the check on line {line}"
+def _check_name(check: dict[str, Any], index: int, document: Document, names: _Names) -> Violations:
+    name = check.get("name")
+    if isinstance(name, str) and NAME.fits(name):
+        owner, first = names.owners[name]
+        if owner is not document or first != index:
+            yield ("name",), f"the name is already used by the check {names.describe_place(name, document)}"
 
 
-def _check_dependencies(checks: dict[int, dict[str, Any]], document: Document) -> Violations:
-    """Yield the dependencies that are not in the file, or that lead back to the check that has them."""
-    named = {index: check for index, check in checks.items() if isinstance(check.get("name"), str)}
-    parents = {check["name"]: list(_list_dependencies(check).values()) for check in named.values()}
-    owners = {check["name"]: index for index, check in named.items()}
-    for index, check in named.items():
-        name = check["name"]
-        for position, parent in _list_dependencies(check).items():
-            path = (index, "dependsOn", position)
-            if parent not in parents:
+def _check_dependencies(check: dict[str, Any], document: Document, names: _Names) -> Violations:
+    """Yield the dependencies that are in no file, or that lead back to the check that has them."""
+    name = check.get("name")
+    if not isinstance(name, str):
+        return
+    for position, parent in _list_dependencies(check).items():
+        path = ("dependsOn", position)
+        if parent not in names.owners:
+            if names.complete:
                 yield path, "no check has this name"
-            elif parent == name:
-                yield path, "a check cannot depend on itself"
-            elif name in _find_ancestors(parent, parents):
-                line = document.find_line(("checks", owners[parent], "name"))
-                yield path, f"is part of a cycle: the check on line {line} depends on this one"
+        elif parent == name:
+            yield path, "a check cannot depend on itself"
+        elif name in _find_ancestors(parent, names.parents):
+            place = names.describe_place(parent, document)
+            yield path, f"is part of a cycle: the check {place} depends on this one"
 
 
 def _list_dependencies(check: dict[str, Any]) -> dict[int, str]:

@@ -89,8 +89,8 @@ class _Process:
 class HealthExporter:
     """Runs an application's health checks on their own schedule, and serves the endpoints for their results.
 
-    `config` is a configuration file, read once, whose checks run in addition to the functions. Raises ConfigError if it
-    is invalid.
+    `config` is a configuration file or a folder of them, read once, whose checks run in addition to the functions.
+    Raises ConfigError if it is invalid.
     """
 
     def __init__(self, config: str | os.PathLike[str] | None = None) -> None:

@@ -49,7 +49,13 @@ _kept: OrderedDict[str, tuple[Signature, bytes]] = OrderedDict()
 def read(path: str | Path, max_bytes: int, deadline: Deadline | None = None) -> bytes:
     """Return the first bytes of a regular file, at most so many. Raises OSError, whose `strerror` says why."""
     text = os.fspath(path)
-    return call(text, partial(_read, text, max_bytes), f"read {max_bytes}", deadline)
+    return call(text, partial(read_now, text, max_bytes), f"read {max_bytes}", deadline)
+
+
+def read_now(path: str, max_bytes: int) -> bytes:
+    """Do what `read` does, without a deadline, in a function for `call`."""
+    with _opened(path) as descriptor:
+        return _read_all(descriptor, max_bytes)
 
 
 def read_end(path: str | Path, max_bytes: int, deadline: Deadline | None = None) -> bytes:
@@ -86,7 +92,12 @@ def read_pem_now(path: str) -> bytes:
 def sign(path: str | Path, deadline: Deadline | None = None) -> Signature:
     """Return the signature of a path. Raises OSError."""
     text = os.fspath(path)
-    return call(text, lambda: _sign(Path(text).stat()), "sign", deadline)
+    return call(text, partial(sign_now, text), "sign", deadline)
+
+
+def sign_now(path: str) -> Signature:
+    """Do what `sign` does, without a deadline, in a function for `call`."""
+    return _sign(Path(path).stat())
 
 
 def read_signature(path: Path) -> object:
@@ -143,11 +154,6 @@ def name_kind(mode: int) -> str:
 
 def _default_deadline() -> Deadline:
     return Deadline(time.monotonic() + MAX_WAIT)
-
-
-def _read(path: str, max_bytes: int) -> bytes:
-    with _opened(path) as descriptor:
-        return _read_all(descriptor, max_bytes)
 
 
 def _read_end(path: str, max_bytes: int) -> bytes:

@@ -15,9 +15,9 @@ FORMS = ("logfmt", "json")
 
 _WEB, _PROBE, _WEB_CONFIG = "--web.listen-address", "--probe.listen-address", "--web.config.file"
 _DELAY, _LEVEL, _FORM = "--shutdown-delay", "--log.level", "--log.format"
-_OTHERS = ("--config.file", "--shard", "--shards", "--history.file", "--history.size")
-OPTIONS = (_WEB, _PROBE, _WEB_CONFIG, _DELAY, _LEVEL, _FORM, *_OTHERS)
-_REPEATED = (_WEB, _PROBE)
+_CONFIG, _OTHERS = "--config.file", ("--shard", "--shards", "--history.file", "--history.size")
+OPTIONS = (_CONFIG, _WEB, _PROBE, _WEB_CONFIG, _DELAY, _LEVEL, _FORM, *_OTHERS)
+_REPEATED = (_CONFIG, _WEB, _PROBE)
 
 
 class Arguments:

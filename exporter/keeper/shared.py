@@ -8,8 +8,8 @@ GROUPS = ("liveness", "readiness", "startup", "all")
 STARTING, SERVING, ENDED = range(3)
 """The states of a worker: it loads, it serves, and it has closed its listeners after the drain."""
 
-MAX_CONFIGURATION = 4 * 1024 * 1024
-"""Bytes of a configuration that is kept for the next worker. The maximum of a configuration file is the same."""
+MAX_CONFIGURATION = 9 * 1024 * 1024
+"""Bytes of a configuration that is kept for the next worker: as many as the files may have, and their names."""
 
 _LENGTH = 8  # bytes of the length before the content
 _HEARTBEAT, _GENERATION, _RESTARTS, _STATE, _CONDITION = range(5)

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from exporter.config.checks import Config, load
+from exporter.config.checks import Config, parse
 from exporter.config.complaint import Complaint, ConfigError
+from exporter.config.files import Text
 from exporter.probe.reference import AssumedEnvironment
 from exporter.text import replace_unprintable
 
@@ -59,7 +59,7 @@ def load_elsewhere(content: bytes, source: str) -> Config | list[Complaint]:
     Raises ConfigError with any other complaint.
     """
     try:
-        return load(Path(source), content, ASSUMED)
+        return parse([Text(source, content)], ASSUMED)
     except ConfigError as error:
         others = [complaint for complaint in error.complaints if _MISSING_EXTRA not in complaint.message]
         if others:

@@ -1,7 +1,7 @@
 """One check on the status page: a line, and the details below it."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
@@ -46,7 +46,7 @@ class Scene:
     next_runs: Mapping[str, float]
     now: float
     root: str = ""
-    file: str = ""
+    files: tuple[str, ...] = ()
 
 
 def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
@@ -54,7 +54,7 @@ def render_card(scene: Scene, state: State, *, opened: bool) -> Html:
     spec, last, now = state.spec, state.last, scene.now
     failure, status = find_failure(scene.history, scene.snapshot, state), Html(state.status)
     over = failure and state.status is Status.PASS and now - failure.started < MEMORABLE
-    name, subject, meaning, configuration = _render_spec(spec, scene.root, scene.file)
+    name, subject, meaning, configuration = _render_spec(spec, scene.root, scene.files)
     took = Html(format_duration(last.duration)) if last else NOTHING
     return fill(
         _CHECK,
@@ -173,16 +173,16 @@ def link_check(name: str, root: str) -> Html:
     return fill('<a href="%s/check/%s">%s</a>', root, quote_name(name), name)
 
 
-def make_command(spec: Spec, file: str) -> str:
+def make_command(spec: Spec, files: Sequence[str]) -> str:
     """Return the command that runs this check once more; empty for a function of an application."""
     if spec.kind == FUNCTION:
         return ""
-    source = f" --config.file {shlex.quote(file)}" if "/" in file else ""
+    source = "".join(f" --config.file {shlex.quote(file)}" for file in files) if "/" in "".join(files) else ""
     return f"health-exporter check --name {shlex.quote(spec.name)}{source}"
 
 
 @lru_cache(maxsize=1024)
-def _render_spec(spec: Spec, root: str, file: str) -> tuple[Html, Html, Html, Html]:
+def _render_spec(spec: Spec, root: str, files: tuple[str, ...]) -> tuple[Html, Html, Html, Html]:
     """Render what a reload alone changes: the name, the target, what a failure means, and how the check runs."""
     runbook = fill_if('<a href="%s" rel="noreferrer">runbook</a>', spec.runbook_url)
     meaning = join([part for part in (fill_if("%s", spec.description), runbook) if part], " ")
@@ -196,7 +196,7 @@ def _render_spec(spec: Spec, root: str, file: str) -> tuple[Html, Html, Html, Ht
         format_groups(spec),
         spec.severity,
         fill_if("<div><dt>owner</dt><dd>%s</dd></div>", spec.owner),
-        fill_if('<div class="wide"><dt>run it now</dt><dd><code>%s</code></dd></div>', make_command(spec, file)),
+        fill_if('<div class="wide"><dt>run it now</dt><dd><code>%s</code></dd></div>', make_command(spec, files)),
         root,
         quote_name(spec.name),
     )

@@ -59,7 +59,7 @@ def render(
     vitals: Vitals,
 ) -> str:
     """Render one check. Links start with `root`; ages are relative to `now`, as Unix time."""
-    scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.file)
+    scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.files)
     spec, history = state.spec, past.history.of(state.spec.name)
     named = [entry for entry in answers if any(because.startswith(f"{spec.name} (") for because in entry.because)]
     transitions = [change for change in history.transitions if change.generation <= snapshot.generation]
@@ -123,7 +123,7 @@ def _render_facts(scene: Scene, state: State) -> Html:
 def _render_commands(spec: Spec, scene: Scene) -> Html:
     path = f"{scene.root}/healthz/{quote_name(spec.name)}"
     commands = [
-        ("run it now", make_command(spec, scene.file)),
+        ("run it now", make_command(spec, scene.files)),
         ("ask for its status", f"curl -s {shlex.quote(f'http://127.0.0.1:4584{path}')}"),
     ]
     rows = (fill(_COMMAND, name, command) for name, command in commands if command)

@@ -63,7 +63,7 @@ def render(
 ) -> str:
     """Render one Snapshot. The links start with `root`; ages are relative to `now`, as Unix time."""
     past = past or Past(History(), {})
-    scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.file)
+    scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.files)
     states = sort_worst_first(snapshot)
     headline, worst = format_headline(snapshot), states[0].status if states else Status.UNKNOWN
     verdicts = join(_render_verdict(judge(snapshot, group), path, root) for path, group in paths.items())

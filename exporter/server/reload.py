@@ -1,23 +1,23 @@
-"""Loads the configuration again when its file changes, or on request.
+"""Loads the configuration again when its files change, or on request.
 
-At the start the file may be invalid too. Then there is no configuration until a later load succeeds.
+At the start the files may be invalid too. Then there is no configuration until a later load succeeds.
 
-Theory of operation. All loading happens in one daemon thread, which polls the file once a second. A request wakes the
+Theory of operation. All loading happens in one daemon thread, which polls the files once a second. A request wakes the
 thread and waits for the result, but not longer than MAX_WAIT, and only one request waits at a time: a file or a plugin
 that hangs occupies one thread of the server, never all of them.
 
-A file that is invalid is not loaded again until it changes. A load that failed because the system lacked a resource,
-such as threads, is repeated until it succeeds, with a back-off.
+If a file is invalid, nothing is loaded again until a file changes. A load that failed because the system lacked a
+resource, such as threads, is repeated until it succeeds, with a back-off.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exporter.config.complaint import UnreadableError
-from exporter.host.reader import read_signature
+from exporter.config.files import sign_files
 from exporter.server.poller import Poller
 
 MAX_WAIT = 10.0
@@ -48,14 +48,14 @@ class _Request:
 
 
 class Reloader:
-    """Applies the configuration file again when it changes. An invalid file is logged and changes nothing.
+    """Applies the configuration files again when they change. An invalid file is logged and changes nothing.
 
     `reload` and `request` are for any thread, and work after `start`.
     """
 
     def __init__(
         self,
-        path: Path | None,
+        paths: Sequence[Path],
         apply: Callable[[], int],
         wall: Callable[[], float] = time.time,
         reject: Callable[[str], object] = lambda _: None,
@@ -65,7 +65,7 @@ class Reloader:
         Whatever it raises counts as a failed reload: ConfigError for an invalid file, RuntimeError, MemoryError or
         OSError if the system lacks a resource. `reject` is called with the errors.
         """
-        self._path = path
+        self._paths = paths
         self._apply = apply
         self._wall = wall
         self._reject = reject
@@ -90,7 +90,7 @@ class Reloader:
         return self._complaint
 
     def load_first(self, use_previous: Callable[[], object] | None, *, strict: bool) -> None:
-        """Load the file at the start. If that fails, call `use_previous`, if there is an earlier configuration.
+        """Load the files at the start. If that fails, call `use_previous`, if there is an earlier configuration.
 
         If `strict`, and there is no earlier one, it raises what the load raises.
         """
@@ -113,13 +113,13 @@ class Reloader:
         self._poller.stop()
 
     def request(self) -> None:
-        """Load the file soon. Does not wait."""
+        """Load the files soon. Does not wait."""
         with self._lock:
             self._requests += 1
         self._poller.wake()
 
     def reload(self, wait: float = MAX_WAIT) -> str | None:
-        """Load the file now, and return the errors in it, or None.
+        """Load the files now, and return the errors in it, or None.
 
         Raises ReloadBusyError at once if another caller is waiting, or if there is no result after so many seconds.
         """
@@ -133,7 +133,7 @@ class Reloader:
         return request.errors
 
     def poll(self) -> None:
-        """Load the file on request, if it has changed and then stayed the same for two polls, or if a retry is due."""
+        """Load the files on request, if they have changed and stayed the same for two polls, or if a retry is due."""
         with self._lock:
             request, requests = self._waiting, self._requests
         if request is not None:
@@ -191,7 +191,7 @@ class Reloader:
         return text
 
     def _read_signature(self) -> object:
-        return read_signature(self._path) if self._path is not None else None
+        return sign_files(self._paths)
 
 
 def _shorten(text: str) -> str:

@@ -47,7 +47,46 @@ def test_two_files_are_refused(folder, command):
     refused = commands.run(command, "health.yml", "--config.file", "other.yml", cwd=folder)
 
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "FILE and --config.file name two files, health.yml and other.yml: give one of them" in refused.stderr
+    assert (
+        "FILE and --config.file name two files, health.yml and other.yml: repeat --config.file for several"
+        in refused.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "shown"),
+    [
+        (["."], {}, "."),
+        (["--config.file", "health.yml", "--config.file=other.yml"], {}, "health.yml, other.yml"),
+        ([], {VARIABLE: " health.yml  other.yml"}, "health.yml, other.yml"),
+    ],
+)
+def test_several_files_are_one_configuration(folder, arguments, env, shown):
+    checked = commands.run("check", *arguments, "--name", "other", cwd=folder, env=env)
+    validated = commands.run("validate", *arguments, cwd=folder, env=env)
+
+    assert (checked.returncode, validated.returncode) == (0, 0)
+    assert re.search("^PASS  other ", checked.stdout)
+    assert validated.stdout == f"{shown}: valid, 2 checks in 2 files\n"
+
+
+def test_an_annotation_names_the_file_with_the_error(folder):
+    (folder / "third.yml").write_text("checks:\n  - {name: fine, memory: {}}\n")
+    refused = commands.run("validate", "--format", "github", "--config.file", folder)
+
+    assert refused.returncode == 2
+    assert refused.stdout == (
+        f"::error file={folder}/third.yml,line=2::checks[0].name: the name is already used by the check at "
+        f"{folder}/health.yml:2\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["check", "validate"])
+def test_standard_input_cannot_be_one_of_several_files(folder, command):
+    refused = commands.run(command, "--config.file", "health.yml", "--config.file", "-", cwd=folder)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "standard input cannot be one of several configuration files" in refused.stderr
 
 
 def test_an_error_in_standard_input_has_its_line():

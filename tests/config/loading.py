@@ -26,7 +26,8 @@ def find_complaints(data: Any) -> list[Complaint]:
     """Every complaint about a configuration with this data; none if it is valid."""
     document = Document("generated", data)
     try:
-        document.validate(build_model(), find_violations(document), environment={})
+        (violations,) = find_violations([document])
+        document.validate(build_model(), violations, environment={})
     except ConfigError as error:
         return error.complaints
     return []

@@ -220,7 +220,7 @@ def test_a_restart_within_one_scrape_interval_has_advice(tmp_path, scrape_interv
 
 
 def test_the_built_in_default_needs_no_advice():
-    assert list(give_advice(load(None), 30)) == []
+    assert list(give_advice(load(), 30)) == []
 
 
 def test_advice_is_in_the_order_of_the_lines(tmp_path):

@@ -63,7 +63,7 @@ def test_a_canary_in_any_place_of_a_kind_is_not_shown(file, kind):
 @pytest.mark.parametrize("text", BROKEN_YAML, ids=[text[:40] for text in BROKEN_YAML])
 def test_a_canary_in_an_error_of_yaml_is_not_shown(file, text, caplog):
     file.write_text(text)
-    reloader = Reloader(file, lambda: len(load(file).checks))
+    reloader = Reloader([file], lambda: len(load(file).checks))
     reloader.start()
     response = reloader.reload()
     reloader.stop()

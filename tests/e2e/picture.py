@@ -62,7 +62,7 @@ def make_stage() -> Stage:
     """Return an exporter whose checks have run for ten minutes, until now."""
     began = time.time() - RUNS * PERIOD - 3
     stage = Stage(Clock(began - 1_000_000))
-    identity = Identity("shop-7d9f4c-x2k8p", "/etc/health-exporter/health.yml", began - 86400)
+    identity = Identity("shop-7d9f4c-x2k8p", ("/etc/health-exporter/health.yml",), began - 86400)
     stage.vitals = Vitals(True, reload_time=began - 86400, identity=identity)
     stage.watch(*make_checks())
     for run in range(RUNS):

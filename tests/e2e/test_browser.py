@@ -45,7 +45,7 @@ class Server:
             True,
             complaint="health.yml:3: checks[0].port: must be a number",
             complaint_time=1_000_900.0,
-            identity=Identity("web-7d9f4", "/etc/health.yml", 1_000_000.0),
+            identity=Identity("web-7d9f4", ("/etc/health.yml",), 1_000_000.0),
         )
         self.dispatch = self.stage.dispatch()
         self.port, self.requests = free_port(), []

@@ -67,7 +67,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "binary": (write_bytes, "health.yml"),
     "unset variable": (write_unset_variable, "the environment variable NO_SUCH_ADDRESS is not set"),
     "fifo": (make_fifo, "it is a FIFO, not a regular file"),
-    "folder": (make_folder, "Is a directory"),
+    "folder": (make_folder, "the folder has no *.yml or *.yaml files"),
 }
 
 

@@ -19,8 +19,9 @@ from kinds.mail import dovecot
 from kinds.name_servers import NameServer
 from support import Process, command, configure_nginx, ended, eventually, free_port, get
 
-from exporter.config.checks import load
+from exporter.config.checks import parse
 from exporter.config.document import Document
+from exporter.config.files import Text
 from exporter.evaluation.once import run_all
 from exporter.manifests.blackbox import convert_modules
 
@@ -275,7 +276,7 @@ def test_the_check_and_the_module_have_the_same_verdict(name, peers, monkeypatch
     conversion = convert_modules(Document.read(peers.config), None, [f"{name}={target}"])
     for variable in re.findall(r"{env: (\w+)}", conversion.text):
         monkeypatch.setenv(variable, SECRETS.get(name, "hunter2-password"))
-    snapshot = run_all(load(Path("health.yml"), conversion.text.encode()).checks)
+    snapshot = run_all(parse([Text("health.yml", conversion.text.encode())]).checks)
 
     results = [state.status.value in ("pass", "warn") for state in snapshot.states.values()]
     assert f"\nprobe_success {int(passes)}\n" in exposition

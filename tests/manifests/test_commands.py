@@ -14,7 +14,8 @@ import yaml
 from manifests.fifty_manifests import HERE, inject, read
 from manifests.fifty_manifests import run as invoke
 
-from exporter.config.checks import load
+from exporter.config.checks import parse
+from exporter.config.files import Text
 from exporter.manifests.conversion import ASSUMED
 
 WEB = read("deployment_http").decode()
@@ -106,7 +107,7 @@ def test_convert_prints_the_configuration_that_inject_uses():
     injected = list(yaml.safe_load_all(inject("live_last_applied").stdout))
 
     assert converted.stdout.startswith(injected[0]["data"]["health.yml"])
-    assert [check.spec.name for check in load(Path("x"), converted.stdout.encode(), ASSUMED).checks] == ["readiness"]
+    assert [check.spec.name for check in parse([Text("x", converted.stdout.encode())], ASSUMED).checks] == ["readiness"]
 
 
 def test_convert_reads_an_injected_manifest_as_the_original():

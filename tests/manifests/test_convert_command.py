@@ -5,7 +5,8 @@ from pathlib import Path
 
 import commands
 
-from exporter.config.checks import load
+from exporter.config.checks import parse
+from exporter.config.files import Text
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
 
@@ -21,7 +22,7 @@ def test_the_configuration_is_on_standard_output_and_the_notes_are_not(tmp_path)
     done = convert(tmp_path, "--prometheus.config", "prometheus.yml", "--target", "dns=10.0.0.10")
 
     assert done.returncode == 0
-    checks = load(Path("health.yml"), done.stdout.encode()).checks
+    checks = parse([Text("health.yml", done.stdout.encode())]).checks
     assert [(check.spec.name, check.spec.kind) for check in checks] == [
         ("shop.internal-health", "httpGet"),
         ("10.0.0.10", "dns"),

@@ -18,7 +18,9 @@ SERVICES = (
     *("gateway", "pricing", "catalog", "media", "audit", "login", "sessions"),
 )
 VITALS = Vitals(
-    True, reload_time=NOW - 7200, identity=Identity("shop-7d9f4c-x2k8p", "/etc/health-exporter/health.yml", NOW - 86400)
+    True,
+    reload_time=NOW - 7200,
+    identity=Identity("shop-7d9f4c-x2k8p", ("/etc/health-exporter/health.yml",), NOW - 86400),
 )
 
 

@@ -190,7 +190,7 @@ def test_errors_of_the_configuration_are_shown_and_what_follows_from_them():
 
 
 def test_the_page_shows_which_exporter_it_is():
-    identity = Identity("web-7d9f4", "/etc/health/<health>.yml", NOW - 86_400)
+    identity = Identity("web-7d9f4", ("/etc/health/<health>.yml",), NOW - 86_400)
     html = render(scene(), PROBE_PATHS, NOW, vitals=Vitals(True, reload_time=NOW - 7200, identity=identity))
 
     assert "· web-7d9f4 · Health Exporter</title>" in html
@@ -279,7 +279,7 @@ def test_the_filter_selects_checks_and_arranges_them():
 
 
 def test_a_command_runs_the_check_again():
-    identity = Identity("host", "/etc/it's.yml")
+    identity = Identity("host", ("/etc/it's.yml",))
     html = render(snapshot([after(PASS, name="web")]), PROBE_PATHS, NOW, vitals=Vitals(True, identity=identity))
 
     assert """run it now health-exporter check --name web --config.file '/etc/it'"'"'s.yml'""" in words(html)
@@ -295,7 +295,7 @@ def test_a_clock_that_went_back_makes_no_negative_ages():
 def test_hostile_text_is_text(evil):
     texts = dict.fromkeys(("name", "kind", "target", "owner", "description", "runbook_url"), evil)
     state = after(Outcome.failed(Reason.BODY, evil), failure_threshold=1, **texts)
-    identity = Identity(evil, evil, NOW)
+    identity = Identity(evil, (evil,), NOW)
     chosen = Filter(q=evil, owner=evil, by="owner", still="1")
 
     html = shown(state) + render(

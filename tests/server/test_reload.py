@@ -30,7 +30,7 @@ class Reloads:
         self.path = path
         self.lack: Exception | None = None
         self.attempts = 0
-        self.reloader = Reloader(path, self.apply, self.clock)
+        self.reloader = Reloader([path] if path else [], self.apply, self.clock)
 
     def apply(self) -> int:
         self.attempts += 1
@@ -262,7 +262,7 @@ def test_the_log_shows_the_first_errors_of_a_file_and_how_many_more_there_are(co
     def apply() -> int:
         raise ValueError("\n".join(errors))
 
-    reloader = Reloader(config, apply)
+    reloader = Reloader([config], apply)
     reloader.start()
     shown = reloader.reload()
     reloader.stop()
@@ -279,7 +279,7 @@ def test_an_exception_in_a_plugin_is_a_failed_reload(config, caplog):
     def apply() -> int:
         raise KeyError("dya")
 
-    reloader = Reloader(config, apply)
+    reloader = Reloader([config], apply)
     reloader.start()
 
     assert reloader.reload() == "KeyError: 'dya'"
