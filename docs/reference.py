@@ -29,6 +29,10 @@ SECTIONS = {
     "The exporter itself": ("health_exporter_", "process_"),
 }
 """The sections of the metrics page, with the prefixes of their families. All other families are measurements."""
+FILES = """
+The configuration is a YAML file with one key, `checks`: a list of checks. [Several files](configure.md#several-files)
+have this key each.
+"""
 VARIABLES = """
 In a host, a path or a URL, `$(NAME)` is the value of an environment variable of the exporter, as in the command of a
 container: `host: $(POD_IP)`. The value is not secret: the status page, metrics and logs show it. `$$(NAME)` is the text
@@ -113,7 +117,7 @@ def describe_kinds() -> Iterator[str]:
 
 def describe_configuration() -> Iterator[str]:
     """The page of the options that every check has."""
-    yield f"{NOTE}# Configuration\n\nThe configuration is a YAML file with one key, `checks`: a list of checks.\n"
+    yield f"{NOTE}# Configuration\n{FILES}"
     yield VARIABLES
     yield "\nA check has one kind ([kinds.md](kinds.md)) and these options:\n"
     yield from describe_options(list_check_options())

@@ -76,7 +76,9 @@ REACHED = {  # the test that reaches each limit
     "host.file_sets:MAX_ATTEMPTS": (
         "host/test_file_sets.py::test_a_volume_that_is_replaced_while_it_is_read_is_read_again"
     ),
-    "host.file_sets:MAX_ENTRIES": "host/test_file_sets.py::test_a_folder_with_too_many_entries_is_not_listed_to_its_end",
+    "host.file_sets:MAX_ENTRIES": (
+        "host/test_file_sets.py::test_a_folder_with_too_many_entries_is_not_listed_to_its_end"
+    ),
     "host.folders:MAX_FILE": "host/test_cgroup.py::test_only_the_beginning_of_a_file_is_read",
     "host.greenlets:MAX_THREADS": (
         "embedded/test_process_models.py::test_calls_that_block_have_a_limited_number_of_threads_under_gevent"

@@ -50,6 +50,7 @@ def read_texts(paths: Sequence[Path]) -> list[Text]:
     left = MAX_BYTES
     for path in paths:
         try:
+            _require_time(deadline)
             contents = read_set(path, SUFFIXES, left, deadline) or {str(path): _EMPTY_FOLDER}
         except OSError as error:
             contents = {str(path): error}
@@ -62,7 +63,12 @@ def read_texts(paths: Sequence[Path]) -> list[Text]:
 def sign_files(paths: Sequence[Path]) -> object:
     """Return a value that changes with the files that `read_texts` reads."""
     deadline = Deadline(time.monotonic() + MAX_WAIT)
-    return [sign_set(path, SUFFIXES, deadline) for path in paths]
+    return [sign_set(path, SUFFIXES, deadline) if deadline.remaining() > 0 else None for path in paths]
+
+
+def _require_time(deadline: Deadline) -> None:
+    if deadline.remaining() <= 0:
+        raise TimeoutError(errno.ETIMEDOUT, f"not tried, because {MAX_WAIT:g} s are over")
 
 
 def _require_bounds(texts: Sequence[Text], left: int) -> None:

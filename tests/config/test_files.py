@@ -4,12 +4,15 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from faults.fuse import mounted
+from support import eventually
 
+from exporter.config import files
 from exporter.config.advice import give_advice
 from exporter.config.checks import load, parse
 from exporter.config.complaint import ConfigError, UnreadableError
 from exporter.config.document import MAX_BYTES
-from exporter.config.files import MAX_FILES, Text
+from exporter.config.files import MAX_FILES, Text, sign_files
 from exporter.config.nodes import MAX_VALUES
 from exporter.evaluation.shard import Shard
 
@@ -136,6 +139,27 @@ def test_a_file_that_cannot_be_read_is_an_error_and_the_others_are_read(tmp_path
         f"{folder}/d.yml:1: check: unknown key, did you mean checks?",
         f"{tmp_path}/none.yml: cannot be read: No such file or directory",
     ]
+
+
+def test_a_folder_that_hangs_is_an_error_by_the_deadline_of_all_files(tmp_path, monkeypatch):
+    write(tmp_path, a=A)
+    monkeypatch.setattr(files, "MAX_WAIT", 0.2)
+    with mounted(tmp_path / "fuse") as mount:
+        write(mount.files / "conf.d", b=B)
+        folder = mount.path / "conf.d"
+        assert names(folder, tmp_path / "a.yml") == ["b", "a"]
+        before = sign_files([folder])
+
+        mount.hang()
+        with pytest.raises(UnreadableError) as refused:
+            load(folder, tmp_path / "a.yml")
+        assert str(refused.value).splitlines() == [
+            f"{folder}: cannot be read: no response in time",
+            f"{tmp_path}/a.yml: cannot be read: not tried, because 0.2 s are over",
+        ]
+        mount.release()
+        eventually(lambda: sign_files([folder]) == before)
+        assert names(folder, tmp_path / "a.yml") == ["b", "a"]
 
 
 def test_a_file_must_not_be_named_twice(tmp_path):

@@ -153,6 +153,8 @@ def folder(stage: Stage, tmp_path: Path) -> Path:
     for name in ("history.jsonl", "history/history.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("\n".join(stage.lines))
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "orders.yml").write_text("checks: [{name: orders, exec: {command: [sh, -c, exit 0]}}]\n")
     (tmp_path / "web.yaml").write_text(MANIFEST)
     checks = "checks:\n  - {name: ok, exec: {command: [sh, -c, exit 0]}}\n"
     (tmp_path / "health.yml").write_text(checks)  # on pages that show none

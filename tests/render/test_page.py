@@ -279,10 +279,11 @@ def test_the_filter_selects_checks_and_arranges_them():
 
 
 def test_a_command_runs_the_check_again():
-    identity = Identity("host", ("/etc/it's.yml",))
+    identity = Identity("host", ("/etc/it's.yml", "conf.d"))
     html = render(snapshot([after(PASS, name="web")]), PROBE_PATHS, NOW, vitals=Vitals(True, identity=identity))
 
-    assert """run it now health-exporter check --name web --config.file '/etc/it'"'"'s.yml'""" in words(html)
+    command = """health-exporter check --name web --config.file '/etc/it'"'"'s.yml' --config.file conf.d"""
+    assert f"run it now {command}" in words(html)
 
 
 def test_a_clock_that_went_back_makes_no_negative_ages():
