@@ -62,7 +62,8 @@ that has failed adds 10 of them, 13 while it fails, and 2 for each further reaso
 - A series that would only repeat a zero or another series is absent. So is a timestamp until its event has happened for
   the first time, and `health_group_up` of a group without checks, whose endpoint returns 200.
 - `health_check_suppressed` exists only for checks with `dependsOn`, `health_endpoint_latency_distribution_seconds` only
-  for checks with `latencyBuckets`, and `health_endpoint_phase_seconds` only for `httpGet` with `phases: true`.
+  for checks with `latencyBuckets`, `health_endpoint_phase_seconds` only for `httpGet` with `phases: true`, and the
+  families that end in `_field` only for checks with `fields`.
 - The `process_` families describe the [worker](faults.md#keeper-and-worker). Counters restart from zero when another
   worker starts, except `health_exporter_worker_restarts_total` and the responses of the keeper in
   `health_answers_total`.

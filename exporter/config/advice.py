@@ -14,6 +14,7 @@ IMPLAUSIBLE_RATIO = 10.0
 """A ratio is a share of 1, or a load per CPU. Above this, a percentage was probably meant."""
 
 _MYSQL_PORT = 3306
+_DECODED = {"", "gzip", "x-gzip", "deflate", "identity"}
 
 
 def give_advice(config: Config, scrape_interval: float) -> Iterator[Complaint]:
@@ -39,6 +40,7 @@ def _advise(part: Part, scrape_interval: float) -> Iterator[Complaint]:
             *_check_ratios(check),
             *_check_mysql_port(check),
             *_check_sent_text(check),
+            *_check_compression(check),
             *check_tls(check),
             *check_texts(check, part.document.data["checks"][index]),
         )
@@ -119,3 +121,16 @@ def _check_sent_text(check: Check) -> Iterator[tuple[Keys, str]]:
     if has_control_character and not text.isascii():
         message = r"text is sent in UTF-8: a character above \x7f, such as \xff, is sent as two or more bytes"
         yield (check.spec.kind, "send"), message
+
+
+def _check_compression(check: Check) -> Iterator[tuple[Keys, str]]:
+    """Look for requests of a compression that cannot be decoded, with expectations of the body."""
+    probe = check.probe
+    options = ("body_contains", "body_matches", "body_not_contains", "body_not_matches", "json_path")
+    if not any(getattr(probe, name, None) for name in options):
+        return
+    for index, header in enumerate(getattr(probe, "http_headers", ())):
+        codings = {token.partition(";")[0].strip().lower() for token in header.value.split(",")}
+        if header.name.lower() == "accept-encoding" and not codings <= _DECODED:
+            message = "a body in another compression than gzip and deflate meets no expectation: request only these"
+            yield (check.spec.kind, "httpHeaders", index), message

@@ -39,7 +39,7 @@ class Certificate(Probe):
     certificate that is not needed to verify, the check warns.
 
     A server with two certificates, for RSA and ECDSA, sends one of them to each client. On a second connection, which
-    uses TLS 1.2, the check reads the other one; the certificate that is worse decides. If a server sends only one, the
+    uses TLS 1.2, the check reads the other one, and the worse of the two decides. If a server sends only one, the
     check looks for another one once an hour. blackbox_exporter reads one certificate.
 
     `startTLS: mysql` ends the connection before a login, which MySQL and MariaDB count as an error of this host. The

@@ -204,6 +204,24 @@ def test_a_sensible_check_has_no_advice(tmp_path, check):
     assert advice_on(tmp_path, f"checks:\n  - {check}\n") == []
 
 
+@pytest.mark.parametrize(
+    ("accepted", "expectation", "warns"),
+    [
+        ("gzip, br", "bodyContains: a", True),
+        ("zstd;q=0.5", "jsonPath: [{path: $.a}]", True),
+        ("gzip;q=1, deflate", "bodyNotContains: a", False),
+        ("br", "expectStatus: [200]", False),
+    ],
+)
+def test_a_compression_that_is_not_decoded_has_advice(tmp_path, accepted, expectation, warns):
+    headers = f'[{{name: A, value: br}}, {{name: accept-encoding, value: "{accepted}"}}]'
+    advice = advice_on(
+        tmp_path, f"checks:\n- name: a\n  httpGet: {{port: 80, {expectation}, httpHeaders: {headers}}}\n"
+    )
+
+    assert [line.partition("a body")[0] for line in advice] == ["x.yml:3: checks[0].httpGet.httpHeaders[1]: "] * warns
+
+
 def test_a_bare_connection_to_mysql_at_the_address_of_a_variable_has_advice(tmp_path):
     """The address of the pod counts like any other: only loopback is exempt."""
     text = "checks:\n  - {name: a, tcpSocket: {port: 3306, host: $(DB_HOST)}}\n"
