@@ -145,6 +145,13 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "s",
             "The response is 503 with `Retry-After`. The reload goes on.",
         ),
+        Limit(
+            "evaluation.hold:MAX_HOLD",
+            "Time for which restarts can be suspended, all extensions included",
+            "s",
+            "The response is 400. The hold expires in any case.",
+        ),
+        Limit("evaluation.hold:MAX_WHY", "Reason for a hold", "characters", "The response is 400."),
         Limit("server.answers:MAX_LOGGED_PATH", "Path of a request in a log line", "characters", "It is cut."),
         Limit(
             "server.attempts:MAX_WAITING",
@@ -597,7 +604,7 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit(
             "evaluation.history:MAX_MILESTONES",
-            "Starts, loads of the configuration and shutdowns",
+            "Starts, loads of the configuration, holds and shutdowns",
             "",
             "The oldest one is forgotten.",
         ),

@@ -16,7 +16,7 @@ from exporter.config.manual import (
 )
 from exporter.evaluation.settle import settle
 from exporter.kinds import kinds
-from exporter.model import Group, Measurement, Outcome, Reason, Result, Snapshot, Spec, State, Vitals
+from exporter.model import Group, Hold, Measurement, Outcome, Reason, Result, Snapshot, Spec, State, Vitals
 from exporter.probe.check import Probe
 from exporter.probe.of import Of
 from exporter.render.metrics import TEXT, render
@@ -174,7 +174,7 @@ def make_snapshot() -> Snapshot:
         spec = Spec(name, name, failure_threshold=1, owner="team", depends_on=tuple(states)[:1], latency_buckets=(0.1,))
         passed = settle(State(spec), Result(Outcome.passed("", *measurements), 1, 1, 1))
         states[name] = settle(passed, Result(Outcome.failed(Reason.ERROR, "", *measurements), 1, 1, 1))
-    return Snapshot(1, 1, states, draining=True)
+    return Snapshot(1, 1, states, draining=True, hold=Hold("", 1, 1, 1))
 
 
 def find_label(name: str) -> dict[str, str]:

@@ -143,9 +143,9 @@ def ask(
 
 
 def request(
-    path: str, url: str, timeout: float, access: Access, query: str = ""
+    path: str, url: str, timeout: float, access: Access, query: str = "format=json", method: str = "GET"
 ) -> tuple[str, tuple[int, bytes, bytes]]:
-    """Request JSON from an exporter. Return the URL without its query; and the status code, the head and the body.
+    """Send a request to an exporter. Return the URL without its query; and the status code, the head and the body.
 
     Raises AskError if there is no answer in time, or if the exporter requires another password.
     """
@@ -154,7 +154,7 @@ def request(
     parts = _parse_url(url)
     _check_access(parts.scheme, access)
     address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{path}"
-    answer = _run_within(timeout, lambda: _request(parts, f"{path}?format=json{query}", timeout, access), address)
+    answer = _run_within(timeout, lambda: _request(method, parts, f"{path}?{query}", timeout, access), address)
     parsed = _parse_answer(answer, address)
     if parsed[0] == 401:
         hint = "the user name or the password is wrong" if access.username else "use --username and --password-file"
@@ -256,13 +256,15 @@ def _describe(error: Exception) -> str:
     return f"{text} ({hint})" if hint else text
 
 
-def _request(parts: SplitResult, path: str, timeout: float, access: Access) -> bytes:
-    """Send one request and return the bytes of the answer.
+def _request(method: str, parts: SplitResult, path: str, timeout: float, access: Access) -> bytes:
+    """Send one request without a body, and return the bytes of the answer.
 
     In HTTP/1.0 an answer ends when the connection closes, and it is never chunked.
     """
     host, target = str(parts.hostname), f"{parts.path.rstrip('/')}/{path}"
-    request = f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\n{_authorize(access)}Connection: close\r\n\r\n"
+    length = "" if method == "GET" else "Content-Length: 0\r\n"  # proxies may require it (RFC 9110, section 8.6)
+    headers = f"Host: {parts.netloc}\r\n{length}{_authorize(access)}Connection: close\r\n"
+    request = f"{method} {target} HTTP/1.0\r\n{headers}\r\n"
     context = _build_context(access) if parts.scheme == "https" else None
     port = parts.port or (443 if context else 80)
     sock = _connect(host, port, timeout)
@@ -329,7 +331,8 @@ def _parse_answer(answer: bytes, address: str) -> tuple[int, bytes, bytes]:
 
 def _explain_plain(path: str, status: int, head: bytes, body: bytes) -> list[str]:
     """Return the lines of a verdict in plain text, which an exporter sends if too many requests wait for JSON."""
-    plain = body == b"ok" if status == 200 else body.endswith(f"\n{path} check failed\n".encode())
+    end = f"\n{path} check {'passed' if status == 200 else 'failed'}\n"  # a held group has a list with 200 too
+    plain = body.endswith(end.encode()) or (status == 200 and body == b"ok")
     if not plain or b"\nhealth-generation:" not in head.lower():
         return []
     return [replace_unprintable(line) for line in body.decode("utf-8", "replace").splitlines()]

@@ -54,11 +54,14 @@ class Exporter:
         link: Link | None = None,
         *,
         lifecycle: bool = False,
+        holds: bool = False,
         strict: bool = False,
         history_file: Path | None = None,
         history_size: int = 0,
     ) -> None:
-        """With `lifecycle`, POST /-/reload reloads. With `strict`, `serve` refuses an invalid configuration.
+        """With `lifecycle`, POST /-/reload reloads. With `holds`, POST /-/hold suspends restarts.
+
+        With `strict`, `serve` refuses an invalid configuration.
 
         `config_files` may contain folders. `history_file` keeps the history, in at most `history_size` bytes.
         """
@@ -86,6 +89,7 @@ class Exporter:
             answers,
             self.schedule.next_runs,
             self._reloader.reload if lifecycle else None,
+            holds=holds,
         )
 
     def watch(self, checks: Iterable[Check]) -> int:

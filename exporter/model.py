@@ -27,6 +27,7 @@ All exceptions of the package: who raises them, and what becomes of them.
     |-- _SkippedError    `manifests`: a workload is left as it is. `inject` prints the reason, and goes on.
     |-- ReplayError      `replay`: the recording cannot answer the question. `replay` prints it and exits with 2.
     |-- ReloadBusyError  `server.reload`: another reload is in progress. `server.routes` answers 503.
+    |-- HoldError        `evaluation.hold`: a hold would be too long, or has no reason. `server.holding` answers 400.
     |-- ListenError      `addresses`: the exporter cannot listen on an address. `serve` prints it and exits with 2.
     |-- UnknownTopicError  `cli.manual`: there is no such kind or option. `kinds` prints it and exits with 2.
     |-- AskError         `ask`: no valid answer arrived. `ask` prints it and exits with 3.
@@ -346,6 +347,16 @@ class State:
         return 0 if self.streak_healthy else self.streak
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Restarts are suspended: liveness is up until the hold expires, whatever its checks say."""
+
+    why: str  # for people
+    until: float  # wall clock
+    begun: float  # monotonic clock; an extension does not change it
+    expires: float  # monotonic clock
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Every State at one moment. Answers with the same generation never contradict each other."""
@@ -356,11 +367,13 @@ class Snapshot:
     draining: bool = False
     degraded: bool = False  # no configuration has been loaded yet, because the file is invalid
     started: bool = False  # startup and readiness have been up together since the exporter started
+    hold: Hold | None = None
 
     @cached_property
     def fresh_until(self) -> float:
-        """The moment, on the monotonic clock, at which the first State of this Snapshot goes stale."""
-        return min((state.fresh_until for state in self.states.values()), default=math.inf)
+        """The moment, on the monotonic clock, at which the first State goes stale or the hold expires."""
+        expires = self.hold.expires if self.hold else math.inf
+        return min(expires, min((state.fresh_until for state in self.states.values()), default=math.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,20 +386,23 @@ class Verdict:
     culprits: tuple[State, ...]
     draining: bool = False  # the exporter is shutting down, which alone makes readiness false
     degraded: bool = False  # there is no configuration, which alone makes every group but liveness false
+    hold: Hold | None = None  # restarts are suspended, which alone makes liveness true
 
     def without(self, exclude: Collection[str]) -> "Verdict":
         """Return the verdict that the group would have without these checks."""
         if not exclude:
             return self
         culprits = tuple(state for state in self.culprits if state.spec.name not in exclude)
-        return replace(self, up=not (culprits or self.draining or self.degraded), culprits=culprits)
+        up = bool(self.hold) or not (culprits or self.draining or self.degraded)
+        return replace(self, up=up, culprits=culprits)
 
     @property
     def status(self) -> Status:
         """The verdict as a status of the health+json draft: `pass`, `warn` or `fail`."""
         if not self.up:
             return Status.FAIL
-        return Status.WARN if any(state.status is Status.WARN for state in self.members) else Status.PASS
+        warns = self.hold or any(state.status is Status.WARN for state in self.members)
+        return Status.WARN if warns else Status.PASS
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ COMMANDS = (
     "check",
     "ask",
     "explain",
+    "hold",
     "replay",
     "validate",
     "inject",

@@ -116,7 +116,7 @@ def _request(url: str, timeout: float, access: Access) -> "Chronicle":
     from exporter.ask import request
     from exporter.render.story.chronicle import parse
 
-    address, (status, _, body) = request("events", url, timeout, access, "&runs")
+    address, (status, _, body) = request("events", url, timeout, access, "format=json&runs")
     if status != 200:
         hint = ": a listener for probes has no history" if status == 404 else ""
         raise AskError(f"{address} returned {status}, expected 200{hint}")

@@ -7,7 +7,7 @@ Each command is in a module of its own, which imports what it needs when it runs
 import click
 
 from exporter import __version__
-from exporter.cli import ask, check, completion, explain, kinds, manifests, replay, serve, validate
+from exporter.cli import ask, check, completion, explain, hold, kinds, manifests, replay, serve, validate
 
 PROGRAM = "health-exporter"
 
@@ -48,6 +48,7 @@ for _command in (
     check.check,
     ask.ask,
     explain.explain,
+    hold.hold,
     replay.replay,
     validate.validate,
     manifests.inject,

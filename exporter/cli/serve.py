@@ -71,6 +71,12 @@ MAX_SHARDS = 1000  # at the start, the exporter computes a hash for every check 
     help="Number of exporters that share the configuration. Each runs only its shard of the checks.",
 )
 @option("--web.enable-lifecycle", "lifecycle", is_flag=True, help="Allow reloads by POST /-/reload.")
+@option(
+    "--web.enable-hold",
+    "holds",
+    is_flag=True,
+    help="Allow everyone who can use the web listeners to suspend restarts: see `hold`.",
+)
 @option("--config.strict", "strict", is_flag=True, help="Exit with code 2 if the configuration is invalid at start.")
 @option(
     "--shutdown-delay",
@@ -108,6 +114,7 @@ def serve(
     shard: str | None,
     shards: int | None,
     lifecycle: bool,
+    holds: bool,
     strict: bool,
     shutdown_delay: float,
     level: str,
@@ -160,6 +167,7 @@ def serve(
             web_config_file,
             link,
             lifecycle=lifecycle,
+            holds=holds,
             strict=strict,
             history_file=history_file,
             history_size=history_size,

@@ -1,8 +1,9 @@
-"""State before and after -> the log line about what has changed."""
+"""What was before and after -> the log line about what has changed."""
 
 import logging
 
-from exporter.model import Reason, State, Status
+from exporter.lines import format_time
+from exporter.model import Hold, Reason, State, Status
 from exporter.text import replace_unprintable
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,20 @@ def announce(before: State, after: State, generation: int) -> None:
         *(replace_unprintable(part) for part in (spec.name, change, cause, text)),
         extra={"fields": fields},
     )
+
+
+def announce_hold(hold: Hold, generation: int) -> None:
+    """Log that restarts are suspended."""
+    fields = {"until": format_time(hold.until), "why": hold.why, "generation": generation}
+    _log.warning(
+        "restarts are suspended: /livez returns 200 until %s: %s", fields["until"], hold.why, extra={"fields": fields}
+    )
+
+
+def announce_release(cause: str, generation: int) -> None:
+    """Log that restarts are no longer suspended."""
+    fields = {"generation": generation}
+    _log.warning("restarts are no longer suspended: the hold %s", cause, extra={"fields": fields})
 
 
 def _last_run_unknown(state: State) -> bool:

@@ -170,6 +170,7 @@ def _encode_checkpoint(entry: Checkpoint) -> dict[str, Any]:
         "draining": entry.draining,
         "degraded": entry.degraded,
         "loaded": entry.loaded,
+        "held": entry.held or None,
         "checks": [_encode_state(state) for state in entry.states],
     }
 
@@ -183,6 +184,7 @@ def _decode_checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
         draining=bool(fields["draining"]),
         degraded=bool(fields["degraded"]),
         loaded=bool(fields["loaded"]),
+        held=bool(fields.get("held", False)),
     )
 
 

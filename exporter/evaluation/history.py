@@ -89,6 +89,8 @@ class Event(StrEnum):
     STARTED = "started"
     LOADED = "loaded"  # the configuration
     REJECTED = "rejected"  # the configuration
+    HELD = "held"  # liveness, so restarts are suspended
+    RELEASED = "released"  # liveness
     DRAINING = "draining"
     STOPPED = "stopped"
     LOST = "lost"  # entries of the history, because its file could not be written
@@ -124,6 +126,7 @@ class Checkpoint:
     draining: bool
     degraded: bool
     loaded: bool = True  # the configuration has just been loaded; otherwise nothing has changed
+    held: bool = False
 
 
 Entry: TypeAlias = Recorded | Transition | Milestone | Checkpoint | Answered

@@ -35,11 +35,14 @@ def find_causes(snapshot: Snapshot, state: State, seen: frozenset[str] = frozens
 def judge(snapshot: Snapshot, group: Group) -> Verdict:
     """Return a group's verdict.
 
-    Without checks it is up, as in Kubernetes. Without a configuration, only liveness is.
+    Without checks it is up, as in Kubernetes. Without a configuration, only liveness is. A hold makes liveness up; the
+    culprits are the checks that would make it false otherwise.
     """
     states = (state for state in snapshot.states.values() if state.spec.belongs_to(group))
     members = tuple(sorted(states, key=lambda state: bool(find_causes(snapshot, state))))  # suppressed checks last
     culprits = tuple(state for state in members if not satisfies(state, group))
     draining = snapshot.draining and group is Group.READINESS
     degraded = snapshot.degraded and group is not Group.LIVENESS
-    return Verdict(group, not (culprits or draining or degraded), members, culprits, draining, degraded)
+    hold = snapshot.hold if group is Group.LIVENESS else None
+    up = bool(hold) or not (culprits or draining or degraded)
+    return Verdict(group, up, members, culprits, draining, degraded, hold)

@@ -11,7 +11,7 @@ change is lost. What they do under the lock is short: they settle one check and 
 after they have released it.
 
 Readers never wait for a lock: reading the reference to the current Snapshot is atomic. Only time can make a
-Snapshot wrong, when a State goes stale. The Snapshot knows when the first of its States does. A reader that comes after
+Snapshot wrong, when a State goes stale or a hold expires. The Snapshot knows when that is. A reader that comes after
 that moment publishes the next generation itself, if it gets the lock without waiting. If it does not, another thread is
 publishing right now, and the reader uses the current Snapshot.
 
@@ -22,12 +22,15 @@ is still the configured one, so a run that began before a reload cannot change t
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from types import EllipsisType
 
-from exporter.evaluation.announcement import announce
+from exporter.evaluation.announcement import announce, announce_hold, announce_release
 from exporter.evaluation.history import Checkpoint, Event, History, Milestone
+from exporter.evaluation.hold import make_hold
 from exporter.evaluation.judge import satisfies
 from exporter.evaluation.settle import expire, settle
-from exporter.model import Group, Result, Snapshot, State
+from exporter.lines import format_time
+from exporter.model import Group, Hold, Result, Snapshot, State
 from exporter.probe.check import Check
 
 
@@ -99,6 +102,31 @@ class Store:
             self._publish(self._snapshot.states, draining=True, degraded=self._snapshot.degraded)
             self._note(Event.DRAINING)
 
+    def hold(self, seconds: float, why: str) -> Hold:
+        """Make liveness true for so many seconds, whatever its checks say. Raises HoldError."""
+        self.snapshot()  # an earlier hold may have expired
+        with self._lock:
+            snapshot = self._snapshot
+            hold = make_hold(snapshot.hold, seconds, why, self._clock(), self._wall())
+            self._publish(snapshot.states, degraded=snapshot.degraded, hold=hold)
+            self._note(Event.HELD, f"until {format_time(hold.until)}: {hold.why}")
+            generation = self._snapshot.generation
+        announce_hold(hold, generation)
+        return hold
+
+    def release(self) -> Hold | None:
+        """End the hold. Returns it, or None if there is none."""
+        self.snapshot()
+        with self._lock:
+            snapshot = self._snapshot
+            if snapshot.hold:
+                self._publish(snapshot.states, degraded=snapshot.degraded, hold=None)
+                self._note(Event.RELEASED, "the hold was ended by a request")
+            generation = self._snapshot.generation
+        if snapshot.hold:
+            announce_release("was ended by a request", generation)
+        return snapshot.hold
+
     def note(self, event: Event, detail: str = "") -> None:
         """Note an event in the life of the exporter in the history."""
         with self._lock:
@@ -116,24 +144,32 @@ class Store:
     def snapshot(self) -> Snapshot:
         """Return the current Snapshot. Never waits."""
         if self._snapshot.fresh_until <= self._clock() and self._lock.acquire(blocking=False):
+            hold = self._snapshot.hold
             try:
                 changes = self._expire()
+                generation, released = self._snapshot.generation, hold and not self._snapshot.hold
             finally:
                 self._lock.release()
-            for before, after, generation in changes:
+            for before, after in changes:
                 announce(before, after, generation)
+            if released:
+                announce_release("expired", generation)
         return self._snapshot
 
-    def _expire(self) -> list[tuple[State, State, int]]:
-        before, now, wall = self._snapshot.states, self._clock(), self._wall()
+    def _expire(self) -> list[tuple[State, State]]:
+        """Publish what time has changed. Returns the changed States, before and after."""
+        now, wall = self._clock(), self._wall()
+        before, degraded, hold = self._snapshot.states, self._snapshot.degraded, self._snapshot.hold
         after = {name: expire(state, now, wall) for name, state in before.items()}
-        changed = [name for name in after if after[name] is not before[name]]
-        if changed:
-            self._note_obstacles(after[name] for name in changed)
-            self._publish(after)
-        changes = [(before[name], after[name], self._snapshot.generation) for name in changed]
+        changes = [(before[name], after[name]) for name in after if after[name] is not before[name]]
+        expired = hold is not None and hold.expires <= now
+        if changes or expired:
+            self._note_obstacles(state for _, state in changes)
+            self._publish(after, degraded=degraded, hold=None if expired else hold)
         for change in changes:
-            self.history.note_change(*change, now, expired=True)
+            self.history.note_change(*change, self._snapshot.generation, now, expired=True)
+        if expired:
+            self._note(Event.RELEASED, "the hold expired")
         return changes
 
     def _note(self, event: Event, detail: str = "") -> None:
@@ -146,16 +182,32 @@ class Store:
         snapshot = self._snapshot
         states = tuple(snapshot.states.values())
         return Checkpoint(
-            self._wall(), self._clock(), snapshot.generation, states, snapshot.draining, snapshot.degraded, loaded
+            self._wall(),
+            self._clock(),
+            snapshot.generation,
+            states,
+            snapshot.draining,
+            snapshot.degraded,
+            loaded,
+            held=snapshot.hold is not None,
         )
 
-    def _publish(self, states: Mapping[str, State], *, draining: bool = False, degraded: bool = False) -> None:
+    def _publish(
+        self,
+        states: Mapping[str, State],
+        *,
+        draining: bool = False,
+        degraded: bool = False,
+        hold: Hold | EllipsisType | None = ...,
+    ) -> None:
+        """Publish the next Snapshot. A drain is permanent, and a hold stays unless another one, or None, is given."""
         current = self._snapshot
         self._show(current.generation + 1)
         generation, draining = current.generation + 1, draining or current.draining
         # The start of the application ends when startup and readiness are up together.
         started = current.started or not (self._obstacles or draining or degraded)
-        self._snapshot = Snapshot(generation, self._wall(), states, draining, degraded, started)
+        hold = current.hold if isinstance(hold, EllipsisType) else hold
+        self._snapshot = Snapshot(generation, self._wall(), states, draining, degraded, started, hold)
 
     def _note_obstacles(self, states: Iterable[State]) -> None:
         """Note which of these states keep startup or readiness down. After a result, the other checks are not read."""

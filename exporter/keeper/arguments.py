@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # as in exporter/__init__.py
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FLAGS = ("--web.enable-lifecycle", "--config.strict")
+FLAGS = ("--web.enable-lifecycle", "--web.enable-hold", "--config.strict")
 LEVELS = ("debug", "info", "warn", "error")
 FORMS = ("logfmt", "json")
 

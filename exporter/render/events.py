@@ -21,6 +21,8 @@ _SUBJECTS = {
     Event.STARTED: "exporter",
     Event.LOADED: "configuration",
     Event.REJECTED: "configuration",
+    Event.HELD: "liveness",
+    Event.RELEASED: "liveness",
     Event.DRAINING: "exporter",
     Event.STOPPED: "exporter",
     Event.LOST: "entries of the history",

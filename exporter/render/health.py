@@ -12,7 +12,7 @@ from typing import Any
 from exporter import __version__
 from exporter.evaluation.judge import find_causes, satisfies
 from exporter.lines import format_time
-from exporter.model import Group, Snapshot, State, Verdict, Vitals
+from exporter.model import Group, Hold, Snapshot, State, Verdict, Vitals
 from exporter.text import replace_unprintable
 
 SHUTDOWN = "shutdown"  # the apiserver's name for the same condition
@@ -22,15 +22,22 @@ MAX_LISTED = 20
 """Checks that a 404 lists."""
 
 
-def render_text(verdict: Verdict, path: str, *, verbose: bool, exclude: Collection[str] = ()) -> str:
-    """Return the plain body for a group: `ok`, or the list of its checks if `verbose` or if the group fails."""
-    if verdict.up and not verbose:
+def render_text(
+    verdict: Verdict, path: str, *, verbose: bool, detailed: bool = False, exclude: Collection[str] = ()
+) -> str:
+    """Return the plain body for a group: `ok`, or the list of its checks if `verbose`, if it fails, or if it is held.
+
+    If `detailed`, the list has the reason for a hold.
+    """
+    if verdict.up and not verbose and not verdict.hold:
         return "ok"
     lines = [_render_line(state, verdict.group, exclude) for state in verdict.members]
     if verdict.draining:
         lines.append(f"[-]{SHUTDOWN} failed: shutting down")
     if verdict.degraded:
         lines.append("[-]configuration failed: not loaded")
+    if verdict.hold:
+        lines.append(_render_hold(verdict.hold, detailed=detailed))
     unknown = sorted(set(exclude) - {state.spec.name for state in verdict.members})
     if unknown:
         names = ",".join(json.dumps(name, ensure_ascii=False) for name in unknown)
@@ -44,9 +51,17 @@ def list_conditions(verdict: Verdict) -> list[str]:
     return ["shutting down"] * verdict.draining + [NOT_LOADED] * verdict.degraded
 
 
-def render_check(state: State, group: Group) -> str:
-    """Return the plain body for one check."""
-    return "ok" if satisfies(state, group) else f"{replace_unprintable(state.spec.name)} failed: {state.reason}\n"
+def describe_hold(hold: Hold, *, detailed: bool) -> str:
+    """Return until when restarts are suspended and, if `detailed`, why."""
+    return f"restarts are suspended until {format_time(hold.until)}" + (f": {hold.why}" if detailed else "")
+
+
+def render_check(state: State, group: Group, hold: Hold | None = None, *, detailed: bool = False) -> str:
+    """Return the plain body for one check. If `detailed`, it has the reason for a hold."""
+    failure = f"{replace_unprintable(state.spec.name)} failed: {state.reason}\n"
+    if hold is None:
+        return "ok" if satisfies(state, group) else failure
+    return f"{'' if satisfies(state, group) else failure}{_render_hold(hold, detailed=detailed)}\n"
 
 
 def render_unknown(snapshot: Snapshot, verdict: Verdict, name: str) -> str:
@@ -62,7 +77,8 @@ def render_unknown(snapshot: Snapshot, verdict: Verdict, name: str) -> str:
 def render_json(snapshot: Snapshot, verdict: Verdict, *, detailed: bool) -> str:
     """Return the body of the IETF draft (draft-inadarei-api-health-check-06), with the generation.
 
-    If `detailed`, it has the messages of the latest runs, and the owner, description and runbook of each check.
+    If `detailed`, it has the messages of the latest runs, the owner, description and runbook of each check, and the
+    reason for a hold.
     """
     return json.dumps(
         {
@@ -73,7 +89,8 @@ def render_json(snapshot: Snapshot, verdict: Verdict, *, detailed: bool) -> str:
             "generation": snapshot.generation,
             "group": verdict.group,
             "time": format_time(snapshot.timestamp),
-            **({"notes": notes} if (notes := list_conditions(verdict)) else {}),
+            **({"notes": notes} if (notes := _list_notes(verdict, detailed=detailed)) else {}),
+            **({"hold": _describe_hold(verdict.hold, detailed=detailed)} if verdict.hold else {}),
             "checks": {
                 state.spec.name: [_describe_check(snapshot, state) | (_describe_details(state) if detailed else {})]
                 for state in verdict.members
@@ -108,6 +125,19 @@ def render_exporter(snapshot: Snapshot, vitals: Vitals, why_not: str | None) -> 
             "configuration": {key: value for key, value in configuration.items() if value is not None},
         }
     )
+
+
+def _list_notes(verdict: Verdict, *, detailed: bool) -> list[str]:
+    held = [describe_hold(verdict.hold, detailed=detailed)] if verdict.hold else []
+    return [*list_conditions(verdict), *held]
+
+
+def _describe_hold(hold: Hold, *, detailed: bool) -> dict[str, str]:
+    return {"until": format_time(hold.until)} | ({"why": hold.why} if detailed else {})
+
+
+def _render_hold(hold: Hold, *, detailed: bool) -> str:
+    return f"[+]hold ok: {describe_hold(hold, detailed=detailed)}"
 
 
 def _describe_details(state: State) -> dict[str, str]:

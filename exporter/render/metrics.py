@@ -306,6 +306,12 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
 
 def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
     yield _make_group_gauge(snapshot, Group)
+    if snapshot.hold:
+        yield _make_gauge(
+            "group_hold_expiry_timestamp_seconds",
+            "Time, as Unix time, until which restarts are suspended: the endpoint returns 200. Absent without a hold.",
+            [({"group": Group.LIVENESS}, snapshot.hold.until)],
+        )
     codes = CounterMetricFamily(
         "health_answers", "Responses of the group's endpoint, by status code.", labels=["group", "code"]
     )

@@ -102,6 +102,8 @@ def _describe_verdict(verdict: Verdict, root: str) -> Html:
 
 
 def _note_on(verdict: Verdict) -> str:
+    if verdict.hold:
+        return "restarts are suspended"
     if verdict.draining:
         return "shutting down"
     if verdict.degraded:

@@ -19,6 +19,8 @@ _ICON = (
     "%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23{}'/%3E%3C/svg%3E"
 )
 _REFRESH = '<noscript><meta http-equiv="refresh" content="%s"></noscript>\n'
+_HOLD = """<p class="alarm">Restarts are suspended: /livez returns 200 until %s, whatever its checks say. Reason: %s</p>
+"""
 _LIVE = '<p id="live" role="status"><noscript>refreshes every %s s</noscript></p>\n<script>%s</script>\n'
 
 
@@ -66,10 +68,13 @@ def render(
 
 
 def render_conditions(snapshot: Snapshot, vitals: Vitals, now: float) -> Html:
-    """Render what is wrong with the exporter itself: a shutdown, a rejected file."""
+    """Render what is wrong with the exporter itself: a hold, a shutdown, a rejected file."""
+    hold = snapshot.hold
+    held = fill(_HOLD, show_time(hold.until, now), hold.why) if hold else NOTHING
     shutdown = Html('<p class="alarm">Shutting down: /readyz returns 503.</p>\n') if snapshot.draining else NOTHING
+    conditions = held + shutdown
     if not vitals.complaint:
-        return shutdown
+        return conditions
     consequence = (
         "The configuration is not loaded: /readyz returns 503 until it is valid."
         if snapshot.degraded
@@ -77,7 +82,7 @@ def render_conditions(snapshot: Snapshot, vitals: Vitals, now: float) -> Html:
     )
     moment = fill(" Rejected at %s:", show_time(vitals.complaint_time, now)) if vitals.complaint_time else NOTHING
     errors = join(fill("<li>%s</li>", line) for line in vitals.complaint.splitlines())
-    return shutdown + fill('<section class="alarm"><p>%s%s</p><ul>%s</ul></section>\n', consequence, moment, errors)
+    return conditions + fill('<section class="alarm"><p>%s%s</p><ul>%s</ul></section>\n', consequence, moment, errors)
 
 
 def render_identity(snapshot: Snapshot, vitals: Vitals, now: float) -> Html:

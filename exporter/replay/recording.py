@@ -82,6 +82,7 @@ class _Reader:
         self._flagged: dict[str, list[tuple[float, float]]] = {"draining": [], "degraded": []}
         self._answered: dict[tuple[str, float], Answered] = {}
         self._missing = 0
+        self._holds = 0
 
     def add(self, entry: Entry) -> None:
         """Add the next entry."""
@@ -100,6 +101,9 @@ class _Reader:
             case Milestone(event=Event.DRAINING):
                 self._advance(entry.time, entry.generation)
                 self._flag("draining", entry.time, up=True)
+            case Milestone(event=Event.HELD | Event.RELEASED):
+                self._advance(entry.time, entry.generation)
+                self._holds += entry.event is Event.HELD
             case Milestone(event=Event.STOPPED):
                 self._last = max(self._last, entry.time)
             case Recorded() if entry.generation > self._included:
@@ -123,12 +127,14 @@ class _Reader:
 
     def _write_remarks(self) -> tuple[str, ...]:
         missing = f"{self._missing} entries of the history are missing. The time in which they are missing is left out."
-        return (missing,) if self._missing else ()
+        held = "Restarts were suspended for some of this time (hold). The table shows what had happened without a hold."
+        return (missing,) * bool(self._missing) + (held,) * bool(self._holds)
 
     def _adopt(self, checkpoint: Checkpoint) -> None:
         """Begin with the States of a checkpoint, which include the runs up to its generation."""
         self._begin = self._last = checkpoint.time
         self._generation = self._included = checkpoint.generation
+        self._holds += checkpoint.held
         for state in checkpoint.states:
             offset = checkpoint.time - checkpoint.clock
             self._open[state.spec.name] = Life(state.spec, checkpoint.time, offset, state)

@@ -45,7 +45,7 @@ class _Memory:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.answers: dict[tuple[str, str], Answer] = {}
+        self.answers: dict[tuple[str, str, bool], Answer] = {}
         self._verdicts: dict[Group, Verdict] = {}
 
     def verdict(self, group: Group) -> Verdict:
@@ -103,7 +103,7 @@ class Probes:
             return self._answer_own(memory.snapshot, path, detailed=detailed and requests_json(query) is True)
         if slash:
             subject = f"/{root}" if degraded else path  # without a configuration, the name is the client's text
-            return replace(_answer_check(memory.snapshot, group, name), subject=subject)
+            return replace(_answer_check(memory, group, name, detailed=detailed), subject=subject)
         answer = self._answer_group(memory, path, group, query, json=json, detailed=detailed)
         self._counter.count(group, answer.status)
         return answer
@@ -117,7 +117,7 @@ class Probes:
     def _answer_group(
         self, memory: _Memory, path: str, group: Group, query: str, *, json: bool, detailed: bool
     ) -> Answer:
-        key = path, query
+        key = path, query, detailed
         known = None if json else memory.answers.get(key)
         if known is not None:
             return known
@@ -170,12 +170,14 @@ def _answer_nothing(memory: _Memory, group: Group, name: str) -> Answer:
     return replace(refuse(memory.snapshot, 404), body=body)
 
 
-def _answer_check(snapshot: Snapshot, group: Group, name: str) -> Answer:
+def _answer_check(memory: _Memory, group: Group, name: str, *, detailed: bool) -> Answer:
+    snapshot = memory.snapshot
     if snapshot.degraded:  # the next configuration may have a check of this name: a 404 would restart the application
         return _answer_unknown_check(snapshot, group)
     state = snapshot.states[name]
-    failing = () if satisfies(state, group) else (state,)
-    body = health.render_check(state, group).encode()
+    hold = memory.verdict(group).hold
+    failing = () if hold or satisfies(state, group) else (state,)
+    body = health.render_check(state, group, hold, detailed=detailed).encode()
     return Answer(503 if failing else 200, body, snapshot.generation, because=_list_reasons(failing))
 
 
@@ -189,11 +191,13 @@ def _render(memory: _Memory, title: str, group: Group, query: str, *, json: bool
     options = parse_qs(query, keep_blank_values=True) if query else {}
     exclude = frozenset(options.get("exclude", ()))
     verdict, snapshot = memory.verdict(group).without(exclude), memory.snapshot
-    because = [*_list_reasons(verdict.culprits), *health.list_conditions(verdict)]
+    because = [] if verdict.up else [*_list_reasons(verdict.culprits), *health.list_conditions(verdict)]
     if json:
         body, content_type = health.render_json(snapshot, verdict, detailed=detailed), HEALTH_JSON
     else:
-        body, content_type = health.render_text(verdict, title, verbose="verbose" in options, exclude=exclude), PLAIN
+        verbose = "verbose" in options
+        body = health.render_text(verdict, title, verbose=verbose, detailed=detailed, exclude=exclude)
+        content_type = PLAIN
     excluded = sorted(exclude & {state.spec.name for state in verdict.members}) if exclude else ()
     subject = f"/{title}" + (f"?exclude={','.join(excluded)}" if excluded else "")
     return Answer(

@@ -19,6 +19,7 @@ from exporter.evaluation.store import Store
 from exporter.model import Vitals
 from exporter.render import metrics
 from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
+from exporter.server.holding import answer_hold
 from exporter.server.negotiation import choose_format, compress
 from exporter.server.pages import answer_check, answer_page
 from exporter.server.past import answer_events
@@ -41,10 +42,13 @@ def create_app(
     answers: AnswerLog,
     next_runs: Callable[[], Mapping[str, float]] = dict,
     reload: Reload | None = None,
+    *,
+    holds: bool = False,
 ) -> Flask:
     """Create an application with every path.
 
-    `next_runs` returns in how many seconds each check is due. `reload` is None if /-/reload is off.
+    `next_runs` returns in how many seconds each check is due. `reload` is None if /-/reload is off. `holds` turns
+    /-/hold on.
     """
     app = Flask("exporter", static_folder=None)
     app.url_map.merge_slashes = False  # otherwise //livez is a redirect
@@ -60,6 +64,7 @@ def create_app(
     _route(app, "/check/<name>", partial(answer_check, store, vitals, next_runs, answers))
     _route(app, "/events", partial(answer_events, store, answers, vitals))
     _route(app, "/-/reload", partial(_answer_reload, store, reload), methods=("POST", "PUT"))
+    _route(app, "/-/hold", partial(answer_hold, store, enabled=holds), methods=("POST",))
     return app
 
 

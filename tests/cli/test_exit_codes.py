@@ -61,7 +61,7 @@ ELSEWHERE = {
     ("ask", 1): "test_ask.py::test_the_process_asks_about_the_exporter_itself_regardless_of_its_checks",
 }
 """Tests of codes that need a process or a server."""
-OTHERS = ("explain", "replay")  # have tests of their own
+OTHERS = ("explain", "hold", "replay")  # have tests of their own
 
 
 def list_documented() -> set[tuple[str, int]]:

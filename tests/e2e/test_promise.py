@@ -125,6 +125,14 @@ def flip_file(path):
     path.unlink() if path.exists() else path.touch()
 
 
+def flip_hold(store):
+    """Suspend restarts every now and then, for a short time."""
+    if random.random() < 0.05:
+        store.hold(0.1, "x")
+    elif random.random() < 0.05:
+        store.release()
+
+
 def watched(stack: ExitStack, folder) -> list[Check]:
     """Checks of real targets, each at a pace and with thresholds of its own."""
     port, door, file = stack.enter_context(web_server()), Door(), folder / "flag"
@@ -206,6 +214,7 @@ def hammered(folder, seconds, lie=None, clients=8):
         schedule = Schedule(store)
         stack.callback(schedule.stop)
         schedule.replace(store.configure(watched(stack, folder)))
+        stack.enter_context(flipping(lambda: flip_hold(store)))
         counter = AnswerCounter()
         probes = Probes(store, counter, schedule.vitals)
         app = create_app(store, probes, counter, schedule.vitals, AnswerLog()).wsgi_app
@@ -236,10 +245,15 @@ def facts(answer):
     elif path == "/":
         yield from facts_of_page(answer)
     elif path not in PROBE_PATHS:
-        _, group, name = path.split("/")
-        yield (name, "satisfies", PROBE_PATHS[f"/{group}"]), answer.status == 200
+        _, root, name = path.split("/")
+        group, held = PROBE_PATHS[f"/{root}"], b"[+]hold " in answer.body
+        yield (name, "satisfies", group), b" failed: " not in answer.body if held else answer.status == 200
+        if group is Group.LIVENESS:
+            yield "held", held
     else:
         yield ("up", PROBE_PATHS[path]), answer.status == 200
+        if path == "/livez":
+            yield "held", b'"hold"' in answer.body or b"[+]hold " in answer.body
         yield from facts_of_document(answer) if "json" in query else facts_of_lines(answer, PROBE_PATHS[path])
 
 
@@ -247,7 +261,7 @@ def facts_of_lines(answer, group):
     for sign, name in re.findall(r"^\[([-+])\](\S+) ", answer.body.decode(), re.MULTILINE):
         if name == "shutdown":
             yield "draining", True
-        else:
+        elif name != "hold":
             yield (name, "satisfies", group), sign == "+"
 
 
@@ -288,6 +302,7 @@ def facts_of_metrics(answer):
             value
         )
     yield "generation", families["health_snapshot_generation"]["", None, None, None]
+    yield "held", "health_group_hold_expiry_timestamp_seconds" in families
     for group in set(PROBE_PATHS.values()):  # a group without checks is up and has no series
         yield ("up", group), bool(families["health_group_up"].get(("", None, None, group), True))
     for (name, *_), runs in families["health_check_runs_total"].items():
@@ -312,6 +327,7 @@ def facts_of_metrics(answer):
 def facts_of_page(answer):
     text = answer.body.decode()
     yield "generation", int(re.search(r"generation (\d+),", text)[1])
+    yield "held", "Restarts are suspended:" in text
     for path, word in re.findall(r'<a href="(/\w+)\?verbose">.*?<strong>(\w+)', text, re.DOTALL):
         yield ("up", PROBE_PATHS[path]), word == "200"
     for name, status in re.findall(r'<li id="check-(\S+)" class="(\w+)">', text):
@@ -384,7 +400,7 @@ def test_everything_was_seen(told):
     for group in (Group.LIVENESS, Group.READINESS, Group.STARTUP):
         assert values[group,] == {"True", "False"}
     assert values["rare"] == {"'pass'", "'unknown'"}
-    assert values["draining"] == {"True", "False"}
+    assert values["draining"] == values["held"] == {"True", "False"}
 
 
 def test_readiness_is_false_from_draining_on_and_nothing_else_is_because_of_it(told):

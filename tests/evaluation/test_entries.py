@@ -1,6 +1,7 @@
 """The lines of the history file: nothing is lost on the way, and a replay comes to the same States and Verdicts."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,11 @@ from support import Clock
 
 from exporter.evaluation.entries import SCHEMA, decode, encode
 from exporter.evaluation.history import Checkpoint, Event, Milestone, Recorded, Transition
+from exporter.evaluation.hold import HoldError
 from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import expire, settle
 from exporter.evaluation.store import Store
-from exporter.model import Group, Outcome, Reason, Result, Snapshot, State, Status
+from exporter.model import Group, Hold, Outcome, Reason, Result, Snapshot, State, Status
 
 GROUPS = (in_groups(Group.LIVENESS), in_groups(Group.READINESS), in_groups(Group.STARTUP, Group.READINESS))
 
@@ -24,6 +26,7 @@ def recorded():
     store = Store(clock, lambda: 1_000_000 + clock.now)
     store.history.sink = entries.append
     store.note(Event.STARTED, "version 1")
+    store.hold(60, "debugging")
     store.degrade()
     api, _ = store.configure([check(failure_threshold=1, depends_on=("web",)), check("web")])
     for outcome in (PASS, FAIL, FAIL, UNKNOWN):
@@ -119,22 +122,25 @@ def replay(lines):
     """The States and Verdicts of each generation, from the lines alone."""
     shown: dict[int, tuple[dict[str, tuple[Status, Reason | None, int]], dict[Group, bool]]] = {}
     states: dict[str, State] = {}
-    draining = degraded = False
+    draining = degraded = held = False
     for entry in decode(lines):
         match entry:
             case Checkpoint():
                 states = {state.spec.name: state for state in entry.states}
-                draining, degraded = entry.draining, entry.degraded
+                draining, degraded, held = entry.draining, entry.degraded, entry.held
             case Recorded():
                 states[entry.check] = settle(states[entry.check], entry.result)
             case Transition(threshold=0):
                 states[entry.check] = expire(states[entry.check], entry.clock, entry.time)
             case Milestone(event=Event.DRAINING):
                 draining = True
+            case Milestone(event=Event.HELD | Event.RELEASED):
+                held = entry.event is Event.HELD
             case _:
                 continue
         facts = {name: (state.status, state.reason, state.streak) for name, state in states.items()}
-        snapshot = Snapshot(entry.generation, entry.time if hasattr(entry, "time") else 0.0, states, draining, degraded)
+        hold = Hold("x", 0.0, 0.0, 0.0) if held else None
+        snapshot = Snapshot(entry.generation, 0.0, states, draining, degraded, hold=hold)
         shown[entry.generation] = facts, {group: judge(snapshot, group).up for group in Group}
     return shown
 
@@ -145,6 +151,8 @@ STEPS = st.one_of(
     st.tuples(st.just("reload"), st.integers(1, 3)),
     st.tuples(st.just("degrade")),
     st.tuples(st.just("drain")),
+    st.tuples(st.just("hold")),
+    st.tuples(st.just("release")),
 )
 
 
@@ -175,6 +183,11 @@ def test_a_replay_comes_to_the_same_states_and_verdicts(steps):
                 checks = {}
             case "drain":
                 store.drain()
+            case "hold":
+                with suppress(HoldError):
+                    store.hold(20, "x")
+            case "release":
+                store.release()
         snapshot = store.snapshot()
         facts = {name: (state.status, state.reason, state.streak) for name, state in snapshot.states.items()}
         shown[snapshot.generation] = facts, {group: judge(snapshot, group).up for group in Group}

@@ -5,7 +5,7 @@ from make import in_groups, settled, snapshot
 
 from exporter.evaluation.judge import find_causes, judge
 from exporter.evaluation.settle import expire
-from exporter.model import Group, State, Status
+from exporter.model import Group, Hold, State, Status
 
 CONDITIONS = {"pass": "P", "warn": "W", "fail": "FFF", "pending": "", "failing, not settled": "F", "failing once": "PF"}
 
@@ -86,6 +86,24 @@ def test_without_a_configuration_only_liveness_is_up(group):
     verdict = judge(snapshot([], degraded=True), group)
 
     assert verdict.up == verdict.without(["configuration"]).up == (group is Group.LIVENESS)
+
+
+HOLD = Hold("debugging", 1_001_900.0, 1000.0, 1900.0)
+
+
+@pytest.mark.parametrize("group", Group)
+@pytest.mark.parametrize("letters", ["P", "W", "FFF", ""])
+def test_a_hold_makes_liveness_true_and_nothing_else(letters, group):
+    states = [settled(letters, name="a", groups=in_groups(*Group))]
+    free, held = (judge(snapshot(states, hold=hold), group) for hold in (None, HOLD))
+
+    assert held.culprits == free.culprits
+    if group is Group.LIVENESS:
+        assert (held.up, held.hold, held.status) == (True, HOLD, Status.WARN)
+        assert held.without(["a"]).up
+        assert held.without(["b"]).up
+    else:
+        assert held == free
 
 
 @pytest.mark.parametrize(("letters", "status"), [("P", Status.PASS), ("W", Status.WARN), ("FFF", Status.FAIL)])

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from exporter.ask import _explain
 from exporter.evaluation.judge import judge
 from exporter.evaluation.settle import expire, settle
-from exporter.model import Group, Outcome, Reason, Snapshot, Spec, State, Status, Vitals
+from exporter.model import Group, Hold, Outcome, Reason, Snapshot, Spec, State, Status, Vitals
 from exporter.render import health, metrics, page, report
 from exporter.server.answers import AnswerCounter
 from exporter.server.probes import PROBE_PATHS, Probes
@@ -26,6 +26,7 @@ OF_RUNS = [reason for reason in Reason if reason not in (Reason.STALE, Reason.PE
 THRESHOLDS = [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2)]  # of failures and of successes
 LATE = 9999.0  # monotonic clock: everything is stale
 FAILING = "parent"
+HOLD = Hold("debugging", 1_001_900.0, 1000.0, 1900.0)
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ CASES = list_cases()
 
 
 @cache
-def scene(*, draining: bool = False) -> Snapshot:
+def scene(*, draining: bool = False, hold: Hold | None = None) -> Snapshot:
     spec = Spec(FAILING, "scripted", groups=in_groups(), failure_threshold=1)
     parent = settle(State(spec), result(Outcome.failed(Reason.DNS, "no name")))
-    return snapshot([parent, *(case.make_state(name) for name, case in CASES.items())], draining=draining)
+    return snapshot([parent, *(case.make_state(name) for name, case in CASES.items())], draining=draining, hold=hold)
 
 
 def facts(take) -> dict[str, object]:
@@ -153,15 +154,19 @@ def test_there_is_every_status_with_every_reason_that_it_can_have():
 
 
 @pytest.mark.parametrize("group", Group)
-def test_the_plain_list(group):
-    lines = health.render_text(judge(scene(), group), "x", verbose=True).splitlines()[:-1]
+@pytest.mark.parametrize("hold", [None, HOLD])
+def test_the_plain_list(group, hold):
+    """A hold has a line of its own, and changes no other one."""
+    lines = health.render_text(judge(scene(hold=hold), group), "x", verbose=True, detailed=True).splitlines()[:-1]
+    held = "[+]hold ok: restarts are suspended until 1970-01-12T14:18:20.000Z: debugging"
+    assert lines.count(held) == (hold is not None and group is Group.LIVENESS)
 
     def write(name: str, fact: Fact) -> str:
         if not is_up(fact, group):
             return f"[-]{name} failed: {fact.reason}"
         return f"[+]{name} ok" + (f": {fact.status}, {fact.reason}" if fact.reason else "")
 
-    assert sorted(line for line in lines if FAILING not in line) == sorted(
+    assert sorted(line for line in lines if FAILING not in line and line != held) == sorted(
         write(name, fact) for name, fact in members(group).items()
     )
 
@@ -259,14 +264,16 @@ def test_the_metrics():
     }
 
 
+@pytest.mark.parametrize("hold", [None, HOLD])
 @pytest.mark.parametrize("draining", [False, True])
-def test_every_verdict(draining):
+def test_every_verdict(draining, hold):
     """Of the endpoint, of its JSON, in the metrics, and on the page; for all checks, and without those that fail it."""
     healthy = {name: case for name, case in CASES.items() if case.expect().status in ("pass", "warn")}
-    fine = snapshot([case.make_state(name) for name, case in healthy.items()], draining=draining)
+    fine = snapshot([case.make_state(name) for name, case in healthy.items()], draining=draining, hold=hold)
 
-    for shown, expected in ((scene(draining=draining), {}), (fine, dict.fromkeys(Group, True))):
+    for shown, expected in ((scene(draining=draining, hold=hold), {}), (fine, dict.fromkeys(Group, True))):
         up = {group: expected.get(group, False) and not (draining and group is Group.READINESS) for group in Group}
+        up[Group.LIVENESS] |= hold is not None
         exposed = read_metrics(shown).get("health_group_up", {})
         rendered = page.render(shown, PROBE_PATHS, 1_001_000.0)
         probes = Probes(Always(shown), AnswerCounter(), lambda: Vitals(running=True))
@@ -276,8 +283,31 @@ def test_every_verdict(draining):
             assert (json.loads(document.body)["status"] != "fail") == up[group]
             assert group is Group.ALL or (group in exposed) == up[group]
             assert re.search(rf'<li class="{"pass" if up[group] else "fail"}">\s*<a href="{path}\?verbose"', rendered)
+            held = hold is not None and group is Group.LIVENESS
+            assert (b"[+]hold ok: restarts are suspended until 1970-01-12T14:18:20.000Z\n" in plain.body) == held
+            assert ("hold" in json.loads(document.body)) == held
+            assert not (held and plain.because)
             shuts = b"[-]shutdown failed: shutting down\n" in plain.body
             assert shuts == (draining and group is Group.READINESS)
+
+
+def test_a_hold_changes_nothing_but_liveness():
+    """In the metrics and on the page, too."""
+    found, held = read_metrics(scene()), read_metrics(scene(hold=HOLD))
+    without, text = (
+        metrics.render(scene(hold=hold), Vitals(running=True), {}, content_type=metrics.TEXT).decode()
+        for hold in (None, HOLD)
+    )
+    rendered = page.render(scene(hold=HOLD), PROBE_PATHS, 1_001_000.0)
+    plain = html.unescape(re.sub(r"<[^>]*>", "", rendered))
+
+    assert held.pop("health_group_up") == {"liveness": {"group": "liveness"}}
+    assert found.items() >= held.items()
+    assert 'health_group_hold_expiry_timestamp_seconds{group="liveness"} 1.0019e+06\n' in text
+    assert "health_group_hold" not in without
+    assert "Restarts are suspended: /livez returns 200 until 14:18:20 UTC in 15 min, whatever" in plain
+    assert "Reason: debugging" in plain
+    assert "Restarts are suspended" not in page.render(scene(), PROBE_PATHS, 1_001_000.0)
 
 
 def test_the_page():

@@ -49,6 +49,22 @@ def down(recording, life=0):
     return tuple([(begin - WALL, end - WALL) for begin, end in windows] for windows in (span.certain, span.possible))
 
 
+def test_a_hold_is_no_gap_and_the_table_is_without_it():
+    past = Past()
+    past.start()
+    past.store.hold(15, "debugging")
+    past.run(PASS, FAIL, FAIL)
+    past.store.release()
+    past.run(PASS)
+
+    recording = reread(past.entries)
+    assert recording.covered == ((WALL + 1000, WALL + 1040),)
+    assert recording.remarks == (
+        "Restarts were suspended for some of this time (hold). The table shows what had happened without a hold.",
+    )
+    assert reread(past.entries[-3:]).remarks == ()
+
+
 def test_a_check_is_pending_then_follows_its_runs():
     past = Past()
     past.start()

@@ -101,12 +101,12 @@ def test_a_server_follows_it_whatever_is_requested(tmp_path):
         unavailable("schemathesis is not installed (make tools)")
     config = tmp_path / "health.yml"
     config.write_text(CONFIG)
-    with ended(Exporter("--web.enable-lifecycle", config=config)) as exporter:
+    with ended(Exporter("--web.enable-lifecycle", "--web.enable-hold", config=config)) as exporter:
         eventually(lambda: exporter.get("/livez").status == 200 and exporter.get("/healthz/slow").status == 503)
         done = run_schemathesis(exporter.url, tmp_path)
 
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "30 selected / 30 total" in done.stdout
+        assert "31 selected / 31 total" in done.stdout
         assert exporter.get("/livez").status == 200
         assert not [line for line in exporter.lines if "Traceback" in line]
 

@@ -17,7 +17,8 @@ def describe_episode(chronicle: Chronicle, episode: Episode, moments: Moments) -
         moment = transition.time
         if transition.after is Status.FAIL:
             since = find_first_failure(chronicle, transition)
-            yield moment, f"{_name_change(transition)} {_describe_threshold(transition, since, moments)}"
+            held = chronicle.is_held(transition)
+            yield moment, f"{_name_change(transition)} {_describe_threshold(transition, since, moments, held=held)}"
         elif transition.after is Status.UNKNOWN:
             yield moment, f"{_name_change(transition)} {_describe_unknown(transition)}".rstrip()
         else:
@@ -80,6 +81,10 @@ def describe_life(life: Life, moments: Moments) -> Iterator[Line]:
         case Event.REJECTED:
             use = "The previous one stayed in use." if life.configured else "The exporter had no other one to use."
             yield moment, f"The exporter rejected its configuration: {end_sentence(detail)} {use}"
+        case Event.HELD:
+            yield moment, f"Restarts were suspended {end_sentence(detail)} From then on, /livez returned 200."
+        case Event.RELEASED:
+            yield moment, f"Restarts were no longer suspended, because {detail}. /livez depended on its checks again."
         case Event.DRAINING:
             yield moment, "The exporter began to shut down. As a result, readiness failed."
         case Event.STOPPED:
@@ -100,14 +105,16 @@ def _name_change(transition: Transition, after: str = "") -> str:
     return end_sentence(f"{transition.check} {verb}{after}{reason}{text}")
 
 
-def _describe_threshold(transition: Transition, since: float | None, moments: Moments) -> str:
+def _describe_threshold(transition: Transition, since: float | None, moments: Moments, *, held: bool) -> str:
     threshold = f"failureThreshold {transition.threshold}"
     if transition.streak == 1:
         runs = f"One failed run was enough ({threshold})."
     else:
         begin = "" if since is None else f" since {moments.write(since)}"
         runs = f"{transition.streak} runs in a row had failed{begin} ({threshold})."
-    return " ".join([runs, *_describe_groups(transition.groups)])
+    failed = [group for group in transition.groups if not (held and group is Group.LIVENESS)]
+    alive = ["Liveness did not fail, because restarts were suspended."] * (len(failed) < len(transition.groups))
+    return " ".join([runs, *_describe_groups(failed), *alive])
 
 
 def _describe_groups(groups: Sequence[Group]) -> Iterator[str]:

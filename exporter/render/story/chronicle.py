@@ -55,6 +55,13 @@ class Chronicle:
         """Return whether the exporter has started in this time, so that it did not see everything."""
         return any(entry.event is Event.STARTED and begin < entry.time <= end for entry in self.milestones)
 
+    def is_held(self, transition: Transition) -> bool:
+        """Return whether liveness was held when a check changed, so that it did not fail."""
+        decisive = (Event.HELD, Event.RELEASED, Event.STARTED)
+        known = (entry for entry in reversed(self.milestones) if entry.event in decisive)
+        latest = next((entry for entry in known if entry.time <= transition.time), None)
+        return latest is not None and latest.event is Event.HELD
+
     def list_names(self) -> list[str]:
         """Return the names of all checks, those that are configured first."""
         return [*dict.fromkeys((*self.checks, *(transition.check for transition in self.transitions)))]

@@ -22,6 +22,8 @@ from exporter.render.story.pieces import Episode, Life, Piece, Refusals
 
 REACH = 600.0
 """Seconds without a change after which a piece joins no others any more."""
+RELEASES = (Event.HELD, Event.RELEASED, Event.STARTED)
+"""The events that end a hold, or take its place."""
 SLACK = 1.0
 """Seconds between pieces of one incident."""
 
@@ -122,6 +124,11 @@ def _find_lives(chronicle: Chronicle, episodes: Iterable[Episode]) -> list[Life]
             case Event.DRAINING:
                 end = _find(later, Event.STOPPED, Event.STARTED, default=chronicle.until)
                 lives.append(Life(milestone, moment, end))
+            case Event.HELD:
+                end = _find(later, *RELEASES, default=chronicle.until)
+                lives.append(Life(milestone, moment, end))
+            case Event.RELEASED:
+                lives.append(Life(milestone, moment, moment))
             case Event.STOPPED:
                 lives.append(Life(milestone, moment, moment))
                 running = False

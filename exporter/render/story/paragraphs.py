@@ -15,6 +15,17 @@ from exporter.render.story.prose import Line, Moments, enumerate_names, write_da
 MAX_EPISODES = 8
 """Checks of an incident that have sentences of their own, if each has changed once; the first ones."""
 
+_NAMES = {
+    Event.STARTED: "the exporter started",
+    Event.LOADED: "the configuration was loaded",
+    Event.REJECTED: "the configuration was rejected",
+    Event.HELD: "restarts were suspended",
+    Event.RELEASED: "restarts were no longer suspended",
+    Event.DRAINING: "the exporter shut down",
+    Event.STOPPED: "the exporter shut down",
+    Event.LOST: "entries of the history were lost",
+}
+
 Text = tuple[str, str]
 """The beginning of a line, which sets the indentation of those below it, and what follows."""
 
@@ -52,6 +63,8 @@ def _name(incident: Incident) -> str:
     names += [f"{name} was {status}" for name, status in other.items() if name not in failed]
     if any(word.startswith("the exporter started") for word in events):
         events.pop("the configuration was loaded", None)
+    if _NAMES[Event.HELD] in events:
+        events.pop(_NAMES[Event.RELEASED], None)
     names += events
     paths = dict.fromkeys(piece.entry.path for piece in incident.pieces if isinstance(piece, Refusals))
     return "; ".join(names or [f"503 from {enumerate_names([*paths])}"])
@@ -64,16 +77,8 @@ def _list_transitions(piece: Episode | Flapping) -> Iterator[Transition]:
 
 
 def _name_life(life: Life) -> str:
-    match life.milestone.event:
-        case Event.STARTED:
-            return "the exporter started" if life.down_since is None else "the exporter started again"
-        case Event.LOADED:
-            return "the configuration was loaded"
-        case Event.REJECTED:
-            return "the configuration was rejected"
-        case Event.DRAINING | Event.STOPPED:
-            return "the exporter shut down"
-    return "entries of the history were lost"
+    again = life.milestone.event is Event.STARTED and life.down_since is not None
+    return f"{_NAMES[life.milestone.event]}{' again' if again else ''}"
 
 
 def _list_lines(chronicle: Chronicle, incident: Incident, moments: Moments) -> Iterator[Line]:

@@ -183,6 +183,21 @@ def the_life_of_the_exporter(theatre):
     return theatre.play(3300), 3600
 
 
+def restarts_are_suspended(theatre):
+    """Somebody debugs a deadlock. The hold expires, and the kubelet restarts the container."""
+    late = Outcome.failed(Reason.TIMEOUT, "GET http://127.0.0.1/health: no response within 1 s")
+    pod = theatre.run_container(grace=30, **KILLS)
+    theatre.act(240, lambda: theatre.store.hold(300, "debugging a deadlock"))
+    theatre.act(400, lambda: theatre.store.hold(500, "it still hangs"))
+    theatre.act(2400, lambda: theatre.store.hold(600, "another look"))
+    theatre.act(2460, theatre.store.release)
+
+    def web(now):
+        return (late, 1.0) if now >= 330 and len(pod.begins) == 1 else REFUSED if 0 < now - pod.begin < 9 else OK
+
+    return classic(theatre, web).play(3000), 3600
+
+
 PLAYS = (
     both_hold,
     the_web_server_is_stopped,
@@ -199,4 +214,5 @@ PLAYS = (
     a_slow_start_and_a_restart,
     the_next_morning,
     the_life_of_the_exporter,
+    restarts_are_suspended,
 )

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from make import LETTERS, check, in_groups
 from render.story.theatre import BEGIN, Theatre
 
 from exporter.evaluation.history import Event
+from exporter.evaluation.hold import HoldError
 from exporter.evaluation.judge import judge
 from exporter.model import Group, Result, Status
 from exporter.render.story.story import write
@@ -30,6 +32,9 @@ OTHERS = st.sampled_from(
         ("reload", 2),
         ("restart",),
         ("drain",),
+        ("hold", 30),
+        ("hold", 1000),
+        ("release",),
     ]
 )
 STEPS = st.lists(st.one_of(RUNS, ASKS, RUNS, ASKS, OTHERS), min_size=5, max_size=30)
@@ -113,6 +118,15 @@ class Witness:
 
     def drain(self):
         self.theatre.store.drain()
+        self.look()
+
+    def hold(self, seconds):
+        with suppress(HoldError):  # too many extensions
+            self.theatre.store.hold(seconds, "debugging")
+        self.look()
+
+    def release(self):
+        self.theatre.store.release()
         self.look()
 
 
