@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dashboards.source.panels import DATASOURCE, NEUTRAL, PALE, PALEST, STEM, Json
+from dashboards.source.panels import DATASOURCE, NEUTRAL, PALE, PALEST, STEM, WARN, Json
 from dashboards.source.promql import BUILD, WORKLOAD, select
 
 TITLES = {
@@ -162,12 +162,14 @@ def annotations() -> Json:
     loads = f"1000 * max by ({WORKLOAD}) ({load})"
     by_version = f"group by ({WORKLOAD}, version) ({BUILD})"
     starts = f"1000 * max by ({WORKLOAD}) ({start}) * on ({WORKLOAD}) group_right () {by_version}"
+    holds = f"count by ({WORKLOAD}) ({select('health_group_hold_expiry_timestamp_seconds')})"
     versions = f"count by ({WORKLOAD}) ({by_version}) > 1"
     return {
         "list": [
             built_in,
             annotation("Configuration loaded", NEUTRAL, loads, _NAMES, at_value=True),
             annotation("Exporter started", PALE, starts, f"{_NAMES}: version {{{{version}}}}", at_value=True),
+            annotation("Restarts suspended", WARN, holds, _NAMES, at_value=False),
             annotation("Several versions run", PALEST, versions, _NAMES, at_value=False),
         ]
     }

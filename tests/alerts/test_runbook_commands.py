@@ -20,6 +20,8 @@ IN_EXPORTER = r"kubectl -n NAMESPACE exec POD -c health-exporter -- "
 OF_EXPORTER = r"kubectl -n NAMESPACE logs POD -c health-exporter [-= \w]*\| "
 MOUNTED = "/etc/health-exporter/health.yml"
 VALUES = {"NAMESPACE": "prod", "JOB": "shop", "CHECK": "api", "POD": "shop-1", "CONTAINER": "shop", "NODE": "node-1"}
+EXPECTED = {" validate ": "valid", " hold ": "restarts are not suspended"}
+"""What other commands than those about the failing check print."""
 CONFIG = """
 checks:
   - name: api
@@ -47,7 +49,7 @@ def run(line, folder):
 def incident(start, tmp_path):
     """Start an exporter to which all happens that the runbooks look for; return the values and the file of its log."""
     config = CONFIG.format(port=free_port())
-    exporter = start(config)
+    exporter = start(config, "--web.enable-hold")
     exporter.line("check api: unknown -> fail")
     exporter.get("/livez")
     (tmp_path / "health.yml").write_text("checks: [{name: api}]")
@@ -62,19 +64,19 @@ def incident(start, tmp_path):
 
 
 def test_every_command_to_the_exporter_works(incident, tmp_path):
-    """What kubectl executes in the container runs here. The check fails, so only two commands exit with 0."""
+    """What kubectl executes in the container runs here. The check fails, so `ask` exits with 1."""
     known = [line.replace(MOUNTED, "FILE") for line in COMMANDS]
     inside = {line for line in known if re.match(IN_EXPORTER, line)}
-    tried = {
-        line: run(fill(re.sub(rf"^{IN_EXPORTER}", "", line), **incident), tmp_path)
-        for line in {re.sub(r"(ask \w+|explain)$", r"\1 --url http://INSTANCE", line) for line in inside}
-        | {line for line in known if line.startswith("health-exporter ")}
-    }
+    lines = {re.sub(rf"^{IN_EXPORTER}", "", line) for line in inside | {*known}}
+    lines = {line for line in lines if line.startswith("health-exporter ")}
+    asks = {re.sub(r"(ask \w+(?: -v)?|explain|--end)$", r"\1 --url http://INSTANCE", line) for line in lines}
+    tried = {line: run(fill(line, **incident), tmp_path) for line in asks}
 
     assert len(inside) >= 4
     for line, (code, output) in tried.items():
-        assert code == (0 if " validate " in line or " explain " in line else 1), (line, output)
-        assert "valid" in output if " validate " in line else re.search(r"api.+connect", output), (line, output)
+        expected = next((text for word, text in EXPECTED.items() if word in line), r"api.+connect")
+        assert code == (1 if " ask " in line or " check " in line else 0), (line, output)
+        assert re.search(expected, output), (line, output)
 
 
 def test_every_search_of_the_log_finds_a_line(incident, tmp_path):

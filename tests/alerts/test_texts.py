@@ -37,6 +37,7 @@ SAMPLES = {
     f'health_check_period_seconds{{{FIRST}, check="hourly", kind="exec"}}': 3600,
     f'health_check_period_seconds{{{SECOND}, check="api", kind="httpGet"}}': 10,
     f"health_exporter_scheduler_lag_seconds{{{SECOND}}}": 12,
+    f'health_group_hold_expiry_timestamp_seconds{{{FIRST}, group="liveness"}}': 4500,
     f'health_load_ratio{{{FIRST}, check="load", kind="loadAverage"}}': 0.8,
     f'health_load_ratio{{{SECOND}, check="load", kind="loadAverage"}}': 1.25,
     f'health_load_ratio_limit{{{FIRST}, check="load", kind="loadAverage", level="fail"}}': 0.9,
@@ -51,6 +52,11 @@ TEXTS = {
         "/livez returns 503 on 1 of 2 replicas of prod/shop, for example pod shop-2; failing checks: api (timeout). "
         "The kubelet restarts containers whose livenessProbe uses /livez. If restarts do not help, read the log of "
         "the container."
+    ),
+    "HealthLivenessHeld": (
+        "Restarts are suspended on 1 of 2 replicas of prod/shop, for example pod shop-1 until 1970-01-01 "
+        "01:15:00 +0000 UTC. /livez returns 200, whatever its checks say. health-exporter ask livez shows why, and "
+        "health-exporter hold liveness --end ends it."
     ),
     "HealthReadinessDown": (
         "2 of 2 replicas of prod/shop are not ready, for example pod shop-1; failing checks: api (timeout), db "

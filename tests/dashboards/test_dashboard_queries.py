@@ -181,7 +181,7 @@ def test_every_annotation_is_a_query_of_one_series_for_each_workload(scene, name
             times = [float(value) / 1000 for row in rows for _, value in row["values"]]
             assert all(scene.started - 60 < started < now for started in times)
         else:
-            assert rows == []  # no workload has several versions
+            assert rows == []  # no workload has several versions or a hold
 
 
 def test_every_value_is_a_finite_number(scene):

@@ -101,6 +101,7 @@ def test_annotations_show_configurations_starts_and_versions(name):
     assert [annotation["name"] for annotation in found] == [
         "Configuration loaded",
         "Exporter started",
+        "Restarts suspended",
         "Several versions run",
     ]
     assert {annotation["datasource"]["uid"] for annotation in found} == {"${datasource}"}
