@@ -34,8 +34,8 @@ class TcpSocket(Probe, TlsOptions):
 
     With `tls` or `startTLS`, the check passes only once the TLS handshake is complete, and texts are sent and expected
     after it. `startTLS` speaks the protocol by itself until TLS starts; in blackbox_exporter, each of these steps is
-    written in `query_response`. In TLS 1.3, a server that requires a client certificate refuses the connection only after
-    the handshake, so without an expected text the check passes.
+    written in `query_response`. In TLS 1.3, a server that requires a client certificate refuses the connection only
+    after the handshake, so without an expected text the check passes.
 
     Do not use this kind for MySQL or MariaDB, except at 127.0.0.1. They count each connection without a login as an
     error, and after 100 in a row (`max_connect_errors`) they block the address of the host, also for the application.
