@@ -14,7 +14,7 @@ class ConfigMap:
         self.replace(**texts)
 
     def replace(self, **texts: str) -> None:
-        """Replace all files, in the kubelet's order of steps."""
+        """Replace all files, one step after the other."""
         self.switch(**texts)
         self.tidy()
 

@@ -2,8 +2,9 @@
 
 Theory of operation. A folder may change while it is read, and some of its files may belong together. So it is read
 again if a file has changed meanwhile. Kubernetes replaces the files of a ConfigMap's volume at once, by moving the link
-`..data` to another folder. The files beside it are links through this one, which Kubernetes adds and removes only
-afterwards, so the files are read in the folder to which `..data` leads.
+`..data` to another folder. The files next to it are links through this one. The kubelet adds and removes them before or
+after the move, so for a moment some lead nowhere or are missing. That is why the files are read in the folder to which
+`..data` leads.
 """
 
 import errno
