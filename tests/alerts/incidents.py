@@ -320,6 +320,15 @@ def one_of_three_replicas_restarted_by_liveness() -> Incident:
 
 
 @incident
+def restarts_suspended_to_debug() -> Incident:
+    """Own. Somebody suspends restarts of one of three replicas for half an hour. It hangs for longer than that."""
+    hung = replace(WELL, script=((0, "pass"), (20, "timeout"), (50, "pass")))
+    return Incident(
+        tuple(change(deploy(3, WELL), 0, checks=(hung,), held=((10, 40),))), kube(("shop", 3)), 75, tickets=3
+    )
+
+
+@incident
 def node_lost_and_a_workload_down_elsewhere() -> Incident:
     """Own. A node is lost with four applications and one of four replicas of a bank; the others crash at minute 30."""
     pods = [

@@ -87,6 +87,7 @@ class Life:
     drained: float | None
     lagging: Spans
     rejected: Spans
+    held: Spans
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,10 @@ class Pod:
     """A pod with an exporter, and what happens to it, in minutes.
 
     `processes` are the times in which the exporter's process runs, `target` those in which Prometheus has the target,
-    `unscraped` those in which scrapes are lost on the way, `lagging` those in which runs start late, and `rejected`
-    those in which the configuration file is invalid. At `drained` the process ends in order, after a drain of 5 s.
-    The application's container restarts at `restarts`. `exists` are the times in which Kubernetes has the pod.
+    `unscraped` those in which scrapes are lost on the way, `lagging` those in which runs start late, `rejected` those
+    in which the configuration file is invalid, and `held` those of holds. At `drained` the process ends in order, after
+    a drain of 5 s. The application's container restarts at `restarts`. `exists` are the times in which Kubernetes has
+    the pod.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Pod:
     unscraped: Spans = ()
     lagging: Spans = ()
     rejected: Spans = ()
+    held: Spans = ()
     restarts: tuple[float, ...] = ()
 
     @property
@@ -133,7 +136,7 @@ class Pod:
     @property
     def life(self) -> Life:
         """What decides the samples."""
-        return Life(self.checks, self.processes, self.drained, self.lagging, self.rejected)
+        return Life(self.checks, self.processes, self.drained, self.lagging, self.rejected, self.held)
 
 
 def holds(spans: Spans, now: float) -> bool:
@@ -171,6 +174,9 @@ def _run_process(life: Life, start: int, stop: int, names: frozenset[str]) -> It
             if (now - start) % check.spec.period == 0:
                 outcome, duration = watches[check.spec.name].run(now)
                 store.record(check, Result(outcome, now - duration, now, duration))
+        for begin, end in life.held:
+            if now == begin * MINUTE:
+                store.hold((end - begin) * MINUTE, "debugging")
         if now >= drain and not store.snapshot().draining:
             store.drain()
         if now % STEP == 0:
