@@ -165,6 +165,12 @@ class Spec:
         if not isinstance(self.target, str):
             raise TypeError(f"the target of the check {self.name!r} is not a text: {self.target!r}")
 
+    @property
+    def guidance(self) -> dict[str, str]:
+        """Whom to call and what to read if the check fails, by the names of the options; only what is set."""
+        texts = {"owner": self.owner, "description": self.description, "runbookUrl": self.runbook_url}
+        return {name: text for name, text in texts.items() if text}
+
     def belongs_to(self, group: Group) -> bool:
         """Return whether this check counts for the group's verdict. Every check counts for `all`."""
         return group is Group.ALL or group in self.groups

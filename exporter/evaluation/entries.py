@@ -202,6 +202,7 @@ def _encode_state(state: State) -> dict[str, Any]:
         "successThreshold": spec.success_threshold,
         "failureThreshold": spec.failure_threshold,
         "staleAfterSeconds": spec.stale_after,
+        **spec.guidance,
         "status": state.status,
         "reason": state.reason,
         "since": state.since,
@@ -226,6 +227,9 @@ def _decode_state(fields: Mapping[str, Any]) -> State:
         success_threshold=int(fields["successThreshold"]),
         failure_threshold=int(fields["failureThreshold"]),
         stale_after=_number(fields["staleAfterSeconds"]),
+        owner=str(fields.get("owner", "")),  # earlier versions did not write these three
+        description=str(fields.get("description", "")),
+        runbook_url=str(fields.get("runbookUrl", "")),
     )
     return State(
         spec=spec,

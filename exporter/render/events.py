@@ -82,7 +82,7 @@ def describe(
     until: float,
     complete_since: float,
 ) -> dict[str, Any]:
-    """Return the events as plain data, with the status and the thresholds of the checks.
+    """Return the events as plain data, with the status and the configuration of the checks.
 
     `until` is now. Up to `complete_since`, if it is not 0, events are missing.
     """
@@ -212,6 +212,7 @@ def _describe_state(state: State) -> dict[str, Any]:
         "successThreshold": spec.success_threshold,
         "failureThreshold": spec.failure_threshold,
         "staleAfterSeconds": spec.stale_after,
+        **spec.guidance,
         "status": state.status,
         "reason": state.reason,
         "since": _format(state.since),

@@ -141,14 +141,8 @@ def _render_hold(hold: Hold, *, detailed: bool) -> str:
 
 
 def _describe_details(state: State) -> dict[str, str]:
-    spec = state.spec
-    details = {
-        "output": state.last.outcome.summary if state.last else "",
-        "owner": spec.owner,
-        "description": spec.description,
-        "runbookUrl": spec.runbook_url,
-    }
-    return {key: text for key, text in details.items() if text}
+    output = state.last.outcome.summary if state.last else ""
+    return ({"output": output} if output else {}) | state.spec.guidance
 
 
 def _describe_check(snapshot: Snapshot, state: State) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def recorded():
     store.note(Event.STARTED, "version 1")
     store.hold(60, "debugging")
     store.degrade()
-    api, _ = store.configure([check(failure_threshold=1, depends_on=("web",)), check("web")])
+    guidance = {"owner": "shop", "description": "The API.", "runbook_url": "https://wiki.example/api"}
+    api, _ = store.configure([check(failure_threshold=1, depends_on=("web",), **guidance), check("web")])
     for outcome in (PASS, FAIL, FAIL, UNKNOWN):
         store.record(api, result(outcome, at=clock.advance(10)))
     clock.advance(100)
@@ -53,6 +54,17 @@ def test_every_entry_comes_back():
     assert checkpoint == next(entry for entry in entries if isinstance(entry, Checkpoint) and entry.states)
     failed = [entry for entry in restored if isinstance(entry, Recorded)][1]
     assert failed.result == Result(FAIL, 1_001_019.99, 1020.0, 0.01)
+
+
+def test_a_file_of_an_earlier_version_has_no_owner_description_and_runbook():
+    line = next(line for line in map(encode, recorded()) if "runbookUrl" in line)
+    fields = json.loads(line)
+    for name in ("owner", "description", "runbookUrl"):
+        del fields["checks"][0][name]
+        assert name not in fields["checks"][1]
+    (checkpoint,) = decode([json.dumps(fields)])
+
+    assert [state.spec.guidance for state in checkpoint.states] == [{}, {}]
 
 
 def test_a_summary_that_is_left_out_is_the_one_before():

@@ -66,6 +66,8 @@ def test_the_events_as_json(stage):
     ]
     assert told[0]["because"] == ["api (connect)", "web (pending)"]
     assert document["checks"]["api"]["failureThreshold"] == 2
+    assert document["checks"]["api"]["runbookUrl"] == "https://runbooks.example/api"
+    assert "runbookUrl" not in document["checks"]["web"]
     assert document["generation"] == stage.store.snapshot().generation
     assert document["leftOff"] == 0
 

@@ -53,6 +53,15 @@ def test_the_document_is_the_one_of_the_end(past):
     ]
 
 
+def test_the_owner_is_the_one_of_the_latest_configuration(past):
+    past.store.configure([check(owner="shop", runbook_url="https://wiki.example/api")])
+    past.store.configure([check(owner="platform")])
+    fields = past.read()["checks"]["api"]
+
+    assert fields["owner"] == "platform"
+    assert "runbookUrl" not in fields
+
+
 def test_a_check_that_is_stale_at_the_end_is_unknown(past):
     past.run(PASS)
     past.clock.advance(100)
