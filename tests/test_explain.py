@@ -25,7 +25,7 @@ def stage():
     made.store.history.sink = lambda entry: made.lines.append(encode(entry))
     with served(made.dispatch()) as made.url:
         made.store.note(Event.STARTED, "version 1 on web-0")
-        made.watch(check("api", failure_threshold=2, groups=in_groups(Group.LIVENESS)), check("db"))
+        made.watch(check("api", failure_threshold=2, groups=in_groups(Group.LIVENESS), owner="shop"), check("db"))
         for outcome in (PASS, FAIL, FAIL):
             made.clock.advance(10)
             made.conclude("api", outcome)
@@ -57,6 +57,7 @@ def test_the_story_of_a_running_exporter(stage):
         told
     )
     assert "The kubelet received 503 from /livez because of api (connect): once.\n" in told.stdout
+    assert "            api: Owner: shop.\n" in told.stdout
 
 
 def test_the_story_of_a_file(file):
@@ -65,6 +66,7 @@ def test_the_story_of_a_file(file):
     assert (told.returncode, told.stderr) == (0, "")
     assert "2 runs in a row had failed" in told.stdout
     assert "The kubelet received 503 from /livez because of api (connect): once.\n" in told.stdout
+    assert "            api: Owner: shop.\n" in told.stdout
 
 
 def test_one_check_alone(stage):

@@ -70,8 +70,8 @@ def explain(
     """Show what has happened, in sentences with times in UTC, the earliest first.
 
     For each incident: which check failed, why, and how often against which threshold; which clients received 503 and
-    when; what followed. The source is the history of the running exporter, or the file of `serve --history.file`,
-    which is still there when the pod is gone.
+    when; what followed; the owner and the runbook of the check. The source is the history of the running exporter, or
+    the file of `serve --history.file`, which is still there when the pod is gone.
 
     \b
     health-exporter explain

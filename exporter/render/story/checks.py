@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from exporter.evaluation.history import Event, Transition
 from exporter.model import Group, Reason, Status
-from exporter.render.story.chronicle import Chronicle
+from exporter.render.story.chronicle import Chronicle, Known
 from exporter.render.story.episodes import find_first_failure
 from exporter.render.story.pieces import Episode, Flapping, Life
 from exporter.render.story.prose import Line, Moments, count, end_sentence, enumerate_names, write_duration
@@ -65,6 +65,15 @@ def describe_others(episodes: Sequence[Episode], moments: Moments) -> Iterator[L
     ends = [episode.end for episode in episodes if episode.end is not None and episode.reset is None]
     if len(ends) == len(episodes):
         yield max(ends), "By then, all of them had passed again."
+
+
+def describe_guidance(check: str, known: Known) -> Iterator[str]:
+    """Yield what a failure of a check means, whom to call and what to read, if that is configured."""
+    description = [end_sentence(known.description)] if known.description else []
+    owner = [end_sentence(f"Owner: {known.owner}")] if known.owner else []
+    runbook = [f"Runbook: {known.runbook_url}"] if known.runbook_url else []  # a full stop would be part of the link
+    if parts := [*description, *owner, *runbook]:
+        yield f"{check}: {' '.join(parts)}"
 
 
 def describe_life(life: Life, moments: Moments) -> Iterator[Line]:

@@ -19,6 +19,9 @@ class Known:
     status: Status
     reason: Reason | None
     since: float | None
+    owner: str = ""
+    description: str = ""
+    runbook_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,14 @@ def _select(events: Sequence[Mapping[str, Any]], *types: str) -> list[Mapping[st
 
 
 def _parse_known(fields: Mapping[str, Any]) -> Known:
-    return Known(Status(fields["status"]), _reason(fields), _optional_time(fields, "since"))
+    return Known(
+        status=Status(fields["status"]),
+        reason=_reason(fields),
+        since=_optional_time(fields, "since"),
+        owner=str(fields.get("owner", "")),
+        description=str(fields.get("description", "")),
+        runbook_url=str(fields.get("runbookUrl", "")),
+    )
 
 
 def _parse_transition(fields: Mapping[str, Any]) -> Transition:

@@ -1,11 +1,18 @@
 """An incident -> a paragraph: a title, and sentences in the order of their times."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from exporter.evaluation.answered import Answered
-from exporter.evaluation.history import Event, Transition
+from exporter.evaluation.history import Event
 from exporter.model import Status
-from exporter.render.story.checks import describe_episode, describe_flapping, describe_life, describe_others
+from exporter.render.story.checks import (
+    describe_episode,
+    describe_flapping,
+    describe_guidance,
+    describe_life,
+    describe_others,
+)
 from exporter.render.story.chronicle import Chronicle
 from exporter.render.story.clients import describe_answers, describe_restart, describe_silence
 from exporter.render.story.incidents import Incident
@@ -42,7 +49,7 @@ def describe_incident(chronicle: Chronicle, incident: Incident) -> Iterator[Text
     yield "", f"{write_date(incident.begin)} UTC{duration}: {_name(incident)}"
     for moment, text in sorted(_list_lines(chronicle, incident, moments), key=lambda line: line[0]):
         yield f"  {moments.write(moment)}  ", text
-    for text in _list_silences(chronicle, incident):
+    for text in (*_list_silences(chronicle, incident), *_list_guidance(chronicle, incident)):
         yield " " * 12, text
 
 
@@ -52,7 +59,7 @@ def _name(incident: Incident) -> str:
     for piece in incident.pieces:
         match piece:
             case Episode() | Flapping():
-                statuses = {transition.after for transition in _list_transitions(piece)}
+                statuses = _list_statuses(piece)
                 if Status.FAIL in statuses:
                     failed[piece.check] = None
                 else:
@@ -70,10 +77,9 @@ def _name(incident: Incident) -> str:
     return "; ".join(names or [f"503 from {enumerate_names([*paths])}"])
 
 
-def _list_transitions(piece: Episode | Flapping) -> Iterator[Transition]:
+def _list_statuses(piece: Episode | Flapping) -> set[Status]:
     episodes = (piece,) if isinstance(piece, Episode) else piece.episodes
-    for episode in episodes:
-        yield from episode.transitions
+    return {transition.after for episode in episodes for transition in episode.transitions}
 
 
 def _name_life(life: Life) -> str:
@@ -114,6 +120,15 @@ def _list_silences(chronicle: Chronicle, incident: Incident) -> Iterator[str]:
         entries = [piece.entry for piece in incident.pieces if isinstance(piece, Refusals)]
         failed = (piece.check for piece in incident.pieces if isinstance(piece, Episode) and _takes_down(piece))
         yield from describe_silence(dict.fromkeys(failed), entries)
+
+
+def _list_guidance(chronicle: Chronicle, incident: Incident) -> Iterator[str]:
+    """Yield whom to call and what to read for each check that failed and is still configured; the first ones."""
+    pieces = [piece for piece in incident.pieces if isinstance(piece, Episode | Flapping)]
+    failed = dict.fromkeys(piece.check for piece in pieces if Status.FAIL in _list_statuses(piece))
+    for check in islice(failed, MAX_EPISODES):
+        if known := chronicle.checks.get(check):
+            yield from describe_guidance(check, known)
 
 
 def _takes_down(episode: Episode) -> bool:

@@ -14,11 +14,11 @@ REFUSED = Outcome.failed(Reason.CONNECT, "127.0.0.1:80: Connection refused")
 LOAD = Outcome.passed("load average 0.00 on 2 CPUs")
 
 
-def classic(theatre: Theatre, web, load=lambda now: LOAD) -> Theatre:
-    """The two checks of the classic liveness script."""
+def classic(theatre: Theatre, web, load=lambda now: LOAD, **options) -> Theatre:
+    """The two checks of the classic liveness script. `options` are those of `web`."""
     theatre.targets = {"load": load, "web": web}
     theatre.start()
-    theatre.watch(check("load", groups=in_groups(Group.LIVENESS)), check("web", groups=EVERYWHERE))
+    theatre.watch(check("load", groups=in_groups(Group.LIVENESS)), check("web", groups=EVERYWHERE, **options))
     return theatre
 
 
@@ -162,7 +162,8 @@ def the_next_morning(theatre):
     def web(now):
         return (late, 1.0) if now >= 700 and len(pod.begins) == 1 else REFUSED if 0 < now - pod.begin < 9 else OK
 
-    classic(theatre, web, load)
+    guidance = {"description": "The shop's API.", "owner": "shop", "runbook_url": "https://wiki.example/web"}
+    classic(theatre, web, load, **guidance)
     return theatre.play(2 * 3600), 8 * 3600
 
 

@@ -47,12 +47,12 @@ def unwrap(story):
     return re.sub(r"\n {3,}", " ", story)
 
 
-def fail_each_hour(names, hours):
+def fail_each_hour(names, hours, **options):
     """A day on which these checks fail for 30 s each hour."""
     theatre = Theatre()
     theatre.targets = dict.fromkeys(names, lambda now: REFUSED if now % 3600 < 30 and now > 60 else OK)
     theatre.start()
-    theatre.watch(*(check(name, failure_threshold=1) for name in names))
+    theatre.watch(*(check(name, failure_threshold=1, **options) for name in names))
     return theatre.play(hours * 3600 + 60)
 
 
@@ -83,11 +83,37 @@ def test_the_story_of_one_check_does_not_miss_the_kubelet_s_other_requests():
 
 def test_many_checks_share_sentences():
     names = [f"c{number:02}" for number in range(MAX_EPISODES + 7)]
-    story = write(fail_each_hour(names, 1).chronicle(), BEGIN)
+    story = write(fail_each_hour(names, 1, owner="shop").chronicle(), BEGIN)
 
+    assert re.findall(r"(c\d\d): Owner: shop\.", story) == names[:MAX_EPISODES]
     assert len(re.findall(r"c\d\d failed \(connect\)", story)) == MAX_EPISODES
     assert "other checks changed as well: c08, c09, c10, c11, c12 and 2 more." in unwrap(story)
     assert "By then, all of them had passed again." in story
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"owner": "shop"}, "web: Owner: shop."),
+        ({"description": "Is it open?"}, "web: Is it open?"),
+        ({"description": "The shop", "owner": "Shop Inc."}, "web: The shop. Owner: Shop Inc."),
+        ({"runbook_url": f"https://wiki.example/{'a-b/' * 100}"}, f"web: Runbook: https://wiki.example/{'a-b/' * 100}"),
+    ],
+)
+def test_an_incident_ends_with_what_is_configured_of_its_check(options, line):
+    story = unwrap(write(fail_each_hour(["web"], 1, **options).chronicle(), BEGIN, 40))
+
+    assert story.endswith(f"No client received 503 because of web. {line}")
+
+
+def test_a_check_that_is_removed_has_no_owner_any_more():
+    theatre = fail_each_hour(["web"], 1, owner="shop")
+    theatre.targets["db"] = lambda now: OK
+    theatre.watch(check("db"), second=3680)
+    story = write(theatre.play(3700).chronicle(), BEGIN)
+
+    assert "web failed" in story
+    assert "Owner" not in story
 
 
 def test_a_sentence_has_some_names_and_counts_the_others():

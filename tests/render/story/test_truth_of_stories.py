@@ -95,7 +95,7 @@ class Witness:
 
     def reload(self, threshold):
         wanted = [
-            check("api", failure_threshold=threshold, groups=in_groups(Group.LIVENESS, Group.READINESS)),
+            check("api", failure_threshold=threshold, groups=in_groups(Group.LIVENESS, Group.READINESS), owner="shop"),
             check("db", failure_threshold=3, success_threshold=2, groups=in_groups(Group.READINESS, Group.STARTUP)),
         ]
         self.checks = {one.spec.name: one for one in self.theatre.store.configure(wanted)}
@@ -160,6 +160,7 @@ def test_every_number_is_that_of_what_has_happened(steps):
     sentences = [*read(story)]
 
     assert find_times(story) <= witness.moments, story
+    compare_owners(story)
     received = Counter()
     for second, text, day in sentences:
         compare_refusals(witness, received, second, text, day)
@@ -185,6 +186,15 @@ def test_a_story_has_no_other_times_if_the_wall_clock_jumps(steps):
 
 def find_times(story):
     return {parse(text) for text in re.findall(r"(?:\d{4}-\d\d-\d\d )?\b\d\d:\d\d:\d\d\b", story)}
+
+
+def compare_owners(story):
+    """Each incident in which `api` failed has its owner once. `db` has none."""
+    for paragraph in story.split("\n\n"):
+        title, *lines = paragraph.splitlines()
+        failed = re.search(r"\bapi (?:and db )?failed|\bdb and api failed", title) is not None
+        owners = [line.strip() for line in lines if "Owner" in line]
+        assert owners == ["api: Owner: shop."] * failed, story
 
 
 def compare_refusals(witness, received, second, text, day):
