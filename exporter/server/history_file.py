@@ -7,7 +7,8 @@ something other than a run is in it. If the exporter crashes, only what has not 
 only this thread does; when the queue is full, further entries are lost and counted, and a line of the file says how
 many.
 
-Each segment of the file (see `segments`) begins with a Checkpoint, so it can be read without the others.
+Each segment of the file (see `segments`) begins with a Checkpoint, so it can be read without the others. Checkpoints
+are repeated, so that there is one within the last bytes, which the next process reads.
 
 When it begins, the thread reads the end of what earlier processes have written, so that the status page and /events
 still show it.
@@ -101,6 +102,7 @@ class HistoryFile:
                 self._segments.prepare()
                 self._segments.write(lines)
                 self._segments.write(deque([self._encode_loss(lost)] if lost else []))
+                self._segments.repeat_begin(MAX_RESTORED // 2)
         except OSError as error:
             self._lost += lost + len(lines)
             self._summaries.clear()

@@ -30,6 +30,7 @@ class Segments:
         self._begin = begin
         self._descriptor: int | None = None
         self._size_at_begin = 0  # of a segment that begins with this process, with its first line alone
+        self._since_begin = 0
 
     @property
     def is_open(self) -> bool:
@@ -38,6 +39,7 @@ class Segments:
 
     def write(self, lines: deque[bytes]) -> None:
         """Write these lines. Raises OSError; what remains in `lines` has then not been written."""
+        self._since_begin += sum(map(len, lines))
         while lines and self._descriptor is not None:
             room = self._segment - os.fstat(self._descriptor).st_size
             count = sum(size <= room for size in accumulate(map(len, lines)))
@@ -47,6 +49,12 @@ class Segments:
             _append(self._descriptor, b"".join(islice(lines, max(1, count))), self._segment)
             for _ in range(max(1, count)):
                 lines.popleft()
+
+    def repeat_begin(self, distance: int) -> None:
+        """Write the first line of a segment again if the last one is that many bytes away. Raises OSError."""
+        if self._since_begin >= distance:
+            self.write(deque([self._begin()]))
+            self._since_begin = 0
 
     def prepare(self) -> None:
         """Open the file, unless it is open and still the one at the path. Raises OSError."""
@@ -75,6 +83,7 @@ class Segments:
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             _append(descriptor, b"\n", size + 1)
         line = self._begin()
+        self._since_begin = 0
         if size and size + len(line) > self._segment:
             self._rotate()
             return

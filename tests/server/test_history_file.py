@@ -188,6 +188,25 @@ def test_only_the_end_of_the_past_is_read(tmp_path):
     assert [line[:7] for line in read_lines(path, MAX_RESTORED)] == ["er", "earlier", "earlier", "xxxxxxx"]
 
 
+def test_the_end_of_the_past_is_enough_to_know_the_runs(tmp_path, monkeypatch):
+    """However long the segment is, and whatever a run writes."""
+    monkeypatch.setattr(history_file, "MAX_RESTORED", 16 * 1024)
+    past = Past(tmp_path / "history.jsonl", 4 * 1024 * 1024)
+    for _ in range(60):
+        past.run(*[PASS, FAIL] * 10)
+        past.file.poll()
+    before = past.store.history.of("api").spans
+    past.end()
+
+    assert past.path.stat().st_size > 5 * 16 * 1024
+    again = Past(past.path, 4 * 1024 * 1024)
+    again.file.poll()
+    again.end()
+    restored = again.store.history.of("api").spans
+    assert len(restored) > 10
+    assert [*restored] == [*before][-len(restored) :]
+
+
 @pytest.mark.parametrize(
     "damage",
     [b"", b"{", b"\0" * 5000, b"\xff\xfe", b"[" * 100_000, os.urandom(20_000), b'{"type":"checks","schema":99}\n'],
