@@ -235,13 +235,28 @@ def test_every_complaint_is_a_line_on_standard_error(folder, arguments):
 
 @pytest.mark.parametrize("command", ["validate", "check", "serve"])
 @pytest.mark.parametrize(
-    ("path", "said"), [("none.yml", "No such file or directory"), (".", "Is a directory"), ("", "Is a directory")]
+    ("path", "said"),
+    [
+        ("none.yml", "cannot be read: No such file or directory"),
+        ("empty", "cannot be read: the folder has no *.yml or *.yaml files"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_told_of(folder, command, path, said):
+    (folder / "empty").mkdir()
     refused = call(command, *(() if command == "validate" else ("--config.file",)), path, cwd=folder)
 
     assert refused.returncode == 2
-    assert refused.stderr == f"{path or '.'}: cannot be read: {said}\n"
+    assert refused.stderr == f"{path}: {said}\n"
+
+
+@pytest.mark.parametrize("command", ["validate", "check", "serve"])
+def test_an_empty_path_is_not_the_current_folder(folder, command):
+    """As `--config.file "$CONFIG"` without the variable."""
+    text(folder, "checks: [{name: m, memory: {}}]\n")
+    refused = call(command, "--config.file", "", cwd=folder)
+
+    assert refused.returncode == 2
+    assert "The path is empty." in refused.stderr
 
 
 def test_validate_says_that_a_file_is_valid(folder):

@@ -32,7 +32,10 @@ class File(click.Path):
         """Return the paths in an environment variable, which are separated by spaces, as other values are."""
         return rv.split()
 
-    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path. An empty one, as a variable that is not set leaves it, would be the current folder."""
+        if not str(value):
+            self.fail("The path is empty.", param, ctx)
         return Path(value)
 
 

@@ -59,7 +59,7 @@ def test_a_killed_exporter_inhibits_nothing_and_the_page_goes_on_about_the_repli
     [down] = stage.receiver.alerts("firing", alertname="HealthReadinessDown")
     instance = stage.exporter.url.removeprefix("http://")
     assert down["labels"]["severity"] == "critical"
-    assert f"0 of 1 replicas of health are ready, for example {instance}" in down["annotations"]["description"]
+    assert f"1 of 1 replicas of health are not ready, for example {instance}" in down["annotations"]["description"]
     assert len(stage.receiver.alerts("firing", alertname="HealthCheckFailing")) == 1
 
 

@@ -298,7 +298,7 @@ DAMAGES = {
     "half": (lambda file: file.write_text("checks:\n  - {name: half, exe"), r"health\.yml:\d+: not YAML"),
     "empty": (lambda file: file.write_text(""), r"health\.yml: is empty"),
     "deleted": (lambda file: file.unlink(), "cannot be read: No such file or directory"),
-    "folder": (lambda file: (file.unlink(), file.mkdir()), "cannot be read: Is a directory"),
+    "folder": (lambda file: (file.unlink(), file.mkdir()), r"cannot be read: the folder has no \*\.yml"),
 }
 
 
