@@ -71,7 +71,7 @@ class CheckOptions(Options):
     depends_on: tuple[str, ...] = ()
     """Names the checks that this one depends on. While one of them fails, this check is marked as suppressed."""
     owner: Annotated[str, Field(max_length=100), ONE_LINE] = ""
-    """Names the team that is responsible. It is a label of `health_check_info`, by which alerts can be routed."""
+    """Names the team that is responsible. It is a label of `health_check_info` and of the check's alerts."""
     description: Annotated[str, Field(max_length=500), Meaning.BLOCK, AfterValidator(_join_lines)] = ""
     """States what it means if this check fails, in responses, on the status page and in the log."""
     runbook_url: Annotated[str, Field(max_length=500), RUNBOOK_URL] = ""

@@ -66,6 +66,27 @@ def test_the_severity_selects_the_receiver(severity, receiver):
     assert done.stdout.split() == [receiver], done.stderr
 
 
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (("severity=critical", "owner=payments"), "page-payments"),
+        (("severity=critical", "owner=shop"), "page"),
+        (("severity=critical",), "page"),
+        (("severity=warning", "owner=payments"), "ticket"),
+    ],
+)
+def test_the_route_of_an_owner_selects_the_receiver_of_a_team(labels, receiver, tmp_path):
+    """The route is a comment in the example."""
+    route = re.search(r"( +)# routes:\n(?:\1# .*\n)+", EXAMPLE.read_text())[0]
+    text = EXAMPLE.read_text().replace(route, route.replace("# ", ""))
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(text.replace("receivers:\n", "receivers:\n  - name: page-payments\n", 1))
+
+    done = run_amtool("config", "routes", "test", f"--config.file={config}", *labels)
+
+    assert done.stdout.split() == [receiver], done.stderr
+
+
 def test_every_inhibition_compares_labels():
     rules = yaml.safe_load(EXAMPLE.read_text())["inhibit_rules"]
 
@@ -170,6 +191,8 @@ def list_labels(name):
     [first, *_] = [rule["expr"] for _, group in load_groups() for rule in group["rules"] if rule.get("alert") == name]
     if found := re.match(r"\s*(?:count|max|min) by \(([^)]+)\)", first):
         return found[1].split(", ")
+    if first.startswith("check:"):
+        return ["cluster", "namespace", "job", "check", "kind", "owner"]
     return ["node"] if first.startswith("node:") else ["namespace", "job"]
 
 

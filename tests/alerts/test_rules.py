@@ -8,7 +8,7 @@ from pathlib import Path
 import promql_parser
 import pytest
 from alerts.incidents import INCIDENTS
-from alerts.mutants import find_test_files, get_name, get_unit, load_rules
+from alerts.mutants import ADD_OWNER, find_test_files, get_name, get_unit, load_rules
 from alerts.rules import ALERTS, FILES, find_queries, load_groups
 from support import command
 
@@ -177,10 +177,28 @@ def test_every_alert_is_about_a_workload_or_a_node():
     outside = [
         rule["alert"]
         for rule in ALERTING
-        if not re.search(r"by \(cluster, namespace, job[,)]|\bjob:health_|\bnode:health_", rule["expr"])
+        if not re.search(r"by \(cluster, namespace, job[,)]|\b(?:check|job|node):health_", rule["expr"])
     ]
 
     assert outside == []
+
+
+def test_every_alert_of_a_check_has_the_owner_of_the_check():
+    of_checks = [rule for rule in ALERTING if "var-check=" in rule["annotations"]["dashboard_url"]]
+    without = [rule for rule in of_checks if not rule["expr"].endswith(ADD_OWNER) and "kind, owner" not in rule["expr"]]
+
+    assert {rule["alert"] for rule in of_checks} == {
+        *("HealthCheckFailing", "HealthCheckFlapping", "HealthCheckSlow", "HealthCheckStale"),
+        *("HealthCertificateExpiring", "HealthDiskFilling", "HealthLoadHigh"),
+    }
+    assert [rule["alert"] for rule in without] == []
+
+
+def test_every_condition_to_which_an_alert_adds_the_owner_is_among_those_for_which_it_is_looked_up():
+    conditions = {rule["expr"].removesuffix(ADD_OWNER) for rule in ALERTING if rule["expr"].endswith(ADD_OWNER)}
+    [troubled] = [rule["expr"] for _, rule in load_rules() if get_name(rule) == "check:health_check_troubled:info"]
+
+    assert set(re.findall(r"check:\S+", troubled)) == conditions
 
 
 def test_every_alert_has_the_same_annotations_in_the_same_form():
