@@ -20,6 +20,8 @@ from exporter.model import Group, Outcome, Reason, Result, Severity, Spec, State
 SCHEMA = 1
 """The version of the schema. A reader ignores the files of later versions."""
 _DIGITS = 6  # of the times of a run
+_MAX_TIME = 253402300799.0  # seconds: the end of the year 9999, after which no time can be written as a date
+_MAX_COUNT = 2**53  # the largest integer that JSON carries exactly
 
 
 def encode(entry: Entry, *, summary: bool = True) -> str:
@@ -74,7 +76,7 @@ def _decode(fields: Mapping[str, Any]) -> Entry:
         case "checks":
             return _decode_checkpoint(fields)
     detail = str(fields.get("detail", ""))
-    return Milestone(_number(fields["time"]), int(fields["generation"]), Event(fields["type"]), detail)
+    return Milestone(_number(fields["time"]), _count(fields["generation"]), Event(fields["type"]), detail)
 
 
 def _encode_run(entry: Recorded, *, summary: bool) -> dict[str, Any]:
@@ -94,8 +96,9 @@ def _encode_run(entry: Recorded, *, summary: bool) -> dict[str, Any]:
 
 def _decode_run(fields: Mapping[str, Any]) -> Recorded:
     outcome = Outcome(Status(fields.get("status", Status.PASS)), _reason(fields), str(fields.get("summary", "")))
-    times = (_number(fields[name]) for name in ("started", "clock", "duration"))
-    return Recorded(str(fields["check"]), Result(outcome, *times), int(fields["generation"]))
+    started, clock, duration = (_number(fields[name]) for name in ("started", "clock", "duration"))
+    _number(started + duration)  # when it ended is a time too
+    return Recorded(str(fields["check"]), Result(outcome, started, clock, duration), _count(fields["generation"]))
 
 
 def _encode_transition(entry: Transition) -> dict[str, Any]:
@@ -117,14 +120,14 @@ def _encode_transition(entry: Transition) -> dict[str, Any]:
 def _decode_transition(fields: Mapping[str, Any]) -> Transition:
     return Transition(
         time=_number(fields["time"]),
-        generation=int(fields["generation"]),
+        generation=_count(fields["generation"]),
         check=str(fields["check"]),
         before=Status(fields["before"]),
         after=Status(fields["after"]),
         reason=_reason(fields),
         summary=str(fields.get("summary", "")),
-        streak=int(fields["streak"]),
-        threshold=int(fields["threshold"]),
+        streak=_count(fields["streak"]),
+        threshold=_count(fields["threshold"]),
         clock=_number(fields["clock"]),
         groups=tuple(map(Group, fields.get("groups", ()))),
     )
@@ -151,10 +154,10 @@ def _decode_answered(fields: Mapping[str, Any]) -> Answered:
         path=str(fields["path"]),
         kubelet=bool(fields["kubelet"]),
         because=tuple(map(str, fields["because"])),
-        generation=int(fields["generation"]),
+        generation=_count(fields["generation"]),
         first=_number(fields["first"]),
         last=_number(fields["last"]),
-        count=int(fields["count"]),
+        count=_count(fields["count"]),
         previous=_optional(fields, "previous"),
         recovered=_optional(fields, "recovered"),
         startup=_optional(fields, "startup"),
@@ -179,7 +182,7 @@ def _decode_checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(
         time=_number(fields["time"]),
         clock=_number(fields["clock"]),
-        generation=int(fields["generation"]),
+        generation=_count(fields["generation"]),
         states=tuple(_decode_state(state) for state in fields["checks"]),
         draining=bool(fields["draining"]),
         degraded=bool(fields["degraded"]),
@@ -222,10 +225,10 @@ def _decode_state(fields: Mapping[str, Any]) -> State:
         severity=Severity(fields["severity"]),
         depends_on=tuple(map(str, fields["dependsOn"])),
         initial_delay=_number(fields["initialDelaySeconds"]),
-        period=_number(fields["periodSeconds"]),
+        period=_number(fields["periodSeconds"], minimum=1e-3),
         timeout=_number(fields["timeoutSeconds"]),
-        success_threshold=int(fields["successThreshold"]),
-        failure_threshold=int(fields["failureThreshold"]),
+        success_threshold=_count(fields["successThreshold"], minimum=1),
+        failure_threshold=_count(fields["failureThreshold"], minimum=1),
         stale_after=_number(fields["staleAfterSeconds"]),
         owner=str(fields.get("owner", "")),  # earlier versions did not write these three
         description=str(fields.get("description", "")),
@@ -236,10 +239,10 @@ def _decode_state(fields: Mapping[str, Any]) -> State:
         status=Status(fields["status"]),
         reason=_reason(fields),
         since=None if fields["since"] is None else _number(fields["since"]),
-        streak=int(fields["streak"]),
+        streak=_count(fields["streak"]),
         streak_healthy=bool(fields["streakHealthy"]),
-        runs=int(fields["runs"]),
-        transitions=int(fields["transitions"]),
+        runs=_count(fields["runs"]),
+        transitions=_count(fields["transitions"]),
         fresh_until=math.inf if fields["freshUntil"] is None else _number(fields["freshUntil"]),
     )
 
@@ -253,8 +256,13 @@ def _optional(fields: Mapping[str, Any], name: str) -> float | None:
     return _number(fields[name]) if name in fields else None
 
 
-def _number(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("not finite")
-    return number
+def _number(value: Any, minimum: float = 0.0) -> float:
+    if not minimum <= value <= _MAX_TIME:  # compared as it is, because float() raises OverflowError for a long integer
+        raise ValueError("not a time")
+    return float(value)
+
+
+def _count(value: Any, minimum: int = 0) -> int:
+    if not minimum <= value <= _MAX_COUNT:  # as above, for int() and infinity
+        raise ValueError("not a count")
+    return int(value)

@@ -90,6 +90,11 @@ def test_a_summary_that_is_left_out_is_the_one_before():
         '{"type":"run","check":"a","started":1,"clock":1,"duration":1,"generation":1,"status":"fail","reason":"no"}',
         '{"type":"run","check":"a","started":1,"clock":1,"duration":1,"generation":1,"status":"fail"}',
         '{"type":"checks","schema":1,"time":1,"clock":1,"generation":1,"checks":[{}]}',
+        '{"type":"loaded","time":1e300,"generation":1}',
+        '{"type":"loaded","time":-1,"generation":1}',
+        '{"type":"loaded","time":1,"generation":1e999}',
+        '{"type":"loaded","time":' + "9" * 400 + ',"generation":1}',
+        '{"type":"run","check":"a","started":253402300799,"clock":1,"duration":1,"generation":1}',
         "[" * 100_000,
     ],
 )
@@ -97,6 +102,14 @@ def test_a_damaged_line_is_left_out(line):
     good = [encode(entry) for entry in recorded()]
 
     assert len([*decode([*good[:3], line, *good[3:]])]) == len(good)
+
+
+@pytest.mark.parametrize("name", ["periodSeconds", "failureThreshold", "successThreshold"])
+def test_a_check_with_a_number_that_no_configuration_has_is_damage(name):
+    fields = next(json.loads(line) for line in map(encode, recorded()) if '"periodSeconds"' in line)
+    fields["checks"][0][name] = 0
+
+    assert [*decode([json.dumps(fields)])] == []
 
 
 @given(st.binary(max_size=200))
