@@ -118,8 +118,18 @@ def test_a_probe_listener_has_no_history(stage):
     assert f"{url}/events returned 404, expected 200: a listener for probes has no history\n" in told.stderr
 
 
+def story(time, generation):
+    event = {"type": "loaded", "time": time, "generation": generation}
+    return json.dumps({"host": "a", "until": "2026-03-01T00:00:00Z", "leftOff": 0, "checks": {}, "events": [event]})
+
+
 @pytest.mark.parametrize(
-    "body", ["", "ok", "[]", "{}", json.dumps({"events": [], "checks": {}}), "[" * 10_000, '{"events": 1}']
+    "body",
+    [
+        *("", "ok", "[]", "{}", json.dumps({"events": [], "checks": {}}), "[" * 10_000, '{"events": 1}'),
+        story("2026-03-01T00:00:00Z", float("inf")),
+        story("0001-01-01T00:00:00+14:00", 1),
+    ],
 )
 def test_something_else_at_the_url(body):
     server = Server((f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode(),))

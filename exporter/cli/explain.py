@@ -122,7 +122,7 @@ def _request(url: str, timeout: float, access: Access) -> "Chronicle":
         raise AskError(f"{address} returned {status}, expected 200{hint}")
     try:
         return parse(json.loads(body))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise AskError(f"{address} did not respond like a health exporter of this version") from None
 
 

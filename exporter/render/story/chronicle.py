@@ -80,7 +80,10 @@ class Chronicle:
 
 
 def parse(document: Mapping[str, Any]) -> Chronicle:
-    """Return the Chronicle of a document. Raises ValueError, LookupError or TypeError if it is not a valid one."""
+    """Return the Chronicle of a document.
+
+    Raises ValueError, LookupError, TypeError, AttributeError or OverflowError if it is not a valid one.
+    """
     events: Sequence[Mapping[str, Any]] = document["events"]
     spans: dict[str, list[Span]] = {}
     for fields in _select(events, "runs"):
@@ -172,4 +175,7 @@ def _optional_time(fields: Mapping[str, Any], name: str) -> float | None:
 
 
 def _time(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    moment = datetime.fromisoformat(text).timestamp()
+    if moment < 0:  # the year 1 in another time zone is the year 0, which cannot be written
+        raise ValueError("a time before 1970")
+    return moment
