@@ -411,6 +411,10 @@ class Verdict:
         return Status.WARN if warns else Status.PASS
 
 
+NO_FILE = "built-in default"
+"""The name of the configuration without a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Which exporter this is, for people."""

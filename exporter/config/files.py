@@ -10,7 +10,7 @@ from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.document import MAX_BYTES
 from exporter.host.file_sets import read_set, sign_set
 from exporter.host.reader import MAX_WAIT
-from exporter.model import Deadline
+from exporter.model import NO_FILE, Deadline
 
 MAX_FILES = 1000
 _EMPTY_FOLDER = FileNotFoundError(errno.ENOENT, "the folder has no *.yml or *.yaml files")
@@ -26,7 +26,7 @@ class Text(NamedTuple):
 
 
 BUILT_IN = Text(
-    "built-in default",
+    NO_FILE,
     b"""\
 # The checks without a --config.file: they watch the machine that health-exporter runs on.
 checks:

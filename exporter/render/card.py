@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from exporter.evaluation.history import History
 from exporter.evaluation.judge import find_causes
-from exporter.model import Group, Measurement, Reason, Result, Snapshot, Spec, State, Status
+from exporter.model import NO_FILE, Group, Measurement, Reason, Result, Snapshot, Spec, State, Status
 from exporter.probe.check import FUNCTION
 from exporter.quantities import format_duration
 from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
@@ -177,7 +177,7 @@ def make_command(spec: Spec, files: Sequence[str]) -> str:
     """Return the command that runs this check once more; empty for a function of an application."""
     if spec.kind == FUNCTION:
         return ""
-    source = "".join(f" --config.file {shlex.quote(file)}" for file in files) if "/" in "".join(files) else ""
+    source = "".join(f" --config.file {shlex.quote(file)}" for file in files if file != NO_FILE)
     return f"health-exporter check --name {shlex.quote(spec.name)}{source}"
 
 

@@ -10,6 +10,7 @@ from render.fleet import VITALS, make_fleet
 from render.scene import NOW, golden, scene
 
 from exporter import __version__
+from exporter.config.files import BUILT_IN
 from exporter.evaluation.history import History, Transition
 from exporter.evaluation.settle import expire, settle
 from exporter.model import Group, Identity, Outcome, Reason, State, Status, Vitals
@@ -278,12 +279,19 @@ def test_the_filter_selects_checks_and_arranges_them():
     assert "1 fail of 3 checks" in Text(html).of("h1")
 
 
-def test_a_command_runs_the_check_again():
-    identity = Identity("host", ("/etc/it's.yml", "conf.d"))
-    html = render(snapshot([after(PASS, name="web")]), PROBE_PATHS, NOW, vitals=Vitals(True, identity=identity))
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        (("/etc/it's.yml", "conf.d"), """ --config.file '/etc/it'"'"'s.yml' --config.file conf.d"""),
+        (("health.yml",), " --config.file health.yml"),
+        ((BUILT_IN.source,), ""),
+    ],
+)
+def test_a_command_runs_the_check_again(files, options):
+    vitals = Vitals(True, identity=Identity("host", files))
+    html = render(snapshot([after(PASS, name="web")]), PROBE_PATHS, NOW, vitals=vitals)
 
-    command = """health-exporter check --name web --config.file '/etc/it'"'"'s.yml' --config.file conf.d"""
-    assert f"run it now {command}" in words(html)
+    assert f"run it now health-exporter check --name web{options} more" in words(html)
 
 
 def test_a_clock_that_went_back_makes_no_negative_ages():
