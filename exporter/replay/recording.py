@@ -9,6 +9,9 @@ the States right after it, so it is not covered by the recording. Neither is the
 A check lives from the checkpoint that adds or changes it to the one that removes or changes it. A State in a checkpoint
 that has no runs yet is a new or changed check; all others go on. A checkpoint at the begin of a file is written while
 entries from before it still wait, so it counts only if the recording begins with it.
+
+If the wall clock moves ahead of the monotonic one, the clock was set or the machine was suspended. Nothing ran in the
+meantime, so it is not covered either.
 """
 
 from collections.abc import Iterable
@@ -18,6 +21,9 @@ from exporter.evaluation.answered import Answered
 from exporter.evaluation.history import Checkpoint, Entry, Event, Milestone, Recorded, Transition
 from exporter.model import Result, Spec, State
 from exporter.replay.windows import Windows, unite
+
+MAX_JUMP = 60.0
+"""Seconds by which the wall clock may move ahead without a gap."""
 
 
 class ReplayError(ValueError):
@@ -81,7 +87,9 @@ class _Reader:
         self._flags: dict[str, float] = {}  # draining, degraded: since when
         self._flagged: dict[str, list[tuple[float, float]]] = {"draining": [], "degraded": []}
         self._answered: dict[tuple[str, float], Answered] = {}
+        self._seen: tuple[float, float] | None = None  # the latest time with both clocks, and their difference
         self._missing = 0
+        self._jumps = 0
         self._holds = 0
 
     def add(self, entry: Entry) -> None:
@@ -94,6 +102,7 @@ class _Reader:
                 if self._begin is None:
                     self._adopt(entry)
             case Checkpoint():
+                self._compare_clocks(entry.time, entry.clock)
                 self._advance(entry.time, entry.generation)
                 self._load(entry)
             case Milestone(event=Event.STARTED):
@@ -107,7 +116,9 @@ class _Reader:
             case Milestone(event=Event.STOPPED):
                 self._last = max(self._last, entry.time)
             case Recorded() if entry.generation > self._included:
-                self._advance(entry.result.started + entry.result.duration, entry.generation)
+                ended = entry.result.started + entry.result.duration
+                self._compare_clocks(ended, entry.result.ended)
+                self._advance(ended, entry.generation)
                 if life := self._open.get(entry.check):
                     life.readings[0].append(entry.result)
             case Transition(threshold=0) if entry.generation > self._included:
@@ -127,13 +138,16 @@ class _Reader:
 
     def _write_remarks(self) -> tuple[str, ...]:
         missing = f"{self._missing} entries of the history are missing. The time in which they are missing is left out."
+        jumps = "The clock was set forward, or the machine was suspended. That time is left out."
         held = "Restarts were suspended for some of this time (hold). The table shows what had happened without a hold."
-        return (missing,) * bool(self._missing) + (held,) * bool(self._holds)
+        known = ((missing, self._missing), (jumps, self._jumps), (held, self._holds))
+        return tuple(remark for remark, count in known if count)
 
     def _adopt(self, checkpoint: Checkpoint) -> None:
         """Begin with the States of a checkpoint, which include the runs up to its generation."""
         self._begin = self._last = checkpoint.time
         self._generation = self._included = checkpoint.generation
+        self._seen = checkpoint.time, checkpoint.time - checkpoint.clock
         self._holds += checkpoint.held
         for state in checkpoint.states:
             offset = checkpoint.time - checkpoint.clock
@@ -161,7 +175,7 @@ class _Reader:
             self._open.clear()
         self._close()
         self._begin = self._last = time
-        self._generation, self._included = None, -1
+        self._generation, self._included, self._seen = None, -1, None
 
     def _advance(self, time: float, generation: int) -> None:
         """Note that time has passed. If entries are missing, the recording goes on without them."""
@@ -170,17 +184,29 @@ class _Reader:
             self._begin = self._last = time
         if before is not None and generation > before + 1:
             self._missing += generation - before - 1
-            flags, lives = [*self._flags], [*self._open.values()]
-            self._close()
-            self._begin = time
-            for life in lives:
-                offset = life.offset
-                if runs := life.readings[0]:
-                    offset = runs[-1].started + runs[-1].duration - runs[-1].ended
-                self._open[life.spec.name] = Life(life.spec, time, offset, None)
-            for flag in flags:
-                self._flag(flag, time, up=True)
+            self._split(time)
         self._last = max(self._last, time)
+
+    def _compare_clocks(self, time: float, clock: float) -> None:
+        """Leave out the time by which the wall clock has moved ahead."""
+        before, self._seen = self._seen, (time, time - clock)
+        if before is not None and self._begin is not None and time - clock - before[1] > MAX_JUMP:
+            self._jumps += 1
+            self._last = max(self._begin, before[0])  # which clock the entries since then have is not known
+            self._split(time)
+
+    def _split(self, time: float) -> None:
+        """End all lives with the latest entry, and begin again now, with States that are not known."""
+        flags, lives = [*self._flags], [*self._open.values()]
+        self._close()
+        self._begin = time
+        for life in lives:
+            offset = life.offset
+            if runs := life.readings[0]:
+                offset = runs[-1].started + runs[-1].duration - runs[-1].ended
+            self._open[life.spec.name] = Life(life.spec, time, offset, None)
+        for flag in flags:
+            self._flag(flag, time, up=True)
 
     def _flag(self, flag: str, time: float, *, up: bool) -> None:
         since = self._flags.pop(flag, time)

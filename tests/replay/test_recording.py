@@ -1,5 +1,7 @@
 """What a history says about runs and about the time it covers, and which of it is missing."""
 
+from dataclasses import replace
+
 from make import FAIL, PASS, check, in_groups, result
 from support import Clock
 
@@ -63,6 +65,25 @@ def test_a_hold_is_no_gap_and_the_table_is_without_it():
         "Restarts were suspended for some of this time (hold). The table shows what had happened without a hold.",
     )
     assert reread(past.entries[-3:]).remarks == ()
+
+
+def test_a_clock_that_is_set_forward_adds_no_time():
+    past = Past()
+    past.start()
+    past.run(PASS, FAIL)
+    lines = [encode(entry) for entry in past.entries]
+    past.entries.clear()
+    past.run(FAIL, FAIL, PASS)
+    year = 365 * 86400
+    later = [
+        replace(entry, result=replace(entry.result, started=entry.result.started + year))
+        for entry in past.entries
+        if isinstance(entry, Recorded)
+    ]
+
+    recording = read([*decode([*lines, *map(encode, later)])])
+    assert recording.covered == ((WALL + 1000, WALL + 1020), (WALL + year + 1030, WALL + year + 1050))
+    assert recording.remarks[-1] == "The clock was set forward, or the machine was suspended. That time is left out."
 
 
 def test_a_check_is_pending_then_follows_its_runs():
