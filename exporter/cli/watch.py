@@ -93,7 +93,9 @@ class _Screen:
             lines = [*render_short_rows(snapshot, color=use_color(), width=width)]
         if len(lines) > room:
             lines[room - 1 :] = [f"... and {len(lines) - room + 1} more"]
-        return [*lines, "", cut(f"{render_verdict(snapshot, verdict)}, {self._describe(snapshot)}", width)]
+        # Before the first result, the verdict is that of no checks, which is a pass.
+        summary = render_verdict(snapshot, verdict) if snapshot.states or not self._total else "no results yet"
+        return [*lines, "", cut(f"{summary}, {self._describe(snapshot)}", width)]
 
     def _describe(self, snapshot: Snapshot) -> str:
         pending = self._total - len(snapshot.states)

@@ -109,6 +109,11 @@ def test_a_drawing_replaces_the_one_before(size):
     assert second.endswith(" Ctrl-C ends\x1b[K\n\x1b[J")
 
 
+def test_before_the_first_result_there_is_no_verdict(size):
+    assert "no results yet, 2 not run yet, " in watch._Screen(2).show(*judged())
+    assert "verdict: pass (no checks), " in watch._Screen(0).show(*judged())
+
+
 def test_a_drawing_after_a_change_of_the_size_clears_the_terminal(size):
     screen = watch._Screen(1)
     screen.show(*judged(once("a", PASS)))
