@@ -20,5 +20,5 @@ def echo(text: str, stream: "TextIO | None") -> None:
     try:
         print(text, file=stream, flush=True)
     except OSError as error:
-        if stream is not sys.stderr:
+        if stream is not sys.stderr and not isinstance(error, BrokenPipeError):  # such as `head`, which has enough
             echo(f"the report could not be written: {error.strerror}", sys.stderr)

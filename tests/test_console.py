@@ -1,6 +1,8 @@
 """Printing: a stream that is closed or full changes nothing."""
 
 import io
+import os
+from contextlib import suppress
 
 from exporter.console import echo
 
@@ -35,3 +37,12 @@ def test_a_failed_write_to_standard_error_is_silent(monkeypatch):
     echo("healthy", stream)
 
     assert stream.getvalue() == "healthy\n"
+
+
+def test_a_reader_that_has_read_enough_is_no_error(capsys):
+    read, write = os.pipe()
+    os.close(read)
+    with suppress(BrokenPipeError), os.fdopen(write, "w") as stream:
+        echo("healthy", stream)
+
+    assert capsys.readouterr() == ("", "")
