@@ -2,7 +2,7 @@
 (() => {
   const PERIOD = 10000, PATIENCE = 8000;
   const note = document.getElementById("live");
-  let answered = Date.now(), due = answered + PERIOD, failing = false, tag = null, skew = 0;
+  let answered = Date.now(), due = answered + PERIOD, failing = "", tag = null, skew = 0;
 
   const formatAge = seconds => {
     if (!seconds) return "just now";
@@ -64,8 +64,15 @@
     setAddress(page);
     for (const name of ["header", "main", "footer"]) merge(document.querySelector(name), page.querySelector(name));
     document.querySelector("link").href = icon.href;
-    document.title = page.title;
+    document.title = failing ? `${failing}: ${page.title}` : page.title;
     setClock();
+  };
+
+  // Why there is no update, at the front of the title; empty if there is one.
+  const setFailing = text => {
+    const title = document.title.slice(failing && failing.length + 2);
+    document.title = text ? `${text}: ${title}` : title;
+    failing = text;
   };
 
   const update = async () => {
@@ -76,16 +83,14 @@
         { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
       if (response.status !== 304) {
         const page = new DOMParser().parseFromString(await response.text(), "text/html");
-        if (!response.ok || !page.querySelector("main[data-now]")) throw new Error(response.status);
+        if (!response.ok || !page.querySelector("main[data-now]")) throw new Error("", { cause: response.status });
         show(page);
         tag = response.headers.get("ETag");
       }
-      if (failing && response.status === 304) document.title = document.title.replace(/^no response: /, "");
+      setFailing("");
       answered = Date.now();
-      failing = false;
-    } catch {
-      failing = true;
-      if (!document.title.startsWith("no response: ")) document.title = `no response: ${document.title}`;
+    } catch ({ cause }) {  // the check is gone, or the password is wrong; the exporter starts, or is away
+      setFailing(cause >= 400 && cause < 500 ? `error ${cause}` : "no response");
     }
     due = Date.now() + (failing ? PERIOD / 2 : PERIOD);
     tick();
@@ -94,7 +99,7 @@
   const tick = () => {
     if (document.hidden) return;
     if (Date.now() >= due) update();
-    const text = failing ? `no response for ${Math.round((Date.now() - answered) / 1000)} s` : `updates every ${PERIOD / 1000} s`;
+    const text = failing ? `${failing} for ${Math.round((Date.now() - answered) / 1000)} s` : `updates every ${PERIOD / 1000} s`;
     if (note.textContent !== text) note.textContent = text;
     note.className = failing ? "silent" : "";
     showAges();

@@ -293,3 +293,18 @@ def test_the_page_survives_an_exporter_that_is_away(browser):
         eventually(lambda: seen(browser, "h1") == ["1 fail, 2 warn of 4 checks"], what="the page is up to date again")
         assert seen(browser, "#live") == ["updates every 10 s"]
         assert browser.title.startswith("1 fail, 2 warn")
+
+
+def test_a_check_that_is_gone_is_an_error(browser):
+    server = Server()
+    with server.running():
+        resize(browser, 1280)
+        browser.get(server.url + "/check/high")
+        server.stage.watch(check("well"))
+        pass_time(browser, 11)
+        eventually(lambda: re.fullmatch(r"error 404 for \d+ s", seen(browser, "#live")[0]))
+        assert browser.title.startswith("error 404: high: ")
+
+        server.stage.watch(check("high"))
+        pass_time(browser, 11)
+        eventually(lambda: browser.title.startswith("high: "), what="the page is up to date again")
