@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.ask import MAX_TIMEOUT, URL, Access, AskError
-from exporter.cli.ask import ask_option
-from exporter.cli.parts import File, Refused, Seconds, complete_files
+from exporter.ask import Access, AskError, request
+from exporter.cli.connection import PATIENCE, take_access, take_url
+from exporter.cli.parts import File, Refused
 from exporter.console import echo
 from exporter.exitcodes import COULD_NOT_ASK
 
 if TYPE_CHECKING:
     from exporter.render.story.chronicle import Chronicle
-
-TIMEOUT = 5  # seconds
 
 
 @click.command(short_help="Show what has happened and why, in sentences.")
@@ -35,37 +33,15 @@ TIMEOUT = 5  # seconds
     metavar="FILE",
     help="Read this file, which `serve --history.file` has written, instead of asking an exporter.",
 )
-@ask_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
-@ask_option(
-    "--timeout",
-    type=Seconds(min=0, min_open=True, max=MAX_TIMEOUT),
-    default=TIMEOUT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time limit for the whole request, name resolution included.",
-)
-@ask_option(
-    "--ca-file", default="", metavar="FILE", shell_complete=complete_files, help="Trust the CAs in this PEM file."
-)
-@ask_option("--insecure", is_flag=True, help="Accept any certificate.")
-@ask_option("--username", default="", metavar="NAME", help="User to authenticate as.")
-@ask_option(
-    "--password-file",
-    default="",
-    metavar="FILE",
-    shell_complete=complete_files,
-    help="File that contains the password.",
-)
+@take_url(PATIENCE)
+@take_access
 def explain(
     since: str,
     check: str | None,
     history_file: Path | None,
     url: str,
     timeout: float,
-    ca_file: str,
-    insecure: bool,
-    username: str,
-    password_file: str,
+    access: Access,
 ) -> int:
     """Show what has happened, in sentences with times in UTC, the earliest first.
 
@@ -94,10 +70,7 @@ def explain(
     from exporter.render.story.story import MAX_WIDTH, write
 
     try:
-        if history_file is None:
-            chronicle = _request(url, timeout, Access(ca_file, insecure, username, password_file))
-        else:
-            chronicle = _read(history_file)
+        chronicle = _request(url, timeout, access) if history_file is None else _read(history_file)
     except AskError as error:
         echo(f"{error}\nIf the exporter is gone, use --history.file with the file that it has written.", sys.stderr)
         return COULD_NOT_ASK
@@ -113,7 +86,6 @@ def explain(
 
 
 def _request(url: str, timeout: float, access: Access) -> "Chronicle":
-    from exporter.ask import request
     from exporter.render.story.chronicle import parse
 
     address, (status, _, body) = request("events", url, timeout, access, "format=json&runs")

@@ -4,13 +4,11 @@ import sys
 
 import click
 
-from exporter.ask import MAX_TIMEOUT, URL, Access, AskError
-from exporter.cli.ask import ask_option
-from exporter.cli.parts import Refused, Seconds, complete_files
+from exporter.ask import Access, AskError, request
+from exporter.cli.connection import PATIENCE, take_access, take_url
+from exporter.cli.parts import Refused, Seconds
 from exporter.console import echo
 from exporter.exitcodes import COULD_NOT_ASK
-
-TIMEOUT = 5  # seconds
 
 
 @click.command(short_help="Suspend restarts for a limited time, to debug.")
@@ -24,27 +22,8 @@ TIMEOUT = 5  # seconds
 )
 @click.option("--why", metavar="TEXT", help="Reason for the hold, which everyone sees. At most 200 characters.")
 @click.option("--end", is_flag=True, help="End the hold now.")
-@ask_option("--url", default=URL, show_default=True, metavar="URL", help="URL of the exporter.")
-@ask_option(
-    "--timeout",
-    type=Seconds(min=0, min_open=True, max=MAX_TIMEOUT),
-    default=TIMEOUT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time limit for the whole request, name resolution included.",
-)
-@ask_option(
-    "--ca-file", default="", metavar="FILE", shell_complete=complete_files, help="Trust the CAs in this PEM file."
-)
-@ask_option("--insecure", is_flag=True, help="Accept any certificate.")
-@ask_option("--username", default="", metavar="NAME", help="User to authenticate as.")
-@ask_option(
-    "--password-file",
-    default="",
-    metavar="FILE",
-    shell_complete=complete_files,
-    help="File that contains the password.",
-)
+@take_url(PATIENCE)
+@take_access
 def hold(
     group: str,  # noqa: ARG001  # there is only one that can be held
     seconds: float | None,
@@ -52,10 +31,7 @@ def hold(
     end: bool,
     url: str,
     timeout: float,
-    ca_file: str,
-    insecure: bool,
-    username: str,
-    password_file: str,
+    access: Access,
 ) -> int:
     """Suspend restarts by liveness: until the hold expires, /livez returns 200, whatever its checks say.
 
@@ -77,14 +53,11 @@ def hold(
     """
     from urllib.parse import urlencode
 
-    from exporter.ask import request
-
     if end and (seconds or why):
         raise click.UsageError("give either --end, or --for and --why")
     if not end and (seconds is None or not why):
         raise click.UsageError("give --for and --why, such as --for 15m --why debugging")
     query = "end" if end else urlencode({"for": seconds, "why": why})
-    access = Access(ca_file, insecure, username, password_file)
     try:
         address, (status, head, body) = request("-/hold", url, timeout, access, query, "POST")
     except AskError as error:
