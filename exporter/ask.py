@@ -20,7 +20,7 @@ from exporter.arguments import name_variable, parse_seconds
 from exporter.console import echo
 from exporter.exitcodes import COULD_NOT_ASK, HEALTHY, UNHEALTHY
 from exporter.self_connection import MAX_SELF_CONNECTIONS, discard_self_connection
-from exporter.text import replace_unprintable
+from exporter.text import format_count, replace_unprintable
 
 ENDPOINTS = {
     "livez": "livez",
@@ -362,12 +362,12 @@ def _explain_details(check: "dict[str, Any]") -> list[str]:
 def _explain_exporter(health: "dict[str, Any]") -> list[str]:
     """Return the lines about the exporter itself, and about its configuration."""
     configuration = health["configuration"]
-    count = configuration["checks"]
+    checks = format_count(configuration["checks"], "check")
     loaded = f", loaded at {configuration['loaded']}" if "loaded" in configuration else ", never loaded"
     lines = [
         f"exporter: {health['status']}, {health['host']}, version {health['releaseId']}",
         *health.get("notes", ()),
-        f"configuration: {configuration['file']}, {count} {'check' if count == 1 else 'checks'}{loaded}",
+        f"configuration: {configuration['file']}, {checks}{loaded}",
     ]
     if "errors" in configuration:
         lines.append(f"rejected at {configuration.get('rejected', 'an unknown time')}:")

@@ -2,7 +2,7 @@
 
 from exporter.text import format_number
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def format_quantity(name: str, value: float) -> str:
@@ -36,11 +36,21 @@ def format_duration(seconds: float) -> str:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    at = next(index for index, (_, length) in enumerate(_UNITS) if whole >= length)
-    (unit, length), (smaller, part) = _UNITS[at : at + 2]
-    rest = whole % length // part
-    return f"{whole // length} {unit} {rest} {smaller}" if rest else f"{whole // length} {unit}"
+    return format_seconds(round(seconds))
+
+
+def format_seconds(seconds: int) -> str:
+    """Return a duration of at least a second in its largest unit, with the next one unless that is 0.
+
+    >>> format_seconds(45), format_seconds(3690), format_seconds(86400)
+    ('45 s', '1 h 1 min', '1 d')
+    """
+    at = next(index for index, (_, length) in enumerate(UNITS) if seconds >= length)
+    parts = []
+    for unit, length in UNITS[at : at + 2]:
+        count, seconds = divmod(seconds, length)
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts)
 
 
 def format_size(count: float) -> str:

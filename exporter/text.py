@@ -32,6 +32,15 @@ def format_number(number: float) -> str:
     return f"{number:g}"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> format_count(1, "check"), format_count(3, "check")
+    ('1 check', '3 checks')
+    """
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shorten(text: str, length: int) -> str:
     """Return the text, or its beginning with an ellipsis, in at most `length` characters."""
     return text if len(text) <= length else text[: length - 1] + "…"

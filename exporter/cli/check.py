@@ -97,15 +97,21 @@ def check(
       3   UNKNOWN: a check could not run; or invalid configuration or command line
     """
     from exporter.evaluation.judge import judge
+    from exporter.evaluation.schedule import PoolError
 
     if not config_files and form == "text":
         echo("no configuration file: the checks are the built-in default, for this machine", sys.stderr)
     if watch and (form != "text" or output is not None):
         raise click.UsageError("--watch shows text on standard output: leave out --format and --output")
     checks = _select(load_config(config_files).checks, Group(group), names)
-    if watch:
-        return _watch(checks, Group(group), fail_fast=fail_fast)
-    snapshot = _run(checks, Group(group), fail_fast=fail_fast)
+    try:
+        if watch:
+            from exporter.cli.watch import watch as watch_checks
+
+            return watch_checks(checks, Group(group), fail_fast=fail_fast)
+        snapshot = _run(checks, Group(group), fail_fast=fail_fast)
+    except PoolError as error:
+        raise Refused(str(error)) from None
     left = len(checks) - len(snapshot.states)
     if left and form == "text":
         echo(f"--fail-fast: {'1 more check has' if left == 1 else f'{left} more checks have'} not ended", sys.stderr)
@@ -128,21 +134,10 @@ def _select(configured: "Sequence[Check]", group: Group, names: Sequence[str]) -
     return [check for check in checks if not names or check.spec.name in names]
 
 
-def _watch(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> int:
-    from exporter.cli.watch import watch
-    from exporter.evaluation.schedule import PoolError
-
-    try:
-        return watch(checks, group, fail_fast=fail_fast)
-    except PoolError as error:
-        raise Refused(str(error)) from None
-
-
 def _run(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> "Snapshot":
     from exporter.cli.screen import ProgressLine, is_terminal
     from exporter.evaluation.judge import satisfies
     from exporter.evaluation.once import run_all
-    from exporter.evaluation.schedule import PoolError
 
     line = ProgressLine(len(checks))
     try:
@@ -151,8 +146,6 @@ def _run(checks: "Sequence[Check]", group: Group, *, fail_fast: bool) -> "Snapsh
             progress=line.show if is_terminal(sys.stderr) else None,
             is_enough=lambda state: fail_fast and not satisfies(state, group),
         )
-    except PoolError as error:
-        raise Refused(str(error)) from None
     finally:
         line.clear()
 

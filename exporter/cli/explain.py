@@ -75,9 +75,9 @@ def explain(
         echo(f"{error}\nIf the exporter is gone, use --history.file with the file that it has written.", sys.stderr)
         return COULD_NOT_ASK
     try:
-        moment = parse_since(since, chronicle.until)
+        moment = parse_since(since, chronicle.until, "--since")
     except ValueError as error:
-        raise click.UsageError(f"--{error}.") from None
+        raise click.UsageError(f"{error}.") from None
     if check is not None and check not in chronicle.list_names():
         raise Refused(f"no such check: {check}; the checks are: {', '.join(chronicle.list_names()) or '(none)'}")
     width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)

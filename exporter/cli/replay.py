@@ -170,7 +170,6 @@ def _parse_time(text: str | None, option: str, now: float, default: float) -> fl
     if text is None:
         return default
     try:
-        return parse_since(text, now)
+        return parse_since(text, now, option)
     except ValueError as error:
-        message = str(error).replace("since", option, 1)
-        raise click.UsageError(f"{message}.") from None
+        raise click.UsageError(f"{error}.") from None

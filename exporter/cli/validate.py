@@ -13,6 +13,7 @@ import click
 from exporter.cli.parts import Refused, Seconds, option, read_config, take_config_file
 from exporter.console import echo
 from exporter.exitcodes import USAGE
+from exporter.text import format_count
 
 if TYPE_CHECKING:
     from exporter.config.checks import Config
@@ -76,7 +77,7 @@ def validate(config_files: Sequence[Path], form: str, scrape_interval: float) ->
 
 def _summarize(config: "Config", paths: Sequence[Path]) -> str:
     sources = [part.document.source for part in config.parts]
-    count = f"{len(config.checks)} {'check' if len(config.checks) == 1 else 'checks'}"
+    count = format_count(len(config.checks), "check")
     if len(sources) == 1:
         return f"{sources[0]}: valid, {count}"
     return f"{', '.join(map(str, paths))}: valid, {count} in {len(sources)} files"

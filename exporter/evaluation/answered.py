@@ -45,6 +45,11 @@ class Answered:
     """The kubelet's first request for /startupz after the last one of these for /livez."""
 
 
+def is_pause(seconds: float, interval: float) -> bool:
+    """Return whether the kubelet has paused, because it asked that much later, and every `interval` seconds before."""
+    return seconds > interval * _PAUSE + _TOLERANCE
+
+
 class AnswerLog:
     """The latest answers of 503. Safe to use from several threads."""
 
@@ -90,7 +95,7 @@ class AnswerLog:
         since = 0.0 if asked is None else now - asked
         if asked is not None or len(self._asked) < MAX_OPEN:
             self._asked[path] = now, since
-        return asked, interval > 0 and since > interval * _PAUSE + _TOLERANCE
+        return asked, interval > 0 and is_pause(since, interval)
 
     def _note_startup(self) -> None:
         """Note that the kubelet has asked for /startupz, in the entries about /livez that may still grow."""

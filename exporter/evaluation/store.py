@@ -32,6 +32,7 @@ from exporter.evaluation.settle import expire, settle
 from exporter.lines import format_time
 from exporter.model import Group, Hold, Result, Snapshot, State
 from exporter.probe.check import Check
+from exporter.text import format_count
 
 
 class Store:
@@ -71,7 +72,7 @@ class Store:
             self._note_obstacles(after.values())
             self._publish(after)
             self._note_checks()
-            self._note(Event.LOADED, "1 check" if len(new) == 1 else f"{len(new)} checks")
+            self._note(Event.LOADED, format_count(len(new), "check"))
             return tuple(new.values())
 
     def record(self, check: Check, result: Result) -> None:

@@ -22,6 +22,7 @@ from exporter.probe.check import Probe
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import Count, Host, Port, Text
 from exporter.redaction import quote, redact
+from exporter.text import format_count
 
 RESOLV_CONF = "/etc/resolv.conf"
 _NEEDS_NO_EDNS = ("FORMERR", "NOTIMP", "BADVERS")
@@ -122,7 +123,7 @@ class Dns(Probe):
         records = _find_records(response)
         if code not in self.expect_rcode:
             expected = f", expected {' or '.join(self.expect_rcode)}" if "expect_rcode" in self.model_fields_set else ""
-            found = f" with {_count(records)}" if records else ""
+            found = f" with {format_count(len(records), 'record')}" if records else ""
             return Outcome.failed(Reason.DNS, f"{self.target}: the response is {code}{found}{expected}", latency)
         count = Measurement("dns_answers", len(records))
         if code != "NOERROR":
@@ -133,9 +134,9 @@ class Dns(Probe):
             cause = f"the record {missing} is missing; received {_list_records(records)}"
             return Outcome.failed(Reason.MISSING, f"{self.target}: {cause}", latency, count)
         if len(records) < self.min_answers:
-            cause = f"{_count(records)}, expected at least {self.min_answers}"
+            cause = f"{format_count(len(records), 'record')}, expected at least {self.min_answers}"
             return Outcome.failed(Reason.MISSING, f"{self.target}: {cause}", latency, count)
-        return Outcome.passed(f"{self.target}: {_count(records)}", latency, count)
+        return Outcome.passed(f"{self.target}: {format_count(len(records), 'record')}", latency, count)
 
     def _parse_record(self, text: str) -> Any:
         """Return an expected record, in the form that `_normalize` returns."""
@@ -153,10 +154,6 @@ def _is_address(name: str) -> bool:
 def _normalize(record: Any) -> Any:
     """Return a record in a form that can be compared: for TXT, the whole text, however it is split."""
     return b"".join(record.strings) if hasattr(record, "strings") else record
-
-
-def _count(records: Sequence[Any]) -> str:
-    return "1 record" if len(records) == 1 else f"{len(records)} records"
 
 
 def _list_records(records: Sequence[Any]) -> str:

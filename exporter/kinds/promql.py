@@ -1,7 +1,6 @@
 """The kind `promql`: the value of a query at a Prometheus server."""
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
@@ -14,7 +13,7 @@ from exporter.probe.authorization import read_authorization, refuse_both
 from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.limits import Limited, parse_number
 from exporter.probe.options import HOST, HeaderName, InputFile, Meaning, Options, Query
-from exporter.probe.prometheus import read_result
+from exporter.probe.prometheus import locate_query, read_result
 from exporter.probe.reference import EXPANDED
 from exporter.probe.secret import BasicAuth, Secret
 from exporter.probe.tls import read_client_context
@@ -156,16 +155,15 @@ class Promql(Limited):
         from exporter.net import client  # imports requests, 9 MiB that no other kind needs
 
         form = {"query": self.query, "timeout": f"{max(1, math.ceil(deadline.remaining() * 1000))}ms"}
-        base = parse(self.url)
-        url = str(replace(base, path=f"{base.path.rstrip('/')}/api/v1/query"))
+        url = locate_query(self.url)
         encoded = {name: value.encode() for name, value in headers.items()}
         timer = LatencyTimer()
-        context = read_client_context(deadline, self.ca_file) if base.scheme == "https" else None
+        context = read_client_context(deadline, self.ca_file) if url.scheme == "https" else None
         with client.open_session(deadline, MAX_RESPONSE, context) as session:
             if len(urlencode(form)) > MAX_QUERY_STRING:
-                reply = client.send(session, "POST", url, data=form, headers=encoded)
+                reply = client.send(session, "POST", str(url), data=form, headers=encoded)
             else:
-                reply = client.send(session, "GET", url, params=form, headers=encoded)
+                reply = client.send(session, "GET", str(url), params=form, headers=encoded)
         return reply, timer.stop()
 
     def _conclude(self, samples: list[Any], latency: Measurement) -> Outcome:

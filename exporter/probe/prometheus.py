@@ -1,12 +1,13 @@
 """The result of a query in a response of Prometheus' HTTP API (prometheus.io/docs/prometheus/latest/querying/api)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exporter.model import Outcome, Reason, Status
 from exporter.net.errors import DialError
+from exporter.net.url import Url, parse
 from exporter.probe.body import Body
 from exporter.probe.jsonvalue import parse_json
 from exporter.redaction import quote, redact
@@ -21,6 +22,12 @@ class QueryResult:
 
     samples: list[Any]
     warning: Outcome | None
+
+
+def locate_query(url: str) -> Url:
+    """Return the URL to which queries are sent, at a server with this one. Raises ValueError."""
+    base = parse(url)
+    return replace(base, path=f"{base.path.rstrip('/')}/api/v1/query")
 
 
 def read_result(reply: "Reply", target: str, secrets: Sequence[str]) -> QueryResult:

@@ -14,7 +14,7 @@ from exporter.quantities import format_duration
 from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
 from exporter.render.strip import CELLS, draw_strip, find_cells, find_failure
 from exporter.render.words import format_label, format_limits
-from exporter.text import replace_surrogates
+from exporter.text import format_count, replace_surrogates
 
 MEMORABLE = 86400
 """Seconds for which the line of a check shows a failure that is over."""
@@ -119,6 +119,12 @@ def describe_caveat(state: State) -> str:
     return f"latest run: {latest.status}{reason}, {state.streak} of {threshold} {what} in a row"
 
 
+def render_meaning(spec: Spec) -> Html:
+    """Render what a failure of a check means, with a link to what to do."""
+    runbook = fill_if('<a href="%s" rel="noreferrer">runbook</a>', spec.runbook_url)
+    return join([part for part in (fill_if("%s", spec.description), runbook) if part], " ")
+
+
 def render_numbers(measurements: tuple[Measurement, ...]) -> Html:
     """Render the measurements of a run, with their limits."""
     return join(
@@ -153,7 +159,7 @@ def describe_failure(failure: Result, now: float) -> Html:
 
 def format_counts(state: State) -> str:
     """Return the number of runs, and of those that were not healthy."""
-    runs = "1 run" if state.runs == 1 else f"{state.runs} runs"
+    runs = format_count(state.runs, "run")
     failures = sum(state.failures.values())
     return f"{runs}, {failures} unhealthy" if failures else runs
 
@@ -184,9 +190,7 @@ def make_command(spec: Spec, files: Sequence[str]) -> str:
 @lru_cache(maxsize=1024)
 def _render_spec(spec: Spec, root: str, files: tuple[str, ...]) -> tuple[Html, Html, Html, Html]:
     """Render what a reload alone changes: the name, the target, what a failure means, and how the check runs."""
-    runbook = fill_if('<a href="%s" rel="noreferrer">runbook</a>', spec.runbook_url)
-    meaning = join([part for part in (fill_if("%s", spec.description), runbook) if part], " ")
-    meaning = fill_if('<div class="wide"><dt>meaning</dt><dd>%s</dd></div>', meaning)
+    meaning = fill_if('<div class="wide"><dt>meaning</dt><dd>%s</dd></div>', render_meaning(spec))
     configuration = fill(
         _SPEC,
         _count(spec.failure_threshold, "failure"),

@@ -18,9 +18,11 @@ from exporter.render.card import (
     make_command,
     quote_name,
     render_failure,
+    render_meaning,
     render_numbers,
     render_status,
 )
+from exporter.render.events import concerns
 from exporter.render.html import NOTHING, Html, fill, fill_if, join, show_time
 from exporter.render.page import Past
 from exporter.render.shell import render as render_shell
@@ -61,7 +63,7 @@ def render(
     """Render one check. Links start with `root`; ages are relative to `now`, as Unix time."""
     scene = Scene(snapshot, past.history, past.next_runs, now, root, vitals.identity.files)
     spec, history = state.spec, past.history.of(state.spec.name)
-    named = [entry for entry in answers if any(because.startswith(f"{spec.name} (") for because in entry.because)]
+    named = [entry for entry in answers if concerns(entry, spec.name)]
     transitions = [change for change in history.transitions if change.generation <= snapshot.generation]
     return render_shell(
         snapshot,
@@ -83,8 +85,7 @@ def _render_header(scene: Scene, state: State) -> Html:
     last = state.last
     summary = last.outcome.summary if last else "has not run yet"
     spec = state.spec
-    runbook = fill_if('<a href="%s" rel="noreferrer">runbook</a>', spec.runbook_url)
-    meaning = fill_if("<p>%s</p>\n", join([part for part in (fill_if("%s", spec.description), runbook) if part], " "))
+    meaning = fill_if("<p>%s</p>\n", render_meaning(spec))
     reason = fill_if(" (%s)", state.reason)
     condition = describe_condition(scene.snapshot, state)
     return fill(_HEADER, scene.root, state.status, spec.name, state.status, reason, summary, condition + meaning)

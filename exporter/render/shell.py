@@ -7,7 +7,7 @@ from exporter import __version__
 from exporter.model import Identity, Snapshot, Status, Vitals
 from exporter.render.html import NOTHING, Html, fill, fill_if, fill_names, join, read, show_time
 from exporter.render.words import format_moment
-from exporter.text import replace_surrogates
+from exporter.text import format_count, replace_surrogates
 
 REFRESH = 10
 """Seconds until a page without JavaScript is loaded again."""
@@ -87,10 +87,9 @@ def render_conditions(snapshot: Snapshot, vitals: Vitals, now: float) -> Html:
 
 def render_identity(snapshot: Snapshot, vitals: Vitals, now: float) -> Html:
     """Render which exporter this is."""
-    identity, count = vitals.identity, len(snapshot.states)
+    identity, checks = vitals.identity, format_count(len(snapshot.states), "check")
     if not identity.host:
         return NOTHING
     loaded = fill_if(", loaded at %s", vitals.reload_time and show_time(vitals.reload_time, now))
     started = fill_if(", started at %s", identity.started and show_time(identity.started, now))
-    checks = "1 check" if count == 1 else f"{count} checks"
     return fill("<p><b>%s</b>: %s, %s%s%s</p>\n", identity.host, identity.file, checks, loaded, started)

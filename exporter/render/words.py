@@ -4,9 +4,8 @@ import time
 from functools import lru_cache
 
 from exporter.model import BADNESS, Measurement, Snapshot, State, Status
-from exporter.quantities import format_quantity
-
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+from exporter.quantities import UNITS, format_quantity
+from exporter.text import format_count
 
 
 def format_headline(snapshot: Snapshot) -> str:
@@ -18,7 +17,7 @@ def format_headline(snapshot: Snapshot) -> str:
         return "no checks"
     counts = {status: sum(state.status is status for state in snapshot.states.values()) for status in BADNESS}
     bad = [f"{counts[status]} {status}" for status in BADNESS if counts[status] and status is not Status.PASS]
-    checks = "1 check" if total == 1 else f"{total} checks"
+    checks = format_count(total, "check")
     return f"{', '.join(bad)} of {checks}" if bad else f"{checks}, all pass"
 
 
@@ -79,5 +78,5 @@ def format_age(seconds: int) -> str:
     if not seconds:
         return "just now"
     length = abs(seconds)
-    unit, size = next(((unit, size) for unit, size in _UNITS if length >= size), _UNITS[-1])
+    unit, size = next(((unit, size) for unit, size in UNITS if length >= size), UNITS[-1])
     return f"{length // size} {unit} ago" if seconds > 0 else f"in {length // size} {unit}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.model import Deadline, Group, ProbeError, Spec
 from exporter.net.errors import DialError
-from exporter.net.url import parse
+from exporter.probe.prometheus import locate_query
 from exporter.probe.tls import read_client_context
 from exporter.replay.counters import Scrape
 from exporter.replay.recording import ReplayError
@@ -130,11 +130,10 @@ def _send(url: str, form: Mapping[str, str]) -> "Reply":
         raise ReplayError("the URL of Prometheus must begin with http:// or https://")
     deadline = Deadline(time.monotonic() + TIMEOUT)
     try:
-        base = parse(url)
-        context = read_client_context(deadline) if base.scheme == "https" else None
-        path = str(replace(base, path=f"{base.path.rstrip('/')}/api/v1/query"))
+        address = locate_query(url)
+        context = read_client_context(deadline) if address.scheme == "https" else None
         with client.open_session(deadline, MAX_RESPONSE, context) as session:
-            return client.send(session, "POST", path, data=dict(form))
+            return client.send(session, "POST", str(address), data=dict(form))
     except (DialError, ProbeError, ValueError) as error:
         raise ReplayError(str(error)) from None
 

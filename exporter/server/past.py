@@ -34,7 +34,7 @@ def answer_events(store: Store, answers: AnswerLog, vitals: Callable[[], Vitals]
         body = health.render_unknown(snapshot, judge(snapshot, Group.ALL), check)
         return replace(refuse(snapshot, 404), body=body.encode())
     try:
-        since = parse_since(query["since"][0], now) if "since" in query else 0.0
+        since = parse_since(query["since"][0], now, "since") if "since" in query else 0.0
         limit = _parse_limit(query["limit"][0]) if "limit" in query else events.MAX_EVENTS
     except ValueError as error:
         return replace(refuse(snapshot, 400), body=f"400 Bad Request\n{error}\n".encode())

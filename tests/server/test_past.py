@@ -143,7 +143,7 @@ def test_events_since_a_time(stage):
     ],
 )
 def test_a_time_has_several_forms(text, seconds):
-    assert parse_since(text, 86_400.0) == seconds
+    assert parse_since(text, 86_400.0, "since") == seconds
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from exporter.model import Group, Reason, Status
 from exporter.render.story.chronicle import Chronicle, Known
 from exporter.render.story.episodes import find_first_failure
 from exporter.render.story.pieces import Episode, Flapping, Life
-from exporter.render.story.prose import Line, Moments, count, end_sentence, enumerate_names, write_duration
+from exporter.render.story.prose import Line, Moments, end_sentence, enumerate_names, write_duration
+from exporter.text import format_count
 
 
 def describe_episode(chronicle: Chronicle, episode: Episode, moments: Moments) -> Iterator[Line]:
@@ -151,7 +152,7 @@ def _describe_failures(
         spans = [span for span in chronicle.list_spans(check) if since <= span.first <= until]
         while recovered and spans and not spans[-1].status.healthy:  # runs that began when the recovery had ended
             spans.pop()
-        yield f"{count(sum(span.count for span in spans if span.status is Status.FAIL), 'run')} failed in total."
+        yield f"{format_count(sum(span.count for span in spans if span.status is Status.FAIL), 'run')} failed in total."
 
 
 def _describe_down(life: Life, moments: Moments) -> str:

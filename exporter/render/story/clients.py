@@ -6,7 +6,7 @@ about that has the word "probably".
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from exporter.evaluation.answered import Answered
+from exporter.evaluation.answered import Answered, is_pause
 from exporter.render.events import concerns
 from exporter.render.health import NOT_LOADED
 from exporter.render.story.chronicle import Chronicle
@@ -84,7 +84,7 @@ def _is_pause(chronicle: Chronicle, entry: Answered, until: float) -> bool:
     """Return whether the time after an entry is longer than usual, and the exporter was there to notice that."""
     interval = _find_interval(entry)
     seen = not chronicle.has_started_between(entry.last, until)
-    return interval is not None and seen and until - entry.last > 1.5 * interval + 1
+    return interval is not None and seen and is_pause(until - entry.last, interval)
 
 
 def _find_interval(entry: Answered) -> float | None:

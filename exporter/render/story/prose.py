@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from exporter.quantities import format_seconds
+
 MAX_NAMES = 5
 """Names in a sentence."""
 
@@ -34,16 +36,7 @@ def write_date(moment: float) -> str:
 def write_duration(begin: float, end: float) -> str:
     """Return the time between two moments as the difference of what a reader sees of them: to the second."""
     seconds = int(end) - int(begin)
-    if seconds <= 0:
-        return "less than 1 s"
-    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
-    first = next(number for number, (count, _) in enumerate(parts) if count)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+    return format_seconds(seconds) if seconds > 0 else "less than 1 s"
 
 
 def enumerate_names(names: Sequence[str], maximum: int = MAX_NAMES) -> str:

@@ -8,8 +8,8 @@ from exporter.render.story.chronicle import Chronicle
 from exporter.render.story.incidents import Incident, find_incidents, select_incidents
 from exporter.render.story.paragraphs import Text, describe_incident
 from exporter.render.story.pieces import Episode, Flapping
-from exporter.render.story.prose import count, enumerate_names, write_date
-from exporter.text import replace_unprintable
+from exporter.render.story.prose import enumerate_names, write_date
+from exporter.text import format_count, replace_unprintable
 
 MAX_INCIDENTS = 20
 """Incidents of a story; the latest ones."""
@@ -43,7 +43,7 @@ def write(chronicle: Chronicle, since: float, width: int = MAX_WIDTH, check: str
 
 def _describe_end(chronicle: Chronicle) -> str:
     """Return the status of the checks at the end, the bad ones with their names."""
-    total = count(len(chronicle.checks), "check")
+    total = format_count(len(chronicle.checks), "check")
     bad = [
         f"{name} is {known.status}{f' ({known.reason})' if known.reason else ''}"
         for status in BADNESS
@@ -87,7 +87,7 @@ def _list_blips(chronicle: Chronicle, incidents: Iterable[Incident], since: floa
                 reasons = enumerate_names([*dict.fromkeys(str(span.reason) for span in found)])
                 first, last = write_date(found[0].first), write_date(found[-1].last)
                 when = f"at {first}" if number == 1 else f"between {first} and {last}"
-                yield "  ", f"{count(number, 'run')} of {check} {verb} {when} ({reasons})."
+                yield "  ", f"{format_count(number, 'run')} of {check} {verb} {when} ({reasons})."
 
 
 def _wrap(line: Text, width: int) -> str:
