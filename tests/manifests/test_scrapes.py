@@ -5,6 +5,7 @@ from textwrap import dedent
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 from support import Prometheus, ended, eventually
 
 from exporter.config.document import Document
@@ -70,8 +71,9 @@ def test_the_targets_are_those_that_prometheus_finds(name, tmp_path):
     path = tmp_path / "prometheus.yml"
     path.write_text(dedent(CONFIGURATIONS[name]))
     found, _ = find_targets(Document.read(path))
+    jobs = {job["job_name"] for job in yaml.safe_load(path.read_text())["scrape_configs"]}
     with ended(Prometheus(path)) as prometheus:
-        active = eventually(lambda: prometheus.api("targets")["activeTargets"], what="Prometheus has targets")
+        active = eventually(lambda: find_active(prometheus, jobs), what="Prometheus has targets of every job")
 
     expected = set()
     for target in active:
@@ -80,6 +82,12 @@ def test_the_targets_are_those_that_prometheus_finds(name, tmp_path):
             times = (seconds(target[key]) for key in ("scrapeInterval", "scrapeTimeout"))
             expected.add((parameters["module"], parameters["target"], parameters.get("hostname", ""), *times))
     assert expected == {(made.module, made.address, made.hostname, made.interval, made.timeout) for made in found}
+
+
+def find_active(prometheus, jobs):
+    """The active targets, once each job has some: Prometheus finds those of one job after those of another."""
+    active = prometheus.api("targets")["activeTargets"]
+    return active if {target["scrapePool"] for target in active} == jobs else []
 
 
 def seconds(text):
