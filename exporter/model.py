@@ -325,6 +325,17 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat that a job has sent for a check, with the exit code of the job."""
+
+    check: str
+    time: float  # wall clock
+    clock: float  # monotonic clock
+    generation: int
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """The settled status of a check after thresholds, and the counts that led to it."""
 

@@ -24,6 +24,7 @@ from exporter.embedded.function import CheckFunction, Function, Timing
 from exporter.forks import reset_if_forked
 from exporter.model import Group, Severity
 from exporter.probe.check import Check, Probe
+from exporter.probe.passive import PassiveProbe
 
 NO_THREADS = "the checks do not run, because this uWSGI has no threads: start it with --enable-threads"
 
@@ -90,11 +91,14 @@ class HealthExporter:
     """Runs an application's health checks on their own schedule, and serves the endpoints for their results.
 
     `config` is a configuration file or a folder of them, read once, whose checks run in addition to the functions.
-    Raises ConfigError if it is invalid.
+    Raises ConfigError if it is invalid, and ValueError if one of its checks waits for heartbeats: each process of an
+    application would receive only some of them.
     """
 
     def __init__(self, config: str | os.PathLike[str] | None = None) -> None:
         checks = load(Path(config)).checks if config is not None else ()
+        if waiting := [check.spec.name for check in checks if isinstance(check.probe, PassiveProbe)]:
+            raise ValueError(f"{waiting[0]} waits for heartbeats, which only `health-exporter serve` receives")
         self._processes = {os.getpid(): _Process(checks)}  # this process, or until its first use, its parent
 
     def check(

@@ -15,7 +15,7 @@ from typing import Any
 
 from exporter.evaluation.answered import Answered
 from exporter.evaluation.history import Checkpoint, Entry, Event, Milestone, Recorded, Transition
-from exporter.model import Group, Outcome, Reason, Result, Severity, Spec, State, Status
+from exporter.model import Beat, Group, Outcome, Reason, Result, Severity, Spec, State, Status
 
 SCHEMA = 1
 """The version of the schema. A reader ignores the files of later versions."""
@@ -35,6 +35,8 @@ def encode(entry: Entry, *, summary: bool = True) -> str:
             fields = {"type": "answered", **_encode_answered(entry)}
         case Milestone():
             fields = {"type": entry.event, "time": entry.time, "generation": entry.generation, "detail": entry.detail}
+        case Beat():
+            fields = {"type": "heartbeat", **_encode_beat(entry)}
         case Checkpoint():
             fields = {"type": "checks", **_encode_checkpoint(entry)}
     return json.dumps({key: value for key, value in fields.items() if value not in (None, "")}, separators=(",", ":"))
@@ -73,6 +75,8 @@ def _decode(fields: Mapping[str, Any]) -> Entry:
             return _decode_transition(fields)
         case "answered":
             return _decode_answered(fields)
+        case "heartbeat":
+            return _decode_beat(fields)
         case "checks":
             return _decode_checkpoint(fields)
     detail = str(fields.get("detail", ""))
@@ -164,6 +168,26 @@ def _decode_answered(fields: Mapping[str, Any]) -> Answered:
     )
 
 
+def _encode_beat(entry: Beat) -> dict[str, Any]:
+    return {
+        "check": entry.check,
+        "time": entry.time,
+        "clock": entry.clock,
+        "generation": entry.generation,
+        "exitCode": entry.exit_code or None,
+    }
+
+
+def _decode_beat(fields: Mapping[str, Any]) -> Beat:
+    return Beat(
+        check=str(fields["check"]),
+        time=_number(fields["time"]),
+        clock=_number(fields["clock"]),
+        generation=_count(fields["generation"]),
+        exit_code=_count(fields.get("exitCode", 0)),
+    )
+
+
 def _encode_checkpoint(entry: Checkpoint) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -175,6 +199,7 @@ def _encode_checkpoint(entry: Checkpoint) -> dict[str, Any]:
         "loaded": entry.loaded,
         "held": entry.held or None,
         "checks": [_encode_state(state) for state in entry.states],
+        "heartbeats": [_encode_beat(beat) for beat in entry.beats] or None,
     }
 
 
@@ -188,6 +213,7 @@ def _decode_checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
         degraded=bool(fields["degraded"]),
         loaded=bool(fields["loaded"]),
         held=bool(fields.get("held", False)),
+        beats=tuple(_decode_beat(beat) for beat in fields.get("heartbeats", ())),
     )
 
 

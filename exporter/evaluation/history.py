@@ -19,7 +19,7 @@ from struct import Struct
 from typing import TypeAlias, TypeVar
 
 from exporter.evaluation.answered import Answered
-from exporter.model import Group, Reason, Result, Spec, State, Status
+from exporter.model import Beat, Group, Reason, Result, Spec, State, Status
 
 MAX_SPANS = 64
 """Spans of a check. One that changes with each run has so many runs in its history."""
@@ -127,9 +127,11 @@ class Checkpoint:
     degraded: bool
     loaded: bool = True  # the configuration has just been loaded; otherwise nothing has changed
     held: bool = False
+    beats: tuple[Beat, ...] = ()
+    """The latest heartbeat of each check."""
 
 
-Entry: TypeAlias = Recorded | Transition | Milestone | Checkpoint | Answered
+Entry: TypeAlias = Recorded | Transition | Milestone | Checkpoint | Answered | Beat
 """What is recorded, in the order in which it happens."""
 
 
@@ -161,6 +163,8 @@ class History:
         """The Spans of each check, packed."""
         self.failures: dict[str, Result] = {}
         """The latest run of each check that was not healthy."""
+        self.beats: dict[str, Beat] = {}
+        """The latest heartbeat of each check."""
 
     def of(self, name: str) -> CheckHistory:
         """Return the history of a check; an empty one if there is none."""
@@ -226,12 +230,18 @@ class History:
         self.milestones = self._limit((*self.milestones, milestone), MAX_MILESTONES)
         self._put(milestone)
 
+    def note_beat(self, beat: Beat) -> None:
+        """Note a heartbeat."""
+        self.beats = {**self.beats, beat.check: beat}
+        self._put(beat)
+
     def note_checks(self, checkpoint: Checkpoint) -> None:
         """Note which checks there are from now on. The history of all others is forgotten."""
         names = {state.spec.name for state in checkpoint.states}
         if checkpoint.states or not checkpoint.degraded:
             self.packed = {name: spans for name, spans in self.packed.items() if name in names}
             self.failures = {name: result for name, result in self.failures.items() if name in names}
+            self.beats = {name: beat for name, beat in self.beats.items() if name in names}
             self._running &= names
         self._put(checkpoint)
 
@@ -242,6 +252,8 @@ class History:
                 self.packed[name] = (spans + self.packed.get(name, b""))[-self._max_bytes :]
                 failure = self.failures.get(name) or earlier.failures.get(name)
                 self.failures |= {name: failure} if failure else {}
+        restored = {name: beat for name, beat in earlier.beats.items() if names is None or name in names}
+        self.beats = {**restored, **self.beats}
         self.complete_since = max(self.complete_since, earlier.complete_since)
         self.transitions = self._limit((*earlier.transitions, *self.transitions), self._max_transitions)
         self.milestones = self._limit((*earlier.milestones, *self.milestones), MAX_MILESTONES)
@@ -264,6 +276,11 @@ def rebuild(entries: Iterable[Entry], history: History | None = None) -> History
         match entry:
             case Checkpoint() if entry.states:
                 specs = {state.spec.name: state.spec for state in entry.states}
+                # It may be older than what is known: a process that has just started has not read the file yet.
+                beats = history.beats | {beat.check: beat for beat in entry.beats}
+                history.beats = {name: beat for name, beat in beats.items() if name in specs}
+            case Beat():
+                history.note_beat(entry)
             case Recorded() if entry.check in specs:
                 history.note_run(specs[entry.check], entry.result, entry.generation)
             case Transition():

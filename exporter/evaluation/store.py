@@ -22,6 +22,8 @@ is still the configured one, so a run that began before a reload cannot change t
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from types import EllipsisType
 
 from exporter.evaluation.announcement import announce, announce_hold, announce_release
@@ -30,8 +32,9 @@ from exporter.evaluation.hold import make_hold
 from exporter.evaluation.judge import satisfies
 from exporter.evaluation.settle import expire, settle
 from exporter.lines import format_time
-from exporter.model import Group, Hold, Result, Snapshot, State
+from exporter.model import Beat, Group, Hold, Result, Snapshot, State
 from exporter.probe.check import Check
+from exporter.probe.passive import PassiveProbe
 from exporter.text import format_count
 
 
@@ -66,6 +69,8 @@ class Store:
             for check in checks:
                 known = old.get(check.spec.name)
                 new[check.spec.name] = known if known == check else check
+                if known != check and isinstance(check.probe, PassiveProbe):
+                    check.probe.attach(partial(self._find_beat, check.spec.name), self._clock())
             after = {name: states[name] if old.get(name) is check else State(check.spec) for name, check in new.items()}
             self._checks = new
             self._obstacles.clear()
@@ -89,6 +94,20 @@ class Store:
             self.history.note_run(after.spec, result, generation)
             self.history.note_change(before, after, generation, result.ended, expired=False)
         announce(before, after, generation)
+
+    def find_passive(self, name: str) -> PassiveProbe | None:
+        """Return the probe of a check that receives heartbeats, or None if this is not the name of one."""
+        check = self._checks.get(name)
+        return check.probe if check and isinstance(check.probe, PassiveProbe) else None
+
+    def receive(self, name: str, exit_code: int) -> None:
+        """Note a heartbeat for a check. The next run of the check judges it, so it is not a new Snapshot."""
+        with self._lock:
+            beat = Beat(name, self._wall(), self._clock(), self._snapshot.generation, exit_code)
+            self.history.note_beat(beat)
+
+    def _find_beat(self, name: str) -> Beat | None:
+        return self.history.beats.get(name)
 
     def degrade(self) -> None:
         """Watch nothing, and make every group but liveness false until `configure` is called."""
@@ -134,7 +153,13 @@ class Store:
             self._note(event, detail)
 
     def restore(self, earlier: History) -> None:
-        """Add to the history what an earlier process has recorded."""
+        """Add to the history what an earlier process has recorded.
+
+        Its monotonic clock may have been another one, so the ages of its heartbeats are those on the wall clock.
+        """
+        now, wall = self._clock(), self._wall()
+        beats = earlier.beats.items()
+        earlier.beats = {name: replace(beat, clock=now - max(0.0, wall - beat.time)) for name, beat in beats}
         with self._lock:
             self.history.restore(earlier, self._checks or None)  # without checks, they may still be loaded
 
@@ -191,6 +216,7 @@ class Store:
             snapshot.degraded,
             loaded,
             held=snapshot.hold is not None,
+            beats=tuple(self.history.beats.values()),
         )
 
     def _publish(

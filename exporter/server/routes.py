@@ -19,6 +19,8 @@ from exporter.evaluation.store import Store
 from exporter.model import Vitals
 from exporter.render import metrics
 from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
+from exporter.server.heartbeats import PATH as HEARTBEATS
+from exporter.server.heartbeats import answer_heartbeat
 from exporter.server.holding import answer_hold
 from exporter.server.negotiation import choose_format, compress
 from exporter.server.pages import answer_check, answer_page
@@ -63,6 +65,7 @@ def create_app(
     _route(app, "/", partial(answer_page, store, vitals, next_runs))
     _route(app, "/check/<name>", partial(answer_check, store, vitals, next_runs, answers))
     _route(app, "/events", partial(answer_events, store, answers, vitals))
+    _route(app, f"{HEARTBEATS}<name>", partial(answer_heartbeat, store), methods=("POST",))
     _route(app, "/-/reload", partial(_answer_reload, store, reload), methods=("POST", "PUT"))
     _route(app, "/-/hold", partial(answer_hold, store, enabled=holds), methods=("POST",))
     return app

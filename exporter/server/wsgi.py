@@ -38,6 +38,7 @@ def _make_environ(request: Request) -> dict[str, Any]:
         "QUERY_STRING": request.query,
         "HTTP_ACCEPT": request.header(b"accept"),
         "HTTP_ACCEPT_ENCODING": request.header(b"accept-encoding"),
+        "HTTP_AUTHORIZATION": request.header(b"authorization"),
         "HTTP_ORIGIN": request.header(b"origin"),
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
