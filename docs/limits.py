@@ -151,6 +151,12 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "s",
             "The response is 400. The hold expires in any case.",
         ),
+        Limit(
+            "probe.passive:MIN_TOKEN",
+            "Token of a heartbeat, at least",
+            "characters",
+            "The check is unknown, and receives no heartbeats.",
+        ),
         Limit("evaluation.hold:MAX_WHY", "Reason for a hold", "characters", "The response is 400."),
         Limit("server.answers:MAX_LOGGED_PATH", "Path of a request in a log line", "characters", "It is cut."),
         Limit(

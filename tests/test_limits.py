@@ -190,6 +190,7 @@ REACHED = {  # the test that reaches each limit
     "self_connection:MAX_SELF_CONNECTIONS": (
         "faults/test_network.py::test_a_connection_to_itself_is_refused_and_does_not_occupy_the_port"
     ),
+    "probe.passive:MIN_TOKEN": "kinds/test_heartbeat.py::test_a_short_token_is_refused",
     "server.answers:MAX_LOGGED_PATH": f"{HERE}::test_a_long_path_is_cut_in_the_log",
     "server.answers:MAX_LOGGED_ANSWERS": (
         "server/test_answers.py::test_answers_cause_a_limited_number_of_lines_per_second"

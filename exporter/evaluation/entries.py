@@ -174,7 +174,7 @@ def _encode_beat(entry: Beat) -> dict[str, Any]:
         "time": entry.time,
         "clock": entry.clock,
         "generation": entry.generation,
-        "exitCode": entry.exit_code or None,
+        "exitCode": entry.exit_code,
     }
 
 
@@ -184,7 +184,7 @@ def _decode_beat(fields: Mapping[str, Any]) -> Beat:
         time=_number(fields["time"]),
         clock=_number(fields["clock"]),
         generation=_count(fields["generation"]),
-        exit_code=_count(fields.get("exitCode", 0)),
+        exit_code=_count(fields["exitCode"]),
     )
 
 

@@ -55,6 +55,7 @@ ELSEWHERE = [
     Elsewhere("docs/authentication.md", r"(?!docker|htpasswd).*", "test_docs.py::test_the_page_s_commands_work"),
     Elsewhere("docs/configure.md", ".* serve .*", "test_docs.py::test_the_guide_s_commands_take_their_options"),
     Elsewhere("docs/holds.md", "health-exporter .*", "server/test_holding.py::test_the_commands_of_the_guide_work"),
+    Elsewhere("docs/heartbeats.md", ".*", "server/test_heartbeats.py::test_the_commands_of_the_guide_send_heartbeats"),
     Elsewhere("alerts/runbooks/.*", ".*", "alerts/test_runbook_commands.py::test_every_command_to_the_exporter_works"),
     Elsewhere(
         "alerts/README.md",

@@ -669,3 +669,11 @@ def test_a_user_s_types_are_checked(tmp_path):
 
     assert 'note: Revealed type is "def ()"' in checked
     assert re.search(r"user.py:11: error: Value of type variable .* cannot be", checked), checked
+
+
+def test_a_check_that_waits_for_heartbeats_is_refused(tmp_path):
+    config = tmp_path / "health.yml"
+    config.write_text("checks: [{name: backup, heartbeat: {maxAgeSeconds: 60, token: {env: TOKEN}}}]")
+
+    with pytest.raises(ValueError, match="backup waits for heartbeats, which only `health-exporter serve` receives"):
+        HealthExporter(config)

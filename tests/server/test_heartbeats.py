@@ -1,18 +1,24 @@
 """`POST /heartbeat/NAME`: who may send heartbeats, and that they survive the exporter."""
 
 import os
+import re
 import signal
+import subprocess
 from textwrap import dedent
 
 import pytest
-from make import check
+from docs.pages import find_blocks
+from make import PASS, check
 from stage import Stage, served
-from support import Exporter, ended, eventually, get
+from support import Clock, Exporter, ended, eventually, get
 
+from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.run import run
+from exporter.evaluation.store import Store
 from exporter.kinds.heartbeat import Heartbeat
 from exporter.model import Beat
 from exporter.probe.check import Check
+from exporter.server.history_file import HistoryFile
 from exporter.server.users import Users
 
 TOKEN = "a-token-of-the-backup"
@@ -107,6 +113,89 @@ def test_with_passwords_a_heartbeat_needs_only_its_token(stage):
         assert stage.get(PATH, "POST").status == 401
         assert stage.get(PATH, **BEARER).status == 401
         assert stage.get(PATH, "POST", **BEARER).status == 200
+
+
+def test_the_commands_of_the_guide_send_heartbeats(stage, tmp_path):
+    """The token of the second block is this test's; the port is free."""
+    blocks = [block.text for block in find_blocks("docs/heartbeats.md") if block.language == "sh"]
+    token, *sending = blocks
+    done = subprocess.run(["bash", "-euc", f'{token}echo "${{#BACKUP_TOKEN}}"'], capture_output=True, text=True)
+    assert done.stdout == "32\n"
+    for block, code in zip(sending, (0, 5), strict=True):
+        script = "make-backup() { return 5; }\n" + block.replace("http://127.0.0.1:4584", stage.url)
+        done = subprocess.run(["bash", "-uc", script], capture_output=True, text=True)
+
+        assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+        assert find_beat(stage).exit_code == code
+
+
+# The history file
+
+
+@pytest.fixture
+def past(tmp_path):
+    """A Stage with a check that waits for heartbeats, whose history is in a small file."""
+    made = Stage()
+    made.path = tmp_path / "history.jsonl"
+    made.file = HistoryFile(made.path, 32_000, made.store, AnswerLog())
+    made.watch(make_check(), check("api"))
+    yield made
+    made.file._segments.close()
+
+
+def restart(past, wait=0.0, *checks):
+    """The next process, which begins after this time on the wall clock, with another monotonic clock.
+
+    It loads its configuration before it reads the file.
+    """
+    past.file.poll()
+    past.file._segments.close()
+    begin = 1_000_000 + past.clock.now + wait
+    store = Store(Clock(5.0), lambda: begin)
+    store.configure(checks or [make_check(), check("api")])
+    past.file = HistoryFile(past.path, 32_000, store, AnswerLog())
+    past.file.poll()
+    past.store = store
+    return store.history.beats
+
+
+@pytest.mark.parametrize(("wait", "age"), [(30, 30), (1e6, 1e6), (-50, 0)], ids=["soon", "late", "clock set back"])
+def test_the_next_process_knows_the_age_on_the_wall_clock(past, wait, age):
+    past.store.receive("backup", 3)
+
+    beat = restart(past, wait)["backup"]
+
+    assert (beat.time, beat.clock, beat.exit_code) == (1_001_000, 5 - age, 3)
+
+
+def test_every_later_process_knows_it_too_and_however_much_has_happened(past):
+    past.store.receive("backup", 0)
+    for _ in range(500):
+        past.conclude("api", PASS)
+        past.file.poll()
+    assert past.path.with_name("history.jsonl.3").exists()
+
+    assert [restart(past)["backup"].time for _ in range(3)] == [1_001_000] * 3
+
+
+def test_a_removed_check_is_forgotten(past):
+    past.store.receive("backup", 0)
+
+    assert restart(past, 0.0, check("api")) == {}
+    assert restart(past) == {}
+
+
+@pytest.mark.parametrize("damage", ['"exitCode":-1', '"time":1e999', '"clock":"x"', '"check":'])
+def test_a_damaged_heartbeat_is_ignored(past, damage):
+    past.store.receive("backup", 7)
+    past.file.poll()
+    name, _, _ = damage.partition(":")
+    lines = past.path.read_text().splitlines()
+    past.path.write_text(
+        "\n".join(re.sub(f"{name}:[^,}}]+", damage, line) if '"heartbeat"' in line else line for line in lines) + "\n"
+    )
+
+    assert restart(past) == {}
 
 
 # The process

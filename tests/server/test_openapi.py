@@ -106,7 +106,7 @@ def test_a_server_follows_it_whatever_is_requested(tmp_path):
         done = run_schemathesis(exporter.url, tmp_path)
 
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "31 selected / 31 total" in done.stdout
+        assert "32 selected / 32 total" in done.stdout
         assert exporter.get("/livez").status == 200
         assert not [line for line in exporter.lines if "Traceback" in line]
 
