@@ -439,6 +439,8 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit("net.datagrams:MAX_ADDRESSES", "`dns`: addresses of the server's name", "", "Others are not queried."),
         Limit("net.datagrams:MAX_DATAGRAM", "`dns`: response over UDP", "bytes", "A longer one is ignored."),
+        Limit("net.echo:MAX_ADDRESSES", "`icmp`: addresses of the host's name", "", "Others get no request."),
+        Limit("net.echo:MAX_PAYLOAD", "`icmp`: payload of the request", "bytes", "The configuration is invalid."),
         Limit("host.resolv_conf:MAX_SERVERS", "`dns`: servers of resolv.conf", "", "Others are not queried."),
         Limit("host.resolv_conf:MAX_BYTES", "`dns`: bytes of resolv.conf", "bytes", "The rest is not read."),
         Limit(

@@ -126,6 +126,8 @@ REACHED = {  # the test that reaches each limit
     "net.datagrams:MAX_ADDRESSES": "kinds/test_dns_servers.py::test_the_addresses_of_a_server_are_limited",
     "net.datagrams:MAX_DATAGRAM": "kinds/test_dns_servers.py::test_a_datagram_beyond_the_maximum_is_ignored",
     "net.datagrams:ROUNDS": "kinds/test_dns_servers.py::test_a_silent_server_is_queried_three_times",
+    "net.echo:MAX_ADDRESSES": "kinds/test_icmp.py::test_the_addresses_that_are_tried_are_limited",
+    "net.echo:MAX_PAYLOAD": "kinds/test_icmp.py::test_a_host_that_replies_passes",
     "net.fetch:MAX_BODY": HTTP_BODIES,
     "net.fetch:MAX_DRAIN": HTTP_REDIRECTS,
     "net.fetch:MAX_REFUSALS": "kinds/test_http_get_http2.py::test_an_exchange_is_repeated_only_if_the_server_refused_it_or_its_body_broke_off",  # noqa: E501

@@ -66,7 +66,7 @@ def test_an_option_comes_with_the_keys_inside_it():
     ("topic", "message"),
     [
         ("httpget", "no kind httpget, did you mean httpGet?; `health-exporter kinds` lists all"),
-        ("icmp", "no kind icmp; `health-exporter kinds` lists all"),
+        ("snmp", "no kind snmp; `health-exporter kinds` lists all"),
         (
             "httpGet.expctStatus",
             "httpGet has no option expctStatus, did you mean expectStatus?; `health-exporter kinds httpGet` lists all",
