@@ -22,11 +22,12 @@ _INTRODUCTION = (
     "Converted from blackbox_exporter. groups: [] keeps the checks out of the Kubernetes probes: as before, they only "
     "have metrics and alerts."
 )
-_PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "dns": "dns", "grpc": "grpc"}
+_PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "icmp": "icmp", "dns": "dns", "grpc": "grpc"}
 """The probers of blackbox_exporter, each with the kind that does the same."""
 _BUILDERS: dict[str, Callable[[Section, Target], list[dict[str, Any]]]] = {
     "httpGet": http_module.build,
     "tcpSocket": modules.build_tcp,
+    "icmp": modules.build_icmp,
     "dns": modules.build_dns,
     "grpc": modules.build_grpc,
 }

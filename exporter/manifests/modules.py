@@ -1,4 +1,4 @@
-"""Modules of blackbox_exporter with the probers `tcp`, `dns` and `grpc` -> checks."""
+"""Modules of blackbox_exporter with the probers `tcp`, `icmp`, `dns` and `grpc` -> checks."""
 
 import re
 from typing import Any
@@ -7,11 +7,13 @@ from exporter.kinds.dns import Dns
 from exporter.manifests.credentials import convert_tls
 from exporter.manifests.scrapes import Target
 from exporter.manifests.section import Section, is_literal
+from exporter.net.echo import MAX_PAYLOAD
 
 _IP = "both IPv6 and IPv4 are tried"
 _SOURCE = "the kernel chooses the source address"
 _RECORDS = "dns compares whole records: write them in expect"
 _TCP_HINTS = {"preferred_ip_protocol": _IP, "ip_protocol_fallback": _IP, "source_ip_address": _SOURCE}
+_ICMP_HINTS = {**_TCP_HINTS, "ttl": "icmp sends the time to live that is the default of the system"}
 _DNS_HINTS = {
     **_TCP_HINTS,
     "recursion_desired": "dns always asks for recursion",
@@ -99,6 +101,22 @@ def _convert_expected(step: dict[str, Any]) -> dict[str, str]:
         return {"expect": pattern}
     of_a_line = re.sub(r"(?<!\\)[$]$", r"\\r?$", pattern)  # a line may end with CR LF
     return {"expectMatches": f"(?m){of_a_line}" if re.search(r"[\^$]", of_a_line) else of_a_line}
+
+
+def build_icmp(module: Section, target: Target) -> list[dict[str, Any]]:
+    """Return an icmp check. Raises ValueError."""
+    host, port = _split(target.address)
+    if port:
+        raise ValueError("the target has a port, which ICMP does not have")
+    options: dict[str, Any] = {"host": host}
+    size = module.take("payload_size") or 0
+    if isinstance(size, int) and 0 <= size <= MAX_PAYLOAD:
+        options |= {"payloadBytes": size} if size else {}
+    else:
+        module.note("left out: an echo request does not have a payload of this size", "payload_size")
+    options |= {"dontFragment": True} if module.take_flag("dont_fragment") else {}
+    module.close(_ICMP_HINTS, _DEFAULTS)
+    return [{"icmp": options}]
 
 
 def build_dns(module: Section, target: Target) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def test_a_note_has_the_line_and_the_path():
     assert f"blackbox.yml:5: modules.m.http.compression: {note}" in [str(note) for note in conversion.notes]
 
 
-@pytest.mark.parametrize("prober", ["icmp", "unix", "websocket"])
+@pytest.mark.parametrize("prober", ["unix", "websocket"])
 def test_a_prober_without_a_kind_is_noted_beside_the_others(prober):
     modules = {"m": {"prober": "tcp"}, "n": {"prober": prober}}
     conversion = convert(modules, "m=mail:25", "n=mail")
@@ -168,7 +168,8 @@ def test_a_prober_without_a_kind_is_noted_beside_the_others(prober):
         ({"m": {"prober": "http"}}, [], "has no targets"),
         ({"m": {"prober": "http"}, "n": {"prober": "tcp"}}, ["http://a/"], "which is missing; the file has m, n"),
         ({}, ["http://a/"], "the file has no modules"),
-        ({"m": {"prober": "icmp"}}, ["a"], "no check can be made"),
+        ({"m": {"prober": "unix"}}, ["a"], "no check can be made"),
+        ({"m": {"prober": "icmp"}}, ["a:80"], "the target has a port"),
         ({"m": {"prober": "tcp"}}, ["a"], "the target has no port"),
         ({"m": {"prober": "tcp"}}, ["a b:80"], "the target is not HOST:PORT"),
         ({"m": {"prober": "http"}}, ["http:///path"], "the target has no host"),
