@@ -25,10 +25,9 @@ from exporter.probe.latency import LATENCY, LatencyTimer
 from exporter.probe.options import (
     Block,
     FilePath,
-    HeaderName,
     Host,
+    HttpHeader,
     HttpPath,
-    Options,
     Port,
     Seconds,
     Spelling,
@@ -41,15 +40,6 @@ from exporter.probe.tls import TlsOptions
 MAX_EXPECTED_BODY = 2**20  # bytes of the body that are read if its content is checked
 _UnixSocket = Annotated[FilePath, Spelling(r"^(@[\s\S]+|[^@][\s\S]*)$", "must be a path, or @ and an abstract name")]
 _Code = Annotated[int, Field(strict=True, ge=100, le=999)]
-
-
-class HttpHeader(Options):
-    """A request header. Repeated names are sent repeatedly; an empty User-Agent or Accept is not sent."""
-
-    name: HeaderName
-    """Name of the header."""
-    value: str = ""
-    """Value of the header."""
 
 
 class HttpGet(Probe, TlsOptions):

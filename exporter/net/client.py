@@ -27,11 +27,10 @@ from urllib3.exceptions import HTTPError
 from exporter.model import Deadline, ProbeError, Reason
 from exporter.net import dial
 from exporter.net.errors import DialError, hint_at_tls
-from exporter.net.request import has_control_character
+from exporter.net.request import USER_AGENT, has_control_character
 from exporter.net.url import parse
 from exporter.redaction import quote
 
-USER_AGENT = "health-exporter"
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
 MAX_OVERHEAD = 128 * 1024
 """Bytes of a response in addition to its body: heads, interim responses, and the lines around chunks."""

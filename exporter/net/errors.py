@@ -27,8 +27,8 @@ class DialError(Exception):
 
 
 def hint_at_tls(url: str) -> str:
-    """Return a hint for the message about a server that ends the connection instead of responding to plain HTTP."""
-    return " (does it expect TLS?)" if url.startswith("http:") else ""
+    """Return a hint for the message about a server that ends the connection instead of responding without TLS."""
+    return " (does it expect TLS?)" if url.startswith(("http:", "ws:")) else ""
 
 
 def describe(error: Exception) -> str:

@@ -108,7 +108,7 @@ def _exchange(request: Request, route: Route, watch: Stopwatch) -> "Response | H
     url = request.url
     if url.scheme not in _DEFAULT_PORTS or not url.hostname:
         raise DialError(Reason.STATUS, f"a URL with the scheme {url.scheme!r} does not name an HTTP server")
-    with _report_unsendable():
+    with report_unsendable():
         data = request.wire
     for _ in range(MAX_REFUSALS):
         sock = _connect(request, route, watch)
@@ -117,23 +117,29 @@ def _exchange(request: Request, route: Route, watch: Stopwatch) -> "Response | H
                 response = _converse(stream, request, data, route.headers)
         except RefusedError as error:
             refusal = error
-        except SilentError as error:
-            message = f"{url.public} {error}{hint_at_tls(url.public)}"
-            raise DialError(Reason.CONNECT, message, url.public) from None
-        except MalformedError as error:
-            received = f": it begins with {request.quote(error.beginning)}" if error.beginning else ""
-            raise DialError(Reason.STATUS, f"{url.public}: {error}{received}", url.public) from None
-        except DialError as error:
-            hint = hint_at_tls(url.public) if error.reason is Reason.CONNECT else ""
-            raise DialError(error.reason, f"{error}{hint}", error.where).with_endpoint(url.public) from None
+        except (DialError, MalformedError) as error:
+            raise explain(request, error) from None
         else:
             watch.lap("processing")
             return response
     raise DialError(Reason.STATUS, f"{url.public}: {refusal}, in {MAX_REFUSALS} attempts", url.public)
 
 
+def explain(request: Request, error: DialError | MalformedError) -> DialError:
+    """Return the error of an exchange with a message that names the URL."""
+    where = request.url.public
+    if isinstance(error, SilentError):
+        return DialError(Reason.CONNECT, f"{where} {error}{hint_at_tls(where)}", where)
+    if isinstance(error, MalformedError):
+        received = f": it begins with {request.quote(error.beginning)}" if error.beginning else ""
+        return DialError(Reason.STATUS, f"{where}: {error}{received}", where)
+    hint = hint_at_tls(where) if error.reason is Reason.CONNECT else ""
+    return DialError(error.reason, f"{error}{hint}", error.where).with_endpoint(where)
+
+
 @contextlib.contextmanager
-def _report_unsendable() -> Iterator[None]:
+def report_unsendable() -> Iterator[None]:
+    """Turn the ValueError of a request that cannot be sent into a DialError."""
     try:
         yield
     except ValueError as error:
@@ -165,7 +171,7 @@ def _converse(
     if isinstance(stream, ssl.SSLSocket) and stream.selected_alpn_protocol() == "h2":
         from exporter.net.http2 import Http2Response  # imports h2
 
-        with _report_unsendable():
+        with report_unsendable():
             fields = request.http2_fields
         return Http2Response(stream, request.method, fields, request.body, names)
     try:

@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 from exporter.net.url import Url, parse
 from exporter.redaction import quote
 
+USER_AGENT = "health-exporter"
+"""The User-Agent of requests that the kubelet does not make."""
 KUBELET_USER_AGENT = "kube-probe/1.36"
 """The User-Agent of the kubelet's probes, over HTTP and over gRPC."""
 

@@ -176,6 +176,15 @@ Text = Annotated[str, Field(min_length=1)]
 """A text that is not empty."""
 
 
+class HttpHeader(Options):
+    """A request header. Repeated names are sent repeatedly; an empty User-Agent or Accept is not sent."""
+
+    name: HeaderName
+    """Name of the header."""
+    value: str = ""
+    """Value of the header."""
+
+
 def find_host_risk(host: str) -> str | None:
     """Return why a liveness check of this host is risky; None for an address of the pod, which a restart can fix."""
     if host == ASSUMED or is_loopback(host) or is_own_address(host):

@@ -31,6 +31,7 @@ from exporter.kinds.postgresql import Postgresql
 from exporter.kinds.promql import Promql
 from exporter.kinds.redis import Redis
 from exporter.kinds.tcp_socket import TcpSocket
+from exporter.kinds.websocket import Websocket
 from exporter.model import Reason, Status
 
 OK = "{name: ok, exec: {command: ['true']}, periodSeconds: 1, groups: [liveness]}"
@@ -161,6 +162,8 @@ TO_ITSELF = {
     "postgresql": Postgresql(port=CLOSED, username="health", password={"env": "HOME"}),
     "httpGet": HttpGet(port=CLOSED),
     "httpGet over TLS": HttpGet(port=CLOSED, scheme="HTTPS"),
+    "websocket": Websocket(port=CLOSED),
+    "websocket over TLS": Websocket(port=CLOSED, scheme="WSS"),
     "certificate": Certificate(port=CLOSED),
     "promql": Promql(url=f"http://127.0.0.1:{CLOSED}", query="up"),
     "promql over TLS": Promql(url=f"https://127.0.0.1:{CLOSED}", query="up"),
