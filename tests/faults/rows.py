@@ -28,6 +28,8 @@ RESPONSES = "kinds/test_http_get_responses.py::test_"
 TLS = "kinds/test_http_get_tls.py::test_"
 CERTIFICATE = "kinds/test_certificate.py::test_"
 STARTTLS = "net/test_starttls.py::test_"
+ICMP = "kinds/test_icmp.py::test_"
+WEBSOCKET = "kinds/test_websocket.py::test_"
 GRPC = "kinds/test_grpc.py::test_"
 EXEC = "kinds/test_exec.py::test_"
 DIAL = "net/test_dial.py::test_"
@@ -233,6 +235,26 @@ TARGETS_THAT_MISBEHAVE = (
         "kinds/test_grpc_tls.py::test_a_huge_response_is_refused",
     ),
     Row(
+        "hostile-websocket",
+        "A WebSocket server refuses the upgrade, breaks the protocol, or sends frames slowly, without end or too long.",
+        WEBSOCKET + "a_response_other_than_101_fails",
+        WEBSOCKET + "frames_are_read_by_the_protocol_and_by_bytes",
+        WEBSOCKET + "the_deadline_bounds_everything",
+        WEBSOCKET + "a_server_that_does_not_close_does_not_fail",
+    ),
+    Row(
+        "foreign-icmp",
+        "An echo reply or an ICMP error belongs to another process or run, or comes from another host.",
+        ICMP + "a_reply_that_is_not_the_own_is_ignored",
+        ICMP + "an_icmp_error_for_another_process_is_ignored",
+        ICMP + "checks_of_one_host_at_the_same_time_do_not_take_replies_of_each_other",
+    ),
+    Row(
+        "no-permission-for-icmp",
+        "The process may open neither a ping socket nor a raw one.",
+        ICMP + "without_a_permission_the_check_is_unknown",
+    ),
+    Row(
         "hostile-starttls",
         "A server refuses to start TLS, sends text without end, or text in front of the encrypted conversation.",
         STARTTLS + "a_server_that_does_not_start_tls_fails",
@@ -380,6 +402,7 @@ OWN_RESOURCES = (
         "faults/test_descriptors.py::test_probes_are_answered_while_checks_hold_all_other_descriptors",
         CLIENTS + "more_clients_than_the_process_may_have_files_is_survived",
         DIAL + "without_a_free_file_descriptor_the_probe_itself_fails",
+        ICMP + "without_a_descriptor_the_check_is_unknown",
     ),
     Row(
         "no-more-threads",
