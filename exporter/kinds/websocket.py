@@ -37,8 +37,8 @@ class Websocket(Probe, TlsOptions):
 
     The options for TLS are those of `httpGet`. No extension, such as compression, is offered. For a subprotocol, set
     the header `Sec-WebSocket-Protocol`; many servers also require `Origin`. The kubelet has no such probe.
-    blackbox_exporter has the prober `websocket`, and Gatus and Uptime Kuma have such checks. Instead of several steps
-    as in `query_response`, this kind sends one text and expects one.
+    Gatus and Uptime Kuma have such checks, and blackbox_exporter will have the prober `websocket` after 0.28. Instead
+    of several steps as in its `query_response`, this kind sends one text and expects one.
     """
 
     measures: ClassVar = LATENCY

@@ -12,7 +12,7 @@ from typing import Any
 from exporter.config.complaint import Complaint, ConfigError
 from exporter.config.document import Document
 from exporter.config.synonyms import parse_duration
-from exporter.manifests import http_module, modules
+from exporter.manifests import http_module, modules, websocket_module
 from exporter.manifests.conversion import Conversion, Converted, make_conversion
 from exporter.manifests.scrapes import DEFAULT_TIMEOUT, Target, find_targets, parse_target
 from exporter.manifests.section import Section
@@ -22,7 +22,14 @@ _INTRODUCTION = (
     "Converted from blackbox_exporter. groups: [] keeps the checks out of the Kubernetes probes: as before, they only "
     "have metrics and alerts."
 )
-_PROBERS = {"http": "httpGet", "tcp": "tcpSocket", "icmp": "icmp", "dns": "dns", "grpc": "grpc"}
+_PROBERS = {
+    "http": "httpGet",
+    "tcp": "tcpSocket",
+    "icmp": "icmp",
+    "dns": "dns",
+    "grpc": "grpc",
+    "websocket": "websocket",
+}
 """The probers of blackbox_exporter, each with the kind that does the same."""
 _BUILDERS: dict[str, Callable[[Section, Target], list[dict[str, Any]]]] = {
     "httpGet": http_module.build,
@@ -30,6 +37,7 @@ _BUILDERS: dict[str, Callable[[Section, Target], list[dict[str, Any]]]] = {
     "icmp": modules.build_icmp,
     "dns": modules.build_dns,
     "grpc": modules.build_grpc,
+    "websocket": websocket_module.build,
 }
 _NAME_LENGTH = 63
 _UNUSABLE = re.compile(r"[^A-Za-z0-9_.]+")

@@ -61,7 +61,7 @@ def build(module: Section, target: Target) -> list[dict[str, Any]]:
     options["expectStatus"] = _convert_codes(module)
     options |= _convert_redirects(module)
     options |= _convert_security(module, headers.get("Host", requested.host), requested.hostname, secure=secure)
-    options |= _convert_credentials(module, requested)
+    options |= convert_credentials(module, requested)
     options |= _convert_forbidden_texts(module)
     options |= _convert_response_headers(module)
     patterns = _convert_patterns(module)
@@ -82,13 +82,20 @@ def _convert_headers(module: Section, requested: url.Url, target: Target) -> dic
             )
         else:
             headers["Host" if name.lower() == "host" else name] = str(value)
-    for name, sources in module.take_mapping("http_headers").items():
+    headers |= convert_header_values(module, "http_headers")
+    return {**headers, **({"Host": target.hostname} if target.hostname else {})}
+
+
+def convert_header_values(section: Section, key: str) -> dict[str, str]:
+    """Return the headers of a mapping in which each has lists of values, secrets and files; without the last two."""
+    headers: dict[str, str] = {}
+    for name, sources in section.take_mapping(key).items():
         values = sources.get("values") if isinstance(sources, dict) else None
         if isinstance(values, list) and len(values) == len(sources) == 1 and not SECRET_HEADER.search(name):
             headers[name] = str(values[0])
         else:
-            module.note("left out: httpGet has one value for a header, which is not a secret", "http_headers", name)
-    return {**headers, **({"Host": target.hostname} if target.hostname else {})}
+            section.note("left out: a check has one value for a header, which is not a secret", key, name)
+    return headers
 
 
 def _convert_request(module: Section) -> dict[str, Any]:
@@ -139,7 +146,7 @@ def _convert_security(module: Section, host: str, hostname: str, *, secure: bool
     return options | ({"clientCertificate": tls.certificate} if tls.certificate else {})
 
 
-def _convert_credentials(module: Section, requested: url.Url) -> dict[str, Any]:
+def convert_credentials(module: Section, requested: url.Url) -> dict[str, Any]:
     """Return basicAuth or bearerToken. The value of a secret is never in the result."""
     if basic := module.take_section("basic_auth"):
         name = basic.take_text("username")
@@ -149,7 +156,7 @@ def _convert_credentials(module: Section, requested: url.Url) -> dict[str, Any]:
     if authorization := module.take_section("authorization"):
         if (authorization.take_text("type") or "Bearer").lower() == "bearer":
             return {"bearerToken": refer(authorization, "credentials")}
-        authorization.note("left out: httpGet has only basicAuth and bearerToken")
+        authorization.note("left out: a check has only basicAuth and bearerToken")
         return {}
     if module.take("bearer_token") or module.take("bearer_token_file"):
         return {"bearerToken": refer(module, "bearer_token")}

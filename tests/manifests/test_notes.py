@@ -16,8 +16,10 @@ from exporter.manifests.scrapes import Target, parse_target
 from exporter.manifests.section import Section
 
 TARGETS = {"http": "https://shop.example:8443/", "tcp": "mail:25", "dns": "10.0.0.1", "grpc": "orders:50051"}
+TARGETS |= {"icmp": "10.0.0.1", "websocket": "wss://shop.example/live"}
 PLAIN = {"dns": {"query_name": "shop.example", "query_type": "A"}}
-# Every option of blackbox_exporter 0.28 and of its HTTP client, each with a value that is not the default.
+# Every option of blackbox_exporter 0.28, of its prober `websocket`, which is newer, and of its HTTP client, each with a
+# value that is not the default.
 OPTIONS = {
     "http": {
         "valid_status_codes": [204],
@@ -83,6 +85,21 @@ OPTIONS = {
         "ip_protocol_fallback": False,
         "metadata": {"token": ["hunter2"]},
     },
+    "icmp": {
+        "preferred_ip_protocol": "ip4",
+        "ip_protocol_fallback": False,
+        "source_ip_address": "10.0.0.2",
+        "payload_size": 1472,
+        "dont_fragment": True,
+        "ttl": 5,
+    },
+    "websocket": {
+        "http_config": {"basic_auth": {"username": "me", "password": "hunter2"}, "proxy_url": "http://proxy"},
+        "headers": {"Origin": {"values": ["https://shop.example"]}},
+        "query_response": [{"send": "ping"}, {"expect": "^pong"}],
+        "preferred_ip_protocol": "ip4",
+        "ip_protocol_fallback": False,
+    },
 }
 OF_TLS = ("ca", "ca_file", "cert", "key", "server_name", "min_version", "max_version")
 
@@ -130,7 +147,7 @@ def test_every_option_of_tls_is_converted_or_noted(prober):
 def test_every_note_is_a_comment_too():
     for prober, options in OPTIONS.items():
         conversion = convert_one(prober, {name: value for name, value in options.items() if name != "valid_rcodes"})
-        words = re.sub(r"\s*\n *#", "", conversion.text)
+        words = re.sub(r"\s*\n *# *", " ", conversion.text)
         assert [note.message for note in conversion.notes if note.message not in words] == []
 
 
@@ -152,7 +169,30 @@ def test_a_note_has_the_line_and_the_path():
     assert f"blackbox.yml:5: modules.m.http.compression: {note}" in [str(note) for note in conversion.notes]
 
 
-@pytest.mark.parametrize("prober", ["unix", "websocket"])
+CONVERTED = [
+    ("icmp", {"payload_size": 1472, "dont_fragment": True}, "10.0.0.1",
+     {"host": "10.0.0.1", "payloadBytes": 1472, "dontFragment": True}),
+    ("icmp", {"payload_size": 70_000}, "2001:db8::1", {"host": "2001:db8::1"}),
+    ("websocket", {}, "ws://shop.example", {"host": "shop.example", "port": 80}),
+    ("websocket", {"query_response": [{"send": "ping"}, {"expect": "pong"}, {"send": "bye"}]}, "wss://a:8443/b?c",
+     {"host": "a", "port": 8443, "path": "/b?c", "scheme": "WSS", "verifyTLS": True, "send": "ping", "expect": "pong"}),
+    ("websocket", {"query_response": [{"send": "ping"}]}, "ws://a", {"host": "a", "port": 80}),
+    ("websocket", {"headers": {"Origin": {"values": ["x"]}, "Cookie": {"values": ["hunter2"]}},
+                   "http_config": {"authorization": {"credentials": "hunter2"}}}, "ws://a",
+     {"host": "a", "port": 80, "httpHeaders": [{"name": "Origin", "value": "x"}],
+      "bearerToken": {"env": "M_CREDENTIALS"}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prober", "options", "target", "converted"), CONVERTED)
+def test_a_module_becomes_a_check(prober, options, target, converted):
+    conversion = convert_one(prober, options, target)
+
+    assert yaml.safe_load(conversion.text)["checks"][0][prober] == converted
+    assert "hunter2" not in conversion.text + "".join(map(str, conversion.notes))
+
+
+@pytest.mark.parametrize("prober", ["unix"])
 def test_a_prober_without_a_kind_is_noted_beside_the_others(prober):
     modules = {"m": {"prober": "tcp"}, "n": {"prober": prober}}
     conversion = convert(modules, "m=mail:25", "n=mail")
@@ -170,6 +210,7 @@ def test_a_prober_without_a_kind_is_noted_beside_the_others(prober):
         ({}, ["http://a/"], "the file has no modules"),
         ({"m": {"prober": "unix"}}, ["a"], "no check can be made"),
         ({"m": {"prober": "icmp"}}, ["a:80"], "the target has a port"),
+        ({"m": {"prober": "websocket"}}, ["http://a/"], "is not a URL with the scheme ws or wss"),
         ({"m": {"prober": "tcp"}}, ["a"], "the target has no port"),
         ({"m": {"prober": "tcp"}}, ["a b:80"], "the target is not HOST:PORT"),
         ({"m": {"prober": "http"}}, ["http:///path"], "the target has no host"),
