@@ -123,7 +123,7 @@ lock: $(VENV)/test.stamp ## pin the newest allowed versions of the dependencies,
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 		--no-emit-index-url --no-emit-find-links --extra build --output-file requirements.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
-		--no-emit-index-url --no-emit-find-links --extra build --extra auth --extra dns --extra expect --extra grpc \
+		--no-emit-index-url --no-emit-find-links --extra build --extra amqp --extra auth --extra dns --extra expect --extra grpc \
 		--extra mysql --extra postgresql --extra redis --constraint requirements.txt \
 		--output-file requirements-extras.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \

@@ -24,6 +24,8 @@ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postg
 need pgbouncer pgbouncer
 need dovecot dovecot-imapd dovecot-pop3d dovecot-submissiond
 need slapd slapd
+need rabbitmq-server rabbitmq-server
+need chronyd chrony
 need openssl openssl
 need curl curl
 need named bind9

@@ -103,6 +103,7 @@ OPTIONS = (
     "promql: {url: 'https://127.0.0.1:1', query: up, caFile: FILE}",
     "promql: {url: 'http://127.0.0.1:1', query: up, bearerToken: {file: FILE}}",
     "redis: {port: 1, password: {file: FILE}}",
+    "amqp: {port: 1, password: {file: FILE}}",
     "mysql: {port: 1, username: u, password: {file: FILE}}",
     "postgresql: {port: 1, username: u, caFile: FILE}",
     "process: {pidFile: FILE}",

@@ -23,6 +23,7 @@ from faults.webs import Webs
 from support import PATIENCE, eventually, within
 
 from exporter.ask import AskError, ask
+from exporter.kinds.amqp import Amqp
 from exporter.kinds.certificate import Certificate
 from exporter.kinds.dns import Dns
 from exporter.kinds.http_get import HttpGet
@@ -158,6 +159,7 @@ TO_ITSELF = {
     "tcpSocket": TcpSocket(port=CLOSED),
     "tcpSocket with expect": TcpSocket(port=CLOSED, send="PING", expect="PING"),
     "redis": Redis(port=CLOSED),
+    "amqp": Amqp(port=CLOSED),
     "mysql": Mysql(port=CLOSED, username="health", password={"env": "HOME"}),
     "postgresql": Postgresql(port=CLOSED, username="health", password={"env": "HOME"}),
     "httpGet": HttpGet(port=CLOSED),
