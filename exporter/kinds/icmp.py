@@ -27,14 +27,8 @@ class Icmp(Probe):
 
     A process needs a permission to send the request. Either the sysctl `net.ipv4.ping_group_range` includes its group,
     for IPv6 too, or it has the capability `NET_RAW`. Without both, the check is `unknown` with the reason `permission`.
-    Docker and containerd 2 include all groups by default. Elsewhere, Kubernetes counts the sysctl as safe, so no
-    administrator has to allow it:
-
-    ```yaml
-    spec:
-      securityContext:
-        sysctls: [{name: net.ipv4.ping_group_range, value: "0 2147483647"}]
-    ```
+    Docker and containerd 2 include all groups by default. Elsewhere, set the sysctl in the pod's `securityContext`:
+    `sysctls: [{name: net.ipv4.ping_group_range, value: "0 2147483647"}]`. Kubernetes counts it as safe.
 
     A pod with `hostNetwork` cannot set it. There, set the sysctl on the node, or add `NET_RAW`, which only a container
     that runs as root can use.
