@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kinds.daemons import folder, mariadb, postgres, run_postgres_program
 from kinds.name_servers import name_server, zone
 from kinds.pages import OK, tls
-from kinds.servers import serving
+from kinds.servers import accept, receive_close, serving
 from support import PATIENCE, Process, Prometheus, command, ended, eventually, free_port, get, unavailable
 
 MODELS = Path(__file__).parent / "models"
@@ -31,6 +31,7 @@ def checks(tmp_path_factory):
         http = stack.enter_context(serving((OK,)))
         https = stack.enter_context(serving((OK,), tls=tls("localhost")))
         talk = stack.enter_context(serving((b"250 hello\r\n",)))
+        live = stack.enter_context(serving((accept, receive_close), listens=False))
         names = stack.enter_context(name_server(zone))
         kinds = {
             "httpGet": {"host": "localhost", "port": http.port},
@@ -44,6 +45,8 @@ def checks(tmp_path_factory):
             "mysql": {"host": "localhost", "port": start_mariadb(stack), "username": "health"},
             "postgresql": {"host": "localhost", "port": start_postgresql(stack), "username": "postgres"},
             "grpc": {"port": start_grpc(stack)},
+            "websocket": {"host": "localhost", "port": live.port},
+            "icmp": {"host": "localhost"},
             "promql": {"url": start_prometheus(stack, home), "query": "vector(1)"},
             "exec": {"command": ["sh", "-c", "sleep 0.01; echo well"]},
             "file": {"path": "health.yml"},

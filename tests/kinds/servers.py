@@ -1,5 +1,8 @@
 """Scripted servers: they send exactly the bytes they are given, and record the requests they receive."""
 
+import base64
+import hashlib
+import re
 import socket
 import ssl
 import struct
@@ -158,3 +161,22 @@ def flood(data: bytes) -> Callable[[Server, socket.socket], None]:
             connection.sendall(data)
 
     return act
+
+
+def accept(_: Server, connection: socket.socket, **changes: str) -> None:
+    """Accept a WebSocket handshake, on a server that does not listen. The changes are headers to replace or omit."""
+    key = re.search(rb"Sec-WebSocket-Key: (\S+)", _read_request(connection))
+    assert key
+    digest = hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    headers = {"Upgrade": "WebSocket", "Connection": "keep-alive, Upgrade"}
+    headers |= {"Sec-WebSocket-Accept": base64.b64encode(digest).decode(), **changes}
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value]
+    connection.sendall("\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode())
+
+
+def receive_close(_: Server, connection: socket.socket) -> None:
+    """Read up to the client's Close frame, which has a payload of two bytes."""
+    received = b" "
+    while b"\x88\x82" not in received:
+        part = connection.recv(4096)
+        received = received + part if part else b"\x88\x82"

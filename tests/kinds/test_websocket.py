@@ -1,8 +1,5 @@
 """The kind `websocket` against trio-websocket, nginx in front of it, and servers that do not follow the protocol."""
 
-import base64
-import hashlib
-import re
 import socket
 import ssl
 import struct
@@ -18,7 +15,7 @@ import pytest
 import trio
 import trio_websocket
 import trustme
-from kinds.servers import Server, drip, flood, hang, reset, serving
+from kinds.servers import Server, accept, drip, flood, hang, receive_close, reset, serving
 from support import PATIENCE, Process, command, configure_nginx, ended, eventually, free_port, within
 
 from exporter.kinds.websocket import MAX_RESPONSE, Websocket
@@ -142,17 +139,6 @@ def test_a_server_that_closes_the_websocket_fails(peer):
                                     "received nothing")  # fmt: skip
 
 
-def accept(server: Server, connection: socket.socket, **changes: str) -> None:
-    """Accept the handshake of the latest request. The changes are headers to replace, or to leave out."""
-    key = re.search(rb"Sec-WebSocket-Key: (\S+)", server.requests[-1])
-    assert key
-    digest = hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-    headers = {"Upgrade": "WebSocket", "Connection": "keep-alive, Upgrade"}
-    headers |= {"Sec-WebSocket-Accept": base64.b64encode(digest).decode(), **changes}
-    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value]
-    connection.sendall("\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode())
-
-
 def accepting(**changes: str) -> Callable[[Server, socket.socket], None]:
     return lambda server, connection: accept(server, connection, **changes)
 
@@ -161,14 +147,6 @@ def frame(payload: bytes, code: int = 1, *, final: bool = True, flags: int = 0) 
     size = len(payload)
     length = bytes([size]) if size < 126 else struct.pack("!BH", 126, size)
     return bytes([(0x80 if final else 0) | flags | code]) + length + payload
-
-
-def receive_close(_: Server, connection: socket.socket) -> None:
-    """Read up to the client's Close frame, which has a payload of two bytes."""
-    received = b" "
-    while b"\x88\x82" not in received:
-        part = connection.recv(4096)
-        received = received + part if part else b"\x88\x82"
 
 
 FRAGMENTS = frame(b"re", final=False) + frame(b"", 9) + frame(b"a", 0, final=False) + frame(b"dy", 0)
@@ -201,7 +179,7 @@ SCRIPTED = {
 
 @pytest.mark.parametrize(("script", "status", "reason"), SCRIPTED.values(), ids=SCRIPTED)
 def test_frames_are_read_by_the_protocol_and_by_bytes(script, status, reason):
-    with serving(script) as server:
+    with serving(script, listens=False) as server:
         outcome = probe(server.port, expect="ready")
 
     assert (outcome.status, outcome.reason) == (status, reason), outcome.summary
@@ -219,7 +197,7 @@ LATE = {
 
 @pytest.mark.parametrize("script", LATE.values(), ids=LATE)
 def test_the_deadline_bounds_everything(script):
-    with serving(script) as server:
+    with serving(script, listens=False) as server:
         outcome = probe(server.port, 0.2, expect="ready")
         assert not server.gave_up.is_set()
 
@@ -227,12 +205,14 @@ def test_the_deadline_bounds_everything(script):
 
 
 def test_a_server_that_does_not_close_does_not_fail():
-    with serving((accept, hang)) as server:
+    with serving((accept, hang), listens=False) as server:
         assert probe(server.port, 0.2).status is Status.PASS
 
 
 def test_a_message_does_not_show_what_was_sent():
-    with serving((accept, frame(b"login of hunter2-hunter2 refused"), frame(b"\x03\xe8", 8), receive_close)) as server:
+    with serving(
+        (accept, frame(b"login of hunter2-hunter2 refused"), frame(b"\x03\xe8", 8), receive_close), listens=False
+    ) as server:
         outcome = probe(server.port, send="hunter2-hunter2", expect="welcome")
 
     assert outcome.reason is Reason.BODY
@@ -246,7 +226,7 @@ def test_over_tls(tmp_path):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("shop.example").configure_cert(context)
     options = {"scheme": "WSS", "verify_tls": True, "ca_file": tmp_path / "ca.pem"}
-    with serving((accept, receive_close), tls=context) as server:
+    with serving((accept, receive_close), tls=context, listens=False) as server:
         named = probe(server.port, server_name="shop.example", **options)
         other = probe(server.port, **options)
         unverified = probe(server.port, scheme="WSS")
