@@ -21,12 +21,15 @@ status becomes `unknown` with the reason `stale`. The streak continues, so one m
 
 While the status is `unknown`, its reason is that of the latest run, such as `missing` if the check cannot run. It is
 `pending` only if the latest run has none: there was no run yet, or the successes do not suffice yet.
+
+The helpers return the fields that change, by name, so that a run copies the State once.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from exporter.model import ENDPOINT_LATENCY, STREAK_BOUNDS, Outcome, Reason, Result, State, Status
 
@@ -34,21 +37,21 @@ from exporter.model import ENDPOINT_LATENCY, STREAK_BOUNDS, Outcome, Reason, Res
 def settle(state: State, result: Result) -> State:
     """Return the State after this Result."""
     outcome = result.outcome
-    state = _count_latency(_count_run(state, result), outcome)
+    changes: dict[str, Any] = _count_run(state, result) | _count_latency(state, outcome)
     if state.status is Status.UNKNOWN:
-        state = replace(state, reason=outcome.reason or Reason.PENDING)
+        changes["reason"] = outcome.reason or Reason.PENDING
     if outcome.status is Status.UNKNOWN:
-        return state
+        return replace(state, **changes)
     healthy = outcome.status.healthy
-    state = _count_streak(state, result, healthy=healthy)
     streak = state.streak + 1 if state.streak and state.streak_healthy == healthy else 1
-    state = replace(state, streak=streak, streak_healthy=healthy)
+    changes |= {**_count_streak(state, result, healthy=healthy), "streak": streak, "streak_healthy": healthy}
     threshold = state.spec.success_threshold if healthy else state.spec.failure_threshold
-    if streak >= threshold:
-        state = _change_status(state, outcome.status, outcome.reason, result.started + result.duration)
-    if state.status is Status.UNKNOWN:
-        return state
-    return replace(state, fresh_until=result.ended + state.spec.stale_after)
+    settled = streak >= threshold
+    if settled:
+        changes |= _change_status(state, outcome.status, outcome.reason, result.started + result.duration)
+    if settled or state.status is not Status.UNKNOWN:
+        changes["fresh_until"] = result.ended + state.spec.stale_after
+    return replace(state, **changes)  # once, because it reads every field
 
 
 def expire(state: State, now: float, wall: float) -> State:
@@ -57,42 +60,43 @@ def expire(state: State, now: float, wall: float) -> State:
         return state
     latest = state.last.outcome if state.last else None
     reason = latest.reason if latest and latest.status is Status.UNKNOWN else Reason.STALE
-    return replace(_change_status(state, Status.UNKNOWN, reason, wall), fresh_until=math.inf)
+    return replace(state, **_change_status(state, Status.UNKNOWN, reason, wall), fresh_until=math.inf)
 
 
-def _count_run(state: State, result: Result) -> State:
+def _count_run(state: State, result: Result) -> dict[str, Any]:
     reason = result.outcome.reason
     if reason is None or result.outcome.status.healthy:
-        return replace(state, last=result, last_pass=result.started, runs=state.runs + 1)
-    return replace(
-        state,
-        last=result,
-        runs=state.runs + 1,
-        failures={**state.failures, reason: state.failures.get(reason, 0) + 1},
-        failed_since={reason: result.started, **state.failed_since},
-    )
+        return {"last": result, "last_pass": result.started, "runs": state.runs + 1}
+    return {
+        "last": result,
+        "runs": state.runs + 1,
+        "failures": {**state.failures, reason: state.failures.get(reason, 0) + 1},
+        "failed_since": {reason: result.started, **state.failed_since},
+    }
 
 
-def _count_latency(state: State, outcome: Outcome) -> State:
+def _count_latency(state: State, outcome: Outcome) -> dict[str, Any]:
     """Count the endpoint's latency in its bucket, if the check has a histogram and the endpoint responded."""
     buckets = state.spec.latency_buckets
+    if not buckets:
+        return {}
     values = (measurement.value for measurement in outcome.measurements if measurement.name == ENDPOINT_LATENCY)
     latency = next(values, None)
-    if not buckets or latency is None:
-        return state
+    if latency is None:
+        return {}
     latencies = _count_in_bucket(state.latencies, buckets, latency)
-    return replace(state, latencies=latencies, latency_sum=state.latency_sum + latency)
+    return {"latencies": latencies, "latency_sum": state.latency_sum + latency}
 
 
-def _count_streak(state: State, result: Result, *, healthy: bool) -> State:
+def _count_streak(state: State, result: Result, *, healthy: bool) -> dict[str, Any]:
     """Count the streak of failures that this result ends, if it ends one."""
     if not healthy:
-        return replace(state, first_failure=result.started) if state.first_failure is None else state
+        return {"first_failure": result.started} if state.first_failure is None else {}
     length = state.consecutive_failures
     if not length:
-        return state
+        return {}
     streaks = _count_in_bucket(state.failure_streaks, STREAK_BOUNDS, length)
-    return replace(state, failure_streaks=streaks, failure_streak_runs=state.failure_streak_runs + length)
+    return {"failure_streaks": streaks, "failure_streak_runs": state.failure_streak_runs + length}
 
 
 def _count_in_bucket(counts: tuple[int, ...], bounds: Sequence[float], value: float) -> tuple[int, ...]:
@@ -102,7 +106,7 @@ def _count_in_bucket(counts: tuple[int, ...], bounds: Sequence[float], value: fl
     return (*counts[:bucket], counts[bucket] + 1, *counts[bucket + 1 :])
 
 
-def _change_status(state: State, status: Status, reason: Reason | None, wall: float) -> State:
+def _change_status(state: State, status: Status, reason: Reason | None, wall: float) -> dict[str, Any]:
     if status is state.status:
-        return replace(state, reason=reason)
-    return replace(state, status=status, reason=reason, since=wall, transitions=state.transitions + 1)
+        return {"reason": reason}
+    return {"status": status, "reason": reason, "since": wall, "transitions": state.transitions + 1}
