@@ -7,7 +7,8 @@ It holds because every answer is computed from one Snapshot, a Snapshot never ch
 one with the next generation.
 
 Writers are the workers that record Results, a reload, and the shutdown. They publish under a lock, one at a time, so no
-change is lost. What they do under the lock is short: they settle one check and copy one mapping. They write log lines
+change is lost. What they do under the lock is short: they settle one check and put its State into the mapping
+(states.py), which does not copy the others. They write log lines
 after they have released it.
 
 Readers never wait for a lock: reading the reference to the current Snapshot is atomic. Only time can make a
@@ -21,7 +22,7 @@ is still the configured one, so a run that began before a reload cannot change t
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from types import EllipsisType
@@ -31,6 +32,7 @@ from exporter.evaluation.history import Checkpoint, Event, History, Milestone
 from exporter.evaluation.hold import make_hold
 from exporter.evaluation.judge import satisfies
 from exporter.evaluation.settle import expire, settle
+from exporter.evaluation.states import States
 from exporter.lines import format_time
 from exporter.model import Beat, Group, Hold, Result, Snapshot, State
 from exporter.probe.check import Check
@@ -56,7 +58,8 @@ class Store:
         self._checks: dict[str, Check] = {}
         self.history = History()
         self._obstacles: set[str] = set()  # names of the checks that keep startup or readiness down
-        self._snapshot = Snapshot(first, wall(), {})
+        self._states = States({})  # those of the current Snapshot
+        self._snapshot = Snapshot(first, wall(), self._states)
 
     def configure(self, checks: Iterable[Check]) -> tuple[Check, ...]:
         """Watch exactly these checks. An unchanged check keeps its State and its identity.
@@ -75,7 +78,7 @@ class Store:
             self._checks = new
             self._obstacles.clear()
             self._note_obstacles(after.values())
-            self._publish(after)
+            self._publish(States(after))
             self._note_checks()
             self._note(Event.LOADED, format_count(len(new), "check"))
             return tuple(new.values())
@@ -86,10 +89,10 @@ class Store:
         with self._lock:
             if self._checks.get(name) is not check:
                 return
-            before = self._snapshot.states[name]
+            before = self._states[name]
             after = settle(before, result)
             self._note_obstacles((after,))
-            self._publish({**self._snapshot.states, name: after})
+            self._publish(self._states.put(name, after))
             generation = self._snapshot.generation
             self.history.note_run(after.spec, result, generation)
             self.history.note_change(before, after, generation, result.ended, expired=False)
@@ -113,13 +116,13 @@ class Store:
         """Watch nothing, and make every group but liveness false until `configure` is called."""
         with self._lock:
             self._checks = {}
-            self._publish({}, degraded=True)
+            self._publish(States({}), degraded=True)
             self._note_checks()
 
     def drain(self) -> None:
         """Make readiness false from now on, permanently."""
         with self._lock:
-            self._publish(self._snapshot.states, draining=True, degraded=self._snapshot.degraded)
+            self._publish(self._states, draining=True, degraded=self._snapshot.degraded)
             self._note(Event.DRAINING)
 
     def hold(self, seconds: float, why: str) -> Hold:
@@ -128,7 +131,7 @@ class Store:
         with self._lock:
             snapshot = self._snapshot
             hold = make_hold(snapshot.hold, seconds, why, self._clock(), self._wall())
-            self._publish(snapshot.states, degraded=snapshot.degraded, hold=hold)
+            self._publish(self._states, degraded=snapshot.degraded, hold=hold)
             self._note(Event.HELD, f"until {format_time(hold.until)}: {hold.why}")
             generation = self._snapshot.generation
         announce_hold(hold, generation)
@@ -140,7 +143,7 @@ class Store:
         with self._lock:
             snapshot = self._snapshot
             if snapshot.hold:
-                self._publish(snapshot.states, degraded=snapshot.degraded, hold=None)
+                self._publish(self._states, degraded=snapshot.degraded, hold=None)
                 self._note(Event.RELEASED, "the hold was ended by a request")
             generation = self._snapshot.generation
         if snapshot.hold:
@@ -191,7 +194,7 @@ class Store:
         expired = hold is not None and hold.expires <= now
         if changes or expired:
             self._note_obstacles(state for _, state in changes)
-            self._publish(after, degraded=degraded, hold=None if expired else hold)
+            self._publish(States(after), degraded=degraded, hold=None if expired else hold)
         for change in changes:
             self.history.note_change(*change, self._snapshot.generation, now, expired=True)
         if expired:
@@ -221,7 +224,7 @@ class Store:
 
     def _publish(
         self,
-        states: Mapping[str, State],
+        states: States,
         *,
         draining: bool = False,
         degraded: bool = False,
@@ -234,6 +237,7 @@ class Store:
         # The start of the application ends when startup and readiness are up together.
         started = current.started or not (self._obstacles or draining or degraded)
         hold = current.hold if isinstance(hold, EllipsisType) else hold
+        self._states = states
         self._snapshot = Snapshot(generation, self._wall(), states, draining, degraded, started, hold)
 
     def _note_obstacles(self, states: Iterable[State]) -> None:
