@@ -5,7 +5,7 @@ with one other State shares all chunks but one with the old mapping, and the ind
 copies 300 references, not 20,000. The first reader that needs all States makes a dict of them, once for each mapping.
 """
 
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from functools import cached_property
 from itertools import chain
 
@@ -18,23 +18,23 @@ CHUNK = 128
 class States(Mapping[str, State]):
     """An immutable mapping."""
 
-    def __init__(self, states: Mapping[str, State]) -> None:
-        values = tuple(states.values())
-        self._index = {name: number for number, name in enumerate(states)}
-        self._chunks = tuple(values[first : first + CHUNK] for first in range(0, len(values), CHUNK))
+    def __init__(self, index: Mapping[str, int], chunks: tuple[tuple[State, ...], ...]) -> None:
+        self._index = index
+        self._chunks = chunks
+
+    @classmethod
+    def of(cls, states: Iterable[State]) -> "States":
+        """Return a mapping of these States, in this order."""
+        values = tuple(states)
+        index = {state.spec.name: number for number, state in enumerate(values)}
+        return cls(index, tuple(values[first : first + CHUNK] for first in range(0, len(values), CHUNK)))
 
     def put(self, name: str, state: State) -> "States":
         """Return a mapping with another State for a name that it has."""
         number, place = divmod(self._index[name], CHUNK)
         chunk = self._chunks[number]
-        changed = States.__new__(States)
-        changed._index = self._index
-        changed._chunks = (
-            *self._chunks[:number],
-            (*chunk[:place], state, *chunk[place + 1 :]),
-            *self._chunks[number + 1 :],
-        )
-        return changed
+        changed = (*chunk[:place], state, *chunk[place + 1 :])
+        return States(self._index, (*self._chunks[:number], changed, *self._chunks[number + 1 :]))
 
     def __getitem__(self, name: str) -> State:
         number, place = divmod(self._index[name], CHUNK)
@@ -50,9 +50,11 @@ class States(Mapping[str, State]):
         return name in self._index
 
     def values(self) -> ValuesView[State]:
+        """Return all States."""
         return self._all.values()
 
     def items(self) -> ItemsView[str, State]:
+        """Return all names with their States."""
         return self._all.items()
 
     @cached_property

@@ -58,7 +58,7 @@ class Store:
         self._checks: dict[str, Check] = {}
         self.history = History()
         self._obstacles: set[str] = set()  # names of the checks that keep startup or readiness down
-        self._states = States({})  # those of the current Snapshot
+        self._states = States.of(())  # those of the current Snapshot
         self._snapshot = Snapshot(first, wall(), self._states)
 
     def configure(self, checks: Iterable[Check]) -> tuple[Check, ...]:
@@ -78,7 +78,7 @@ class Store:
             self._checks = new
             self._obstacles.clear()
             self._note_obstacles(after.values())
-            self._publish(States(after))
+            self._publish(States.of(after.values()))
             self._note_checks()
             self._note(Event.LOADED, format_count(len(new), "check"))
             return tuple(new.values())
@@ -116,7 +116,7 @@ class Store:
         """Watch nothing, and make every group but liveness false until `configure` is called."""
         with self._lock:
             self._checks = {}
-            self._publish(States({}), degraded=True)
+            self._publish(States.of(()), degraded=True)
             self._note_checks()
 
     def drain(self) -> None:
@@ -194,7 +194,7 @@ class Store:
         expired = hold is not None and hold.expires <= now
         if changes or expired:
             self._note_obstacles(state for _, state in changes)
-            self._publish(States(after), degraded=degraded, hold=None if expired else hold)
+            self._publish(States.of(after.values()), degraded=degraded, hold=None if expired else hold)
         for change in changes:
             self.history.note_change(*change, self._snapshot.generation, now, expired=True)
         if expired:

@@ -15,7 +15,7 @@ def _make(count: int) -> dict[str, State]:
 @pytest.mark.parametrize("count", [1, CHUNK, CHUNK + 1, 3 * CHUNK])
 def test_put_changes_one_state_and_leaves_the_earlier_mapping(count: int) -> None:
     plain = _make(count)
-    states = States(plain)
+    states = States.of(plain.values())
     for name in plain:
         state = replace(plain[name], runs=1)
         changed = states.put(name, state)
@@ -28,14 +28,14 @@ def test_put_changes_one_state_and_leaves_the_earlier_mapping(count: int) -> Non
 
 
 def test_put_shares_the_other_chunks() -> None:
-    states = States(_make(3 * CHUNK))
+    states = States.of(_make(3 * CHUNK).values())
     changed = states.put("check-0", states["check-1"])
     assert changed._index is states._index
     assert [new is old for new, old in zip(changed._chunks, states._chunks, strict=True)] == [False, True, True]
 
 
 def test_a_name_that_is_missing_raises_key_error() -> None:
-    states = States({})
+    states = States.of(())
     assert "a" not in states
     assert states.get("a") is None
     with pytest.raises(KeyError):
