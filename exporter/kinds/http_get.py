@@ -5,9 +5,10 @@ Most of the file is the options and their manual. `net/` sends the request, and 
 
 import ssl
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from exporter.host.reader import require_response
 from exporter.model import Deadline, Measurement, Outcome, ProbeError, Reason
@@ -155,8 +156,6 @@ class HttpGet(Probe, TlsOptions):
     phases: Annotated[bool, Field(strict=True)] = False
     """Measures the phases of the request, as health_endpoint_phase_seconds."""
 
-    _cached_request: Request | None = PrivateAttr(default=None)
-
     @model_validator(mode="after")
     def _validate_options(self) -> Self:
         refuse_both(self.basic_auth, self.bearer_token)
@@ -169,10 +168,10 @@ class HttpGet(Probe, TlsOptions):
             raise ValueError("warnLatencySeconds must not be above maxLatencySeconds")
         return self
 
-    @property
+    @cached_property
     def target(self) -> str:
         try:
-            requested = self._build_request().url
+            requested = self._request.url
         except ProbeError:
             requested = url.Url()
         return requested.public if requested.host else f"{self.scheme.lower()}://{self.host}:{self.port}"
@@ -182,7 +181,7 @@ class HttpGet(Probe, TlsOptions):
 
     def probe(self, deadline: Deadline, resolver: Resolver = RESOLVER) -> Outcome:
         authorization = read_authorization(self.basic_auth, self.bearer_token, deadline)
-        request = self._build_request()
+        request = self._request
         route = self._build_route(request, deadline, resolver)
         if authorization.header:
             request = replace(request, authorization=authorization.header)
@@ -215,11 +214,8 @@ class HttpGet(Probe, TlsOptions):
             return Outcome.failed(Reason.STATUS, summary, latency, *phases)
         if fetched.elsewhere is not None:
             summary += f", a redirect to {fetched.elsewhere or 'no host'}, which is not followed"
-        expected = BodyExpectations(
-            self.body_contains, self.body_matches, self.body_not_contains, self.body_not_matches, self.json_path
-        )
         try:
-            fault = self._find_header_fault(fetched, request) or body.find_fault(expected, deadline)
+            fault = self._find_header_fault(fetched, request) or body.find_fault(self._expected_body, deadline)
         except TimeoutError:
             summary += ", but its body was not checked in time"
             return Outcome.failed(Reason.TIMEOUT, summary, latency, *phases)
@@ -247,23 +243,21 @@ class HttpGet(Probe, TlsOptions):
         )
         return Body(fetched.body, self._max_body, content_type, encoding, request.quote)
 
-    def _build_request(self) -> Request:
-        """Return the request without its authorization. All runs share it, so its bytes are encoded only once."""
-        if self._cached_request is None:
-            try:
-                requested = url.build(self.scheme.lower(), self.host, self.port, self.path)
-            except ValueError as error:
-                raise ProbeError(Reason.ERROR, str(error)) from None
-            headers = tuple((header.name, header.value) for header in self.http_headers)
-            request = Request.from_headers(requested, headers)
-            self._cached_request = replace(request, method=self.method, body=self.body.encode())
-        return self._cached_request
+    @cached_property
+    def _request(self) -> Request:
+        """The request without its authorization. All runs share it, so its bytes are encoded only once."""
+        try:
+            requested = url.build(self.scheme.lower(), self.host, self.port, self.path)
+        except ValueError as error:
+            raise ProbeError(Reason.ERROR, str(error)) from None
+        headers = tuple((header.name, header.value) for header in self.http_headers)
+        return replace(Request.from_headers(requested, headers), method=self.method, body=self.body.encode())
 
     def _build_route(self, request: Request, deadline: Deadline, resolver: Resolver) -> Route:
         return Route(
             deadline,
             resolver,
-            self._choose_context(request.protocols, deadline),
+            self._choose_context(request, deadline),
             self.unix_socket,
             self.follow_redirects,
             self._max_body,
@@ -271,12 +265,18 @@ class HttpGet(Probe, TlsOptions):
             tuple(expectation.key for expectation in self.expect_headers),
         )
 
-    @property
+    @cached_property
+    def _expected_body(self) -> BodyExpectations:
+        return BodyExpectations(
+            self.body_contains, self.body_matches, self.body_not_contains, self.body_not_matches, self.json_path
+        )
+
+    @cached_property
     def _max_body(self) -> int:
         expects_text = self.body_contains is not None or self.body_matches is not None or self._forbids_text
         return MAX_EXPECTED_BODY if expects_text or self.json_path else MAX_BODY
 
-    def _choose_context(self, protocols: tuple[str, ...], deadline: Deadline) -> ssl.SSLContext | None:
+    def _choose_context(self, request: Request, deadline: Deadline) -> ssl.SSLContext | None:
         """Return the configured TLS context; None for the kubelet's."""
         configured = self.verify_tls or self.client_certificate
-        return self.read_tls_context(deadline, protocols) if configured else None
+        return self.read_tls_context(deadline, request.protocols) if configured else None

@@ -9,6 +9,7 @@ because every rule stands next to its grammar.
 import re
 import socket
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 # stringContainsCTLByte: no URL may contain an ASCII control character.
@@ -63,12 +64,12 @@ class Url:
     @property
     def hostname(self) -> str:
         """The host as it is written, without port and brackets."""
-        return self._split_host()[0]
+        return _split_host(self.host)[0]
 
     @property
     def port(self) -> int | None:
         """The port, or None if the URL has none."""
-        port = self._split_host()[1]
+        port = _split_host(self.host)[1]
         return int(port.lstrip("0")[:6] or 0) if port else None  # any number of six digits is too great
 
     @property
@@ -101,12 +102,14 @@ class Url:
     def _format_query(self) -> str:
         return "" if self.query is None else f"?{self.query}"
 
-    def _split_host(self) -> tuple[str, str]:
-        """Return host and port (splitHostPort)."""
-        host, colon, port = self.host.rpartition(":")
-        if not colon or not _OPTIONAL_PORT.fullmatch(colon + port):
-            host, port = self.host, ""
-        return (host[1:-1] if host.startswith("[") and host.endswith("]") else host), port
+
+@lru_cache(maxsize=1024)  # of a configured URL, every run asks several times
+def _split_host(authority: str) -> tuple[str, str]:
+    """Return host and port (splitHostPort)."""
+    host, colon, port = authority.rpartition(":")
+    if not colon or not _OPTIONAL_PORT.fullmatch(colon + port):
+        host, port = authority, ""
+    return (host[1:-1] if host.startswith("[") and host.endswith("]") else host), port
 
 
 def parse(text: str) -> Url:

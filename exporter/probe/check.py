@@ -59,8 +59,14 @@ class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hash
         return None
 
     def __eq__(self, other: object) -> bool:
-        """Equal if the options are equal. State between runs does not count, so a reload keeps an unchanged probe."""
-        return type(self) is type(other) and self.__dict__ == other.__dict__
+        """Equal if the options are equal. State between runs does not count, so a reload keeps an unchanged probe.
+
+        Nor does a `cached_property`, whose value is in `__dict__` too.
+        """
+        if type(self) is not type(other):
+            return False
+        ours, theirs = self.__dict__, other.__dict__
+        return all(ours.get(name) == theirs.get(name) for name in type(self).model_fields)
 
     def withhold(self, variables: frozenset[str]) -> None:
         """Keep these environment variables out of the commands that the probe starts, unless its options name them.
