@@ -57,7 +57,7 @@ def test_one_run_of_an_http_get_check():
         store = Store()
         store.configure([check])
 
-        expect_at_most(141, count_calls(lambda: store.record(check, run(check))))
+        expect_at_most(135, count_calls(lambda: store.record(check, run(check))))
 
 
 def test_one_answer_from_memory():
@@ -73,4 +73,4 @@ def test_one_exposition_of_100_checks():
     snapshot, vitals = stage.store.snapshot(), Vitals(running=True)
 
     for content_type in (TEXT, OPEN_METRICS):
-        expect_at_most(5568, count_calls(lambda kind=content_type: render(snapshot, vitals, {}, content_type=kind)))
+        expect_at_most(4768, count_calls(lambda kind=content_type: render(snapshot, vitals, {}, content_type=kind)))

@@ -38,8 +38,9 @@ def judge(snapshot: Snapshot, group: Group) -> Verdict:
     Without checks it is up, as in Kubernetes. Without a configuration, only liveness is. A hold makes liveness up; the
     culprits are the checks that would make it false otherwise.
     """
-    states = (state for state in snapshot.states.values() if state.spec.belongs_to(group))
-    members = tuple(sorted(states, key=lambda state: bool(find_causes(snapshot, state))))  # suppressed checks last
+    members = tuple(state for state in snapshot.states.values() if state.spec.belongs_to(group))
+    if [state for state in members if state.spec.depends_on]:
+        members = tuple(sorted(members, key=lambda state: bool(find_causes(snapshot, state))))  # suppressed checks last
     culprits = tuple(state for state in members if not satisfies(state, group))
     draining = snapshot.draining and group is Group.READINESS
     degraded = snapshot.degraded and group is not Group.LIVENESS

@@ -247,5 +247,7 @@ class Store:
 
 
 def _is_obstacle(state: State) -> bool:
+    if state.status.healthy:  # which satisfies every group
+        return False
     groups = (Group.STARTUP, Group.READINESS)
     return any(state.spec.belongs_to(group) and not satisfies(state, group) for group in groups)
