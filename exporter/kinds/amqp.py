@@ -108,10 +108,6 @@ class Amqp(DatabaseProbe, TlsOptions):
                 connection.close()
         except library.error as error:
             raise _translate(error, connection.beginning) from None
-        except DialError as error:
-            if error.reason is not Reason.TIMEOUT and _is_other(connection.beginning):
-                raise describe_breach(_PROTOCOL, connection.beginning) from None
-            raise
         finally:
             connection.collect()
         return value
@@ -126,14 +122,9 @@ class Amqp(DatabaseProbe, TlsOptions):
         return secure(sock, context, self.server_name or self.host) if context else sock
 
 
-def _is_other(beginning: bytes) -> bool:
-    """Return whether the server has responded in another protocol."""
-    return bool(beginning) and not beginning.startswith(_METHOD_FRAME)
-
-
 def _translate(error: Exception, beginning: bytes) -> DialError:
     """Return the driver's exception as one with a Reason."""
-    if _is_other(beginning) or isinstance(error, _import_library().breach):
+    if isinstance(error, _import_library().breach):
         return describe_breach(_PROTOCOL, beginning)
     if isinstance(error, OSError):
         return DialError(Reason.CONNECT, "the server closed the connection")
@@ -159,6 +150,13 @@ def _import_library() -> Any:
         def _connect(self, *_: Any) -> None:
             self.sock = self._dial()
             self.sock.allowance = MAX_RESPONSE
+
+        def _read(self, *args: Any, **options: Any) -> bytes:
+            """Read, and end early if the server uses another protocol: the length of a frame would be any number."""
+            data: bytes = super()._read(*args, **options)
+            if not self.sock.beginning.startswith(_METHOD_FRAME):
+                raise describe_breach(_PROTOCOL, self.sock.beginning)
+            return data
 
         def _set_socket_options(self, _: Any) -> None:
             """Leave them as they are: the kernel refuses some that the library sets, once TLS has used the socket."""

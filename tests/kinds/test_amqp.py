@@ -127,13 +127,13 @@ def test_tls_is_verified(ports, authority, tmp_path):
 @pytest.mark.parametrize(
     ("script", "reason", "words"),
     [
-        ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), Reason.STATUS, 'does not follow AMQP 0-9-1; received "HTTP'),
-        ((b"AMQP\0\0\x09\x01",), Reason.STATUS, 'does not follow AMQP 0-9-1; received "AMQP'),
-        ((b"\x01\0\0\0\0\0\x04\0\x0a\0\x0a\x00",), Reason.STATUS, "does not follow AMQP 0-9-1"),
+        ((b"HTTP/1.1 400 Bad Request\r\n\r\n", hang), Reason.STATUS, 'does not follow AMQP 0-9-1; received "HTTP'),
+        ((b"AMQP\0\0\x09\x01", hang), Reason.STATUS, 'does not follow AMQP 0-9-1; received "AMQP'),
+        ((b"\x01\0\0\0\0\0\x04\0\x0a\0\x0a\x00", hang), Reason.STATUS, "does not follow AMQP 0-9-1"),
         ((b"\x01\0\0\xff\xff\xff\xff", flood(b"x")), Reason.STATUS, "the response is too long"),
         ((), Reason.CONNECT, "127.0.0.1:"),
     ],
-    ids=["HTTP", "another version", "a frame that does not end", "an endless frame", "nothing"],
+    ids=["HTTP", "another version", "a frame without its end", "an endless frame", "nothing"],
 )
 def test_a_server_that_breaks_the_protocol_fails(script, reason, words):
     with serving(script, listens=False) as server:
