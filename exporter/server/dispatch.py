@@ -22,8 +22,7 @@ from functools import partial
 from exporter.evaluation.store import Store
 from exporter.server.answers import Answer, log_answer, log_failure, refuse
 from exporter.server.connection import Connection, Phase
-from exporter.server.heartbeats import PATH as HEARTBEATS
-from exporter.server.messages import Request, Response
+from exporter.server.messages import HEARTBEATS, Request, Response
 from exporter.server.probes import Probes, prefers_json
 from exporter.server.recent import Key, Recent, make_key
 from exporter.server.threads import Job, Threads

@@ -12,9 +12,6 @@ from flask import request
 from exporter.evaluation.store import Store
 from exporter.server.answers import Answer, refuse
 
-PATH = "/heartbeat/"
-"""What the path of a heartbeat begins with."""
-
 _CHALLENGE = ("WWW-Authenticate", "Bearer")
 _RETRY = ("Retry-After", "1")
 _EXIT_CODE = re.compile(r"[0-9]{1,3}")

@@ -7,6 +7,9 @@ from urllib.parse import unquote
 
 from exporter.addresses import drop_authority
 
+HEARTBEATS = "/heartbeat/"
+"""What the path of a heartbeat begins with."""
+
 
 class Request:
     """The head of a request. The path is decoded, the query is not. Header names are in lower case."""

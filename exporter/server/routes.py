@@ -19,9 +19,9 @@ from exporter.evaluation.store import Store
 from exporter.model import Vitals
 from exporter.render import metrics
 from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
-from exporter.server.heartbeats import PATH as HEARTBEATS
 from exporter.server.heartbeats import answer_heartbeat
 from exporter.server.holding import answer_hold
+from exporter.server.messages import HEARTBEATS
 from exporter.server.negotiation import choose_format, compress
 from exporter.server.pages import answer_check, answer_page
 from exporter.server.past import answer_events
