@@ -121,6 +121,11 @@ def hang(server: Server, _: socket.socket) -> None:
         server.gave_up.set()
 
 
+def wait_for_request(_: Server, connection: socket.socket) -> None:
+    """Do nothing until the client has sent something: a reset before that may already end its connect()."""
+    connection.recv(1, socket.MSG_PEEK)
+
+
 def reset(_: Server, connection: socket.socket) -> None:
     """Close with a reset instead of an end."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

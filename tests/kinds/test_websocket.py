@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio_websocket
 import trustme
-from kinds.servers import Server, accept, drip, flood, hang, receive_close, reset, serving
+from kinds.servers import Server, accept, drip, flood, hang, receive_close, reset, serving, wait_for_request
 from support import PATIENCE, Process, command, configure_nginx, ended, eventually, free_port, within
 
 from exporter.kinds.websocket import MAX_RESPONSE, Websocket
@@ -173,7 +173,7 @@ SCRIPTED = {
     "an extension": ((accepting(Sec_WebSocket_Extensions="x"), hang), Status.FAIL, Reason.STATUS),
     "not HTTP": ((b"SSH-2.0-OpenSSH_9.2\r\n", hang), Status.FAIL, Reason.STATUS),
     "nothing": ((), Status.FAIL, Reason.CONNECT),
-    "a reset": ((reset,), Status.FAIL, Reason.CONNECT),
+    "a reset": ((wait_for_request, reset), Status.FAIL, Reason.CONNECT),
 }
 
 
