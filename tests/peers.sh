@@ -68,7 +68,7 @@ elif [ -n "$missing" ]; then
     } || echo "cannot install (apt-get failed):$missing" >&2
 fi
 
-# Debian does not have this one.
+# Debian does not have these.
 need_go() { # need_go COMMAND PACKAGE
     command -v "$1" >/dev/null 2>&1 && return
     command -v go >/dev/null 2>&1 || return 0
@@ -82,4 +82,5 @@ need_go() { # need_go COMMAND PACKAGE
     fi
     rm -rf "$folder"
 }
+need_go helm helm.sh/helm/v3/cmd/helm@v3.22.0
 need_go compose-go github.com/compose-spec/compose-go/v2/cmd@v2.16.2
