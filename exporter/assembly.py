@@ -174,10 +174,11 @@ class Exporter:
 
     def _tick(self) -> None:
         """Notice results that have become stale even if no request arrives, and report to the keeper."""
+        reloads = self._reloader.served  # first, so that the rest is the outcome of these reloads, or newer
         checks = len(self.store.snapshot().states)
         if self._link:
-            vitals, reloads = self.vitals(), self._reloader.served
-            self._link.report(running=vitals.running, valid=vitals.reload_ok, reloads=reloads, checks=checks)
+            vitals = self.vitals()
+            self._link.report(running=vitals.running, valid=vitals.reload_ok, checks=checks, reloads=reloads)
 
     def _note_rejection(self, errors: str) -> None:
         self.store.note(Event.REJECTED, "; ".join(errors.splitlines()))

@@ -73,13 +73,13 @@ class Link:
         """Report that the event loop still runs. To be called every BEAT seconds."""
         self.shared.beat()
 
-    def report(self, *, running: bool, valid: bool, reloads: int, checks: int) -> None:
+    def report(self, *, running: bool, valid: bool, checks: int, reloads: int) -> None:
         """Report the worker's condition, for the service manager.
 
-        It is whether the schedule runs and all files are in use, the number of RELOAD commands that have been carried
-        out, and the number of checks.
+        It is whether the schedule runs and all files are in use, the number of checks, and the number of RELOAD
+        commands that have been carried out.
         """
-        self.shared.condition = [running, valid, reloads, checks]
+        self.shared.condition = [running, valid, checks, reloads]
 
     def end(self) -> None:
         """Report that the listeners are about to close."""

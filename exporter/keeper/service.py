@@ -40,7 +40,7 @@ class Service:
         if self._socket is None:
             return
         serving = worker is not None and worker.serving
-        running, valid, reloads, checks = self._shared.condition
+        running, valid, checks, reloads = self._shared.condition
         abandoned = worker is not None and worker.killed and worker.silence >= DEATH
         if not abandoned and (running or not serving):
             self._feed_watchdog()

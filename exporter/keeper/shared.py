@@ -82,8 +82,12 @@ class Shared:
 
     @property
     def condition(self) -> list[int]:
-        """The condition of the worker: what `Link.report` has reported, in that order."""
-        return self._numbers[_CONDITION:_ANSWERS].tolist()
+        """The condition of the worker: what `Link.report` has reported, in that order.
+
+        The number of reloads is written last and read first, so the rest is at least as new.
+        """
+        reloads = self._numbers[_ANSWERS - 1]
+        return [*self._numbers[_CONDITION : _ANSWERS - 1].tolist(), reloads]
 
     @condition.setter
     def condition(self, numbers: list[int]) -> None:

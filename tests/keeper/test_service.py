@@ -200,7 +200,7 @@ def served(manager, monkeypatch, watchdog=MappingProxyType({"WATCHDOG_USEC": "2"
         worker = Worker(process.pid, shared, None, -1)
         shared.state = SERVING
         worker.update()
-        shared.condition = [1, 1, 0, 3]
+        shared.condition = [1, 1, 3, 0]
         try:
             yield service, worker, shared
         finally:
@@ -217,7 +217,7 @@ def feeds(manager, service, worker) -> bool:
 def test_the_watchdog_is_fed_as_long_as_the_exporter_is_healthy(one_manager, monkeypatch):
     with served(one_manager, monkeypatch) as (service, worker, shared):
         fed = {"serves": feeds(one_manager, service, worker)}
-        shared.condition = [0, 1, 0, 3]
+        shared.condition = [0, 1, 3, 0]
         fed["schedule does not run"] = feeds(one_manager, service, worker)
         assert one_manager.find("STATUS")[-1] == "3 checks; the schedule is not running"
         worker.silence = SILENT
@@ -245,7 +245,7 @@ def test_a_reload_ends_when_its_own_load_has_ended(one_manager, monkeypatch):
         service.reload()
         worker.reloads = 2
         for reloads in (1, 2):
-            shared.condition = [1, 1, reloads, 3]
+            shared.condition = [1, 1, 3, reloads]
             service.update(worker, "")
             assert len(one_manager.find("READY")) == reloads
 
