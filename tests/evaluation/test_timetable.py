@@ -72,7 +72,7 @@ def test_the_second_run_is_the_first_in_the_slot_after_a_period(name, shift):
     origin, period = 1000.0, 16.0
     timetable = timetable_of(make_check(name, period=period, stale_after=1000), now=origin, shift=shift)
     (_, first), (_, second), (_, third) = starts(timetable, origin + 3.9 * period, now=origin)[:3]
-    slots = [origin + (compute_slot(name) + shift) % 1 * period + number * period for number in range(5)]
+    slots = [origin + round((compute_slot(name) + shift) % 1 * period, 1) + number * period for number in range(5)]
 
     assert first == pytest.approx(origin + 0.01 * compute_slot(name))
     assert second == pytest.approx(next(slot for slot in slots if slot >= first + period))
@@ -103,13 +103,25 @@ def test_the_second_run_is_a_period_earlier_if_the_first_result_would_be_stale_a
 
 
 def test_the_second_run_is_not_the_first_one_again():
-    """With a hundred checks, the first run is in the slot itself, and one result is stale before the next."""
-    checks = [make_check(f"check-{number}", period=1, failure_threshold=1, stale_after=2) for number in range(100)]
-    runs = starts(timetable_of(*checks), 2)
+    """The first run is in the slot itself, and its result is stale before the next."""
+    slot = compute_slot("api")
+    check = make_check("api", period=1, failure_threshold=1, stale_after=2)
+    runs = starts(timetable_of(check, now=-0.01 * slot, shift=1 - slot), 3, now=-0.01 * slot)
 
-    for check in checks:
-        first, second, *_ = [moment for name, moment in runs if name == check.spec.name]
-        assert second == first + 1
+    assert [moment for _, moment in runs] == [0, 1, 2, 3]
+
+
+def test_checks_are_due_together_ten_times_a_second():
+    """After the first runs, and also a check that a reload adds."""
+    timetable = timetable_of(*(make_check(f"check-{number}", period=1) for number in range(100)), shift=0.123)
+    starts(timetable, 3.03)
+    added = make_check("added", period=1)
+    timetable.replace([*(entry.check for entry in timetable._entries.values()), added], 3.03)
+    moments = {name: moment for name, moment in starts(timetable, 8, now=3.03) if moment > 6}
+
+    assert len(moments) == 101
+    assert {round(moment % 0.1, 6) for moment in moments.values()} <= {0.0, 0.1}
+    assert len({round(moment % 1, 3) % 1 for moment in moments.values()}) == 10
 
 
 @pytest.mark.parametrize("hosts", [["api-7d9c-abcde", "api-7d9c-fghij", "api-7d9c-klmno"], ["db-0", "db-1", "db-2"]])
@@ -149,7 +161,7 @@ def test_a_run_longer_than_the_period_is_followed_immediately_by_the_next():
 @pytest.mark.parametrize(("took", "later"), [(0, 10), (9, 10), (11, 10), (20, 20), (24, 20), (39.5, 30)])
 def test_of_the_ticks_during_a_run_only_the_latest_is_left(took, later):
     check = make_check(period=10, stale_after=1000)
-    timetable = timetable_of(check)
+    timetable = timetable_of(check, shift=1 - compute_slot(check.spec.name))  # in a slot that is an exact number
     for _ in range(2):
         due = timetable.next_due()
         timetable.take(due)
