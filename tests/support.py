@@ -75,6 +75,12 @@ http {{
 """
 
 
+def accepts(port: int) -> bool:
+    """Whether something listens on a port of loopback."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """A TCP port that is free on loopback now.
 

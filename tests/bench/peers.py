@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.support import Exporter, Process, command, configure_nginx, ended, eventually, free_port, get
+from tests.support import Exporter, Process, accepts, command, configure_nginx, ended, eventually, free_port, get
 
 KUBELET = {"User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
 PROMETHEUS = {
@@ -213,12 +213,6 @@ def silent(count: int) -> Iterator[list[str]]:
     with ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024)) for _ in range(count)]
         yield [f"http://127.0.0.1:{server.getsockname()[1]}/health" for server in servers]
-
-
-def accepts(port: int) -> bool:
-    """Whether something listens on a port of loopback."""
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(url: str) -> bool:

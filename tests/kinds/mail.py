@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support import Process, command, ended, free_port
+from support import Process, accepts, command, ended, eventually, free_port
 
 # Dovecot keeps everything in its own folder; as root, it runs its parts as `nobody`. It authenticates nobody here.
 DOVECOT = """
@@ -82,4 +82,5 @@ def slapd(home: Path) -> Iterator[int]:
     arguments = ["-d", "256", "-h", f"ldap://127.0.0.1:{port}", "-f", "slapd.conf"]
     with ended(Process([command("slapd"), *arguments], cwd=home)) as process:
         process.line("slapd starting")
+        eventually(lambda: accepts(port), what="slapd listens")  # which it does only after that line
         yield port

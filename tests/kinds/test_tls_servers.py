@@ -1,6 +1,5 @@
 """The kinds that speak TLS against real servers with uncommon settings."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 from certificates import Pair, issue
 from cryptography.hazmat.primitives.asymmetric import rsa
 from kinds.daemons import run_probe
-from support import Process, command, configure_nginx, ended, eventually, free_port
+from support import Process, accepts, command, configure_nginx, ended, eventually, free_port
 
 from exporter.kinds.certificate import Certificate
 from exporter.kinds.http_get import HttpGet
@@ -60,11 +59,6 @@ def server(request, tmp_path) -> Iterator[int]:
     with ended(Process([command(request.param), *arguments], cwd=tmp_path)):
         eventually(lambda: accepts(port), what="the server accepts connections")
         yield port
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def request(port: int, **options: object) -> Outcome:
