@@ -1,7 +1,11 @@
 """The kind `grpc`: the status that a gRPC health service reports."""
 
+import os
 import re
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
@@ -27,6 +31,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a new connection for every attempt
     ("grpc.max_receive_message_length", grpc_call.MAX_RESPONSE),
 )
+_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"  # a variable that grpcio reads as it is imported
 _OWN_REQUEST = "got frame type 32)"  # grpcio takes the fourth byte for the type: in `PRI * HTTP/2.0`, it is a space
 _ITSELF = "does not speak gRPC: the response is not HTTP/2, or nothing listens there, and the request reached itself"
 
@@ -67,6 +72,10 @@ class Grpc(Probe, TlsOptions):
     """Address or name to connect to. Kubernetes has no such field and always connects to the pod, at `$(POD_IP)`."""
     mode: Literal["Plaintext", "TLS"] = "Plaintext"
     """Connects with or without TLS. As in the kubelet, no certificate is verified, unless verifyTLS is set."""
+
+    def _import_packages(self) -> None:
+        with _without_fork_handlers():
+            super()._import_packages()
 
     @property
     def target(self) -> str:
@@ -163,6 +172,23 @@ def _describe_unavailable(details: str) -> tuple[Reason, str]:
 
 def _describe_status(code: str, details: str) -> str:
     return f"returned {code}: {quote(details.encode())}" if details else f"returned {code}"
+
+
+@contextmanager
+def _without_fork_handlers() -> Iterator[None]:
+    """Import grpcio without its handlers of forks, unless the application has imported it before.
+
+    gevent starts commands with os.fork(). The handlers then abort some of them before they run: with a `grpc` check
+    that runs all the time, 4 % of the commands of `exec` checks, and of those of the application.
+    """
+    if "grpc" in sys.modules or _FORK_SUPPORT in os.environ:
+        yield
+        return
+    os.environ[_FORK_SUPPORT] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_FORK_SUPPORT]
 
 
 @cache

@@ -37,9 +37,13 @@ class Probe(Options, ABC):  # noqa: PLW1641  # pydantic makes frozen models hash
 
     @model_validator(mode="after")
     def _require_packages(self) -> Self:
+        self._import_packages()
+        return self
+
+    def _import_packages(self) -> None:
+        """Import what `needs` names. Raises ValueError if it is missing or broken."""
         for module, extra in self.needs.items():
             require(module, extra)
-        return self
 
     @property
     def target(self) -> str:

@@ -1,6 +1,8 @@
 """The kind `grpc` against real gRPC servers, and against servers that speak something else (pkg/probe/grpc/grpc.go)."""
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 from kinds.servers import hang, pause, reset, serving
-from support import eventually, free_port
+from support import PATIENCE, eventually, free_port
 
 from exporter.kinds.grpc import Grpc
 from exporter.model import Deadline, Reason, Status
@@ -255,3 +257,34 @@ def test_nothing_is_left_open(server):
 )
 def test_the_target_is_address_and_service(options, target):
     assert Grpc(port=9, **options).target == target
+
+
+FORKING = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import os, subprocess, sys, threading, time
+from exporter.kinds.grpc import Grpc
+from exporter.model import Deadline
+
+probe = Grpc(port=int(sys.argv[1]))
+
+def call():
+    while True:
+        calls.append(probe.probe(Deadline(time.monotonic() + 60)).status)
+
+calls = []
+threading.Thread(target=call, daemon=True).start()
+while not calls:
+    time.sleep(0.01)
+codes = {subprocess.run(["true"]).returncode for _ in range(300)}
+print(len(calls) > 1, codes, os.environ.get("GRPC_ENABLE_FORK_SUPPORT"))
+os._exit(0)
+"""
+
+
+def test_commands_of_an_application_with_gevent_are_not_aborted(server):
+    """Gevent starts them with os.fork(), and grpcio's handlers of forks aborted 4 % of them."""
+    port = server(Health())
+    done = subprocess.run([sys.executable, "-c", FORKING, str(port)], capture_output=True, text=True, timeout=PATIENCE)
+
+    assert done.stdout == "True {0} None\n", done.stderr
