@@ -328,13 +328,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat that a job has sent for a check, with the exit code of the job."""
+    """A heartbeat that a job has sent for a check, or the beginning of the wait for the first one."""
 
     check: str
     time: float  # wall clock
     clock: float  # monotonic clock
     generation: int
-    exit_code: int = 0
+    exit_code: int | None = 0
+    """The exit code of the job; None if there has been no heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """Advice on a valid configuration: probable mistakes."""
 
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Iterator, Mapping
 
 from exporter.config.advice_tls import check_tls
 from exporter.config.checks import Config, Part
 from exporter.config.complaint import Complaint, Keys
-from exporter.config.texts import check_texts
+from exporter.config.texts import HERE, check_texts
 from exporter.model import Group
 from exporter.probe.check import Check
 from exporter.probe.options import is_loopback
+from exporter.probe.passive import MIN_TOKEN, PassiveProbe
 
 IMPLAUSIBLE_RATIO = 10.0
 """A ratio is a share of 1, or a load per CPU. Above this, a percentage was probably meant."""
@@ -41,6 +44,7 @@ def _advise(part: Part, scrape_interval: float) -> Iterator[Complaint]:
             *_check_mysql_port(check),
             *_check_sent_text(check),
             *_check_compression(check),
+            *_check_heartbeat(check),
             *check_tls(check),
             *check_texts(check, part.document.data["checks"][index]),
         )
@@ -134,3 +138,19 @@ def _check_compression(check: Check) -> Iterator[tuple[Keys, str]]:
         if header.name.lower() == "accept-encoding" and not codings <= _DECODED:
             message = "a body in another compression than gzip and deflate meets no expectation: request only these"
             yield (check.spec.kind, "httpHeaders", index), message
+
+
+def _check_heartbeat(check: Check, environment: Mapping[str, str] = os.environ) -> Iterator[tuple[Keys, str]]:
+    """Look for heartbeats that are judged too rarely or refused."""
+    if not isinstance(check.probe, PassiveProbe):
+        return
+    spec, max_age = check.spec, getattr(check.probe, "max_age_seconds", math.inf)
+    if spec.period > max_age:
+        message = f"a heartbeat is judged only every {spec.period} s, and its maximum age is {max_age:g} s"
+        yield ("periodSeconds",), message
+    if spec.initial_delay:
+        message = f"the token is read by the first run, so heartbeats are refused with 503 for {spec.initial_delay} s"
+        yield ("initialDelaySeconds",), message
+    if (name := check.probe.token.env) and 0 < len(environment.get(name, "")) < MIN_TOKEN:
+        message = f"the token has fewer than {MIN_TOKEN} characters{HERE}, so no heartbeat is accepted"
+        yield (spec.kind, "token", "env"), message

@@ -184,7 +184,7 @@ def _decode_beat(fields: Mapping[str, Any]) -> Beat:
         time=_number(fields["time"]),
         clock=_number(fields["clock"]),
         generation=_count(fields["generation"]),
-        exit_code=_count(fields["exitCode"]),
+        exit_code=None if fields["exitCode"] is None else _count(fields["exitCode"]),
     )
 
 

@@ -12,7 +12,7 @@ one Span. A check that passes all day is one Span, and the blip of the night sta
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from struct import Struct
@@ -128,7 +128,7 @@ class Checkpoint:
     loaded: bool = True  # the configuration has just been loaded; otherwise nothing has changed
     held: bool = False
     beats: tuple[Beat, ...] = ()
-    """The latest heartbeat of each check."""
+    """The latest heartbeat of each check, or the beginning of its wait for one."""
 
 
 Entry: TypeAlias = Recorded | Transition | Milestone | Checkpoint | Answered | Beat
@@ -164,7 +164,7 @@ class History:
         self.failures: dict[str, Result] = {}
         """The latest run of each check that was not healthy."""
         self.beats: dict[str, Beat] = {}
-        """The latest heartbeat of each check."""
+        """The latest heartbeat of each check, or the beginning of its wait for one."""
 
     def of(self, name: str) -> CheckHistory:
         """Return the history of a check; an empty one if there is none."""
@@ -235,6 +235,10 @@ class History:
         self.beats = {**self.beats, beat.check: beat}
         self._put(beat)
 
+    def add_waits(self, waits: Iterable[Beat]) -> None:
+        """Note since when these checks wait for their first heartbeat, unless that is known, or there has been one."""
+        self.beats = {beat.check: beat for beat in waits} | self.beats
+
     def note_checks(self, checkpoint: Checkpoint) -> None:
         """Note which checks there are from now on. The history of all others is forgotten."""
         names = {state.spec.name for state in checkpoint.states}
@@ -253,7 +257,7 @@ class History:
                 failure = self.failures.get(name) or earlier.failures.get(name)
                 self.failures |= {name: failure} if failure else {}
         restored = {name: beat for name, beat in earlier.beats.items() if names is None or name in names}
-        self.beats = {**restored, **self.beats}
+        self.beats = _merge_beats(restored, self.beats)
         self.complete_since = max(self.complete_since, earlier.complete_since)
         self.transitions = self._limit((*earlier.transitions, *self.transitions), self._max_transitions)
         self.milestones = self._limit((*earlier.milestones, *self.milestones), MAX_MILESTONES)
@@ -276,8 +280,7 @@ def rebuild(entries: Iterable[Entry], history: History | None = None) -> History
         match entry:
             case Checkpoint() if entry.states:
                 specs = {state.spec.name: state.spec for state in entry.states}
-                # It may be older than what is known: a process that has just started has not read the file yet.
-                beats = history.beats | {beat.check: beat for beat in entry.beats}
+                beats = _merge_beats(history.beats, {beat.check: beat for beat in entry.beats})
                 history.beats = {name: beat for name, beat in beats.items() if name in specs}
             case Beat():
                 history.note_beat(entry)
@@ -288,6 +291,15 @@ def rebuild(entries: Iterable[Entry], history: History | None = None) -> History
             case Milestone():
                 history.note(entry)
     return history
+
+
+def _merge_beats(earlier: Mapping[str, Beat], later: Mapping[str, Beat]) -> dict[str, Beat]:
+    """Return the later heartbeats, and the earlier ones of checks without any.
+
+    A process that has just started begins to wait again, because it has not read the file yet.
+    """
+    known = {name: beat for name, beat in later.items() if beat.exit_code is not None or name not in earlier}
+    return {**earlier, **known}
 
 
 def _make_span(first: float, last: float, count: int, longest: float, code: int) -> Span:

@@ -39,6 +39,8 @@ from exporter.probe.check import Check
 from exporter.probe.passive import PassiveProbe
 from exporter.text import format_count
 
+_STEP = 1.0  # seconds by which a clock may be set back without the loss of a heartbeat
+
 
 class Store:
     """Holds the current Snapshot. Every change publishes a new one with the next generation."""
@@ -73,12 +75,13 @@ class Store:
                 known = old.get(check.spec.name)
                 new[check.spec.name] = known if known == check else check
                 if known != check and isinstance(check.probe, PassiveProbe):
-                    check.probe.attach(partial(self._find_beat, check.spec.name), self._clock())
+                    check.probe.attach(partial(self._find_beat, check.spec.name))
             after = {name: states[name] if old.get(name) is check else State(check.spec) for name, check in new.items()}
             self._checks = new
             self._obstacles.clear()
             self._note_obstacles(after.values())
             self._publish(States.of(after.values()))
+            self.history.add_waits(self._make_beat(name, None) for name in new if self.find_passive(name))
             self._note_checks()
             self._note(Event.LOADED, format_count(len(new), "check"))
             return tuple(new.values())
@@ -103,11 +106,18 @@ class Store:
         check = self._checks.get(name)
         return check.probe if check and isinstance(check.probe, PassiveProbe) else None
 
+    def has_unread_token(self) -> bool:
+        """Return whether the latest run of a check that receives heartbeats could not read its token."""
+        probes = (check.probe for check in self._checks.values())
+        return any(isinstance(probe, PassiveProbe) and probe.accepts(b"") is None for probe in probes)
+
     def receive(self, name: str, exit_code: int) -> None:
         """Note a heartbeat for a check. The next run of the check judges it, so it is not a new Snapshot."""
         with self._lock:
-            beat = Beat(name, self._wall(), self._clock(), self._snapshot.generation, exit_code)
-            self.history.note_beat(beat)
+            self.history.note_beat(self._make_beat(name, exit_code))
+
+    def _make_beat(self, name: str, exit_code: int | None) -> Beat:
+        return Beat(name, self._wall(), self._clock(), self._snapshot.generation, exit_code)
 
     def _find_beat(self, name: str) -> Beat | None:
         return self.history.beats.get(name)
@@ -158,11 +168,15 @@ class Store:
     def restore(self, earlier: History) -> None:
         """Add to the history what an earlier process has recorded.
 
-        Its monotonic clock may have been another one, so the ages of its heartbeats are those on the wall clock.
+        Its monotonic clock may have been another one, so the ages of its heartbeats are those on the wall clock. A
+        heartbeat from the future has no age that is known, so it does not count.
         """
         now, wall = self._clock(), self._wall()
-        beats = earlier.beats.items()
-        earlier.beats = {name: replace(beat, clock=now - max(0.0, wall - beat.time)) for name, beat in beats}
+        earlier.beats = {
+            name: replace(beat, clock=now - max(0.0, wall - beat.time))
+            for name, beat in earlier.beats.items()
+            if beat.time <= wall + _STEP
+        }
         with self._lock:
             self.history.restore(earlier, self._checks or None)  # without checks, they may still be loaded
 

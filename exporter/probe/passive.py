@@ -6,7 +6,6 @@ every secret: a request that brings one must not wait for a file.
 
 import hashlib
 import hmac
-import math
 import os
 from collections.abc import Callable
 
@@ -27,29 +26,37 @@ class PassiveProbe(Probe):
     """Token that the job sends as `Authorization: Bearer TOKEN`, at least 16 characters."""
 
     _recall: Callable[[], Beat | None] | None = PrivateAttr(default=None)
-    _attached: float = PrivateAttr(default=math.inf)
     _key: bytes = PrivateAttr(default_factory=lambda: os.urandom(16))
     _digest: bytes | None = PrivateAttr(default=None)
 
-    def attach(self, recall: Callable[[], Beat | None], now: float) -> None:
-        """Judge what `recall` returns from now on, a moment on the monotonic clock."""
-        self._recall, self._attached = recall, now
+    def attach(self, recall: Callable[[], Beat | None]) -> None:
+        """Judge what `recall` returns from now on."""
+        self._recall = recall
 
-    def recall(self, deadline: Deadline) -> tuple[Beat | None, float]:
-        """Return the latest report, and the seconds since it, or for which there has been none.
+    def recall(self, deadline: Deadline) -> tuple[int | None, float]:
+        """Return the exit code of the latest report, and the seconds since it.
 
-        Reads the token. Raises ProbeError if that is not possible, or if it is too short.
+        It is None if there has been no report; the seconds are then those since the wait for one began.
+
+        Reads the token. Raises ProbeError if that is not possible, or if it is too short: until it is read again, no
+        token is accepted.
         """
+        try:
+            self._digest = self._hash(self._read_token(deadline))
+        except ProbeError:
+            self._digest = None
+            raise
+        beat = self._recall() if self._recall else None
+        return (beat.exit_code, max(0.0, deadline.clock() - beat.clock)) if beat else (None, 0.0)
+
+    def _read_token(self, deadline: Deadline) -> bytes:
         token = self.token.read(deadline)
         if len(token) < MIN_TOKEN:
-            self._digest = None
             raise ProbeError(Reason.ERROR, f"the token has fewer than {MIN_TOKEN} characters, so it can be guessed")
-        self._digest = self._hash(token.encode())
-        beat, now = self._recall() if self._recall else None, deadline.clock()
-        return beat, max(0.0, now - (beat.clock if beat else min(now, self._attached)))
+        return token.encode()
 
     def accepts(self, token: bytes) -> bool | None:
-        """Return whether this is the token; None if no run has read it yet. Any thread may call it."""
+        """Return whether this is the token; None if the latest run could not read it. Any thread may call it."""
         digest = self._digest
         return None if digest is None else hmac.compare_digest(digest, self._hash(token))
 

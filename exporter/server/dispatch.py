@@ -247,7 +247,8 @@ def _add_tag(response: Response, tag: str) -> Response:
 
 def _is_heartbeat(request: Request) -> bool:
     """Return whether the request has a token in place of a user. The application compares it."""
-    return request.method == "POST" and request.path.startswith(HEARTBEATS)
+    before, found, name = request.path.partition(HEARTBEATS)
+    return request.method == "POST" and bool(found and name) and not before and "/" not in name
 
 
 def _is_kubelet(request: Request) -> bool:

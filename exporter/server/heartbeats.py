@@ -1,7 +1,7 @@
 """The view of heartbeats: `POST /heartbeat/NAME`, with the token of the check.
 
 A request has its parameter in the query, because the server discards bodies. A request without the token gets the same
-response whether or not there is such a check.
+response whether or not there is such a check: while the token of any check cannot be read, 503.
 """
 
 import re
@@ -16,7 +16,7 @@ _CHALLENGE = ("WWW-Authenticate", "Bearer")
 _RETRY = ("Retry-After", "1")
 _EXIT_CODE = re.compile(r"[0-9]{1,3}")
 _USAGE = "The only parameter is exitCode, from 0 to 255, for example /heartbeat/backup?exitCode=1."
-_UNREAD = "the check could not read its token yet"
+_UNREAD = "the token of a check has not been read yet, or cannot be read"
 
 
 def answer_heartbeat(store: Store) -> Answer:
@@ -24,15 +24,15 @@ def answer_heartbeat(store: Store) -> Answer:
     name = (request.view_args or {})["name"]
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     probe = store.find_passive(name) if scheme.lower() == "bearer" else None
-    accepted = probe.accepts(token.strip().encode("latin-1")) if probe else False
-    if accepted is None:
-        return refuse(store.snapshot(), 503, _RETRY, because=[_UNREAD])
-    if not accepted:
+    if not (probe and probe.accepts(token.strip().encode("latin-1"))):
+        if token and store.has_unread_token():
+            body = f"503 Service Unavailable: {_UNREAD}\n".encode()
+            return Answer(503, body, store.snapshot().generation, headers=(_RETRY,), because=(_UNREAD,), refused=True)
         because = "wrong token, or no such check" if token else "no token"
         return refuse(store.snapshot(), 401, _CHALLENGE, because=[because])
     query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
-    (code,) = query.pop("exitCode", ["0"])[:1]
-    if query or not _EXIT_CODE.fullmatch(code) or int(code) > 255:
+    code, *others = query.pop("exitCode", ["0"])
+    if query or others or not _EXIT_CODE.fullmatch(code) or int(code) > 255:
         body = f"{_USAGE}\n".encode()
         return Answer(400, body, store.snapshot().generation, because=(_USAGE,), refused=True)
     store.receive(name, int(code))

@@ -30,7 +30,7 @@ def answer_hold(store: Store, *, enabled: bool) -> Answer:
     if query.keys() == {"end"}:
         text = "restarts are no longer suspended" if store.release() else "restarts are not suspended"
         return _answer(store, 200, text)
-    if query.keys() != {"for", "why"}:
+    if query.keys() != {"for", "why"} or any(len(values) > 1 for values in query.values()):
         return _answer(store, 400, _USAGE)
     try:
         hold = store.hold(_parse(query["for"][0]), query["why"][0])

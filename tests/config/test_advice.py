@@ -222,6 +222,35 @@ def test_a_compression_that_is_not_decoded_has_advice(tmp_path, accepted, expect
     assert [line.partition("a body")[0] for line in advice] == ["x.yml:3: checks[0].httpGet.httpHeaders[1]: "] * warns
 
 
+def test_heartbeats_that_are_judged_too_rarely_or_refused_have_advice(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOB_TOKEN", "short")
+    text = """\
+        checks:
+          - name: job
+            heartbeat:
+              maxAgeSeconds: 60
+              token: {env: JOB_TOKEN}
+            periodSeconds: 61
+            initialDelaySeconds: 5
+        """
+
+    token, period, delay = advice_on(tmp_path, text)
+    assert token == (
+        "x.yml:5: checks[0].heartbeat.token.env: the token has fewer than 16 characters on this machine, so no "
+        "heartbeat is accepted"
+    )
+    assert period == (
+        "x.yml:6: checks[0].periodSeconds: a heartbeat is judged only every 61 s, and its maximum age is 60 s"
+    )
+    assert delay == (
+        "x.yml:7: checks[0].initialDelaySeconds: the token is read by the first run, so heartbeats are refused with "
+        "503 for 5 s"
+    )
+    monkeypatch.setenv("JOB_TOKEN", "a-token-of-16-ch")
+    text = "checks: [{name: job, heartbeat: {maxAgeSeconds: 60, token: {env: JOB_TOKEN}}, periodSeconds: 60}]"
+    assert advice_on(tmp_path, text) == []
+
+
 def test_a_bare_connection_to_mysql_at_the_address_of_a_variable_has_advice(tmp_path):
     """The address of the pod counts like any other: only loopback is exempt."""
     text = "checks:\n  - {name: a, tcpSocket: {port: 3306, host: $(DB_HOST)}}\n"

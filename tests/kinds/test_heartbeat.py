@@ -20,7 +20,7 @@ def token(monkeypatch):
 
 def make_probe(beat=None, now=1000.0, max_age=60.0):
     probe = Heartbeat(max_age_seconds=max_age, token={"env": "BACKUP_TOKEN"})
-    probe.attach(lambda: beat, now)
+    probe.attach(lambda: beat or Beat("backup", 1_000_000 + now, now, 1, None))
     return probe
 
 
@@ -110,3 +110,17 @@ def test_without_its_token_a_check_is_unknown(monkeypatch):
 
     with pytest.raises(ProbeError, match="BACKUP_TOKEN"):
         run_check(beat_at())
+
+
+def test_a_token_that_is_no_longer_there_is_no_longer_accepted(tmp_path):
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    probe = Heartbeat(max_age_seconds=60.0, token={"file": str(file)})
+    probe.recall(Deadline(time.monotonic() + 60))
+    assert probe.accepts(TOKEN.encode()) is True
+    for change in (file.unlink, lambda: file.write_text("short")):
+        change()
+        with pytest.raises(ProbeError):
+            probe.recall(Deadline(time.monotonic() + 60))
+
+        assert probe.accepts(TOKEN.encode()) is None

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
@@ -16,7 +17,7 @@ from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.run import run
 from exporter.evaluation.store import Store
 from exporter.kinds.heartbeat import Heartbeat
-from exporter.model import Beat
+from exporter.model import Beat, Reason, Status
 from exporter.probe.check import Check
 from exporter.server.history_file import HistoryFile
 from exporter.server.users import Users
@@ -47,7 +48,9 @@ def stage():
 
 
 def find_beat(stage):
-    return stage.store.history.beats.get("backup")
+    """The latest heartbeat, if there has been one."""
+    beat = stage.store.history.beats["backup"]
+    return None if beat.exit_code is None else beat
 
 
 def test_a_heartbeat_is_received(stage):
@@ -64,9 +67,9 @@ def test_a_job_reports_its_exit_code(stage):
     assert find_beat(stage).exit_code == 3
 
 
-@pytest.mark.parametrize("query", ["exitCode=", "exitCode=-1", "exitCode=256", "exitCode=x", "status=fail", "x"])
-def test_another_parameter_is_refused(stage, query):
-    answer = stage.get(f"{PATH}?{query}", "POST", **BEARER)
+@pytest.mark.parametrize("code", ["", "-1", "256", "x", "0&exitCode=1", "0&status=fail", "0&x"])
+def test_another_value_or_parameter_is_refused(stage, code):
+    answer = stage.get(f"{PATH}?exitCode={code}", "POST", **BEARER)
 
     assert answer.status == 400
     assert "exitCode, from 0 to 255" in answer.text
@@ -98,13 +101,27 @@ def test_a_listener_for_probes_does_not_receive_heartbeats(stage):
         assert stage.get(PATH, "POST", **BEARER).status == 404
 
 
-def test_until_a_run_has_read_the_token_the_job_tries_again():
+@pytest.mark.parametrize("path", [PATH, "/heartbeat/api", "/heartbeat/none"])
+@pytest.mark.parametrize("token", [TOKEN, "wrong"])
+def test_until_a_run_has_read_the_token_every_job_tries_again(path, token):
+    """Otherwise a stranger would find out the names of checks."""
     made = Stage()
-    made.watch(make_check())
+    made.watch(make_check(), check("api"))
     with served(made.dispatch()) as made.url:
-        answer = made.get(PATH, "POST", **BEARER)
+        answer = made.get(path, "POST", Authorization=f"Bearer {token}")
+        without = made.get(path, "POST")
 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.text == ("503 Service Unavailable: the token of a check has not been read yet, or cannot be read\n")
+    assert without.status == 401
+
+
+def test_a_token_that_cannot_be_read_keeps_no_other_job_from_its_check(stage):
+    other = Heartbeat(max_age_seconds=60.0, token={"env": "ABSENT"})
+    stage.watch(stage.checks["backup"], Check(check("other", kind="heartbeat").spec, other))
+
+    assert stage.get(PATH, "POST", **BEARER).status == 200
+    assert stage.get("/heartbeat/other", "POST", **BEARER).status == 503
 
 
 def test_with_passwords_a_heartbeat_needs_only_its_token(stage):
@@ -113,6 +130,8 @@ def test_with_passwords_a_heartbeat_needs_only_its_token(stage):
         assert stage.get(PATH, "POST").status == 401
         assert stage.get(PATH, **BEARER).status == 401
         assert stage.get(PATH, "POST", **BEARER).status == 200
+        for path in ("/heartbeat/../metrics", "/heartbeat/", "//heartbeat/backup"):
+            assert stage.get(path, "POST", **BEARER).headers["WWW-Authenticate"].startswith("Basic"), path
 
 
 def test_the_commands_of_the_guide_send_heartbeats(stage, tmp_path):
@@ -159,13 +178,49 @@ def restart(past, wait=0.0, *checks):
     return store.history.beats
 
 
-@pytest.mark.parametrize(("wait", "age"), [(30, 30), (1e6, 1e6), (-50, 0)], ids=["soon", "late", "clock set back"])
+@pytest.mark.parametrize(("wait", "age"), [(30, 30), (1e6, 1e6), (-1, 0)], ids=["soon", "late", "clock set back"])
 def test_the_next_process_knows_the_age_on_the_wall_clock(past, wait, age):
     past.store.receive("backup", 3)
 
     beat = restart(past, wait)["backup"]
 
     assert (beat.time, beat.clock, beat.exit_code) == (1_001_000, 5 - age, 3)
+
+
+def test_a_heartbeat_from_the_future_does_not_count(past):
+    """Its age is not known, and each restart would renew it."""
+    past.store.receive("backup", 0)
+
+    beat = restart(past, -50)["backup"]
+
+    assert (beat.exit_code, beat.clock) == (None, 5)
+
+
+def test_the_wait_for_the_first_heartbeat_survives_restarts(past):
+    (began,) = past.store.history.beats.values()
+    for wait in (30, 70):
+        beat = restart(past, wait)["backup"]
+
+        assert (beat.time, beat.clock, beat.exit_code) == (began.time, 5 - wait, None)
+        outcome = run(past.store._checks["backup"], past.store._clock).outcome
+        assert (outcome.status, outcome.reason) == (Status.UNKNOWN if wait < 60 else Status.FAIL, Reason.MISSING)
+
+
+def test_a_heartbeat_after_the_restart_counts_and_one_before_it_comes_before_a_wait(past):
+    past.store.receive("backup", 3)
+    restart(past, 10)
+    past.store.receive("backup", 0)
+
+    assert restart(past, 20)["backup"].exit_code == 0
+
+
+def test_a_changed_check_waits_no_longer_than_before(stage):
+    began = stage.store.history.beats["backup"]
+    stage.clock.advance(30)
+    stage.watch(Check(replace(stage.checks["backup"].spec, owner="team"), make_check().probe))
+
+    assert stage.store.history.beats["backup"] == began
+    assert began.exit_code is None
 
 
 def test_every_later_process_knows_it_too_and_however_much_has_happened(past):
@@ -182,7 +237,7 @@ def test_a_removed_check_is_forgotten(past):
     past.store.receive("backup", 0)
 
     assert restart(past, 0.0, check("api")) == {}
-    assert restart(past) == {}
+    assert restart(past)["backup"].exit_code is None
 
 
 @pytest.mark.parametrize("damage", ['"exitCode":-1', '"time":1e999', '"clock":"x"', '"check":'])
@@ -195,7 +250,7 @@ def test_a_damaged_heartbeat_is_ignored(past, damage):
         "\n".join(re.sub(f"{name}:[^,}}]+", damage, line) if '"heartbeat"' in line else line for line in lines) + "\n"
     )
 
-    assert restart(past) == {}
+    assert restart(past)["backup"].exit_code is None
 
 
 # The process

@@ -82,6 +82,8 @@ def test_a_listener_for_probes_does_not_have_it(stage):
         "for=nan&why=x",
         "for=15m&why=x&end",
         "end&x",
+        "for=1m&for=2m&why=x",
+        "for=1m&why=x&why=y",
     ],
 )
 def test_an_invalid_request_changes_nothing(stage, query):
