@@ -23,8 +23,8 @@ CANDIDATES = ("127.0.0.1", "127.0.0.2", "10.1.2.3", "::1", "fd00::1")
 )
 def test_a_listener_covers_the_addresses_at_which_it_accepts_connections(address, covered):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
-        server.bind((address, 0))
-        port = server.getsockname()[1]
+        port = free_port()  # not 0, which may be the port of another test at another address
+        server.bind((address, port))
         before = Listeners(port)
         server.listen()
         listeners = Listeners(port)
