@@ -11,6 +11,8 @@ _AT_ONCE = {443: "HTTPS", 465: "SMTP", 636: "LDAP", 993: "IMAP", 995: "POP3"}
 _AT_REQUEST = {25: "smtp", 110: "pop3", 143: "imap", 389: "ldap", 587: "smtp", 3306: "mysql", 5432: "postgresql"}
 """The ports at which it starts at the client's request, and the values of startTLS."""
 
+_HTTPS, _AMQPS = 443, 5671
+
 
 def check_tls(check: Check) -> Iterator[tuple[Keys, str]]:
     """Yield advice on the options for TLS, each with the path of its option."""
@@ -21,6 +23,8 @@ def check_tls(check: Check) -> Iterator[tuple[Keys, str]]:
 
 def _check_port(check: Check) -> Iterator[tuple[Keys, str]]:
     kind, probe = check.spec.kind, check.probe
+    if (kind, getattr(probe, "port", 0), getattr(probe, "tls", True)) == ("amqp", _AMQPS, False):
+        yield (kind, "port"), f"at port {_AMQPS}, AMQP starts TLS at once: write tls: true"
     if kind not in ("tcpSocket", "certificate"):
         return
     port, protocol = getattr(probe, "port", 0), getattr(probe, "start_tls", None)
@@ -40,6 +44,8 @@ def _correct(kind: str) -> str:
 
 def _check_scheme(check: Check) -> Iterator[tuple[Keys, str]]:
     probe = check.probe
+    if getattr(probe, "scheme", "") == "WS" and getattr(probe, "port", 0) == _HTTPS:
+        yield (check.spec.kind, "port"), f"at port {_HTTPS}, servers expect TLS: write scheme: WSS"
     used = {"verifyTLS": "verify_tls", "serverName": "server_name", "clientCertificate": "client_certificate"}
     for option, name in used.items():
         if getattr(probe, "scheme", "") == "HTTP" and getattr(probe, name, None):

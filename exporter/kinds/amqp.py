@@ -21,6 +21,8 @@ _PROTOCOL = "AMQP 0-9-1"
 _METHOD_FRAME = b"\x01"  # what a server that speaks the protocol sends first
 _PERMISSION, _MISSING, _NOT_ALLOWED = 403, 404, 530  # reply codes
 _FIELDS = ("messages", "consumers")
+_MAX_NAME = 255  # bytes of a short string
+_NO_MECHANISM = "Couldn't find appropriate auth mechanism"  # how the driver's message begins
 
 
 class Amqp(DatabaseProbe, TlsOptions):
@@ -82,8 +84,11 @@ class Amqp(DatabaseProbe, TlsOptions):
     def _validate_options(self) -> Self:
         if (self.fields or self._has_limits) and self.queue is None:
             raise ValueError("warn, fail and fields require a queue")
-        if unknown := [field.name for field in self.fields if field.name not in _FIELDS]:
+        if unknown := [field.name for field in self.fields if field.name.casefold() not in _FIELDS]:
             raise ValueError(f"a field is one of {', '.join(_FIELDS)}, not {unknown[0]}")
+        for option, name in (("virtualHost", self.virtual_host), ("queue", self.queue or "")):
+            if len(name.encode()) > _MAX_NAME:
+                raise ValueError(f"{option} must have at most {_MAX_NAME} bytes in UTF-8, as every name in AMQP")
         return self
 
     @property
@@ -115,7 +120,7 @@ class Amqp(DatabaseProbe, TlsOptions):
     def _count(self, connection: Any) -> Any:
         declared = connection.channel().queue_declare(self.queue, passive=True)
         counts = {"messages": declared.message_count, "consumers": declared.consumer_count}
-        return counts if self.fields else counts["messages"]
+        return {field.name: counts[field.name.casefold()] for field in self.fields} or counts["messages"]
 
     def _dial(self, deadline: Deadline, context: SSLContext | None) -> Socket | TLSSocket:
         sock = connect(self.host, self.port, deadline)
@@ -129,6 +134,8 @@ def _translate(error: Exception, beginning: bytes) -> DialError:
     if isinstance(error, OSError):
         return DialError(Reason.CONNECT, "the server closed the connection")
     code, text = getattr(error, "reply_code", None), str(getattr(error, "reply_text", "") or error)
+    if text.startswith(_NO_MECHANISM):
+        return DialError(Reason.STATUS, "the server does not offer PLAIN, the mechanism for a user and a password")
     if code == _PERMISSION or (code == _NOT_ALLOWED and "refused" in text):
         return DialError(Reason.PERMISSION, text)
     if code == _MISSING or (code == _NOT_ALLOWED and "not found" in text):

@@ -23,6 +23,8 @@ from exporter.redaction import quote
 
 MAX_RESPONSE = 10 * 1024  # bytes of the messages that must contain the expected text
 
+_NORMAL_CODES = (0, 1000, 1001, 1005)  # none, normal closure, going away, no code (RFC 6455, 7.4.1)
+
 
 class Websocket(Probe, TlsOptions):
     """Opens a WebSocket (RFC 6455) and closes it; with an expected text, once a message with that text has arrived.
@@ -33,10 +35,13 @@ class Websocket(Probe, TlsOptions):
 
     With `expect` or `expectMatches`, messages are read until one of them contains the text: at most 10 KiB of all
     messages together, text and binary alike. Pings of the server are answered. At the end, the check sends a Close
-    frame and waits up to a second for the server to close the connection.
+    frame and waits up to a second for the server to close the connection. Without an expected text, it fails with the
+    reason `status` if the server closes the WebSocket with a code such as 1008 or 1011. To notice a refusal that comes
+    later, expect a text.
 
     The options for TLS are those of `httpGet`. No extension, such as compression, is offered. For a subprotocol, set
-    the header `Sec-WebSocket-Protocol`; many servers also require `Origin`. The kubelet has no such probe.
+    the header `Sec-WebSocket-Protocol`; many servers also require `Origin`. A server may select one of the
+    subprotocols or none, and fails if it selects another one. The kubelet has no such probe.
     Gatus and Uptime Kuma have such checks, and blackbox_exporter will have the prober `websocket` after 0.28. Instead
     of several steps as in its `query_response`, this kind sends one text and expects one.
     """
@@ -124,6 +129,9 @@ class Websocket(Probe, TlsOptions):
             return error.outcome(self.target)
         if fault:
             return Outcome.failed(Reason.BODY, f"{self.target} {fault}", latency)
+        if not self._expects and opened.close_code not in _NORMAL_CODES:
+            summary = f"{self.target} closed the WebSocket with the code {opened.close_code}"
+            return Outcome.failed(Reason.STATUS, summary, latency)
         success = "sent the expected text" if self._expects else "opened a WebSocket"
         return Outcome.passed(f"{self.target} {success}", latency)
 

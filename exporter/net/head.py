@@ -81,6 +81,7 @@ class Head:
         status = _STATUS_LINE.fullmatch(line)
         if not status:
             raise _make_protocol_error(line)
+        self.version = status[1]
         self.status = int(status[2])
         self.values: dict[bytes, bytes | None] = dict.fromkeys(names)
         """The values of the headers with these names, joined if they are repeated; None for one that is missing."""

@@ -39,6 +39,7 @@ class Response:
         while 100 <= head.status <= 199 and head.status != 101:
             head = Head(lines, names)
         self._stream = stream
+        self.version = head.version
         self.status = head.status
         self.headers = head.headers
         self.values = head.values

@@ -8,6 +8,7 @@ sends without end, pings included, is not read until the deadline.
 """
 
 import hashlib
+import math
 import os
 import struct
 from base64 import b64encode
@@ -36,7 +37,7 @@ _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _NORMAL = struct.pack("!H", 1000)  # the code of a normal closure (RFC 6455, 7.4.1)
 _LENGTHS = {126: struct.Struct("!H"), 127: struct.Struct("!Q")}
-_NAMES = (b"connection", b"sec-websocket-accept", b"sec-websocket-extensions", b"upgrade")
+_NAMES = (b"connection", b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol", b"upgrade")
 
 
 class WebSocket:
@@ -78,7 +79,7 @@ class WebSocket:
         do not follow the protocol.
         """
         self._sock.allowance += max_bytes
-        message, unfinished = b"", False
+        message, unfinished, is_text = b"", False, False
         while True:
             final, code, length = self._read_head()
             if code >= _CLOSE:
@@ -88,11 +89,14 @@ class WebSocket:
                 continue
             if (code == _CONTINUATION) is not unfinished:
                 raise _make_protocol_error("a frame is out of order")
+            is_text = is_text if unfinished else code == _TEXT
             part = self._read(min(length, max_bytes))
             max_bytes -= len(part)
             message += part
             self.was_cut = len(part) < length
             if final or self.was_cut:
+                if is_text and not self.was_cut:
+                    _require_utf_8(message)
                 yield message
                 message = b""
             if self.was_cut:
@@ -108,6 +112,8 @@ class WebSocket:
         where = request.url.public
         if response.status != 101:
             raise DialError(Reason.STATUS, f"{where} returned {response.status}, expected 101", where)
+        if response.version == b"1.0":
+            raise MalformedError("the response with the status 101 is in HTTP/1.0, which has no upgrade")
         values = {name: (value or b"").decode("latin-1") for name, value in response.values.items()}
         accepted = b64encode(hashlib.sha1(f"{key}{_GUID}".encode(), usedforsecurity=False).digest()).decode()
         tokens = [token.strip(" \t") for token in values[b"connection"].lower().split(",")]
@@ -117,6 +123,8 @@ class WebSocket:
             raise MalformedError("the header Sec-WebSocket-Accept of the response does not match the request")
         if values[b"sec-websocket-extensions"]:
             raise MalformedError("the response has an extension that was not requested")
+        if values[b"sec-websocket-protocol"] not in ("", *_list_subprotocols(request)):
+            raise MalformedError("the response has a subprotocol that was not requested")
 
     def _read_head(self) -> tuple[bool, int, int]:
         """Return whether a frame is the last one of its message, its code, and the length of its payload."""
@@ -138,6 +146,8 @@ class WebSocket:
         if code == _PING:
             self._send(_PONG, payload)
         elif code == _CLOSE:
+            if len(payload) == 1:
+                raise _make_protocol_error("the code of a Close frame is not complete")
             self.close_code = int.from_bytes(payload[:2]) or 1005
 
     def _read(self, size: int) -> bytes:
@@ -145,6 +155,11 @@ class WebSocket:
         if len(data) < size:
             raise DialError(Reason.CONNECT, "the server closed the connection without a Close frame")
         return data
+
+    def _skip(self, size: float) -> None:
+        """Read and discard so many bytes, or up to the end."""
+        while size > 0 and (data := self._stream.read1(int(min(size, 4096)))):
+            size -= len(data)
 
     def _send(self, code: int, payload: bytes) -> None:
         """Send a frame. A client masks the payload (RFC 6455, 5.3)."""
@@ -158,18 +173,38 @@ class WebSocket:
     def _close(self) -> None:
         """Send a Close frame, and wait a moment until the server has closed the connection (RFC 6455, 7.1.1).
 
-        Otherwise data that has not been read would reset the connection, and the server might not get the frame.
+        Otherwise data that has not been read would reset the connection, and the server might not get the frame. If the
+        server has begun to close the WebSocket, `close_code` is its reason.
         """
         clock = self._deadline.clock
         with suppress(DialError):
             self._send(_CLOSE, _NORMAL)
             self._sock.deadline = Deadline(min(self._deadline.at, clock() + CLOSE_SECONDS), clock)
-            while self._stream.read(1):
-                pass
+            while not self.close_code:
+                _, code, length = self._read_head()
+                if code == _CLOSE:
+                    self._handle_control(code, self._read(length))
+                else:
+                    self._skip(length)
+            self._skip(math.inf)
 
     def _release(self) -> None:
         self._stream.close()
         self._sock.close()
+
+
+def _list_subprotocols(request: Request) -> list[str]:
+    """Return the subprotocols that a request offers (RFC 6455, 4.1)."""
+    values = (value for name, value in request.headers if name.lower() == "sec-websocket-protocol")
+    return [token.strip() for value in values for token in value.split(",")]
+
+
+def _require_utf_8(message: bytes) -> None:
+    """Raise a DialError for a text message that is not in UTF-8 (RFC 6455, 8.1)."""
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        raise _make_protocol_error("a text message is not in UTF-8") from None
 
 
 def _make_protocol_error(cause: str) -> DialError:

@@ -41,6 +41,8 @@ UNVERIFIED = "the certificate is not verified, so another server can receive the
             "httpGet: {port: 80, serverName: shop.example}",
             "httpGet.serverName: has no effect before a redirect to https: write scheme: HTTPS",
         ),
+        ("websocket: {port: 443}", "websocket.port: at port 443, servers expect TLS: write scheme: WSS"),
+        ("amqp: {port: 5671}", "amqp.port: at port 5671, AMQP starts TLS at once: write tls: true"),
         ("redis: {host: db.example, tls: true, password: {env: PATH}}", f"redis.tls: {UNVERIFIED}"),
         ("mysql: {host: db.example, username: a, tls: true, password: {env: PATH}}", f"mysql.tls: {UNVERIFIED}"),
         (

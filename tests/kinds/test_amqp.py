@@ -93,7 +93,7 @@ def test_the_messages_of_a_queue_are_compared_with_the_limits(ports, orders, lim
 
 
 def test_a_queue_without_consumers_fails(ports, orders):
-    fields = [{"name": "messages", "fail": 100}, {"name": "consumers", "fail": 0, "falling": True}]
+    fields = [{"name": "Messages", "fail": 100}, {"name": "consumers", "fail": 0, "falling": True}]
     outcome = run_check(ports, **GUEST, fields=fields)
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.THRESHOLD)
     assert "consumers is 0: fail limit 0 reached" in outcome.summary
@@ -143,6 +143,23 @@ def test_a_server_that_breaks_the_protocol_fails(script, reason, words):
     assert words in outcome.summary
 
 
+def test_a_server_without_passwords_fails():
+    """Connection.Start with the mechanism EXTERNAL alone."""
+    payload = b"\0\x0a\0\x0a\0\x09" + bytes(4) + b"\0\0\0\x08EXTERNAL" + b"\0\0\0\x05en_US"
+    start = b"\x01\0\0" + len(payload).to_bytes(4) + payload + b"\xce"
+    with serving((start, hang), listens=False) as server:
+        outcome = run_check((server.port, 0))
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
+    assert "the server does not offer PLAIN, the mechanism for a user and a password" in outcome.summary
+
+
+def test_the_longest_names_are_sent(ports):
+    outcome = run_check(ports, **{**GUEST, "queue": "q" * 255})
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.MISSING)
+
+
 @pytest.mark.parametrize("act", [hang, drip(b"\x01\0\0\0\0\x01\xff" + b"\0" * 500)], ids=["hang", "drip"])
 def test_a_server_that_does_not_respond_in_time_fails(act):
     with serving((act,), listens=False) as server:
@@ -160,8 +177,10 @@ def test_a_server_that_does_not_respond_in_time_fails(act):
         ({"fields": [{"name": "messages", "fail": 1}]}, "require a queue"),
         ({"queue": "a", "fields": [{"name": "size", "fail": 1}]}, "a field is one of messages, consumers, not size"),
         ({"verify_tls": True}, "verifyTLS requires tls: true"),
+        ({"queue": "ö" * 128}, "queue must have at most 255 bytes in UTF-8"),
+        ({"virtual_host": "x" * 256}, "virtualHost must have at most 255 bytes in UTF-8"),
     ],
-    ids=["limit", "fields", "field", "TLS"],
+    ids=["limit", "fields", "field", "TLS", "queue", "virtual host"],
 )
 def test_options_that_do_not_fit_are_refused(options, complaint):
     with pytest.raises(ValidationError, match=complaint):

@@ -171,6 +171,15 @@ SCRIPTED = {
     "no Upgrade": ((accepting(Upgrade=""), hang), Status.FAIL, Reason.STATUS),
     "no Connection": ((accepting(Connection="keep-alive"), hang), Status.FAIL, Reason.STATUS),
     "an extension": ((accepting(Sec_WebSocket_Extensions="x"), hang), Status.FAIL, Reason.STATUS),
+    "a subprotocol": ((accepting(Sec_WebSocket_Protocol="chat"), hang), Status.FAIL, Reason.STATUS),
+    "text that is not UTF-8": ((accept, frame(b"ready\xff"), hang), Status.FAIL, Reason.STATUS),
+    "half a character, and the rest": (
+        (accept, frame(b"\xc3", final=False), frame(b"\xa9 ready", 0)),
+        Status.PASS,
+        None,
+    ),
+    "bytes that are not UTF-8": ((accept, frame(b"ready\xff", 2)), Status.PASS, None),
+    "half a code": ((accept, frame(b"\x03", 8), hang), Status.FAIL, Reason.STATUS),
     "not HTTP": ((b"SSH-2.0-OpenSSH_9.2\r\n", hang), Status.FAIL, Reason.STATUS),
     "nothing": ((), Status.FAIL, Reason.CONNECT),
     "a reset": ((wait_for_request, reset), Status.FAIL, Reason.CONNECT),
@@ -184,6 +193,51 @@ def test_frames_are_read_by_the_protocol_and_by_bytes(script, status, reason):
 
     assert (outcome.status, outcome.reason) == (status, reason), outcome.summary
     assert f"ws://127.0.0.1:{server.port}/" in outcome.summary
+
+
+def test_an_upgrade_is_not_possible_in_http_1_0():
+    def accept_in_1_0(server: Server, connection: socket.socket) -> None:
+        accept(
+            server,
+            SimpleNamespace(
+                recv=connection.recv, sendall=lambda data: connection.sendall(data.replace(b"HTTP/1.1", b"HTTP/1.0"))
+            ),
+        )
+
+    with serving((accept_in_1_0, hang), listens=False) as server:
+        outcome = probe(server.port)
+
+    assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.STATUS)
+    assert "HTTP/1.0" in outcome.summary
+
+
+@pytest.mark.parametrize(("selected", "status"), [("", "pass"), ("graphql-transport-ws", "pass"), ("x", "fail")])
+def test_a_server_selects_one_of_the_subprotocols_or_none(selected, status):
+    header = {"name": "sec-websocket-protocol", "value": "graphql-ws, graphql-transport-ws"}
+    selection = {"Sec_WebSocket_Protocol": selected} if selected else {}
+    with serving((accepting(**selection), receive_close), listens=False) as server:
+        outcome = probe(server.port, http_headers=[header])
+
+    assert (outcome.status, outcome.reason) == (status, Reason.STATUS if status == "fail" else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(1000, "pass"), (1001, "pass"), (1008, "fail"), (1011, "fail"), (4401, "fail")]
+)
+def test_a_server_that_refuses_the_client_after_the_handshake_fails(code, status):
+    with serving((accept, frame(struct.pack("!H", code) + b"no", 8), receive_close), listens=False) as server:
+        outcome = probe(server.port)
+
+    assert outcome.status == status, outcome.summary
+    if status == "fail":
+        assert outcome.summary == f"ws://127.0.0.1:{server.port}/ closed the WebSocket with the code {code}"
+
+
+def test_what_comes_after_the_close_frame_does_not_matter():
+    """Nor does what the server sends before it has read it."""
+    script = (accept, frame(b"x" * 60_000), frame(b"", 9), frame(b"", 8), b"\xff" * 100)
+    with serving(script, listens=False) as server:
+        assert probe(server.port).status is Status.PASS
 
 
 LATE = {
