@@ -15,7 +15,7 @@ from exporter.cli.main import cli
 from exporter.cli.serve import MAX_SHARDS
 from exporter.host.child import kill
 from exporter.kinds.process import MAX_PID_FILE, Process
-from exporter.model import Group, Reason, Status, Vitals
+from exporter.model import Group, Reason, Vitals
 from exporter.render import metrics, page
 from exporter.render.metrics import MAX_LABEL, OPEN_METRICS, TEXT
 from exporter.server.answers import MAX_LOGGED_PATH
