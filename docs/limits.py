@@ -478,6 +478,30 @@ SECTIONS: dict[str, tuple[Limit, ...]] = {
             "The check is `unknown` with the reason `error`.",
         ),
         Limit(
+            "host.path_calls:MAX_LINKS",
+            "`disk` and `file`: symbolic links in a path in another container",
+            "",
+            "The check fails, as the kernel's own calls do.",
+        ),
+        Limit(
+            "host.path_processes:MAX_BLOCKED",
+            "`disk` and `file`: processes that are blocked on paths that do not respond",
+            "",
+            "No other process is started. A check that finds none idle is `unknown` with the reason `timeout`.",
+        ),
+        Limit(
+            "host.path_processes:MAX_IDLE",
+            "`disk` and `file`: processes that are kept for the next run",
+            "",
+            "The one that was used first ends.",
+        ),
+        Limit(
+            "host.path_processes:IDLE",
+            "Time for which such a process is kept without a run, if there is another one",
+            "s",
+            "It ends.",
+        ),
+        Limit(
             "host.child:MAX_REAP_WAIT",
             "Time to wait for the end of a process that was killed",
             "s",

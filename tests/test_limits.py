@@ -85,6 +85,12 @@ REACHED = {  # the test that reaches each limit
     "host.greenlets:MAX_THREADS": (
         "embedded/test_process_models.py::test_calls_that_block_have_a_limited_number_of_threads_under_gevent"
     ),
+    "host.path_calls:MAX_LINKS": "host/test_path.py::test_a_bad_path_has_its_reason",
+    "host.path_processes:IDLE": "host/test_path_processes.py::test_an_idle_process_ends_unless_it_is_the_only_one",
+    "host.path_processes:MAX_BLOCKED": (
+        "host/test_path_processes.py::test_when_many_are_blocked_no_process_is_started_and_one_that_responds_goes_on"
+    ),
+    "host.path_processes:MAX_IDLE": "host/test_path_processes.py::test_a_few_idle_processes_are_kept",
     "host.path_threads:IDLE": "host/test_path_threads.py::test_a_thread_without_work_ends",
     "host.path_threads:MAX_THREADS": "host/test_path_threads.py::test_when_all_threads_are_stuck_calls_fail_at_once",
     "manifests.scrapes:_MAX_LABEL": "manifests/test_scrapes.py::test_a_label_does_not_grow_without_end",

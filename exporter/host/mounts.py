@@ -28,7 +28,7 @@ class Mount:
 
 def find_mount(number: int, process: Path = THREAD) -> Mount | None:
     """Return the mount with this ID; None if it is not listed. `process` is the folder of a process in /proc."""
-    return next((mount for known, mount in list_mounts(process) if known == number), None)
+    return next((mount for _, mount in list_mounts(process, f"{number} ")), None)
 
 
 def read_mount_id(descriptor: int) -> int:
@@ -47,9 +47,14 @@ def explain_absence(path: Path, proc: Path, otherwise: str) -> str:
     return f"{path} cannot be read: {otherwise}"
 
 
-def list_mounts(process: Path) -> Iterator[tuple[int, Mount]]:
-    """Yield the mounts that a process sees, each with its ID. Those on top of others at the same point come later."""
+def list_mounts(process: Path, start: str = "") -> Iterator[tuple[int, Mount]]:
+    """Yield the mounts that a process sees, each with its ID. Those on top of others at the same point come later.
+
+    Lines that do not start with `start` are skipped.
+    """
     for line in (read_file(process / "mountinfo") or "").split("\n"):  # the kernel escapes no other end of a line
+        if not line.startswith(start):
+            continue
         before, _, after = line.partition(" - ")
         fields, details = before.split(" "), after.split(" ")
         if len(fields) >= 6 and len(details) >= 2:

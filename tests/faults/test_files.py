@@ -165,7 +165,7 @@ def test_only_the_reader_opens_paths_of_the_configuration():
     """The others open what the kernel and the package provide.
 
     `ask` and the commands that print a manifest or a configuration are processes of their own, which read a file and
-    end, and so are the children that `host.path` starts.
+    end; the program of `host.path_calls` runs in processes that may block.
     """
     house = Path(__file__).parents[2] / "exporter"
     opening = {
@@ -176,7 +176,7 @@ def test_only_the_reader_opens_paths_of_the_configuration():
         and any(call in line for call in (".open(", " open(", "os.open(", ".read_bytes(", ".read_text("))
     }
 
-    processes = {"ask.py", "cli/parts.py", "host/path.py"}
+    processes = {"ask.py", "cli/parts.py", "host/path_calls.py"}
     kernel = {"host/proc.py", "host/container.py", "host/folders.py", "keeper/worker.py"}
     methods = {"probe/of.py", "manifests/writer.py"}  # of other things than files
     threads = {"server/segments.py"}  # of its own

@@ -150,7 +150,7 @@ def test_a_dead_mount_in_the_container_fails_at_the_deadline(tmp_path):
         probe = File(path="/dead/healthy", of=of(app))
         outcome = probe.probe(within(3))
         assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
-    probe._query._child.wait(PATIENCE)
+    probe._query._blocked.child.wait(PATIENCE)
 
 
 def test_a_dead_mount_in_a_container_that_was_replaced_is_not_evidence_against_the_new_one(tmp_path):
@@ -168,7 +168,7 @@ def test_a_dead_mount_in_a_container_that_was_replaced_is_not_evidence_against_t
                 probe.probe(within(PATIENCE))
             assert caught.value.reason is Reason.TIMEOUT
             mount.release()
-            probe._query._child.wait(PATIENCE)
+            probe._query._blocked.child.wait(PATIENCE)
             assert probe.probe(within(PATIENCE)).status is Status.PASS
 
 

@@ -1,13 +1,14 @@
-"""The kind `disk` on real filesystems, and with numbers that a scripted child process prints."""
+"""The kind `disk` on real filesystems, and with numbers that a scripted process responds with."""
 
 import shutil
 import subprocess
-import sys
 import time
+from contextlib import closing
 
 import pytest
 from faults.fuse import mounted
 from faults.namespaces import namespaces
+from host.scripted import script_paths
 from pydantic import ValidationError
 from support import command, within
 
@@ -19,12 +20,13 @@ FULL = (0, 100, 0, 0, 4096, 50, 25)  # an errno, then blocks, free, available, s
 
 
 def run_check(numbers=None, timeout=10.0, **options):
-    """Check a real path, or one for which the child process prints these numbers."""
+    """Check a real path, or one for which the process responds with these numbers."""
     probe = Disk(**options)
     if numbers is not None:
         words = " ".join(map(str, (*numbers, 0, 0)))  # of an unknown mount
-        probe._query = PathQuery("statvfs", command=(sys.executable, "-c", f"print('{words}')"))
-    return probe.probe(Deadline(time.monotonic() + timeout))
+        probe._query = PathQuery("statvfs", processes=script_paths(f"os.write(0, b'{words}\\n')"))
+    with closing(probe):
+        return probe.probe(Deadline(time.monotonic() + timeout))
 
 
 def values(outcome):
@@ -188,7 +190,7 @@ def test_a_mount_that_hangs_fails_at_the_deadline(tmp_path):
         outcome = probe.probe(within(0.5))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
-    probe._query._child.wait(60)
+    probe._query._blocked.child.wait(60)
 
 
 @pytest.mark.parametrize("options", [{"path": ""}, {"fail_ratio": 0}, {"fail_inodes_ratio": 0}], ids=str)

@@ -131,7 +131,7 @@ def test_a_file_on_a_mount_that_hangs_fails_at_the_deadline(tmp_path):
         outcome = probe.probe(within(0.5))
 
     assert (outcome.status, outcome.reason) == (Status.FAIL, Reason.TIMEOUT)
-    probe._query._child.wait(60)
+    probe._query._blocked.child.wait(60)
 
 
 def test_the_age_is_computed_with_the_wall_clock(heartbeat):

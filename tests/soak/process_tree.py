@@ -44,7 +44,9 @@ def measure(pid: int, now: float) -> Usage:
 def _is_exporter(process: psutil.Process, now: float) -> bool:
     with suppress(psutil.Error):
         arguments = process.cmdline()
-        return "exporter" in arguments and "-m" in arguments and now - process.create_time() > MIN_AGE
+        own = "-m" in arguments and "exporter" in arguments
+        for_paths = any("path_calls" in argument for argument in arguments)
+        return (own or for_paths) and now - process.create_time() > MIN_AGE
     return False
 
 
