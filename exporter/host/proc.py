@@ -10,6 +10,7 @@ from exporter.model import ProbeError, Reason
 
 MAX_FILE = 4 * 2**20
 """Bytes. The list of mounts has about 200 for each, and /proc/stat about 80 for each CPU."""
+_PART = 64 * 1024  # bytes; Python allocates as many for each read, and 4 MiB cost more than most files
 
 
 def read_file(path: Path, max_bytes: int = MAX_FILE, opener: Callable[[str, int], int] | None = None) -> str | None:
@@ -19,8 +20,11 @@ def read_file(path: Path, max_bytes: int = MAX_FILE, opener: Callable[[str, int]
     `os.open`.
     """
     try:
-        with open(path, "rb", opener=opener) as file:
-            return file.read(max_bytes).decode("utf-8", "replace")
+        with open(path, "rb", buffering=0, opener=opener) as file:
+            text = b""
+            while part := file.read(min(_PART, max_bytes - len(text))):
+                text += part
+            return text.decode("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
