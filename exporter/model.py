@@ -139,6 +139,14 @@ class ProbeError(Exception):
         self.reason = reason
 
 
+SLACK = 0.5
+"""Seconds that a result counts beyond `stale_after`.
+
+A run that takes its whole timeout ends a moment after that. Without time for it, a check that hangs would be `unknown`
+just before it fails.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """The configuration of one check without its probe. All times are in seconds.
@@ -162,6 +170,11 @@ class Spec:
     description: str = ""  # for people
     runbook_url: str = ""
     latency_buckets: tuple[float, ...] = ()  # upper bounds in seconds, in ascending order; empty for no histogram
+
+    @property
+    def fresh_for(self) -> float:
+        """Seconds after a result for which it counts, with time for the next run to begin late and to end."""
+        return self.stale_after + SLACK
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, str):

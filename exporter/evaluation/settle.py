@@ -16,7 +16,7 @@ healthy. But it neither extends nor ends a streak, and it does not change the se
 A State starts as `unknown` with the reason `pending`, and stays unknown until a streak reaches a threshold. So the
 start needs no rule of its own. What `unknown` means to an endpoint is decided in `judge`.
 
-A settled status needs confirmation. If no definitive result arrives within `stale_after` seconds of the latest one, the
+A settled status needs confirmation. If no definitive result arrives within `fresh_for` seconds of the latest one, the
 status becomes `unknown` with the reason `stale`. The streak continues, so one more result can settle it again.
 
 While the status is `unknown`, its reason is that of the latest run, such as `missing` if the check cannot run. It is
@@ -50,7 +50,7 @@ def settle(state: State, result: Result) -> State:
     if settled:
         changes |= _change_status(state, outcome.status, outcome.reason, result.started + result.duration)
     if settled or state.status is not Status.UNKNOWN:
-        changes["fresh_until"] = result.ended + state.spec.stale_after
+        changes["fresh_until"] = result.ended + state.spec.fresh_for
     return replace(state, **changes)  # once, because it reads every field
 
 

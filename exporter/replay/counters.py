@@ -100,7 +100,7 @@ def _list_lives(scrapes: Sequence[Scrape], gaps: list[tuple[float, float]]) -> I
 
 def _begin(scrape: Scrape) -> Life:
     """Return the life that begins here. Its State is known if the latest run was healthy."""
-    fresh_until = scrape.started + scrape.duration + scrape.spec.stale_after
+    fresh_until = scrape.started + scrape.duration + scrape.spec.fresh_for
     state = State(
         scrape.spec, Status.PASS, None, streak=1, streak_healthy=True, runs=scrape.runs, fresh_until=fresh_until
     )

@@ -98,7 +98,7 @@ def _trace(life: Life, state: State, runs: Sequence[Result]) -> Trace:
     trace, offset, fresh_until = [(life.begin, state)], life.offset, state.fresh_until
     for result, following in zip_longest(runs, runs[1:]):
         if fresh_until >= result.ended and following is not None and _goes_on(state, result, following):
-            fresh_until = result.ended + state.spec.stale_after  # settling would change nothing else: most runs pass
+            fresh_until = result.ended + state.spec.fresh_for  # settling would change nothing else: most runs pass
             continue
         if fresh_until != state.fresh_until:
             state = replace(state, fresh_until=fresh_until)
@@ -114,7 +114,7 @@ def _trace(life: Life, state: State, runs: Sequence[Result]) -> Trace:
 def _goes_on(state: State, result: Result, following: Result) -> bool:
     """Return whether a check that passes goes on with two runs that pass, the second one in time."""
     passed = result.outcome.status is following.outcome.status is state.status is Status.PASS
-    return passed and state.streak_healthy and following.ended <= result.ended + state.spec.stale_after
+    return passed and state.streak_healthy and following.ended <= result.ended + state.spec.fresh_for
 
 
 def _expire_before(trace: Trace, state: State, now: float, offset: float) -> State:

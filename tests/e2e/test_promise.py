@@ -29,7 +29,7 @@ from exporter.kinds.exec import Exec
 from exporter.kinds.http_get import HttpGet
 from exporter.kinds.load_average import LoadAverage
 from exporter.kinds.tcp_socket import TcpSocket
-from exporter.model import Deadline, Group, Outcome, Spec
+from exporter.model import SLACK, Deadline, Group, Outcome, Spec
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
 from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher
@@ -150,7 +150,7 @@ def watched(stack: ExitStack, folder) -> list[Check]:
         Check(Spec(name, kind, groups=groups(name), period=period, timeout=1, failure_threshold=failures), probe)
         for name, (probe, kind, period, failures) in probes.items()
     ]
-    stale = Spec("rare", "scripted", groups=groups("rare"), period=0.2, timeout=0.05, stale_after=0.07)
+    stale = Spec("rare", "scripted", groups=groups("rare"), period=0.2, timeout=0.05, stale_after=0.07 - SLACK)
     return [*checks, Check(stale, Scripted(does=PASS))]
 
 

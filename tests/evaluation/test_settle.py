@@ -159,10 +159,19 @@ def test_every_run_that_is_not_healthy_is_counted_by_reason():
 def test_a_state_goes_stale_exactly_after_its_time():
     state = settled("P", stale_after=31.0)
 
-    assert expire(state, 1030.999, 0.0) is state
-    stale = expire(state, 1031.0, 1_001_031.0)
-    assert (stale.status, stale.reason, stale.since) == (Status.UNKNOWN, Reason.STALE, 1_001_031.0)
+    assert expire(state, 1031.499, 0.0) is state
+    stale = expire(state, 1031.5, 1_001_031.5)
+    assert (stale.status, stale.reason, stale.since) == (Status.UNKNOWN, Reason.STALE, 1_001_031.5)
     assert stale.transitions == state.transitions + 1
+
+
+def test_a_run_that_takes_its_whole_timeout_ends_in_time():
+    """It begins when it is due, a period after the one before, and ends a moment after its deadline."""
+    state = settled("P", period=10, timeout=1, failure_threshold=1, stale_after=11)
+    ended = 1000.0 + 10 + 1.2
+
+    failed = settle(expire(state, ended, 0.0), result(FAIL, at=ended))
+    assert (failed.status, failed.transitions) == (Status.FAIL, state.transitions + 1)
 
 
 def test_a_state_goes_stale_once():
@@ -174,7 +183,7 @@ def test_a_state_goes_stale_once():
 def test_an_unknown_run_does_not_keep_a_state_fresh():
     state = settle(settled("P", stale_after=31.0), result(UNKNOWN, at=1025.0))
 
-    assert expire(state, 1031.0, 0.0).status is Status.UNKNOWN
+    assert expire(state, 1031.5, 0.0).status is Status.UNKNOWN
 
 
 def test_a_stale_state_recovers_by_the_same_thresholds():

@@ -11,7 +11,7 @@ from support import PATIENCE, Clock
 
 from exporter.evaluation.judge import judge
 from exporter.evaluation.store import Store
-from exporter.model import Group, Status
+from exporter.model import SLACK, Group, Status
 from exporter.probe.check import Check
 
 
@@ -46,7 +46,7 @@ def test_a_reader_that_finds_a_stale_state_publishes_a_new_generation(store, clo
     (api,) = store.configure([check(stale_after=31.0)])
     store.record(api, result(at=clock()))
     fresh = store.snapshot()
-    clock.advance(30.999)
+    clock.advance(30.999 + SLACK)
     assert store.snapshot() is fresh
     clock.advance(0.001)
     stale = store.snapshot()

@@ -105,7 +105,7 @@ def test_a_status_goes_stale_when_its_time_has_come():
     past.store.snapshot()
     past.run(PASS)
 
-    assert down(reread(past.entries))[0] == [(1000, 1010), (1045, 1070)]
+    assert down(reread(past.entries))[0] == [(1000, 1010), (1045.5, 1070)]
 
 
 def test_a_reload_ends_a_life_only_if_it_changes_the_check():
