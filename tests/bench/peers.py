@@ -2,15 +2,17 @@
 
 import http.client
 import os
+import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import pytest
 import trustme
 
 from tests.support import Exporter, Process, accepts, command, configure_nginx, ended, eventually, free_port, get
@@ -22,12 +24,11 @@ PROMETHEUS = {
     "Accept-Encoding": "gzip",
 }
 LIBRARIES = "import flask, prometheus_client, psutil, requests"
-SERVER = "import asyncio, h11"
 
 _NGINX = """
     server {{
         listen 127.0.0.1:{port} backlog=4096{tls};
-        location = /health {{ return 200 "well\\n"; }}
+        location = / {{ return 200 "well\\n"; }}
         location = /api/v1/query {{ return 200 '{sample}'; }}
     }}
 """
@@ -57,12 +58,17 @@ def cpu(pid: int) -> float:
 def resident(pid: int) -> float:
     """MiB of a process and its children that are in memory; what they share counts once."""
     largest = max(family(pid), key=lambda member: rollup(member, "Rss"))
-    return rollup(largest, "Rss") + sum(private(member) for member in family(pid) if member != largest)
+    return rollup(largest, "Rss") + private_of_all(pid) - private(largest)
 
 
 def private(pid: int) -> float:
     """MiB that only this process uses and has written to."""
     return rollup(pid, "Private_Dirty")
+
+
+def private_of_all(pid: int) -> float:
+    """MiB that a process and its children do not share with others, and have written to."""
+    return sum(private(member) for member in family(pid))
 
 
 def rollup(pid: int, kind: str) -> float:
@@ -84,7 +90,7 @@ def cpu_of_run(arguments: list[str]) -> float:
 def target() -> Iterator[str]:
     """The URL of a page that nginx serves."""
     with tempfile.TemporaryDirectory() as folder, _nginx(folder) as port:
-        url = f"http://127.0.0.1:{port}/health"
+        url = f"http://127.0.0.1:{port}/"
         eventually(lambda: answers(url), what="nginx answers")
         yield url
 
@@ -111,43 +117,79 @@ def _nginx(folder: str, tls: str = "") -> Iterator[int]:
         yield port
 
 
-class Blackbox(Process):
-    """blackbox_exporter on a free port, which gets its probes over one persistent connection, as from Prometheus."""
+class Peer(Process):
+    """Another exporter on a free port, which is scraped over one persistent connection, as by Prometheus."""
 
-    def __init__(self, folder: str) -> None:
-        self.port = free_port()
-        config = Path(folder) / "blackbox.yml"
-        config.write_text(_BLACKBOX)
-        address = f"127.0.0.1:{self.port}"
-        program = command("prometheus-blackbox-exporter")
-        super().__init__([program, f"--config.file={config}", f"--web.listen-address={address}"])
-        eventually(lambda: answers(f"http://{address}/-/healthy"), what="blackbox_exporter answers")
+    def __init__(self, program: str, *arguments: str, port: int, ready: str = "/-/healthy") -> None:
+        self.port = port
+        super().__init__([program, *arguments, f"--web.listen-address=127.0.0.1:{port}"])
+        eventually(lambda: answers(f"http://127.0.0.1:{port}{ready}"), what=f"{program} answers")
 
-    def probe(self, url: str, times: int, pause: float = 0.0) -> float:
-        """CPU seconds of this many probes of a page, started `pause` seconds apart."""
+    def scrape(self, path: str, times: int, pause: float = 0.0) -> float:
+        """CPU seconds of one of this many scrapes, started `pause` seconds apart."""
         with keep_alive(self.port) as connection:
             before, due = cpu(self.pid), time.monotonic()
             for _ in range(times):
-                body = fetch(connection, f"/probe?module=http_2xx&target={url}", {})
-                assert b"\nprobe_success 1\n" in body
+                body = fetch(connection, path, {})
+                assert "/probe" not in path or b"\nprobe_success 1\n" in body
                 due += pause
                 time.sleep(max(0.0, due - time.monotonic()))
-            return cpu(self.pid) - before
+            return (cpu(self.pid) - before) / times
+
+
+def probe(url: str) -> str:
+    """The path at which blackbox_exporter probes a page."""
+    return f"/probe?module=http_2xx&target={url}"
 
 
 @contextmanager
-def blackbox() -> Iterator[Blackbox]:
-    with tempfile.TemporaryDirectory() as folder, ended(Blackbox(folder)) as process:
-        yield process
+def blackbox(program: str = "prometheus-blackbox-exporter") -> Iterator[Peer]:
+    """Debian's blackbox_exporter, or another one."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "blackbox.yml"
+        config.write_text(_BLACKBOX)
+        with ended(Peer(command(program), f"--config.file={config}", port=free_port())) as process:
+            yield process
 
 
 @contextmanager
-def idle_python(code: str) -> Iterator[Process]:
-    """Python that has run this code and then waits."""
-    wait = "; print('ready', flush=True); import time; time.sleep(600)"
-    with ended(Process([sys.executable, "-c", code + wait])) as process:
-        process.line("ready")
+def node_exporter() -> Iterator[Peer]:
+    """node_exporter with nothing but the load average."""
+    only = ("--collector.disable-defaults", "--collector.loadavg", "--web.disable-exporter-metrics")
+    program = command("prometheus-node-exporter")
+    with ended(Peer(program, *only, port=free_port(), ready="/metrics")) as process:
         yield process
+
+
+class Gatus(Process):
+    """Gatus with so many checks of a page, each of them once a second."""
+
+    def __init__(self, folder: str, url: str, count: int) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        check = f"url: '{url}', interval: 1s, conditions: ['[STATUS] == 200']"
+        endpoints = "".join(f"\n  - {{name: check-{number}, {check}}}" for number in range(count))
+        config = Path(folder) / "gatus.yml"
+        web = f"{{address: 127.0.0.1, port: {self.url.rpartition(':')[2]}}}"
+        config.write_text(f"metrics: true\ndisable-monitoring-lock: true\nweb: {web}\nendpoints:{endpoints}\n")
+        super().__init__([optional("gatus")], env={"GATUS_CONFIG_PATH": str(config)})
+        eventually(lambda: answers(f"{self.url}/health"), what="Gatus answers")
+
+    def runs(self) -> float:
+        """How many checks have passed."""
+        lines = get(f"{self.url}/metrics").text.splitlines()
+        passed = (line for line in lines if line.startswith("gatus_results_total{") and 'success="true"' in line)
+        return sum(float(line.rpartition(" ")[2]) for line in passed)
+
+
+@contextmanager
+def gatus(url: str, count: int) -> Iterator[Gatus]:
+    with tempfile.TemporaryDirectory() as folder, ended(Gatus(folder, url, count)) as process:
+        yield process
+
+
+def optional(program: str) -> str:
+    """The path of a program that neither Debian nor CI has, or a skip."""
+    return shutil.which(program) or pytest.skip(f"{program} is missing")
 
 
 @contextmanager
@@ -172,14 +214,15 @@ def exporter(*checks: str, cores: set[int] | None = None) -> Iterator[Exporter]:
         yield process
 
 
-def http_get(name: str, url: str, *, period: int, timeout: int = 1, groups: str = "readiness") -> str:
-    """A check of a page, as a line of configuration."""
-    host, _, rest = url.removeprefix("http://").partition(":")
-    port, _, path = rest.partition("/")
-    return (
-        f"{{name: {name}, httpGet: {{host: {host}, port: {port}, path: /{path}}}, "
-        f"periodSeconds: {period}, timeoutSeconds: {timeout}, groups: [{groups}]}}"
-    )
+def http_get(name: str, url: str, *, period: int, groups: str = "") -> str:
+    """A check of a page on loopback, as a short line of configuration: 20,000 of them have to fit into a file."""
+    more = f", groups: [{groups}]" if groups else ""
+    return f"{{name: {name}, httpGet: {{port: {port_of(url)}}}, periodSeconds: {period}{more}}}"
+
+
+def port_of(url: str) -> int:
+    """The port of a URL that has one."""
+    return int(urlsplit(url).port or 0)
 
 
 def samples(process: Exporter, family: str) -> dict[str, float]:
@@ -212,7 +255,7 @@ def silent(count: int) -> Iterator[list[str]]:
     """The URLs of this many sockets that listen and never respond."""
     with ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024)) for _ in range(count)]
-        yield [f"http://127.0.0.1:{server.getsockname()[1]}/health" for server in servers]
+        yield [f"http://127.0.0.1:{server.getsockname()[1]}/" for server in servers]
 
 
 def answers(url: str) -> bool:
