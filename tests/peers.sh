@@ -13,6 +13,7 @@ need prometheus-alertmanager prometheus-alertmanager
 need amtool prometheus-alertmanager
 need vmalert victoria-metrics
 need prometheus-blackbox-exporter prometheus-blackbox-exporter
+need prometheus-node-exporter prometheus-node-exporter
 need nginx nginx-light
 need apache2 apache2-bin
 need haproxy haproxy

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,22 +43,54 @@ modules:
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children, such as the exporter's keeper and worker."""
-    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    """A process and all that come from it, such as the exporter's keeper, worker, and readers of paths."""
+    found = [pid]
+    for member in found:
+        with suppress(OSError):  # it has ended
+            for thread in Path(f"/proc/{member}/task").iterdir():
+                with suppress(OSError):
+                    found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds that all threads of a process and its children have used, from their CPU-time clocks.
+    """CPU seconds that a process and all that came from it have used, those included that have ended."""
+    spent = 0.0
+    for member in family(pid):
+        with suppress(OSError):
+            spent += _cpu_of_threads(member) + _cpu_of_ended_children(member)
+    return spent
 
-    The number of such a clock is derived as in clock_getcpuclockid(3).
-    """
-    return sum(time.clock_gettime((~member << 3) | 2) for member in family(pid))
+
+def _cpu_of_threads(pid: int) -> float:
+    """From the CPU-time clock of the process, whose number is derived as in clock_getcpuclockid(3)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def _cpu_of_ended_children(pid: int) -> float:
+    """Exact to hundredths of a second: cutime and cstime of proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> float:
     """MiB of a process and its children that are in memory; what they share counts once."""
     largest = max(family(pid), key=lambda member: rollup(member, "Rss"))
     return rollup(largest, "Rss") + private_of_all(pid) - private(largest)
+
+
+def forget_peaks(pid: int) -> None:
+    """Begin a new `peak` of a process and all that came from it: clear_refs of proc(5)."""
+    for member in family(pid):
+        Path(f"/proc/{member}/clear_refs").write_text("5")
+
+
+def peak(pid: int) -> float:
+    """MiB of `resident`, at the moment when the largest process had the most."""
+    largest = max(family(pid), key=lambda member: rollup(member, "Rss"))
+    status = Path(f"/proc/{largest}/status").read_text()
+    highest = int(status.split("\nVmHWM:")[1].split()[0]) / 1024
+    return highest + private_of_all(pid) - private(largest)
 
 
 def private(pid: int) -> float:
