@@ -61,7 +61,7 @@ e2e: $(VENV)/test.stamp ## test the overlays on the cluster of KUBECONFIG; it ne
 e2e-long: $(VENV)/test.stamp ## test on the same cluster that nothing is restarted in two PERIODs (1200 s): quiet, and busy
 	$(BIN)/pytest -m long tests/e2e/cluster $(ARGS)
 
-bench: $(VENV)/test.stamp ## compare CPU and memory usage with blackbox_exporter's; ARGS=fleet measures the alert rules
+bench: $(VENV)/test.stamp ## compare costs with other tools; ARGS=growth writes docs/capacity.md, ARGS=fleet measures the alert rules
 	tests/peers.sh
 	$(BIN)/python -m tests.bench $(ARGS)
 

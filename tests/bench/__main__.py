@@ -1,6 +1,7 @@
 """`make bench`: the budgets, measured together with the peers in one run. It does not fail on any figure.
 
 python -m tests.bench [--quick] [NAME...]
+python -m tests.bench growth --help
 python -m tests.bench fleet --help
 
 Each figure is measured several times, alternately with its peer, and the table shows the minimum, the median and the
@@ -15,15 +16,16 @@ import time
 
 import pytest
 
-from tests.bench import fleet, peers
+from tests.bench import fleet, growth, peers
 from tests.bench.figure import FULL, QUICK, Figure, show
 from tests.bench.figures import ALL
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["fleet"]:
-        fleet.main(sys.argv[2:])
-        return
+    for part in (fleet, growth):
+        if sys.argv[1:2] == [part.__name__.rpartition(".")[2]]:
+            part.main(sys.argv[2:])
+            return
     names = [measure.__name__ for measure in ALL]
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements: rough figures")

@@ -23,6 +23,7 @@ PROMETHEUS = {
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     "Accept-Encoding": "gzip",
 }
+WARM = 2.0  # seconds of runs before anything is measured: all checks have run, and more than once
 LIBRARIES = "import flask, prometheus_client, psutil, requests"
 
 _NGINX = """
@@ -262,6 +263,17 @@ def samples(process: Exporter, family: str) -> dict[str, float]:
     lines = process.get(f"/metrics?name[]={family}", timeout=60).text.splitlines()
     parted = (line.rpartition(" ") for line in lines if line.startswith(family))
     return {name.partition('check="')[2].partition('"')[0]: float(value) for name, _, value in parted}
+
+
+def wait_for_runs(process: Exporter, checks: int) -> None:
+    """Wait until this many checks are loaded and have run."""
+    eventually(lambda: _has_run(process, checks), within=300, what=f"{checks} checks run")
+
+
+def _has_run(process: Exporter, checks: int) -> bool:
+    time.sleep(0.2)  # an exposition with thousands of checks takes CPU time from their runs
+    runs = samples(process, "health_check_runs_total").values()
+    return len(runs) == checks and min(runs) >= 1
 
 
 @contextmanager
