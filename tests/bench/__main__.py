@@ -44,6 +44,8 @@ def main() -> None:
                     results += measure(url, QUICK if given.quick else FULL)
                 except pytest.skip.Exception as missing:
                     results.append(f"{measure.__name__}: not measured: {missing}")
+                except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  # the other figures still count
+                    results.append(f"{measure.__name__}: not measured: {type(error).__name__}: {error}")
     print(f"\nPython {platform.python_version()}, {time.monotonic() - began:.0f} s\n{show(results)}")
 
 
