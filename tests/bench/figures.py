@@ -135,6 +135,21 @@ def cpu_of_scrapes(process: Exporter, times: int, pause: float = 0.0) -> float:
         return (peers.cpu(process.pid) - before) / times
 
 
+def cpu_of_processes(_: str, effort: Effort) -> Iterator[Figure]:
+    """100 checks a second that need another process: `disk`, `file`, and `exec` compared with a plain posix_spawn."""
+    kinds = {"disk": "{failRatio: 2}", "file": "{path: /etc/passwd}", "exec": "{command: ['true']}"}
+    ours: dict[str, list[float]] = {kind: [] for kind in kinds}
+    spawned = []
+    with peers.exporter() as idle:
+        for _ in range(effort.rounds):
+            for kind, options in kinds.items():
+                ours[kind].append(cpu_of_kind(f"{kind}: {options}", idle, effort.seconds))
+            spawned.append(1e3 * peers.cpu_of_spawn(["true"], int(PACE * effort.seconds), 1 / PACE))
+    yield Figure("CPU of a disk check", "ms", ours["disk"], below=1)
+    yield Figure("CPU of a file check", "ms", ours["file"], below=1)
+    yield Figure("CPU of an exec check of true", "ms", ours["exec"], "posix_spawn", spawned, 1.5)
+
+
 def cpu_of_an_answer(url: str, effort: Effort) -> Iterator[Figure]:
     """/livez over a new connection each time, as the kubelet does."""
     ours, theirs = [], []
@@ -258,6 +273,7 @@ ALL: tuple[Callable[[str, Effort], Iterator[Figure]], ...] = (
     cpu_against_gatus,
     cpu_of_tls,
     cpu_of_load_average,
+    cpu_of_processes,
     cpu_of_an_answer,
     memory,
     series,

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -117,6 +118,20 @@ def cpu_of_run(arguments: list[str]) -> float:
         child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0, f"{arguments} exited with {child.returncode}"
     return usage.ru_utime + usage.ru_stime
+
+
+def cpu_of_spawn(arguments: list[str], times: int, pause: float) -> float:
+    """CPU seconds of one run of a program that posix_spawnp starts, its own and those of starting it."""
+    usages = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    spent = 0.0
+    for _ in range(times):
+        before = [resource.getrusage(who) for who in usages]
+        os.waitpid(os.posix_spawnp(arguments[0], arguments, os.environ), 0)
+        after = [resource.getrusage(who) for who in usages]
+        spent += sum(each.ru_utime + each.ru_stime for each in after)
+        spent -= sum(each.ru_utime + each.ru_stime for each in before)
+        time.sleep(pause)
+    return spent / times
 
 
 @contextmanager
