@@ -19,6 +19,7 @@ from exporter.probe.options import Arguments, Block, Options, Spelling
 
 MAX_OUTPUT = 10 * 1024  # bytes, as in the kubelet (pkg/probe/exec/exec.go)
 POLL_INTERVAL = 0.05  # seconds; without a pidfd, an exit is noticed this late if a descendant keeps the output open
+FIRST_WAIT = 0.01  # seconds for which the pipes are not read; a command that fills one of them waits this long
 _END_OF_NAME = re.compile(r"[\s=]")
 _LOST_STATUS = (
     "{} ended, but something else collected its exit status: SIGCHLD is ignored in this process, or a handler or a "
@@ -79,23 +80,23 @@ class Exec(Probe):
 
     def probe(self, deadline: Deadline, environment: Mapping[str, str] = os.environ) -> Outcome:
         variables = self._build_environment(environment)
-        arguments = [_expand(argument, {**environment, **variables}) for argument in self.command]
+        arguments = [_expand(argument, variables or {}, environment) for argument in self.command]
         if self._closed:
             raise ProbeError(Reason.ERROR, f"{self.target} is not started: the check is closed")
         if "/" in arguments[0]:
             require_response(arguments[0], deadline, self.target)  # starting a command waits until it has been found
-        child = self._start(arguments, variables)
+        child, pipes = self._start(arguments, variables)
         self._pid = child.pid
         allowed = deadline.remaining()
         ended, output = False, b""
         try:
             if not self._closed:
-                ended, output = _read_output(child, deadline)
+                ended, output = _read_output(child, pipes, deadline)
         except ChildProcessError:
             raise ProbeError(Reason.ERROR, _LOST_STATUS.format(self.target)) from None
         finally:
             self._pid = None
-            _release(child)
+            _release(child, pipes)
         if self._closed:
             raise ProbeError(
                 Reason.ERROR, f"{self.target} was abandoned, because the check was removed or the exporter is stopping"
@@ -114,25 +115,40 @@ class Exec(Probe):
         if self._pid is not None:
             kill_group(self._pid)  # the thread that runs the command reaps it
 
-    def _build_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the command's variables. A value can refer to any variable of the exporter, and to earlier ones."""
-        variables = {name: value for name, value in environment.items() if name not in self._withheld}
+    def _build_environment(self, environment: Mapping[str, str]) -> dict[str, str] | None:
+        """Return the command's variables; None if they are those of this process, which cost nothing to pass on.
+
+        A value can refer to any variable of the exporter, and to earlier ones.
+        """
+        withheld = {name for name in self._withheld if name in environment}  # decodes only these names
+        if not withheld and not self.env and environment is os.environ:
+            return None
+        variables = {name: value for name, value in environment.items() if name not in withheld}
         for variable in self.env:
-            variables[variable.name] = _expand(variable.value, {**environment, **variables})
+            variables[variable.name] = _expand(variable.value, variables, environment)
         return variables
 
-    def _start(self, command: list[str], variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    def _start(
+        self, command: list[str], variables: Mapping[str, str] | None
+    ) -> tuple["subprocess.Popen[bytes]", list[int]]:
+        """Return the child, and the pipes of its stdout and stderr."""
+        pipes: list[int] = []
+        ends: list[int] = []
         try:
+            for _ in range(2):  # Popen would make a file object of each, which costs more than the pipe
+                pipe, end = os.pipe()
+                pipes.append(pipe)
+                ends.append(end)
+            ends.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+            stdout, stderr, null = ends
             child = subprocess.Popen(
-                command,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
+                command, env=variables, stdin=null, stdout=stdout, stderr=stderr, start_new_session=True
             )
+            note_start(child)
+            started, pipes = pipes, []
         except FileNotFoundError:
-            exists = shutil.which(command[0], path=variables.get("PATH", os.defpath)) is not None
+            path = (os.environ if variables is None else variables).get("PATH", os.defpath)
+            exists = shutil.which(command[0], path=path) is not None
             fault = "its interpreter or loader does not exist" if exists else "no such command"
             raise ProbeError(Reason.MISSING, f"{self.target}: {fault}") from None
         except PermissionError:
@@ -140,50 +156,77 @@ class Exec(Probe):
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or error
             raise ProbeError(Reason.ERROR, f"{self.target} cannot be started: {cause}") from None
-        note_start(child)
-        return child
+        finally:
+            _close(*ends, *pipes)
+        return child, started
 
 
-def _expand(argument: str, environment: Mapping[str, str]) -> str:
-    """Return the argument with its references resolved, as Kubernetes does (third_party/forked/golang/expansion)."""
-    return _REFERENCE.sub(lambda match: "$" if match[1] is None else environment.get(match[1], match[0]), argument)
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
-def _read_output(child: "subprocess.Popen[bytes]", deadline: Deadline) -> tuple[bool, bytes]:
+def _expand(argument: str, *environments: Mapping[str, str]) -> str:
+    """Return the argument with its references resolved, as Kubernetes does (third_party/forked/golang/expansion).
+
+    A variable is that of the first environment that has it.
+    """
+
+    def resolve(match: re.Match[str]) -> str:
+        name = match[1]
+        found = (environment[name] for environment in environments if name in environment)
+        return "$" if name is None else next(found, match[0])
+
+    return _REFERENCE.sub(resolve, argument)
+
+
+def _read_output(child: "subprocess.Popen[bytes]", pipes: list[int], deadline: Deadline) -> tuple[bool, bytes]:
     """Return whether the command has ended by the deadline, and the first bytes of stdout followed by stderr.
 
     Waits for the exit, not for the end of the pipes: a descendant that keeps a pipe open must not block the worker.
     """
-    assert child.stdout is not None
-    assert child.stderr is not None
-    buffers = {child.stdout.fileno(): b"", child.stderr.fileno(): b""}
+    buffers = dict.fromkeys(pipes, b"")
+    for pipe in pipes:
+        os.set_blocking(pipe, False)
     with selectors.DefaultSelector() as selector, watch_exit(child.pid, selector) as pidfd:
-        for pipe in buffers:
-            os.set_blocking(pipe, False)
-            selector.register(pipe, selectors.EVENT_READ)
-        while True:
+        if pidfd is not None:
+            # Most commands end at once. Each pipe that they close would wake this thread up once more.
+            selector.select(max(0.0, min(FIRST_WAIT, deadline.remaining())))
+        ended = has_ended(child, pidfd)
+        if not ended:
+            for pipe in pipes:
+                selector.register(pipe, selectors.EVENT_READ)
+        while not ended:
             remaining = deadline.remaining()
             ended = has_ended(child, pidfd)
-            wait = 0.0 if ended else max(0.0, remaining if pidfd is not None else min(remaining, POLL_INTERVAL))
-            readable = [key.fd for key, _ in selector.select(wait) if key.fd in buffers]
-            if (ended and all(len(buffers[pipe]) == MAX_OUTPUT for pipe in readable)) or (remaining <= 0 and not ended):
-                return ended, b"".join(buffers.values())[:MAX_OUTPUT]
-            for pipe in readable:
-                chunk = os.read(pipe, 65536)
-                buffers[pipe] += chunk[: MAX_OUTPUT - len(buffers[pipe])]
-                if not chunk:
-                    selector.unregister(pipe)
+            if ended or remaining <= 0:
+                break
+            for key, _ in selector.select(remaining if pidfd is not None else min(remaining, POLL_INTERVAL)):
+                if key.fd in buffers and _read_pipe(key.fd, buffers) == b"":
+                    selector.unregister(key.fd)
+    for pipe in pipes:
+        while len(buffers[pipe]) < MAX_OUTPUT and _read_pipe(pipe, buffers):
+            continue
+    return ended, b"".join(buffers.values())[:MAX_OUTPUT]
 
 
-def _release(child: "subprocess.Popen[bytes]") -> None:
+def _read_pipe(pipe: int, buffers: dict[int, bytes]) -> bytes | None:
+    """Add what is in a pipe to its first bytes, and return it: empty at the end, None if there is nothing yet."""
+    try:
+        chunk = os.read(pipe, 65536)
+    except BlockingIOError:
+        return None
+    buffers[pipe] += chunk[: MAX_OUTPUT - len(buffers[pipe])]
+    return chunk
+
+
+def _release(child: "subprocess.Popen[bytes]", pipes: list[int]) -> None:
     """Kill the command's process group unless the command has ended, and close the pipes."""
     if child.returncode is None:
         # Before the pipes: a command may exit when its pipes are closed, and leave its children behind.
         kill_session(child)
     note_session_end(child)
-    for pipe in (child.stdout, child.stderr):
-        assert pipe is not None
-        pipe.close()
+    _close(*pipes)
 
 
 def _describe_timeout(target: str, seconds: float, child: "subprocess.Popen[bytes]") -> str:

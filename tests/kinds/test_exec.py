@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from pydantic import ValidationError
-from support import PATIENCE, eventually
+from support import PATIENCE, eventually, within
 
 from exporter.evaluation.run import run
 from exporter.kinds.exec import Exec
@@ -238,6 +238,18 @@ def test_an_argument_can_name_a_variable_that_is_withheld_and_one_that_is_set():
     probe.withhold(frozenset("A"))
 
     assert probe.probe(Deadline(time.monotonic() + 10), {"A": "1"}).summary == "printf exited with 0: 113."
+
+
+@pytest.mark.parametrize(("withheld", "expected"), [((), "1 2"), (("A",), "missing 2")], ids=["all", "withheld"])
+def test_a_command_gets_the_environment_as_it_is_now(monkeypatch, withheld, expected):
+    probe = Exec(command=["sh", "-c", 'echo "$${CANARY_A-missing}" "$${CANARY_B-missing}"'])
+    probe.withhold(frozenset(f"CANARY_{name}" for name in withheld))
+    monkeypatch.setenv("CANARY_A", "1")
+    monkeypatch.setenv("CANARY_B", "0")
+    probe.probe(within(PATIENCE))
+    monkeypatch.setenv("CANARY_B", "2")
+
+    assert probe.probe(within(PATIENCE)).summary == f"sh exited with 0: {expected}"
 
 
 @pytest.mark.parametrize("name", ["", "A=B"])
