@@ -7,9 +7,16 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import click
 import pytest
 
 from exporter import __main__ as program
+
+
+def load_commands(group: click.Group) -> dict[str, click.Command]:
+    """Return all commands of the program by name; the group imports each one only when it is needed."""
+    context = click.Context(group)
+    return {name: command for name in group.list_commands(context) if (command := group.get_command(context, name))}
 
 
 class _ExitedError(BaseException):

@@ -102,7 +102,7 @@ def test_every_option_has_its_help():
 
     from exporter.cli.main import cli
 
-    for command in cli.commands.values():
+    for command in commands.load_commands(cli).values():
         for option in command.params:
             assert not isinstance(option, Option) or option.help, f"{command.name} {option.name}"
 

@@ -149,6 +149,6 @@ def test_the_help_names_the_variables(command):
     from exporter.cli.main import cli
 
     helped = re.sub(r"\s+", " ", commands.run(command, "--help").stdout)
-    for option in cli.commands[command].params:
+    for option in commands.load_commands(cli)[command].params:
         if option.param_type_name == "option" and option.name != "help":
             assert f"env var: {option.envvar}" in helped

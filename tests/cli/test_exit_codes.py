@@ -67,7 +67,7 @@ OTHERS = ("explain", "hold", "replay")  # have tests of their own
 def list_documented() -> set[tuple[str, int]]:
     """Every command with its exit codes, from --help."""
     documented = set()
-    for name in cli.commands:
+    for name in commands.load_commands(cli):
         text = commands.run(name, "--help").stdout
         for title, codes in re.findall(r"^  Exit codes(.*):\n((?: {4}.*\n)+)", text, re.MULTILINE):
             command = f"{name} nagios" if "nagios" in title else name

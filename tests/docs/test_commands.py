@@ -35,7 +35,7 @@ class Elsewhere(NamedTuple):
     test: str
 
 
-OWN = rf"(?:^|[\s/])health-exporter(?::[\d.]+)? ((?:{'|'.join(cli.commands)})\b[^|;&>)`]*)"
+OWN = rf"(?:^|[\s/])health-exporter(?::[\d.]+)? ((?:{'|'.join(commands.load_commands(cli))})\b[^|;&>)`]*)"
 """A command of Health Exporter, also one that runs in a container."""
 DONE, ASKED = {0}, {0, 1}
 RUN = {
@@ -203,7 +203,7 @@ def test_the_options_of_a_command_exist(text, monkeypatch):
     monkeypatch.setattr("click.Context.exit", lambda *_: None)
     if arguments:
         with suppress(click.MissingParameter):
-            cli.commands[name].make_context(name, arguments)
+            commands.load_commands(cli)[name].make_context(name, arguments)
 
 
 # kubectl's

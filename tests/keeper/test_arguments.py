@@ -3,6 +3,7 @@
 import re
 
 import click
+import commands
 import pytest
 
 from exporter.cli.serve import serve
@@ -129,7 +130,7 @@ def test_no_variable_is_one_that_kubernetes_sets_for_a_service():
 
     variables = {
         parameter.envvar
-        for command in cli.commands.values()
+        for command in commands.load_commands(cli).values()
         for parameter in command.params
         if isinstance(parameter.envvar, str)
     }
