@@ -86,7 +86,7 @@ def lag(url: str, effort: Effort) -> Iterator[Figure]:
     """Thousands of checks on one core, from the start: how late runs begin, and whether any is missed."""
     checks = [peers.http_get(f"check-{n}", url, period=effort.period) for n in range(effort.checks)]
     with peers.exporter(*checks, cores={max(os.sched_getaffinity(0))}) as process:
-        peers.wait_for_runs(process, effort.checks)
+        peers.wait_for_runs(process)
         first = _find_starts(process, 1)
         time.sleep(max(0.0, min(first.values()) + 2 * effort.period + 0.5 - time.time()))
         second = _find_starts(process, 2)

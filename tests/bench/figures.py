@@ -260,7 +260,7 @@ def cpu_of_a_scrape(url: str, effort: Effort) -> Iterator[Figure]:
     ours, theirs = [], []
     checks = (peers.http_get(f"check-{number}", url, period=3600) for number in range(1000))
     with peers.exporter(*checks) as process, peers.blackbox() as blackbox:
-        peers.wait_for_runs(process, 1000)
+        peers.wait_for_runs(process)
         for _ in range(effort.rounds):
             ours.append(1e3 * cpu_of_scrapes(process, 3))
             theirs.append(1e3 * 1000 * blackbox.scrape(peers.probe(url), 1000))

@@ -75,15 +75,15 @@ def _measure_rate(url: str, rate: int, seconds: float) -> Sample:
     """CPU of everything that the exporter does at a pace, without requests to it."""
     checks = (peers.http_get(f"check-{number}", url, period=_PERIOD) for number in range(_PERIOD * rate))
     with peers.exporter(*checks) as process:
-        _wait_for_pace(process, _PERIOD * rate, _PERIOD)
+        _wait_for_pace(process, _PERIOD)
         before, seconds = peers.cpu(process.pid), max(seconds, 20 / rate)
         sleep(seconds)
         return "cpu_by_rate", str(rate), "millicores", 1e3 * (peers.cpu(process.pid) - before) / seconds
 
 
-def _wait_for_pace(process: Exporter, count: int, period: int) -> None:
+def _wait_for_pace(process: Exporter, period: int) -> None:
     """Wait until the runs are spread over the period: the first ones are not, and the second ones end after two."""
-    peers.wait_for_runs(process, count)
+    peers.wait_for_runs(process)
     sleep(period + 1)
 
 
@@ -159,9 +159,9 @@ def _measure_checks(url: str, count: int, scale: Scale) -> Iterator[Sample]:
     with ExitStack() as stack:
         idle = stack.enter_context(peers.exporter())
         process = stack.enter_context(peers.exporter(*checks))
-        eventually(lambda: peers.answers(f"{process.url}/readyz"), within=300)
+        peers.wait_for_runs(process)
         yield "ready_by_checks", x, "CPU seconds", peers.cpu(process.pid)
-        _wait_for_pace(process, count, period)
+        _wait_for_pace(process, period)
         yield "run_by_checks", x, "ms", 1e3 * figures.cpu_of_a_run(process, idle, scale.seconds)
         yield "answer_by_checks", x, "ms", 1e3 * figures.cpu_of_answers(process, 200)
         yield "scrape_by_checks", x, "ms", 1e3 * figures.cpu_of_scrapes(process, 3)
