@@ -173,8 +173,9 @@ def _measure_checks(url: str, count: int, scale: Scale) -> Iterator[Sample]:
 def _measure_reload(process: Exporter) -> float:
     """The most resident memory during a reload."""
     peers.forget_peaks(process.pid)
+    before = len(process.lines)
     process.signal(signal.SIGHUP)
-    process.line('msg="configuration loaded"', after=len(process.lines))
+    process.line('msg="configuration loaded"', after=before)
     return peers.peak(process.pid)
 
 
