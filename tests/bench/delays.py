@@ -87,10 +87,11 @@ def lag(url: str, effort: Effort) -> Iterator[Figure]:
     checks = [peers.http_get(f"check-{n}", url, period=effort.period) for n in range(effort.checks)]
     with peers.exporter(*checks, cores={max(os.sched_getaffinity(0))}) as process:
         peers.wait_for_runs(process)
-        first = _find_starts(process, 1)
+        first = _find_starts(process, range(1, 2))
         time.sleep(max(0.0, min(first.values()) + 2 * effort.period + 0.5 - time.time()))
-        second = _find_starts(process, 2)
+        second = _find_starts(process, range(2, 100))
         late = peers.samples(process, "health_exporter_scheduler_lag_seconds")[""]
+        restarts = peers.samples(process, "health_exporter_worker_restarts_total")[""]
     # The first run is due within a second of the start, each further one at the check's own place in the period.
     period, host_shift = effort.period, compute_shift(socket.gethostname())
     firsts = [started - compute_slot(name) for name, started in first.items()]
@@ -101,6 +102,7 @@ def lag(url: str, effort: Effort) -> Iterator[Figure]:
     yield Figure(f"{name}: lag p99", "s", [_p99([started - origin for started in later])], below=1)
     yield Figure(f"{name}: lag p99 of the first runs", "s", [_p99([started - origin for started in firsts])])
     yield Figure(f"{name}: largest lag shown", "s", [late])
+    yield Figure(f"{name}: restarts of the worker", "", [restarts], below=1)
     yield Figure(f"{name}: checks skipped", "", [effort.checks - len(second)], below=1)
 
 
@@ -108,16 +110,16 @@ def _p99(values: list[float]) -> float:
     return quantiles(values, n=100, method="inclusive")[98]  # never beyond the largest
 
 
-def _find_starts(process: Exporter, runs: int) -> dict[str, float]:
-    """When the latest run of each check with this many runs began; waits a little for the last of them."""
+def _find_starts(process: Exporter, runs: range) -> dict[str, float]:
+    """When the latest run of each check with so many runs began; waits a little for the last of them."""
     done: dict[str, float] = {}
     for _ in range(5):
         done = peers.samples(process, "health_check_runs_total")
-        if min(done.values()) >= runs:
+        if min(done.values()) >= runs.start:
             break
         time.sleep(1)
     started = peers.samples(process, "health_check_last_run_timestamp_seconds")
-    return {name: at for name, at in started.items() if done[name] >= runs}
+    return {name: at for name, at in started.items() if done[name] in runs}
 
 
 def start(url: str, effort: Effort) -> Iterator[Figure]:
