@@ -96,8 +96,9 @@ def lag(url: str, effort: Effort) -> Iterator[Figure]:
     period, host_shift = effort.period, compute_shift(socket.gethostname())
     firsts = [started - compute_slot(name) for name, started in first.items()]
     places = [started - (compute_slot(name) + host_shift) % 1 * period for name, started in second.items()]
-    later = [(place - firsts[0] + period / 2) % period - period / 2 + firsts[0] for place in places]
-    origin = min(*firsts, *later)
+    earliest = min(firsts)
+    later = [(place - earliest + period / 2) % period - period / 2 + earliest for place in places]
+    origin = min(earliest, *later)
     name = f"{effort.checks} checks each {effort.period} s on one core"
     yield Figure(f"{name}: lag p99", "s", [_p99([started - origin for started in later])], below=1)
     yield Figure(f"{name}: lag p99 of the first runs", "s", [_p99([started - origin for started in firsts])])
