@@ -1,6 +1,7 @@
 """The worker's side of the keeper: the sockets to serve, commands from the keeper, and signs of life for it."""
 
 import _socket
+import gc
 import os
 import sys
 
@@ -47,9 +48,12 @@ class Link:
         """End this process when the keeper ends, and leave signals to the keeper, which passes on what they mean.
 
         The handlers do nothing, but a signal that is ignored would be ignored by the commands of exec checks too.
+
+        Until the server runs, the garbage collector is off (see `server.run`).
         """
         import signal
 
+        gc.disable()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         _kill_at_end_of(self._lifeline)

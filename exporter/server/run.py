@@ -6,6 +6,7 @@ or a request can hold.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -58,6 +59,11 @@ class Run:
 
     def until_stopped(self) -> None:
         """Serve until the drain is over."""
+        if self._link:
+            # Modules stay until the end. The garbage collector, which was off while they were imported, never looks at
+            # them: that would pause all threads, and thus probes, for tens of milliseconds.
+            gc.freeze()
+            gc.enable()
         sys.setswitchinterval(SWITCH_INTERVAL)
         asyncio.run(self._serve())
 
