@@ -127,10 +127,10 @@ def test_a_new_kind_is_in_the_generated_reference(extended, tmp_path):
 def test_a_broken_kind_stops_the_start_and_is_named(extended, tmp_path, content, complaint):
     """If the kind silently disappeared, so would its checks."""
     (tmp_path / "kinds" / "broken.py").write_text(content)
+    config = tmp_path / "health.yml"
+    config.write_text(f"{CONFIG}  - {{name: lost, broken: {{}}}}\n")
     listen = ("--web.listen-address", "127.0.0.1:0")
-    started = run(
-        extended, "-m", "exporter", "serve", "--config.strict", *listen, "--config.file", str(tmp_path / "health.yml")
-    )
+    started = run(extended, "-m", "exporter", "serve", "--config.strict", *listen, "--config.file", str(config))
 
     assert started.returncode == 2
     assert complaint in started.stderr

@@ -48,7 +48,7 @@ class _Names:
         self.parents: dict[str, list[str]] = {}
         """The names that the check depends on."""
         for document in documents:
-            for index, check in _list_checks(document).items():
+            for index, check in list_checks(document).items():
                 name = check.get("name")
                 if isinstance(name, str) and name not in self.owners:
                     self.owners[name] = document, index
@@ -73,7 +73,7 @@ def find_violations(documents: Sequence[Document], *, complete: bool = True) -> 
 
 def _check_document(document: Document, names: _Names) -> Violations:
     yield from find_probes(document.find_mapping())
-    for index, check in _list_checks(document).items():
+    for index, check in list_checks(document).items():
         for path, message in (
             *_check_name(check, index, document, names),
             *_check_dependencies(check, document, names),
@@ -84,7 +84,8 @@ def _check_document(document: Document, names: _Names) -> Violations:
             yield ("checks", index, *path), message
 
 
-def _list_checks(document: Document) -> dict[int, dict[str, Any]]:
+def list_checks(document: Document) -> dict[int, dict[str, Any]]:
+    """Return the checks of a document that are mappings, by their position."""
     entries = document.find_mapping().get("checks")
     listed = enumerate(entries) if isinstance(entries, list) else ()
     return {index: check for index, check in listed if isinstance(check, dict)}

@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from pydantic.alias_generators import to_camel
@@ -19,18 +19,46 @@ class KindError(Exception):
     """A kind cannot be loaded. The exporter does not start, and the message names the kind."""
 
 
+class _Kinds(Mapping[str, type[Probe]]):
+    """Kinds by name. A kind in this folder is imported on first use: a configuration has few of them.
+
+    Raises KindError for a kind that cannot be loaded.
+    """
+
+    def __init__(self, files: Mapping[str, str], plugins: Mapping[str, type[Probe]]) -> None:
+        """`files` are the names of modules."""
+        self._files = files
+        self._loaded = dict(plugins)
+        self._names = sorted([*files, *plugins])
+
+    def __getitem__(self, name: str) -> type[Probe]:
+        if name not in self._loaded:
+            self._loaded[name] = _load_file(self._files[name])
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded or name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @cache
 def kinds() -> Mapping[str, type[Probe]]:
     """Return every kind by name: those in this folder, and the entry points of other packages.
 
-    Raises KindError for a kind that cannot be loaded, because a check must not disappear silently.
+    Raises KindError for a plugin that cannot be loaded, because a check must not disappear silently.
     """
-    found = {to_camel(file.name): _load_file(file.name) for file in pkgutil.iter_modules(__path__)}
+    files = {to_camel(file.name): file.name for file in pkgutil.iter_modules(__path__)}
+    plugins: dict[str, type[Probe]] = {}
     for plugin in importlib.metadata.entry_points(group=PLUGINS):
-        if plugin.name in found or plugin.name == FUNCTION:
+        if plugin.name in files or plugin.name in plugins or plugin.name == FUNCTION:
             raise KindError(f"plugin {plugin.value}: the kind {plugin.name} already exists")
-        found[plugin.name] = _load_plugin(plugin)
-    return dict(sorted(found.items()))
+        plugins[plugin.name] = _load_plugin(plugin)
+    return _Kinds(files, plugins)
 
 
 def find_place(error: Exception) -> str:

@@ -288,10 +288,11 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
             found.setdefault(measurement.name, {})[key] = {**labels, **measurement.labels}, measurement
     if not found:  # then kinds may be missing: one that cannot be loaded makes the configuration invalid
         return
-    helps = {name: text for kind in kinds().values() for name, text in kind.measures.items()}
+    used = {state.spec.kind for _, state in states} & kinds().keys()
+    helps = {name: text for kind in used for name, text in kinds()[kind].measures.items()}
     for name, by_check in sorted(found.items()):
         measurements = by_check.values()
-        help_text = helps.get(name, "Measured by the check in the latest run.")
+        help_text = helps.get(name) or _find_help(name)
         rows = ((labels, measurement.value) for labels, measurement in measurements)
         counter = name.removesuffix("_total")
         yield _make_gauge(name, help_text, rows) if counter == name else _make_counter(counter, help_text, rows)
@@ -302,6 +303,12 @@ def _collect_measurements(states: Labelled) -> Iterator[Metric]:
         ]
         if limits:
             yield _make_gauge(f"{name}_limit", f"Threshold of health_{name} at which the check warns or fails.", limits)
+
+
+def _find_help(name: str) -> str:
+    """Return the HELP text of a measurement that no kind in use makes: a function's, which may have a kind's name."""
+    texts = (kind.measures.get(name) for kind in kinds().values())
+    return next(filter(None, texts), "Measured by the check in the latest run.")
 
 
 def _collect_verdicts(snapshot: Snapshot, answers: AnswerCounts) -> Iterator[Metric]:
