@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from kinds.pages import OK
 from kinds.servers import serving
 from support import Exporter, ended, eventually
@@ -45,3 +46,16 @@ def test_probes_need_neither_flask_nor_prometheus_client_nor_other_commands(tmp_
     assert {"exporter.keeper.run", "exporter.kinds.http_get"} <= before
     assert before & LATER == set()
     assert imported(process) & NEVER == set()
+
+
+@pytest.mark.parametrize("module", ["flask", "prometheus_client"])
+def test_without_them_probes_are_answered_and_the_other_endpoints_fail(start, tmp_path, module):
+    """They are imported with the first request that needs them, so the start does not notice."""
+    (tmp_path / f"{module}.py").write_text("raise ImportError\n")
+    exporter = start("checks: [{name: load, loadAverage: {failRatio: 1000}}]", env={"PYTHONPATH": str(tmp_path)})
+    eventually(lambda: exporter.get("/readyz").status == 200)
+
+    for _ in range(2):
+        assert exporter.get("/metrics").status == 500
+    exporter.line(rf'level=error msg="the request failed: GET /metrics" .*{module}\.py')
+    assert [exporter.get(path).status for path in ("/livez", "/readyz")] == [200, 200]
