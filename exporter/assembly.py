@@ -3,12 +3,10 @@
 import logging
 import marshal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
 from exporter.config.checks import Config, load, parse
@@ -29,12 +27,10 @@ from exporter.server.history_file import HistoryFile
 from exporter.server.poller import Poller
 from exporter.server.probes import Probes
 from exporter.server.reload import Reloader
+from exporter.server.routes import create_app
 from exporter.server.sockets import adopt, listen
 from exporter.server.users import Users
 from exporter.server.web_config import WebConfigFile
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 _log = logging.getLogger(__name__)
 
@@ -85,37 +81,16 @@ class Exporter:
         answers = AnswerLog()
         self._history_file = HistoryFile(history_file, history_size, self.store, answers) if history_file else None
         self._probes = Probes(self.store, counter, self.vitals, answers)
-        self._counter, self._answers = counter, answers
-        self._reload = self._reloader.reload if lifecycle else None
-        self._holds = holds
-        self._app_lock = Lock()
-        self._app: Flask | None = None
-
-    @property
-    def app(self) -> "Flask":
-        """The endpoints. Made, and Flask and prometheus_client imported, when they are first needed.
-
-        Probes of the kubelet never need them.
-        """
-        with self._app_lock:
-            if self._app is None:
-                from exporter.server.routes import create_app
-
-                self._app = create_app(
-                    self.store,
-                    self._probes,
-                    self._counter,
-                    self.vitals,
-                    self._answers,
-                    self.schedule.next_runs,
-                    self._reload,
-                    holds=self._holds,
-                )
-            return self._app
-
-    def _call_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Call the endpoints as a WSGI application, on a thread of the pool: the imports take long."""
-        return self.app(environ, start_response)
+        self.app = create_app(
+            self.store,
+            self._probes,
+            counter,
+            self.vitals,
+            answers,
+            self.schedule.next_runs,
+            self._reloader.reload if lifecycle else None,
+            holds=holds,
+        )
 
     def watch(self, checks: Iterable[Check]) -> int:
         """Run the checks that belong to this shard from now on. Returns their number.
@@ -165,7 +140,7 @@ class Exporter:
             web, probe = [*map(listen, web_addresses)], [*map(listen, probe_addresses)]
         threads = Threads(THREADS, MAX_WAITING, "web")
         users = Users(lambda: self._web_config.users)
-        dispatch = Dispatcher(self.store, self._probes, threads, self._call_app, users, self._condition)
+        dispatch = Dispatcher(self.store, self._probes, threads, self.app, users, self._condition)
         listeners = [Listener(probe, Dispatcher(self.store, self._probes, threads))] if probe else []
         self._note_start()
         if self._history_file:

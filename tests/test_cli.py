@@ -460,6 +460,7 @@ def stub(folder: Path, module: str, code: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder / "stubs")}
 
 
+BROKEN = "checks: [{name: a, broken: {}}]\n"
 CRASHES = (
     "RuntimeError('broken')",
     "SystemExit(0)",
@@ -470,9 +471,9 @@ CRASHES = (
 
 @pytest.mark.parametrize("error", CRASHES)
 def test_a_crash_is_never_a_verdict(folder, error):
-    """A kind's file that breaks while it is imported: the first command that needs the kinds ends with 2."""
+    """A kind's file that breaks while it is imported: a command with a check of that kind ends with 2."""
     env = kind(folder, "broken", f"raise {error}\n")
-    crashed = spawn("check", "--config.file", folder / "well.yml", env=env)
+    crashed = spawn("check", "--config.file", text(folder, BROKEN), env=env)
 
     assert crashed.returncode == 2
     assert "broken.py" in crashed.stderr
@@ -512,11 +513,12 @@ def test_a_broken_requests_affects_only_promql(folder):
     assert report.returncode == 1
 
 
-def test_a_broken_dependency_of_the_server_stops_its_start(folder):
-    crashed = call("serve", "--web.listen-address", "127.0.0.1:0", env=stub(folder, "h11", "raise ImportError\n"))
+@pytest.mark.parametrize("module", ["flask", "h11", "prometheus_client"])
+def test_a_broken_dependency_of_the_server_stops_its_start(folder, module):
+    crashed = call("serve", "--web.listen-address", "127.0.0.1:0", env=stub(folder, module, "raise ImportError\n"))
 
     assert crashed.returncode == 2
-    assert "h11.py" in crashed.stderr
+    assert f"{module}.py" in crashed.stderr
 
 
 @pytest.mark.parametrize(
@@ -575,8 +577,9 @@ def test_the_exit_code_stands_even_if_nobody_reads(folder, command, code, where)
 @pytest.mark.parametrize("where", ["nobody reads", "standard error is closed", "both are full", "all three are closed"])
 def test_a_crash_is_no_verdict_even_if_nobody_reads(folder, where):
     env = kind(folder, "broken", "raise RuntimeError\n")
+    text(folder, BROKEN)
 
-    assert shell(CLOSED[where].format("$exporter check --config.file well.yml"), cwd=folder, env=env).returncode == 2
+    assert shell(CLOSED[where].format("$exporter check --config.file health.yml"), cwd=folder, env=env).returncode == 2
 
 
 @pytest.mark.parametrize("arguments", ["--help", "--version", "check --help"])
@@ -678,7 +681,7 @@ def test_json_on_a_terminal_has_no_colours(folder):
 
 
 def test_serve_ends_with_0_after_sigterm_even_before_it_serves(folder):
-    env = stub(folder, "h11", "print('importing', flush=True)\nimport time\ntime.sleep(1000)\n")
+    env = stub(folder, "flask", "print('importing', flush=True)\nimport time\ntime.sleep(1000)\n")
     arguments = [sys.executable, "-m", "exporter", "serve", "--web.listen-address", "127.0.0.1:0"]
     with ended(Process(arguments, env=env)) as process:
         process.line("importing")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header, parse_options_header
 
+from exporter.render import metrics
 from exporter.server.answers import Answer
 
 HEALTH_JSON = "application/health+json"
@@ -26,8 +27,6 @@ def choose_format(accept: str) -> str:
     Only the versions that the exporter produces are offered. If none is acceptable, it sends the text format anyway,
     because a refused scrape shows nothing.
     """
-    from exporter.render import metrics  # imports prometheus_client, which probes do not need
-
     ranges = _parse(accept)
     open_metrics = _quality(ranges, "application/openmetrics-text", "1.0.0")
     text = _quality(ranges, "text/plain", "0.0.4")
