@@ -4,6 +4,7 @@ import errno
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from support import PATIENCE, Clock, eventually, within
@@ -86,12 +87,15 @@ def test_callers_with_the_same_path_wait_for_one_call(release):
         return "same"
 
     def run() -> None:
+        begun.append(1)
         results.append(pool.run("a", slow, "read", within(PATIENCE)))
 
+    begun: list[int] = []
     callers = [threading.Thread(target=run) for _ in range(5)]
     for caller in callers:
         caller.start()
-    eventually(lambda: calls)
+    eventually(lambda: calls and len(begun) == 5)
+    time.sleep(0.1)  # until the last one waits
     release.set()
     for caller in callers:
         caller.join(PATIENCE)

@@ -217,6 +217,7 @@ def test_what_a_command_of_a_check_has_left_behind_does_not_count_but_a_daemon_d
 
     left, daemon = start(""), start("setsid ")
     try:
+        eventually(lambda: all(word in psutil.Process(pid).cmdline() for pid in (left, daemon)))  # and not still sh
         outcome = run_check(command_line=f"sleep.60.*{word}")
         assert outcome.status is Status.PASS
         assert f"1 running (pid {daemon}), not counting what belongs to an exporter (pid {left})" in outcome.summary
