@@ -66,9 +66,11 @@ def log_failure(method: str, path: str) -> None:
     _log.exception("the request failed: %s", replace_unprintable(" ".join(fields.values())), extra={"fields": fields})
 
 
-def refuse(snapshot: Snapshot, status: int, *headers: tuple[str, str], because: Sequence[str] = ()) -> Answer:
-    """Return an answer whose body is the name of its status code."""
-    body = f"{status} {HTTPStatus(status).phrase}\n".encode()
+def refuse(
+    snapshot: Snapshot, status: int, *headers: tuple[str, str], because: Sequence[str] = (), body: bytes = b""
+) -> Answer:
+    """Return an answer whose body is the name of its status code, unless there is another one."""
+    body = body or f"{status} {HTTPStatus(status).phrase}\n".encode()
     return Answer(status, body, snapshot.generation, headers=headers, because=tuple(because), refused=True)
 
 

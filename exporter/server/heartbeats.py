@@ -27,13 +27,12 @@ def answer_heartbeat(store: Store) -> Answer:
     if not (probe and probe.accepts(token.strip().encode("latin-1"))):
         if token and store.has_unread_token():
             body = f"503 Service Unavailable: {_UNREAD}\n".encode()
-            return Answer(503, body, store.snapshot().generation, headers=(_RETRY,), because=(_UNREAD,), refused=True)
+            return refuse(store.snapshot(), 503, _RETRY, because=[_UNREAD], body=body)
         because = "wrong token, or no such check" if token else "no token"
         return refuse(store.snapshot(), 401, _CHALLENGE, because=[because])
     query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
     code, *others = query.pop("exitCode", ["0"])
     if query or others or not _EXIT_CODE.fullmatch(code) or int(code) > 255:
-        body = f"{_USAGE}\n".encode()
-        return Answer(400, body, store.snapshot().generation, because=(_USAGE,), refused=True)
+        return refuse(store.snapshot(), 400, because=[_USAGE], body=f"{_USAGE}\n".encode())
     store.receive(name, int(code))
     return Answer(200, b"ok\n", store.snapshot().generation)

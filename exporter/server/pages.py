@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from flask import request
 
@@ -41,7 +40,7 @@ def answer_check(
     state = snapshot.states.get(name)
     if state is None:
         body = health.render_unknown(snapshot, judge(snapshot, Group.ALL), name)
-        return replace(refuse(snapshot, 404), body=body.encode())
+        return refuse(snapshot, 404, body=body.encode())
     text = check_page.render(
         snapshot,
         state,

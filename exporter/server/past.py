@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import parse_qs
 
 from flask import request
@@ -32,12 +31,12 @@ def answer_events(store: Store, answers: AnswerLog, vitals: Callable[[], Vitals]
     check = query.get("check", [None])[0]
     if check is not None and check not in snapshot.states:
         body = health.render_unknown(snapshot, judge(snapshot, Group.ALL), check)
-        return replace(refuse(snapshot, 404), body=body.encode())
+        return refuse(snapshot, 404, body=body.encode())
     try:
         since = parse_since(query["since"][0], now, "since") if "since" in query else 0.0
         limit = _parse_limit(query["limit"][0]) if "limit" in query else events.MAX_EVENTS
     except ValueError as error:
-        return replace(refuse(snapshot, 400), body=f"400 Bad Request\n{error}\n".encode())
+        return refuse(snapshot, 400, body=f"400 Bad Request\n{error}\n".encode())
     selection = events.Selection(since, check, "runs" in query, limit)
     selected = events.select(snapshot, store.history, answers.entries(), selection)
     requested = requests_json(request.query_string.decode("latin-1"))

@@ -167,7 +167,7 @@ def _find(snapshot: Snapshot, group: Group, name: str) -> bool:
 
 def _answer_nothing(memory: _Memory, group: Group, name: str) -> Answer:
     body = health.render_unknown(memory.snapshot, memory.verdict(group), name).encode()
-    return replace(refuse(memory.snapshot, 404), body=body)
+    return refuse(memory.snapshot, 404, body=body)
 
 
 def _answer_check(memory: _Memory, group: Group, name: str, *, detailed: bool) -> Answer:
