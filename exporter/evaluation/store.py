@@ -58,6 +58,7 @@ class Store:
         self._show = show
         self._lock = threading.Lock()
         self._checks: dict[str, Check] = {}
+        self._passive: dict[str, PassiveProbe] = {}  # those of the checks that receive heartbeats
         self.history = History()
         self._obstacles: set[str] = set()  # names of the checks that keep startup or readiness down
         self._states = States.of(())  # those of the current Snapshot
@@ -78,10 +79,11 @@ class Store:
                     check.probe.attach(partial(self._find_beat, check.spec.name))
             after = {name: states[name] if old.get(name) is check else State(check.spec) for name, check in new.items()}
             self._checks = new
+            self._passive = {name: check.probe for name, check in new.items() if isinstance(check.probe, PassiveProbe)}
             self._obstacles.clear()
             self._note_obstacles(after.values())
             self._publish(States.of(after.values()))
-            self.history.add_waits(self._make_beat(name, None) for name in new if self.find_passive(name))
+            self.history.add_waits(self._make_beat(name, None) for name in self._passive)
             self._note_checks()
             self._note(Event.LOADED, format_count(len(new), "check"))
             return tuple(new.values())
@@ -103,13 +105,11 @@ class Store:
 
     def find_passive(self, name: str) -> PassiveProbe | None:
         """Return the probe of a check that receives heartbeats, or None if this is not the name of one."""
-        check = self._checks.get(name)
-        return check.probe if check and isinstance(check.probe, PassiveProbe) else None
+        return self._passive.get(name)
 
     def has_unread_token(self) -> bool:
         """Return whether the latest run of a check that receives heartbeats could not read its token."""
-        probes = (check.probe for check in self._checks.values())
-        return any(isinstance(probe, PassiveProbe) and probe.accepts(b"") is None for probe in probes)
+        return any(probe.accepts(b"") is None for probe in self._passive.values())
 
     def receive(self, name: str, exit_code: int) -> None:
         """Note a heartbeat for a check. The next run of the check judges it, so it is not a new Snapshot."""
@@ -125,7 +125,7 @@ class Store:
     def degrade(self) -> None:
         """Watch nothing, and make every group but liveness false until `configure` is called."""
         with self._lock:
-            self._checks = {}
+            self._checks, self._passive = {}, {}
             self._publish(States.of(()), degraded=True)
             self._note_checks()
 
