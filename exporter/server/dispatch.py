@@ -247,8 +247,8 @@ def _add_tag(response: Response, tag: str) -> Response:
 
 def _is_heartbeat(request: Request) -> bool:
     """Return whether the request has a token in place of a user. The application compares it."""
-    before, found, name = request.path.partition(HEARTBEATS)
-    return request.method == "POST" and bool(found and name) and not before and "/" not in name
+    folder, slash, name = request.path.rpartition("/")
+    return request.method == "POST" and folder + slash == HEARTBEATS and name != ""
 
 
 def _is_kubelet(request: Request) -> bool:
