@@ -154,7 +154,7 @@ def build_model(chosen: frozenset[str] | None = None) -> type[_Configuration]:
 
     A model with few kinds takes a fraction of the time and memory.
     """
-    names = [kind for kind in kinds() if chosen is None or kind in chosen]
+    names = sorted(kinds() if chosen is None else chosen)
     fields: dict[str, Any] = {kind: (kinds()[kind] | None, None) for kind in names}
     check = create_model("Check", __base__=CheckOptions, __doc__=CheckOptions.__doc__, **fields)
     return create_model("Configuration", __base__=_Configuration, checks=(list[check], ...))
@@ -172,8 +172,7 @@ def parse(texts: Sequence[Text], environment: Mapping[str, str] | None = None) -
     """Return the configuration in these texts. Raises ConfigError as `load` does."""
     documents, complaints = _parse_documents(texts)
     try:
-        used = _find_kinds(documents)
-        build_model(used)
+        model = build_model(_find_kinds(documents))
     except KindError as error:
         found = [documents[0].make_complaint((), str(error))] if documents else []
         raise ConfigError([*complaints, *found]) from error
@@ -186,7 +185,7 @@ def parse(texts: Sequence[Text], environment: Mapping[str, str] | None = None) -
     parts = []
     for document, violations in zip(own, find_violations(own, complete=not complaints), strict=True):
         try:
-            options = _validate(document, violations, environment, used)
+            options = _validate(document, model, violations, environment)
             parts.append(Part(document, tuple(_build_checks(options, document))))
         except ConfigError as error:
             complaints += error.complaints
@@ -224,11 +223,14 @@ def _find_kinds(documents: Iterable[Document]) -> frozenset[str]:
 
 
 def _validate(
-    document: Document, violations: Sequence[Complaint], environment: Mapping[str, str] | None, used: frozenset[str]
+    document: Document,
+    model: type[_Configuration],
+    violations: Sequence[Complaint],
+    environment: Mapping[str, str] | None,
 ) -> list[CheckOptions]:
-    """Return the checks of a document with these kinds. Raises ConfigError."""
+    """Return the checks of a document. Raises ConfigError, and KindError if another kind cannot be loaded."""
     try:
-        return document.validate(build_model(used), violations, environment).checks
+        return document.validate(model, violations, environment).checks
     except ConfigError:  # its complaints compare a misspelled key with those of all kinds
         return document.validate(build_model(), violations, environment).checks
 
