@@ -23,7 +23,7 @@ def check_tls(check: Check) -> Iterator[tuple[Keys, str]]:
 
 def _check_port(check: Check) -> Iterator[tuple[Keys, str]]:
     kind, probe = check.spec.kind, check.probe
-    if (kind, getattr(probe, "port", 0), getattr(probe, "tls", True)) == ("amqp", _AMQPS, False):
+    if kind == "amqp" and getattr(probe, "port", 0) == _AMQPS and not getattr(probe, "tls", False):
         yield (kind, "port"), f"at port {_AMQPS}, AMQP starts TLS at once: write tls: true"
     if kind not in ("tcpSocket", "certificate"):
         return
