@@ -192,15 +192,10 @@ def _read_output(child: "subprocess.Popen[bytes]", pipes: list[int], deadline: D
         if pidfd is not None:
             # Most commands end at once. Each pipe that they close would wake this thread up once more.
             selector.select(max(0.0, min(FIRST_WAIT, deadline.remaining())))
-        ended = has_ended(child, pidfd)
-        if not ended:
+        if not has_ended(child, pidfd):
             for pipe in pipes:
                 selector.register(pipe, selectors.EVENT_READ)
-        while not ended:
-            remaining = deadline.remaining()
-            ended = has_ended(child, pidfd)
-            if ended or remaining <= 0:
-                break
+        while not (ended := has_ended(child, pidfd)) and (remaining := deadline.remaining()) > 0:
             for key, _ in selector.select(remaining if pidfd is not None else min(remaining, POLL_INTERVAL)):
                 if key.fd in buffers and _read_pipe(key.fd, buffers) == b"":
                     selector.unregister(key.fd)
