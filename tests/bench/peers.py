@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import trustme
 
@@ -46,13 +47,7 @@ modules:
 
 def family(pid: int) -> list[int]:
     """A process and all that come from it, such as the exporter's keeper, worker, and readers of paths."""
-    found = [pid]
-    for member in found:
-        with suppress(OSError):  # it has ended
-            for thread in Path(f"/proc/{member}/task").iterdir():
-                with suppress(OSError):
-                    found += map(int, (thread / "children").read_text().split())
-    return found
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
 
 def cpu(pid: int) -> float:
