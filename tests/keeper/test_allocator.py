@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from support import PATIENCE, Exporter, ended, eventually
 from exporter.keeper.allocator import ARENAS, DIRECT_SIZE, TUNABLES
 
 HEAP_SIZE = 64 * 2**20
-"""glibc puts every arena but the first at a multiple of this address (HEAP_MAX_SIZE)."""
+"""glibc reserves so many bytes for every arena but the first, at a multiple of this address (HEAP_MAX_SIZE)."""
 
 ALLOCATE_IN_THREADS = """
 import threading
@@ -66,9 +67,13 @@ def run(code: str, tunables: str = "") -> str:
 
 
 def count_arenas(maps: str) -> int:
-    mappings = (line.split() for line in maps.splitlines())
-    starts = [int(words[0].split("-")[0], 16) for words in mappings if words[1] == "rw-p" and words[4] == "0"]
-    return 1 + sum(start % HEAP_SIZE == 0 for start in starts)
+    """Count the first arena, and each other one: a mapping with what is reserved for its growth behind it."""
+    words = [line.split() for line in maps.splitlines()]
+    mappings = [(*(int(number, 16) for number in first.split("-")), mode) for first, mode, *_ in words]
+    return 1 + sum(
+        start % HEAP_SIZE == 0 and mode == "rw-p" and (reserved, limit, rest) == (end, start + HEAP_SIZE, "---p")
+        for (start, end, mode), (reserved, limit, rest) in pairwise(mappings)
+    )
 
 
 def test_all_threads_share_one_arena():
