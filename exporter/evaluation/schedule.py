@@ -7,12 +7,15 @@ Theory of operation:
 
 The workers share one Timetable, which knows when each check is due, and one lock that guards it. A worker that finds a
 due check takes it, runs it, records the Result in the Store, and comes back for another one. So a check occupies at
-most one worker, and a check that hangs delays no other one while the pool has a free worker.
+most one worker.
 
-Workers without a check are one leader and its followers. The leader waits for the clock until the next check is due.
-The followers wait to be notified. When the leader takes a check, it notifies one follower, which becomes the next
-leader. So a start wakes one thread instead of all of them. A worker that comes back and finds a check due before the
-leader wakes up waits for that earlier time itself: it is then the leader, and the previous leader becomes a follower.
+Workers without a check are a leader, a deputy, and followers. The leader waits for the clock until the next check is
+due. Usually it then runs all checks of that moment, one after another. That takes half the CPU time of runs in several
+threads, which would wake up for one run each and compete for the interpreter. The deputy waits TAKEOVER longer. If a
+check is still due by then, because a run takes long, the deputy takes it. Followers wait to be notified. A worker that
+takes a check notifies one, unless the leader or the deputy wakes up in time for the next check; so late checks get a
+worker each, and a check that hangs delays others by no more than TAKEOVER while the pool has a free worker. A worker
+that comes back and finds a check due before the leader wakes up waits for that earlier time itself.
 
 The worker that began to wait last is notified first. A thread's stack grows to what the most demanding check needs, and
 never shrinks. So the same few workers do the work, and those that are only needed when many targets hang stay small.
@@ -41,6 +44,8 @@ HEADROOM = 8
 """Additional workers, on top of what the configuration needs if every check takes its whole timeout."""
 OVERDUE = 10.0
 """Seconds that a due check may wait for a worker. After that, the exporter reports that its schedule is not running."""
+TAKEOVER = 0.025
+"""Seconds that checks which are due together wait for each other. After that, they get workers of their own."""
 STUCK_AFTER = 1.0
 """Seconds after its deadline from which a run counts as stuck."""
 LAG_WINDOW = 30.0
@@ -96,7 +101,7 @@ class Schedule:
         self._timetable = Timetable(compute_shift(host))
         self._lock = threading.RLock()
         self._waiting: OrderedDict[threading.Condition, None] = OrderedDict()  # workers without a check, latest last
-        self._wake_at = math.inf  # when the leader wakes up; followers wait to be notified
+        self._alarms: dict[threading.Condition, float] = {}  # when the leader and the deputy wake up
         self._size = 0
         self._workers: set[threading.Thread] = set()
         self._peak = Peak(since=clock())
@@ -186,7 +191,9 @@ class Schedule:
                 if start := self._timetable.take(now):
                     check, lag = start
                     self._peak.note(lag, now)
-                    self._notify()
+                    due = self._timetable.next_due()
+                    if not self._count_alarms(due + TAKEOVER):
+                        self._notify()
                     return check
                 self._wait(now)
             self._workers.discard(threading.current_thread())  # under this lock, or too many workers would leave
@@ -194,18 +201,26 @@ class Schedule:
             return None
 
     def _wait(self, now: float) -> None:
-        """Wait as the leader if a check is due before the current leader wakes up, else as a follower."""
+        """Wait as the leader, as the deputy if there is a leader, or as a follower if there are both."""
+        due = self._timetable.next_due()
+        alarm = math.inf
+        if not self._count_alarms(due):
+            alarm = due
+        elif self._count_alarms(due + TAKEOVER) < 2:  # there is no deputy
+            alarm = due + TAKEOVER
         condition = threading.Condition(self._lock)
         self._waiting[condition] = None
-        due = self._timetable.next_due()
-        if due >= self._wake_at or due == math.inf:
+        if alarm == math.inf:
             condition.wait()
             return
-        self._wake_at = due
-        condition.wait(min(due - now, threading.TIMEOUT_MAX))
+        self._alarms[condition] = alarm
+        condition.wait(min(alarm - now, threading.TIMEOUT_MAX))
         self._waiting.pop(condition, None)  # it is still there after a timeout
-        if self._wake_at == due:  # otherwise another worker leads, for an earlier time
-            self._wake_at = math.inf
+        del self._alarms[condition]
+
+    def _count_alarms(self, until: float) -> int:
+        """Return how many workers wake up by then without being notified."""
+        return sum(alarm <= until for alarm in self._alarms.values())
 
     def _notify(self) -> None:
         """Wake the worker that began to wait last; if there are more workers than needed, the one that began first."""

@@ -1,6 +1,7 @@
 """The pool of workers, with real threads."""
 
 import math
+import random
 import sys
 import threading
 import time
@@ -9,7 +10,16 @@ import pytest
 from make import FAIL, PASS, check
 from support import PATIENCE, Clock, eventually
 
-from exporter.evaluation.schedule import HEADROOM, LAG_WINDOW, OVERDUE, Peak, PoolError, Schedule, compute_pool_size
+from exporter.evaluation.schedule import (
+    HEADROOM,
+    LAG_WINDOW,
+    OVERDUE,
+    TAKEOVER,
+    Peak,
+    PoolError,
+    Schedule,
+    compute_pool_size,
+)
 from exporter.evaluation.store import Store
 from exporter.evaluation.timetable import compute_shift
 from exporter.model import Result, Status
@@ -206,20 +216,64 @@ def test_an_early_check_wakes_the_worker_that_waits_for_a_later_one(running):
     eventually(lambda: store.snapshot().states["often"].runs >= 5)
 
 
-def test_a_start_wakes_one_worker(monkeypatch):
-    """A start costs about two waits: of a follower and of the leader. If it woke all 50 workers, it would cost 50."""
-    waits = []
-    monkeypatch.setattr(Schedule, "_wait", lambda self, now, wait=Schedule._wait: (waits.append(now), wait(self, now)))
-    store = Store()
-    schedule = Schedule(store)
-    try:
-        schedule.replace(store.configure([check(f"c{number}", period=0.1 + number / 1000) for number in range(50)]))
-        eventually(lambda: min(state.runs for state in store.snapshot().states.values()) >= 10)
-    finally:
-        schedule.stop()
-    runs = sum(state.runs for state in store.snapshot().states.values())
+def test_checks_that_are_due_together_run_in_one_thread(running, monkeypatch):
+    """If each start woke a worker, a run would take twice the CPU time."""
+    monkeypatch.setattr("exporter.evaluation.schedule.TAKEOVER", PATIENCE)
+    store, schedule = running
+    workers = set()
 
-    assert 50 <= len(waits) < 4 * runs
+    def note(deadline):
+        workers.add(threading.current_thread())
+        time.sleep(0.001)  # others could run meanwhile
+        return PASS
+
+    schedule.replace(store.configure([check(f"c{number}", note, period=0.1) for number in range(20)]))
+    eventually(lambda: all(state.runs > 1 for state in store.snapshot().states.values()))
+    workers.clear()
+    runs = store.snapshot().states["c0"].runs
+    eventually(lambda: store.snapshot().states["c0"].runs > runs + 5)
+
+    assert len(workers) == 1
+
+
+def test_only_the_leader_and_the_deputy_wake_up_for_a_check(running):
+    store, schedule = running
+    rare = (check(f"rare-{number}", period=3600, timeout=3600) for number in range(20))
+    schedule.replace(store.configure([check("often", period=0.1), *rare]))
+    eventually(lambda: all(state.runs > 1 for state in store.snapshot().states.values() if state.spec.period < 1))
+
+    def offsets():
+        with schedule._lock:
+            due = schedule._timetable.next_due()
+            return sorted(alarm - due for alarm in schedule._alarms.values() if alarm <= due + TAKEOVER)
+
+    eventually(lambda: offsets() == [0, pytest.approx(TAKEOVER)])
+
+
+def test_a_worker_wakes_up_for_each_check_while_one_is_free(running):
+    """Whatever is due, and whichever runs take long: whenever this looks, somebody is on the way."""
+    store, schedule = running
+    chance = random.Random(17)
+
+    def dawdle(deadline):
+        time.sleep(chance.choice((0, 0, 0, 0.01, 2 * TAKEOVER, 0.2)))
+        return PASS
+
+    checks = [check(f"c{number}", dawdle, period=0.1 * (1 + number % 7), timeout=0.2) for number in range(40)]
+    schedule.replace(store.configure(checks))
+    looks = []
+
+    def look():
+        with schedule._lock:
+            due = max(schedule._timetable.next_due(), time.monotonic())
+            awake = len(schedule._workers) - len(schedule._timetable.deadlines) - len(schedule._waiting)
+            if schedule._waiting and not awake and due < math.inf:
+                looks.append(due)
+                assert min(schedule._alarms.values()) <= due + TAKEOVER
+        return sum(state.runs for state in store.snapshot().states.values()) > 600
+
+    eventually(look)
+    assert looks
 
 
 def test_the_same_few_workers_do_the_work(running):
