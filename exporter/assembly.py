@@ -3,10 +3,12 @@
 import logging
 import marshal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
 from exporter.config.checks import Config, load, parse
@@ -16,21 +18,25 @@ from exporter.evaluation.history import Event
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
-from exporter.host.descriptors import estimate_need, raise_limit
+from exporter.host.descriptors import estimate_need, raise_limit, reserve
 from exporter.keeper.link import Link
 from exporter.keeper.shared import Kept
 from exporter.model import Identity, Vitals
 from exporter.probe.check import Check
 from exporter.probe.secret import withhold_secrets
 from exporter.server.answers import AnswerCounter
-from exporter.server.history_file import HistoryFile
+from exporter.server.exposition import Exposition
 from exporter.server.poller import Poller
 from exporter.server.probes import Probes
 from exporter.server.reload import Reloader
-from exporter.server.routes import create_app
 from exporter.server.sockets import adopt, listen
 from exporter.server.users import Users
 from exporter.server.web_config import WebConfigFile
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from exporter.server.history_file import HistoryFile
 
 _log = logging.getLogger(__name__)
 
@@ -79,18 +85,41 @@ class Exporter:
         self.schedule = Schedule(self.store, host=host)
         counter = AnswerCounter(link.shared.answers) if link else AnswerCounter()
         answers = AnswerLog()
-        self._history_file = HistoryFile(history_file, history_size, self.store, answers) if history_file else None
+        self._history_file = _make_history_file(history_file, history_size, self.store, answers)
         self._probes = Probes(self.store, counter, self.vitals, answers)
-        self.app = create_app(
-            self.store,
-            self._probes,
-            counter,
-            self.vitals,
-            answers,
-            self.schedule.next_runs,
-            self._reloader.reload if lifecycle else None,
-            holds=holds,
-        )
+        self._exposition = Exposition(self.store, counter, self.vitals)
+        self._answers = answers
+        self._reload = self._reloader.reload if lifecycle else None
+        self._holds = holds
+        self._app_lock = Lock()
+        self._app: Flask | None = None
+
+    @property
+    def app(self) -> "Flask":
+        """The endpoints. Made, and Flask imported, when they are first needed.
+
+        Neither the kubelet nor Prometheus needs them: probes and scrapes are answered without Flask.
+        """
+        with self._app_lock:
+            if self._app is None:
+                with reserve():  # checks may use all descriptors by then
+                    from exporter.server.routes import create_app
+
+                self._app = create_app(
+                    self.store,
+                    self._probes,
+                    self._exposition,
+                    self.vitals,
+                    self._answers,
+                    self.schedule.next_runs,
+                    self._reload,
+                    holds=self._holds,
+                )
+            return self._app
+
+    def _call_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Call the endpoints as a WSGI application, on a thread of the pool: the imports take long."""
+        return self.app(environ, start_response)
 
     def watch(self, checks: Iterable[Check]) -> int:
         """Run the checks that belong to this shard from now on. Returns their number.
@@ -140,7 +169,9 @@ class Exporter:
             web, probe = [*map(listen, web_addresses)], [*map(listen, probe_addresses)]
         threads = Threads(THREADS, MAX_WAITING, "web")
         users = Users(lambda: self._web_config.users)
-        dispatch = Dispatcher(self.store, self._probes, threads, self.app, users, self._condition)
+        dispatch = Dispatcher(
+            self.store, self._probes, threads, self._call_app, users, self._condition, self._exposition
+        )
         listeners = [Listener(probe, Dispatcher(self.store, self._probes, threads))] if probe else []
         self._note_start()
         if self._history_file:
@@ -223,3 +254,11 @@ class Exporter:
     def _use_kept(self, content: bytes) -> None:
         texts = marshal.loads(content)  # noqa: S302  # of a process with the same interpreter and code
         self._use(parse([Text(*text) for text in texts]))
+
+
+def _make_history_file(path: Path | None, size: int, store: Store, answers: AnswerLog) -> "HistoryFile | None":
+    if path is None:
+        return None
+    from exporter.server.history_file import HistoryFile  # few exporters have a file
+
+    return HistoryFile(path, size, store, answers)

@@ -1,5 +1,7 @@
 """Accept headers: those of real clients, and unusual ones."""
 
+import re
+
 from hypothesis import strategies as st
 
 from exporter.server.negotiation import HEALTH_JSON
@@ -52,3 +54,21 @@ SIMPLE = st.lists(
     max_size=5,
 )
 """Ranges without parameters: the media range alone decides how specific each is."""
+_TOKEN = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=5)
+_NAME = st.text("09azAZ-_", min_size=1, max_size=5).filter(lambda name: name.lower() != "q")
+_QUOTED = st.text(' ,;=q!az"\\', max_size=8).map(lambda text: '"' + re.sub(r'(["\\])', r"\\\1", text) + '"')
+_WEIGHT = st.sampled_from(["", ";q=0", ";q=1", " ; q=0.5", ";\tQ=0.123", ";q=1.000", ";q=0.000"])
+
+
+def weighted(names: st.SearchStrategy[str], parameters: int = 0) -> st.SearchStrategy[str]:
+    """Return lists of these names with weights, as RFC 9110 spells them; with up to so many parameters each."""
+    parameter = st.tuples(st.sampled_from([";", " ;\t"]), _NAME, st.just("="), _TOKEN | _QUOTED)
+    spelled = st.lists(parameter.map("".join), max_size=parameters)
+    item = st.tuples(names, spelled.map("".join), _WEIGHT).map("".join)
+    return st.lists(item, max_size=6).map(" ,\t".join)
+
+
+RANGES = weighted(st.builds("{}/{}".format, _TOKEN, _TOKEN), parameters=3)
+"""Media ranges with parameters, as RFC 9110 spells them."""
+CODINGS = weighted(st.sampled_from(["gzip", "GZIP", "*", "identity", "br"]))
+"""Codings, as RFC 9110 spells them."""

@@ -20,6 +20,7 @@ from exporter.model import Group, Outcome, Vitals
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
 from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher
+from exporter.server.exposition import Exposition
 from exporter.server.listener import Listener
 from exporter.server.probes import Probes
 from exporter.server.routes import create_app
@@ -84,7 +85,14 @@ class Stage:
 
     def app(self, **options: Any) -> WSGI:
         """Return the Flask application."""
-        app = create_app(self.store, self.probes, self.answers, lambda: self.vitals, self.answered, **options)
+        app = create_app(
+            self.store,
+            self.probes,
+            Exposition(self.store, self.answers, lambda: self.vitals),
+            lambda: self.vitals,
+            self.answered,
+            **options,
+        )
         wsgi: WSGI = app.wsgi_app
         return wsgi
 

@@ -1,6 +1,5 @@
 """Unknown keys: which known key was meant, or where the key belongs."""
 
-import difflib
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any, get_args
@@ -79,6 +78,8 @@ def _follow(model: type[BaseModel], path: Keys) -> Iterator[tuple[int, type[Base
 
 @lru_cache(1000)
 def _search_nearest(key: str, known: tuple[str, ...]) -> str | None:
+    import difflib  # a valid configuration does not need it
+
     candidates = {_normalize(name): name for name in known}
     similar = difflib.get_close_matches(_normalize(key), candidates, 1, MIN_SIMILARITY)
     longer = [name for name in candidates if len(key) > 2 and name.startswith(_normalize(key))]

@@ -42,6 +42,7 @@ class _Process:
         self._started = self._stopped = False
         # Worker processes of one server check the same targets: the process ID in the name gives each its own slots.
         self.exporter = Exporter(f"{socket.gethostname()}-{os.getpid()}")
+        self.app = self.exporter.app  # now, and not once the checks run
 
     @property
     def stopped(self) -> bool:
@@ -143,7 +144,7 @@ class HealthExporter:
 
     def blueprint(self, name: str = "health") -> Blueprint:
         """Return the endpoints, for an application's `register_blueprint`."""
-        rules = self._process.exporter.app.url_map.iter_rules()
+        rules = self._process.app.url_map.iter_rules()
         return make_blueprint(name, self.wsgi, [rule.rule for rule in rules if "GET" in (rule.methods or ())])
 
     def init_app(self, app: Flask) -> None:
@@ -153,7 +154,7 @@ class HealthExporter:
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request: this method is the endpoints as a WSGI application (PEP 3333)."""
         self._start()
-        return self._process.exporter.app.wsgi_app(_reduce_environ(environ), start_response)
+        return self._process.app.wsgi_app(_reduce_environ(environ), start_response)
 
     def start(self) -> None:
         """Start now, in this process. Without it, the first request starts it.

@@ -6,17 +6,19 @@ practically forever on a text that an attacker chose. JSONPath is RFC 9535, with
 
 import json
 from functools import cache
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, model_validator
 
 from exporter.model import Deadline
 from exporter.probe.extras import MissingExtraError, require
-from exporter.probe.jsonpath import Path, compile_path
 from exporter.probe.jsonvalue import is_equal
 from exporter.probe.options import HeaderName, Number, Options, Text
 from exporter.redaction import redact
 from exporter.text import format_number, replace_surrogates, shorten
+
+if TYPE_CHECKING:
+    from exporter.probe.jsonpath import Path
 
 MAX_SHOWN_VALUE = 60  # characters of a value in a summary
 
@@ -33,7 +35,7 @@ def _validate_pattern(text: str) -> str:
 
 def _validate_path(text: str) -> str:
     try:
-        _cache_path(text)
+        _compile_path(text)
     except MissingExtraError:
         raise
     except ValueError as error:
@@ -74,7 +76,7 @@ class JsonExpectation(Options):
         """
         missing = True
         try:
-            for value in _cache_path(self.path).find(content, deadline):
+            for value in _compile_path(self.path).find(content, deadline):
                 missing = False
                 if fault := self._find_value_fault(value):
                     return f"{self.path} is {_show(value)}, {fault}"
@@ -138,7 +140,9 @@ def matches(pattern: str, text: str) -> bool:
 
 
 @cache
-def _cache_path(text: str) -> Path:
+def _compile_path(text: str) -> "Path":
+    from exporter.probe.jsonpath import compile_path  # few configurations need it
+
     return compile_path(text)
 
 

@@ -22,6 +22,7 @@ from functools import partial
 from exporter.evaluation.store import Store
 from exporter.server.answers import Answer, log_answer, log_failure, refuse
 from exporter.server.connection import Connection, Phase
+from exporter.server.exposition import Exposition
 from exporter.server.messages import HEARTBEATS, Request, Response
 from exporter.server.probes import Probes, prefers_json
 from exporter.server.recent import Key, Recent, make_key
@@ -59,8 +60,12 @@ class Dispatcher:
         app: WSGI | None = None,
         users: Users | None = None,
         condition: Callable[[], object] = lambda: None,
+        exposition: Exposition | None = None,
     ) -> None:
-        """`condition` returns what a rendered response depends on, apart from the generation."""
+        """`condition` returns what a rendered response depends on, apart from the generation.
+
+        With an `exposition`, scrapes do not need the application.
+        """
         self._store = store
         self._probes = probes
         self._app = app
@@ -68,6 +73,7 @@ class Dispatcher:
         self._users = users
         self._threads = threads
         self._condition = condition
+        self._exposition = exposition
         self._instance = f"{time.time_ns():x}"  # the generations of the next process may be the same
         self._pending: dict[Connection, _Pending] = {}
         self._shared: dict[Key, _Pending] = {}
@@ -185,7 +191,14 @@ class Dispatcher:
             self._pending[connection] = pending
             pending.connections[connection] = None
             return True
-        return self._submit(connection, request, partial(call, app, request), key)
+        scrape = request.path == "/metrics" and self._exposition  # and GET or HEAD, because it has a key
+        make = partial(self._answer_scrape, scrape, request) if scrape else partial(call, app, request)
+        return self._submit(connection, request, make, key)
+
+    def _answer_scrape(self, exposition: Exposition, request: Request) -> Response:
+        answer = exposition.answer(request.query, request.header(b"accept"), request.header(b"accept-encoding"))
+        log_answer(request.method, request.path, answer, request.peer)
+        return answer.to_response()
 
     def _make_tag(self, path: str) -> str:
         """Return the entity tag of the status page now; empty for another path. It is weak, because ages change."""

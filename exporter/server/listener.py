@@ -22,8 +22,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-
-from werkzeug.http import http_date
+from email.utils import formatdate
 
 from exporter.host.descriptors import reserve
 from exporter.server.connection import CLIENT_TIMEOUT, Connection, Phase
@@ -153,7 +152,7 @@ class Listener:
         """Return the time for the Date header (RFC 9110, section 6.6.1)."""
         second = int(time.time())
         if second != self._second:
-            self._second, self._date = second, http_date(second)
+            self._second, self._date = second, formatdate(second, usegmt=True)
         return self._date
 
     def _accept(self, sock: socket.socket) -> None:

@@ -1,11 +1,9 @@
 """Content negotiation by the headers Accept and Accept-Encoding (RFC 9110, section 12.5)."""
 
 import gzip
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-
-from werkzeug.datastructures import Accept
-from werkzeug.http import parse_accept_header, parse_options_header
 
 from exporter.render import metrics
 from exporter.server.answers import Answer
@@ -16,6 +14,12 @@ MAX_ACCEPT = 1024  # characters; a longer header expresses no preference
 
 _NOT_ACCEPTABLE = (0.0, 3)
 """A quality of 0 with the highest specificity. A media type must rank above this to be chosen."""
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_ITEM = re.compile(rf"(?:{_QUOTED}|[^,])+")
+_PARAMETER = re.compile(rf";\s*([^\s;=]+)=({_QUOTED}|[^;]*)")
+_QUALITY = re.compile(r"[01](?:\.[0-9]*)?")
+_ESCAPED = re.compile(r"\\(.)")
 
 _Range = tuple[str, Mapping[str, str], float]
 """A media range: its type, its parameters, and its quality."""
@@ -40,19 +44,40 @@ def wants_json(accept: str) -> bool:
     return json > max(_quality(ranges, "text/plain"), _NOT_ACCEPTABLE)
 
 
-def compress(answer: Answer, encodings: Accept, vary: str, level: int = 1) -> Answer:
-    """Return the answer in the encoding that the client prefers. `vary` names the headers that it depends on."""
+def compress(answer: Answer, accept_encoding: str, vary: str, level: int = 1) -> Answer:
+    """Return the answer with gzip if the client accepts that. `vary` names the headers that it depends on."""
     headers = (*answer.headers, ("Vary", vary))
-    if not encodings["gzip"] > 0:
+    if not _accepts_gzip(accept_encoding):
         return replace(answer, headers=headers)
     return replace(answer, body=gzip.compress(answer.body, level), headers=(*headers, ("Content-Encoding", "gzip")))
 
 
-def _parse(accept: str) -> list[_Range]:
-    if len(accept) > MAX_ACCEPT:
-        return []
-    parsed = ((*parse_options_header(value), quality) for value, quality in parse_accept_header(accept))
-    return [(media.lower(), options, quality) for media, options, quality in parsed]
+def _accepts_gzip(accept_encoding: str) -> bool:
+    qualities: dict[str, float] = {}
+    for coding, _, quality in _parse(accept_encoding):
+        qualities[coding] = max(quality, qualities.get(coding, 0))
+    return qualities.get("gzip", qualities.get("*", 0)) > 0
+
+
+def _parse(header: str) -> list[_Range]:
+    return [] if len(header) > MAX_ACCEPT else [*_parse_items(header)]
+
+
+def _parse_items(header: str) -> Iterator[_Range]:
+    """Yield the items of a header, in lower case, without those whose quality is invalid (RFC 9110, section 12.4.2).
+
+    Werkzeug does the same, but importing it takes longer than all other modules of the server.
+    """
+    for item in _ITEM.findall(header):
+        name = item.partition(";")[0].strip().lower()
+        parameters = {key.lower(): _unquote(value.strip()) for key, value in _PARAMETER.findall(item)}
+        quality = parameters.pop("q", "1")
+        if name and _QUALITY.fullmatch(quality) and float(quality) <= 1:
+            yield name, parameters, float(quality)
+
+
+def _unquote(value: str) -> str:
+    return _ESCAPED.sub(r"\1", value[1:-1]) if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def _quality(ranges: list[_Range], name: str, version: str | None = None) -> tuple[float, int]:

@@ -57,4 +57,4 @@ def answer_check(
 def _make_html(text: str, snapshot: Snapshot) -> Answer:
     policy = ("Content-Security-Policy", shell.CONTENT_SECURITY_POLICY)
     answer = Answer(200, text.encode(), snapshot.generation, "text/html; charset=utf-8", headers=(policy,))
-    return compress(answer, request.accept_encodings, "Accept-Encoding", LEVEL)
+    return compress(answer, request.headers.get("Accept-Encoding", ""), "Accept-Encoding", LEVEL)

@@ -7,6 +7,7 @@ Each view takes the Snapshot once and returns an Answer that carries its generat
 without Flask (see `probes`). The views for probes are for applications that embed the exporter.
 """
 
+import encodings.idna  # noqa: F401  # Werkzeug needs it for the first request, when no file may be left to open
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,12 +18,11 @@ from werkzeug.exceptions import HTTPException
 from exporter.evaluation.answered import AnswerLog
 from exporter.evaluation.store import Store
 from exporter.model import Vitals
-from exporter.render import metrics
-from exporter.server.answers import Answer, AnswerCounter, log_answer, refuse
+from exporter.server.answers import Answer, log_answer, refuse
+from exporter.server.exposition import Exposition
 from exporter.server.heartbeats import answer_heartbeat
 from exporter.server.holding import answer_hold
 from exporter.server.messages import HEARTBEATS
-from exporter.server.negotiation import choose_format, compress
 from exporter.server.pages import answer_check, answer_page
 from exporter.server.past import answer_events
 from exporter.server.probes import OWN_PATHS, PROBE_PATHS, Probes, prefers_json
@@ -39,7 +39,7 @@ Reload = Callable[[], str | None]
 def create_app(
     store: Store,
     probes: Probes,
-    counter: AnswerCounter,
+    exposition: Exposition,
     vitals: Callable[[], Vitals],
     answers: AnswerLog,
     next_runs: Callable[[], Mapping[str, float]] = dict,
@@ -61,7 +61,7 @@ def create_app(
         _route(app, f"{path}/<name>", partial(_answer_probe, probes))
     for path in OWN_PATHS:
         _route(app, path, partial(_answer_probe, probes))
-    _route(app, "/metrics", partial(_answer_metrics, store, counter, vitals))
+    _route(app, "/metrics", partial(_answer_metrics, exposition))
     _route(app, "/", partial(answer_page, store, vitals, next_runs))
     _route(app, "/check/<name>", partial(answer_check, store, vitals, next_runs, answers))
     _route(app, "/events", partial(answer_events, store, answers, vitals))
@@ -95,13 +95,9 @@ def _answer_probe(probes: Probes) -> Answer:
     return probes.answer(request.method, path, query, json=json, detailed=True) or abort(404)
 
 
-def _answer_metrics(store: Store, counter: AnswerCounter, vitals: Callable[[], Vitals]) -> Answer:
-    snapshot = store.snapshot()
-    content_type = choose_format(request.headers.get("Accept", ""))
-    names = request.args.getlist("name[]")
-    body = metrics.render(snapshot, vitals(), counter.counts(), content_type=content_type, names=names)
-    answer = Answer(200, body, snapshot.generation, content_type)
-    return compress(answer, request.accept_encodings, "Accept, Accept-Encoding")
+def _answer_metrics(exposition: Exposition) -> Answer:
+    query, headers = request.query_string.decode("latin-1"), request.headers
+    return exposition.answer(query, headers.get("Accept", ""), headers.get("Accept-Encoding", ""))
 
 
 def _answer_reload(store: Store, reload: Reload | None) -> Answer:

@@ -1,6 +1,5 @@
 """Calls a WSGI application (PEP 3333) for one request."""
 
-import encodings.idna  # noqa: F401  # Werkzeug needs it for the first request, when no file may be left to open
 import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO

@@ -171,7 +171,10 @@ def cpu_of_answers(process: Exporter, requests: int) -> float:
 
 
 def memory(url: str, effort: Effort) -> Iterator[Figure]:
-    """Several exporters with 5 and with 50 checks of the default period, each of which runs several times."""
+    """Several exporters with 5 and with 50 checks of the default period, each of which runs several times.
+
+    They are probed and scraped, as most are; then somebody opens the page.
+    """
     configurations = {
         "5 httpGet checks": [peers.http_get(f"check-{number}", url, period=10) for number in range(5)],
         "5 checks of five kinds": _list_sidecar_checks(url),
@@ -179,7 +182,8 @@ def memory(url: str, effort: Effort) -> Iterator[Figure]:
     }
     private: dict[str, list[float]] = {name: [] for name in configurations}
     resident: dict[str, list[float]] = {name: [] for name in configurations}
-    keepers = []
+    keepers: list[float] = []
+    pages: list[float] = []
     with ExitStack() as stack:
         running = [
             (name, stack.enter_context(peers.exporter(*checks)))
@@ -188,15 +192,19 @@ def memory(url: str, effort: Effort) -> Iterator[Figure]:
         ]
         time.sleep(12 * (effort.rounds - 1))
         for name, process in running:
-            for path in ("/livez", "/metrics", "/") * 10:
+            for path in ("/livez", "/metrics") * 10:
                 get(process.url + path)
             assert min(peers.samples(process, "health_check_runs_total").values()) >= effort.rounds - 1
             private[name].append(peers.private_of_all(process.pid))
             resident[name].append(peers.resident(process.pid))
             keepers.append(peers.private(process.pid))
+            for _ in range(10):
+                get(process.url)
+            pages.append(peers.private_of_all(process.pid) - private[name][-1])
     for name, values in private.items():
         yield Figure(f"private memory, {name}", "MiB", values, below=32 if name.startswith("5 ") else None)
     yield Figure("private memory of the keeper", "MiB", keepers)
+    yield Figure("private memory for the status page, once it was requested", "MiB", pages)
     for name, values in resident.items():
         yield Figure(f"resident memory, {name}", "MiB", values, below=48 if name.startswith("50 ") else None)
 

@@ -33,6 +33,7 @@ from exporter.model import SLACK, Deadline, Group, Outcome, Spec
 from exporter.probe.check import Check
 from exporter.server.answers import AnswerCounter
 from exporter.server.dispatch import MAX_WAITING, THREADS, Dispatcher
+from exporter.server.exposition import Exposition
 from exporter.server.probes import PROBE_PATHS, Probes
 from exporter.server.routes import create_app
 from exporter.server.threads import Threads
@@ -217,7 +218,9 @@ def hammered(folder, seconds, lie=None, clients=8):
         stack.enter_context(flipping(lambda: flip_hold(store)))
         counter = AnswerCounter()
         probes = Probes(store, counter, schedule.vitals)
-        app = create_app(store, probes, counter, schedule.vitals, AnswerLog()).wsgi_app
+        app = create_app(
+            store, probes, Exposition(store, counter, schedule.vitals), schedule.vitals, AnswerLog()
+        ).wsgi_app
         dispatch = Dispatcher(store, probes, Threads(THREADS, MAX_WAITING, "web"), app)
         hammer = Hammer(stack.enter_context(served(Liar(dispatch, lie(store)) if lie else dispatch)))
         with ThreadPoolExecutor(clients) as threads:

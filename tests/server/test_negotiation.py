@@ -8,20 +8,24 @@ import timeit
 import pytest
 from accept_headers import (
     BROWSER,
+    CODINGS,
     GARBAGE,
     HUGE,
     PROMETHEUS_2_42,
     PROMETHEUS_3,
     PROMETHEUS_3_NATIVE,
+    RANGES,
     SIMPLE,
     VALID,
 )
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from stage import Stage
+from werkzeug.http import parse_accept_header, parse_options_header
 from werkzeug.test import Client
 
 from exporter.render.metrics import OPEN_METRICS, TEXT
+from exporter.server import negotiation
 from exporter.server.negotiation import HEALTH_JSON, MAX_ACCEPT, choose_format, wants_json
 
 FORMATS = [
@@ -142,12 +146,26 @@ def test_a_header_of_the_maximum_length_still_counts():
     assert not wants_json("application/json".ljust(MAX_ACCEPT + 1))
 
 
+@given(RANGES)
+def test_media_ranges_are_read_as_werkzeug_reads_them(accept):
+    items = [(*parse_options_header(item), quality) for item, quality in parse_accept_header(accept)]
+
+    assert sorted(map(repr, negotiation._parse(accept))) == sorted(
+        repr((media.lower(), parameters, float(quality))) for media, parameters, quality in items
+    )
+
+
+@given(CODINGS)
+def test_codings_are_read_as_werkzeug_reads_them(encoding):
+    assert negotiation._accepts_gzip(encoding) == (parse_accept_header(encoding)["gzip"] > 0)
+
+
 @pytest.fixture(scope="module")
 def client():
     return Client(Stage().app())
 
 
-CODINGS = st.lists(
+ANY_CODINGS = st.lists(
     st.tuples(
         st.sampled_from(["gzip", "GZIP", "x-gzip", "*", "identity", "br", "deflate", "", "gzip gzip"]),
         st.sampled_from(["", ";q=0", ";q=0.5", ";q=1", ";q=nan", ";q=", ";q=-1", ";gzip", '="']),
@@ -158,7 +176,7 @@ LATIN = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max
 
 
 @settings(max_examples=100)
-@given(accept=VALID | LATIN, encoding=CODINGS | LATIN)
+@given(accept=VALID | LATIN, encoding=ANY_CODINGS | LATIN)
 def test_any_headers_get_a_type_and_a_coding_that_were_offered(client, accept, encoding):
     headers = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}
 
