@@ -102,7 +102,7 @@ class Schedule:
         self._lock = threading.RLock()
         self._waiting: OrderedDict[threading.Condition, None] = OrderedDict()  # workers without a check, latest last
         self._alarms: dict[threading.Condition, float] = {}  # when the leader and the deputy wake up
-        self._size = 0
+        self._size = 0  # workers for the checks in the timetable
         self._workers: set[threading.Thread] = set()
         self._peak = Peak(since=clock())
 
@@ -111,9 +111,11 @@ class Schedule:
 
         Raises PoolError if the system cannot start enough threads. Then nothing has changed.
         """
+        checks = tuple(checks)
         with self._lock:
             before = self._size
-            self._size = max(before, compute_pool_size(check.spec for check in checks))
+            removed = self._timetable.deadlines.keys() - {check.spec.name for check in checks}
+            self._size = max(before, compute_pool_size(check.spec for check in checks) + len(removed))
             try:
                 self._start_workers()
             except (RuntimeError, MemoryError) as error:
@@ -144,11 +146,11 @@ class Schedule:
         """Return the condition of the pool now."""
         with self._lock:
             now = self._clock()
-            overdue = max(0.0, now - self._timetable.next_due())
+            overdue = self._timetable.overdue(now)
             self._peak.note(overdue, now)
             deadlines = tuple(self._timetable.deadlines.values())
             return Vitals(
-                running=overdue < OVERDUE and len(self._workers) >= self._size,
+                running=overdue < OVERDUE and len(self._workers) >= self._wanted,
                 workers=len(self._workers),
                 busy=len(deadlines),
                 stuck=sum(now > deadline + STUCK_AFTER for deadline in deadlines),
@@ -160,8 +162,13 @@ class Schedule:
         with self._lock:
             return self._timetable.next_runs(self._clock())
 
+    @property
+    def _wanted(self) -> int:
+        """The number of workers. One that still runs a removed check does not count for the others."""
+        return self._size + len(self._timetable.removed)
+
     def _start_workers(self) -> None:
-        while len(self._workers) < self._size:
+        while len(self._workers) < self._wanted:
             worker = threading.Thread(target=self._work, name="worker", daemon=True)
             worker.start()
             self._workers.add(worker)
@@ -186,11 +193,10 @@ class Schedule:
     def _take(self) -> Check | None:
         """Wait for a check that is due, and take it. Return None if there are more workers than needed."""
         with self._lock:
-            while len(self._workers) <= self._size:
+            while len(self._workers) <= self._wanted:
                 now = self._clock()
-                if start := self._timetable.take(now):
-                    check, lag = start
-                    self._peak.note(lag, now)
+                self._peak.note(self._timetable.overdue(now), now)
+                if check := self._timetable.take(now):
                     due = self._timetable.next_due()
                     if not self._count_alarms(due + TAKEOVER):
                         self._notify()
@@ -210,13 +216,13 @@ class Schedule:
             alarm = due + TAKEOVER
         condition = threading.Condition(self._lock)
         self._waiting[condition] = None
-        if alarm == math.inf:
-            condition.wait()
-            return
-        self._alarms[condition] = alarm
-        condition.wait(min(alarm - now, threading.TIMEOUT_MAX))
-        self._waiting.pop(condition, None)  # it is still there after a timeout
-        del self._alarms[condition]
+        if alarm < math.inf:
+            self._alarms[condition] = alarm
+        try:
+            condition.wait(min(alarm - now, threading.TIMEOUT_MAX) if alarm < math.inf else None)
+        finally:
+            self._waiting.pop(condition, None)  # it is still there after a timeout
+            self._alarms.pop(condition, None)
 
     def _count_alarms(self, until: float) -> int:
         """Return how many workers wake up by then without being notified."""
@@ -225,5 +231,5 @@ class Schedule:
     def _notify(self) -> None:
         """Wake the worker that began to wait last; if there are more workers than needed, the one that began first."""
         if self._waiting:
-            condition, _ = self._waiting.popitem(last=len(self._workers) <= self._size)
+            condition, _ = self._waiting.popitem(last=len(self._workers) <= self._wanted)
             condition.notify()

@@ -108,6 +108,8 @@ class Timetable:
         self._waiting: set[str] = set()  # checks that are due, but wait for a run of their previous configuration
         self.deadlines: dict[str, float] = {}
         """The deadline of each run that is under way, by the name of its check."""
+        self.removed: set[str] = set()
+        """Of these checks, those that were removed while they ran."""
 
     def replace(self, checks: Iterable[Check], now: float) -> tuple[Check, ...]:
         """Schedule exactly these checks, and return the removed ones.
@@ -125,6 +127,7 @@ class Timetable:
             else:
                 self._entries[name] = entry = _Entry(check, now + check.spec.initial_delay, spread, self._shift)
                 self._push(entry, entry.first_due())
+        self.removed = self.deadlines.keys() - self._entries.keys()
         return tuple(entry.check for name, entry in old.items() if self._entries.get(name) is not entry)
 
     def next_due(self) -> float:
@@ -133,14 +136,18 @@ class Timetable:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
+    def overdue(self, now: float) -> float:
+        """Return for how many seconds a start has been due."""
+        return max(0.0, now - self.next_due())
+
     def next_runs(self, now: float) -> dict[str, float]:
         """Return how many seconds from now each check is due; 0 while its run is under way."""
         return {
             name: 0.0 if name in self.deadlines else max(0.0, entry.due - now) for name, entry in self._entries.items()
         }
 
-    def take(self, now: float) -> tuple[Check, float] | None:
-        """Return the check to start now, and its lag in seconds; None if no check is due. Call `finish` afterwards."""
+    def take(self, now: float) -> Check | None:
+        """Return the check to start now, or None if no check is due. Call `finish` afterwards."""
         while self.next_due() <= now:
             due, _, entry = heapq.heappop(self._heap)
             spec = entry.check.spec
@@ -151,13 +158,14 @@ class Timetable:
                 self._push(entry, due + spec.period * (math.floor((now - due) / spec.period) + 1))
                 continue
             self.deadlines[spec.name] = now + spec.timeout
-            return entry.check, now - due
+            return entry.check
         return None
 
     def finish(self, check: Check, now: float) -> None:
         """Note that the run of this check has ended, and schedule the next one."""
         name = check.spec.name
         self.deadlines.pop(name, None)
+        self.removed.discard(name)
         entry = self._entries.get(name)
         if entry is None:
             self._waiting.discard(name)

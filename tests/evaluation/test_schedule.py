@@ -276,6 +276,62 @@ def test_a_worker_wakes_up_for_each_check_while_one_is_free(running):
     assert looks
 
 
+def test_workers_that_still_run_removed_checks_do_not_count(running):
+    """Otherwise the other workers leave, and the remaining checks wait until the last removed one ends."""
+    store, schedule = running
+    release = threading.Event()
+
+    def hang(deadline):
+        release.wait(PATIENCE)
+        return PASS
+
+    hanging = [check(f"hung-{number}", hang, timeout=PATIENCE) for number in range(10)]
+    schedule.replace(store.configure([*hanging, check("quick", period=0.1)]))
+    eventually(lambda: schedule.vitals().busy >= 10 and store.snapshot().states["quick"].runs)
+    schedule.replace(store.configure([check("quick", period=0.1)]))
+    runs = store.snapshot().states["quick"].runs
+    eventually(lambda: store.snapshot().states["quick"].runs > runs + 2)
+    assert schedule.vitals().running
+    assert schedule.vitals().workers >= 11
+
+    release.set()
+    eventually(lambda: schedule.vitals().workers == 1)
+
+
+def test_new_checks_get_workers_while_removed_ones_still_run(running):
+    store, schedule = running
+    release = threading.Event()
+
+    def hang(deadline):
+        release.wait(PATIENCE)
+        return PASS
+
+    for generation in range(3):
+        checks = [check(f"{generation}-{number}", hang, timeout=PATIENCE) for number in range(5)]
+        schedule.replace(store.configure(checks))
+        eventually(lambda busy=5 * (generation + 1): schedule.vitals().busy == busy)
+    release.set()
+    eventually(lambda: schedule.vitals().workers == 5)
+
+
+def test_a_start_that_is_dropped_counts_for_the_lag(paused, clock):
+    schedule, timetable = paused
+    schedule._workers, schedule._size = {threading.current_thread()}, 1
+    clock.now = timetable.next_due() + 10.5  # the first start is dropped, because it is late by more than a period
+
+    assert schedule._take()
+    assert schedule._peak.largest == 10.5
+
+
+def test_a_worker_that_could_not_wait_is_not_waited_for(paused, clock, monkeypatch):
+    schedule, _ = paused
+    monkeypatch.setattr(threading.Condition, "wait", lambda *_: 1 / 0)
+    with schedule._lock, pytest.raises(ZeroDivisionError):
+        schedule._wait(clock())
+
+    assert (schedule._waiting, schedule._alarms) == ({}, {})
+
+
 def test_the_same_few_workers_do_the_work(running):
     """If the worker that has waited longest was notified, or a reload woke all of them, all 34 would take turns."""
     store, schedule = running

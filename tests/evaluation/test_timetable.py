@@ -24,8 +24,7 @@ def starts(timetable: Timetable, until: float, took: float = 0.0, now: float = 0
         for end, check in [run for run in runs if run[0] <= now]:
             runs.remove((end, check))
             timetable.finish(check, now)
-        while start := timetable.take(now):
-            check, _ = start
+        while check := timetable.take(now):
             log.append((check.spec.name, now))
             runs.append((now + took, check))
 
@@ -178,7 +177,7 @@ def test_a_check_is_due_at_the_moment_itself_and_its_deadline_counts_from_the_st
     timetable = timetable_of(check)
     due = timetable.next_due()
 
-    assert timetable.take(due) == (check, 0.0)
+    assert timetable.take(due) == check
     assert timetable.deadlines == {"api": due + 3}
 
 
@@ -187,9 +186,9 @@ def test_a_start_that_is_late_by_one_period_is_made_and_by_more_is_dropped():
     late, too_late = timetable_of(*checks), timetable_of(*checks)
     due = late.next_due()
 
-    assert late.take(due + 16)[1] == 16
-    first, _ = too_late.take(math.nextafter(due + 16, math.inf))
-    assert first.spec.name != min(checks, key=lambda check: compute_slot(check.spec.name)).spec.name
+    first = min(checks, key=lambda check: compute_slot(check.spec.name))
+    assert late.take(due + 16) is first
+    assert too_late.take(math.nextafter(due + 16, math.inf)) not in (None, first)
 
 
 def test_the_runs_of_a_check_never_overlap():
@@ -211,12 +210,11 @@ def test_after_a_pause_every_check_runs_once_and_the_runs_are_spread():
     assert busiest <= 30
 
 
-def test_the_lag_is_how_late_a_check_starts():
+def test_a_start_is_overdue_from_its_due_time_on():
     timetable = timetable_of(make_check(period=10))
     due = timetable.next_due()
-    _, lag = timetable.take(due + 3)
 
-    assert lag == pytest.approx(3)
+    assert (timetable.overdue(due - 3), timetable.overdue(due), timetable.overdue(due + 3)) == (0, 0, pytest.approx(3))
 
 
 def test_an_unchanged_check_keeps_its_due_time_at_a_reload():
@@ -240,7 +238,7 @@ def test_a_changed_check_waits_for_the_run_of_its_previous_configuration():
 
     timetable.finish(old, 5.0)
 
-    check, _ = timetable.take(5.0)
+    check = timetable.take(5.0)
     assert check is new
 
 
@@ -250,7 +248,7 @@ def test_a_check_that_waits_for_its_previous_run_delays_no_other():
     timetable.take(1.0)
     timetable.replace((new, other), 2.0)
 
-    check, _ = timetable.take(4.0)
+    check = timetable.take(4.0)
     assert check is other
 
 
@@ -264,7 +262,7 @@ def test_a_check_that_waited_and_was_removed_waits_no_more():
     timetable.finish(old, 6.0)
 
     timetable.replace((again,), 7.0)
-    assert timetable.take(8.0)[0] is again
+    assert timetable.take(8.0) is again
     timetable.replace((delayed,), 9.0)
     timetable.finish(again, 10.0)
 
@@ -301,8 +299,7 @@ def test_no_sequence_of_events_makes_runs_of_a_check_overlap(steps):
         if step == "replace":
             timetable.replace(tuple({check.spec.name: check for check in pool[: number + 1]}.values()), now)
         elif step == "take":
-            if start := timetable.take(now):
-                check, _ = start
+            if check := timetable.take(now):
                 assert check.spec.name not in running
                 running[check.spec.name] = check
         elif running:

@@ -138,8 +138,7 @@ class Simulation:
                 result = Result(target.outcome(began - start), EPOCH + began, finish, finish - began)
                 store.record(checks[check.spec.name], result)
                 self._look(store, EPOCH + clock.now)
-            while started := timetable.take(clock.now):
-                check = started[0]
+            while check := timetable.take(clock.now):
                 if self._is_left_out(check.spec.name):
                     timetable.finish(check, clock.now)
                     continue
