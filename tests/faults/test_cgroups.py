@@ -49,8 +49,8 @@ def test_a_fork_bomb_fails_its_own_check_and_no_probe(start):
 def test_without_cpu_time_checks_are_late_and_liveness_never_fails(start):
     """The process gets 5 % of one CPU. What it does not know is not a failure, and results come late instead."""
     with webs(("127.0.0.1", 0)) as servers, cgroup(cpu=1) as limited:
-        web = f"httpGet: {{port: {servers.ports[0]}}}, periodSeconds: 2, timeoutSeconds: 2, groups: [liveness, startup]"
-        checks = ", ".join(f"{{name: web{number}, {web}}}" for number in range(100))
+        web = f"httpGet: {{port: {servers.ports[0]}}}, periodSeconds: 1, timeoutSeconds: 2, groups: [liveness, startup]"
+        checks = ", ".join(f"{{name: web{number}, {web}}}" for number in range(200))
         exporter = start(f"checks: [{checks}]", prefix=limited.prefix)
         eventually(lambda: exporter.get("/startupz").status == 200, what="every check has passed")
         limited.limit(cpu=0.05)
@@ -62,7 +62,7 @@ def test_without_cpu_time_checks_are_late_and_liveness_never_fails(start):
         limited.limit(cpu=None)
 
         assert metrics["health_exporter_scheduler_lag_seconds"] > 0
-        assert all(metrics.get(sample("status", f"web{number}", status="fail"), 0) == 0 for number in range(100))
+        assert all(metrics.get(sample("status", f"web{number}", status="fail"), 0) == 0 for number in range(200))
         eventually(lambda: exporter.get("/startupz").status == 200, what="it recovers")
 
 
