@@ -18,7 +18,7 @@ from exporter.evaluation.history import Event
 from exporter.evaluation.schedule import Schedule
 from exporter.evaluation.shard import Shard
 from exporter.evaluation.store import Store
-from exporter.host.descriptors import estimate_need, raise_limit, reserve
+from exporter.host.descriptors import Descriptors, estimate_need, raise_limit
 from exporter.keeper.link import Link
 from exporter.keeper.shared import Kept
 from exporter.model import Identity, Vitals
@@ -91,6 +91,7 @@ class Exporter:
         self._answers = answers
         self._reload = self._reloader.reload if lifecycle else None
         self._holds = holds
+        self._descriptors: Descriptors | None = None
         self._app_lock = Lock()
         self._app: Flask | None = None
 
@@ -102,8 +103,7 @@ class Exporter:
         """
         with self._app_lock:
             if self._app is None:
-                with reserve():  # checks may use all descriptors by then
-                    from exporter.server.routes import create_app
+                from exporter.server.routes import create_app
 
                 self._app = create_app(
                     self.store,
@@ -129,6 +129,8 @@ class Exporter:
         configured = tuple(checks)
         shared = tuple(self._shard.share(configured))
         self.schedule.hire(shared)
+        if self._descriptors and not self._descriptors.suffice(self.schedule.vitals().workers):
+            _ = self.app  # now: the checks may leave no descriptors for the import
         running = self.store.configure(shared)
         withhold_secrets(configured, running)
         self.schedule.replace(running)
@@ -162,7 +164,7 @@ class Exporter:
         from exporter.server.run import Run
         from exporter.server.threads import Threads
 
-        descriptors = raise_limit()
+        self._descriptors = descriptors = raise_limit()
         if self._link:
             web, probe = [*map(adopt, self._link.web)], [*map(adopt, self._link.probe)]
         else:

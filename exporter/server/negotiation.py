@@ -15,9 +15,9 @@ MAX_ACCEPT = 1024  # characters; a longer header expresses no preference
 _NOT_ACCEPTABLE = (0.0, 3)
 """A quality of 0 with the highest specificity. A media type must rank above this to be chosen."""
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_ITEM = re.compile(rf"(?:{_QUOTED}|[^,])+")
-_PARAMETER = re.compile(rf";\s*([^\s;=]+)=({_QUOTED}|[^;]*)")
+_QUOTED = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'  # a missing quotation mark is at the end
+_ITEM = re.compile(rf'(?:{_QUOTED}|[^,"])+')
+_PARAMETER = re.compile(rf";[ \t]*([^ \t;=]+)=({_QUOTED}|[^;]*)")
 _QUALITY = re.compile(r"[01](?:\.[0-9]*)?")
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -66,11 +66,11 @@ def _parse(header: str) -> list[_Range]:
 def _parse_items(header: str) -> Iterator[_Range]:
     """Yield the items of a header, in lower case, without those whose quality is invalid (RFC 9110, section 12.4.2).
 
-    Werkzeug does the same, but importing it takes longer than all other modules of the server.
+    Werkzeug does nearly the same, but importing it takes longer than all other modules of the server.
     """
     for item in _ITEM.findall(header):
-        name = item.partition(";")[0].strip().lower()
-        parameters = {key.lower(): _unquote(value.strip()) for key, value in _PARAMETER.findall(item)}
+        name = item.partition(";")[0].strip(" \t").lower()
+        parameters = {key.lower(): _unquote(value.strip(" \t")) for key, value in _PARAMETER.findall(item)}
         quality = parameters.pop("q", "1")
         if name and _QUALITY.fullmatch(quality) and float(quality) <= 1:
             yield name, parameters, float(quality)

@@ -33,6 +33,7 @@ def test_probes_are_answered_while_checks_hold_all_other_descriptors(tmp_path):
         for _ in range(50):
             assert exporter.get("/livez").status == 200
             assert exporter.get("/-/healthy").status == 200
+        assert exporter.get("/").status == 200  # which needs Flask
         assert exporter.metrics()['health_group_up{group="liveness"}'] == 1
         exporter.signal(15)
         assert exporter.wait() == 0
