@@ -143,18 +143,16 @@ def test_the_service_is_started_when_the_exporter_serves(machine):
     assert "msg=listening" in machine.run("cat", "/run/log").stdout
 
 
-def test_a_reload_ends_when_the_file_is_loaded_or_rejected(machine):
-    status = {}
-    for text in (TWO, "checks: 1", ONE):
-        machine.configure(text)
-        machine.manage("reload")
-        status[text] = machine.show("StatusText")
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [(TWO, "2 checks"), ("checks: 1", "2 checks; the configuration is rejected, see the log"), (ONE, "1 check")],
+)
+def test_after_a_reload_the_status_shows_whether_the_file_is_loaded(machine, text, status):
+    """On a busy machine, systemd 252 may end the reload before it has the keeper's message that it has begun."""
+    machine.configure(text)
+    machine.manage("reload")
 
-    assert status == {
-        TWO: "2 checks",
-        "checks: 1": "2 checks; the configuration is rejected, see the log",
-        ONE: "1 check",
-    }
+    eventually(lambda: machine.show("StatusText") == status, what=status)
 
 
 def test_the_service_is_not_restarted_when_a_worker_crashes(machine):
