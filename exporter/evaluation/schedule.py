@@ -22,8 +22,9 @@ never shrinks. So the same few workers do the work, and those that are only need
 Each waits on a condition of its own, because a `threading.Condition` notifies the oldest waiter first. If there are
 more workers than needed, it is the oldest that are notified: each leaves, and notifies the next.
 
-The lag of a start is the time from its due time until it is taken. If a due check waits longer than OVERDUE for a
-worker, or if workers are missing, the exporter reports that its schedule is not running.
+The lag of a start is the time from its due time until it is taken, or dropped because it is too late. If a due check
+waits longer than OVERDUE for a worker, or if workers are missing, the exporter reports that its schedule is not
+running.
 """
 
 import logging
