@@ -52,6 +52,16 @@ def running():
     schedule.stop()
 
 
+def until(release):
+    """A probe that hangs until it is released."""
+
+    def hang(deadline):
+        release.wait(PATIENCE)
+        return PASS
+
+    return hang
+
+
 def test_checks_run_and_their_results_are_stored(running):
     store, schedule = running
     schedule.replace(
@@ -65,10 +75,7 @@ def test_checks_run_and_their_results_are_stored(running):
 def test_checks_that_hang_do_not_stop_the_others(running):
     store, schedule = running
     release = threading.Event()
-
-    def hang(deadline):
-        release.wait(PATIENCE)
-        return PASS
+    hang = until(release)
 
     hanging = [check(f"hung-{number}", hang, period=1, timeout=0.1) for number in range(5)]
     quick = [check(f"quick-{number}", period=0.1) for number in range(20)]
@@ -280,10 +287,7 @@ def test_workers_that_still_run_removed_checks_do_not_count(running):
     """Otherwise the other workers leave, and the remaining checks wait until the last removed one ends."""
     store, schedule = running
     release = threading.Event()
-
-    def hang(deadline):
-        release.wait(PATIENCE)
-        return PASS
+    hang = until(release)
 
     hanging = [check(f"hung-{number}", hang, timeout=PATIENCE) for number in range(10)]
     schedule.replace(store.configure([*hanging, check("quick", period=0.1)]))
@@ -301,10 +305,7 @@ def test_workers_that_still_run_removed_checks_do_not_count(running):
 def test_new_checks_get_workers_while_removed_ones_still_run(running):
     store, schedule = running
     release = threading.Event()
-
-    def hang(deadline):
-        release.wait(PATIENCE)
-        return PASS
+    hang = until(release)
 
     for generation in range(3):
         checks = [check(f"{generation}-{number}", hang, timeout=PATIENCE) for number in range(5)]
